@@ -1,0 +1,1 @@
+"""Honest machine learning on hospital admissions."""

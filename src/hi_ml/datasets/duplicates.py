@@ -1,0 +1,109 @@
+"""Which rows are copies of another row, but for one column?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Near-duplicate groups of a table.
+
+    Attributes
+    ----------
+    group : array of int64, shape (n,)
+        One number per group; a row without a twin is a group of its own.
+    differ : dict of str to int
+        Pairs found by the column in which they differ; ``""`` counts the exact ones.
+    skipped : tuple of str
+        Columns in which a difference is not searched, since chance alone would bring forth such pairs.
+    """
+
+    group: NDArray[np.int64]
+    differ: dict[str, int]
+    skipped: tuple[str, ...]
+
+
+def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
+    """Group the rows that are equal in all columns but at most one.
+
+    For every column the remaining ones are hashed into one key (the sum of the cells' hashes less that column's), rows
+    of equal key are compared cell by cell, and what matches is joined: linear in the number of rows. A column is passed
+    over where independent columns of these frequencies would already give a pair by chance.
+
+    Parameters
+    ----------
+    columns : mapping of str to array of int64, shape (n,)
+        Each column as numbers: equal cells have equal numbers.
+
+    Returns
+    -------
+    Twins
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> name, room, age = np.arange(4), np.arange(4), np.array([30, 31, 30, 31])
+    >>> copied = {"name": np.append(name, 0), "room": np.append(room, 0), "age": np.append(age, 35)}
+    >>> near_duplicates(copied).group
+    array([0, 1, 2, 3, 0])
+    """
+    names = list(columns)
+    codes = np.column_stack([pd.factorize(columns[name])[0].astype(np.int32) for name in names])
+    n = len(codes)
+    hashes = np.column_stack([_splitmix(codes[:, j], salt=j + 1) for j in range(len(names))])
+    total = hashes.sum(axis=1, dtype=np.uint64)
+    agree = np.array([np.sum((np.bincount(codes[:, j]) / n) ** 2) for j in range(len(names))])
+    pairs = n * (n - 1) / 2
+    left, right, differ, skipped = [], [], {}, []
+    for j, name in [(-1, ""), *enumerate(names)]:
+        others = [k for k in range(len(names)) if k != j]
+        if not others or pairs * float(np.prod(agree[others])) > 1:
+            skipped.append(name)
+            continue
+        first, second = _matches(codes, others, total if j < 0 else total - hashes[:, j])
+        new = np.ones(len(first), dtype=bool) if j < 0 else codes[first, j] != codes[second, j]
+        differ[name] = int(new.sum())
+        left.append(first)
+        right.append(second)
+    return Twins(joined(n, left, right), {k: v for k, v in differ.items() if v}, tuple(skipped))
+
+
+def joined(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Number the connected groups of ``n`` rows by first appearance, shape (n,), from lists of linked rows."""
+    if not left or not sum(map(len, left)):
+        return np.arange(n)
+    ends = np.concatenate(left), np.concatenate(right)
+    graph = coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(n, n))
+    labels = connected_components(graph, directed=False)[1]
+    return pd.factorize(labels)[0].astype(np.int64)
+
+
+def _matches(
+    codes: NDArray[np.int32], others: list[int], key: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Neighbouring rows of equal key whose cells in the other columns are equal too."""
+    bits = min(26, max(10, len(key).bit_length() + 3))
+    bucket = (key >> np.uint64(64 - bits)).astype(np.int64)
+    crowded = np.flatnonzero(np.bincount(bucket, minlength=1 << bits)[bucket] > 1)  # the rest is alone for sure
+    rows = crowded[np.argsort(key[crowded], kind="stable")]
+    first, second = rows[:-1], rows[1:]
+    same = key[first] == key[second]
+    first, second = first[same], second[same]
+    equal = (codes[first][:, others] == codes[second][:, others]).all(axis=1)
+    return first[equal], second[equal]
+
+
+def _splitmix(values: Codes, *, salt: int) -> NDArray[np.uint64]:
+    """Hash integers to 64 bits (the SplitMix64 finaliser), another function for every salt."""
+    z = values.astype(np.uint64) + np.uint64((salt * 0x9E3779B97F4A7C15) % 2**64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))

@@ -1,0 +1,181 @@
+"""A table becomes admissions: typed, checked, cleaned, grouped; what is private stays here."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hi_ml.datasets.cleaning import cell_codes, one_spelling
+from hi_ml.datasets.digests import column_digest, table_digest
+from hi_ml.datasets.duplicates import Twins, joined, near_duplicates
+from hi_ml.datasets.quarantine import Quarantine, quarantined
+from hi_ml.datasets.schema import Dataset
+from hi_ml.datasets.simulation import simulate
+from hi_ml.datasets.source import Raw, load
+from hi_ml.errors import ConfigurationInvalid, TooManyRejected
+from hi_ml.serving import convert
+
+log = logging.getLogger("hi_ml")
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Admissions:
+    """A dataset, read.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    table : DataFrame, shape (n, n_roles)
+        The columns that are not private, by role: float64, datetime64 or category; with ``length_of_stay`` in days.
+    row : array of int64, shape (n,)
+        Place in the source, 1 = first data row.
+    twins : Twins
+        Near-duplicate groups.
+    group : array of int64, shape (n,)
+        Rows that must stay together: near-duplicates and the admissions of one patient.
+    rejected : DataFrame
+        ``row, column, value, rule`` of every cell that could not be read.
+    counts : dict of str to int
+        Rows read and rejected, spellings merged, values flagged.
+    column_sha256 : dict of str to str
+        Digest per role, private ones too.
+    private, public : frozenset of str
+        Text values for the search of private words in results. Never written anywhere.
+    extra : tuple of str
+        Columns of the source that the dataset does not describe.
+    """
+
+    dataset: Dataset
+    table: pd.DataFrame
+    row: NDArray[np.int64]
+    twins: Twins
+    group: NDArray[np.int64]
+    rejected: pd.DataFrame
+    counts: dict[str, int]
+    column_sha256: dict[str, str]
+    private: frozenset[str]
+    public: frozenset[str]
+    extra: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of every cell."""
+        return table_digest(self.column_sha256)
+
+
+def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Admissions:
+    """Read a dataset from its source, or simulate it where it has none.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    keep_rejected : callable
+        Writes the table of rejected cells and returns its path; called only if there are any.
+
+    Raises
+    ------
+    SourceUnreadable, ColumnProblem
+        If there is no such table.
+    TooManyRejected
+        If more than ``dataset.max_rejected`` of the rows cannot be read.
+    """
+    raw = load(dataset) if dataset.source is not None else _simulated(dataset)
+    typed, result = quarantined(raw, dataset)
+    _report(dataset, raw, result, keep_rejected)
+    typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
+    counts = {"rows_read": len(raw.row) + len(raw.ragged), "rows_rejected": result.rows}
+    digests = {role: column_digest(values) for role, values in typed.items()}
+    private, public = _texts(dataset, typed)
+    for role, values in typed.items():
+        if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
+            typed[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
+    counts |= _flagged(dataset, typed)
+    codes = {role: cell_codes(values) for role, values in typed.items()}
+    twins = near_duplicates({r: c for r, c in codes.items() if not _numbers_rows(dataset.columns[r].kind, c)})
+    admissions = Admissions(
+        dataset=dataset,
+        table=_table(dataset, typed),
+        row=raw.row[result.good],
+        twins=twins,
+        group=_groups(twins, codes),
+        rejected=result.cells,
+        counts=counts,
+        column_sha256=digests,
+        private=private,
+        public=public | _texts(dataset, typed)[1],
+        extra=raw.extra,
+    )
+    pairs = sum(twins.differ.values())
+    log.info("read %d admissions, %d rejected, %d near-duplicate pairs", len(admissions.row), result.rows, pairs)
+    return admissions
+
+
+def _simulated(dataset: Dataset) -> Raw:
+    try:
+        table = simulate(
+            dataset.scenario, dataset.rows, seed=dataset.seed, effect=dataset.effect, hospitals=dataset.hospitals
+        ).table
+    except ValueError as error:
+        raise ConfigurationInvalid(f"dataset={dataset.name} cannot be simulated: {error}") from error
+    return Raw(table, np.arange(1, table.num_rows + 1), np.array([], dtype=np.int64))
+
+
+def _report(dataset: Dataset, raw: Raw, result: Quarantine, keep_rejected: Callable[[pd.DataFrame], Path]) -> None:
+    if not result.rows:
+        return
+    path = keep_rejected(result.cells)
+    total = len(raw.row) + len(raw.ragged)
+    if result.rows > dataset.max_rejected * total or result.rows == total:
+        by_rule = result.cells.groupby(["column", "rule"]).size().to_dict()
+        counts = {f"{column} {rule}": int(count) for (column, rule), count in by_rule.items()}
+        raise TooManyRejected.of(str(dataset.source), counts, (result.rows, total, dataset.max_rejected), path)
+
+
+def _flagged(dataset: Dataset, typed: Mapping[str, pa.Array]) -> dict[str, int]:
+    limits = {role: column.flag_below for role, column in dataset.present().items() if column.flag_below is not None}
+    return {
+        f"below_{limit:g}.{role}": int(pc.sum(pc.less(typed[role], limit)).as_py() or 0)
+        for role, limit in limits.items()
+    }
+
+
+def _texts(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[frozenset[str], frozenset[str]]:
+    private: set[str] = set()
+    public: set[str] = set()
+    for role, values in typed.items():
+        if pa.types.is_dictionary(values.type):
+            (private if dataset.columns[role].private else public).update(values.dictionary.to_pylist())
+    return frozenset(private), frozenset(public)
+
+
+def _numbers_rows(kind: str, codes: NDArray[np.int64]) -> bool:
+    """Whether an identifier merely counts the rows, so that no copy could share it."""
+    return kind == "identifier" and len(np.unique(codes)) == len(codes)
+
+
+def _groups(twins: Twins, codes: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    if "patient_id" not in codes:
+        return twins.group
+    rows = np.arange(len(twins.group))
+    links = []
+    for labels in (twins.group, codes["patient_id"]):
+        order = np.argsort(labels, kind="stable")
+        same = (labels[order][1:] == labels[order][:-1]) & (labels[order][1:] >= 0)
+        links.append((rows[order][:-1][same], rows[order][1:][same]))
+    return joined(len(rows), [first for first, _ in links], [second for _, second in links])
+
+
+def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:
+    public = {role: values.to_pandas() for role, values in typed.items() if not dataset.columns[role].private}
+    table = pd.DataFrame(public)
+    if "length_of_stay" not in table and {"admitted_on", "discharged_on"} <= set(typed):
+        nights = (table["discharged_on"].dt.normalize() - table["admitted_on"].dt.normalize()).dt.days
+        table["length_of_stay"] = (nights + (dataset.stay == "inclusive")).astype(float)
+    return table

@@ -1,0 +1,130 @@
+"""What decides a simulated admission: every probability and coefficient, each world's in its own values."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+AGES = (18, 85)
+"""Youngest and oldest age at the first admission, in years."""
+CENTRE_AGE = (AGES[0] + AGES[1]) / 2
+OLDER = 50
+"""Age, in years, from which a patient counts as older."""
+LONGEST_STAY = 30
+CENTRE_STAY = (1 + LONGEST_STAY) / 2
+"""Mean length of stay, in days, of every world."""
+CENTRE_BILL = 25_500.0
+"""Mean bill, in USD, of every world: the centre of 1,000 and 50,000."""
+
+
+@dataclass(frozen=True)
+class StayLaw:
+    """Length of stay in days: 1 + BetaBinomial(29, q s, (1 - q) s), its mean 15.5 plus one term for each column.
+
+    Attributes
+    ----------
+    concentration : float
+        The s above.
+    per_year : float
+        Days for each year of age over 51.5.
+    condition, admission_type, medication : ndarray, shapes (6,), (3,), (5,)
+        Days for each level, in the order of the vocabulary.
+    """
+
+    concentration: float
+    per_year: float
+    condition: Floats
+    admission_type: Floats
+    medication: Floats
+
+
+@dataclass(frozen=True)
+class BillLaw:
+    """Bill in USD: 25,500 + hospital + insurer + per_day (stay - 15.5) + U(-half_width, half_width) + N(0, noise^2).
+
+    Attributes
+    ----------
+    hospital_sd : float
+        Standard deviation of the law that the hospital effects are drawn from.
+    hospital, insurer : ndarray, shapes (hospitals,), (5,)
+        USD for each level.
+    per_day, half_width, noise : float
+        USD.
+    """
+
+    hospital_sd: float
+    hospital: Floats
+    insurer: Floats
+    per_day: float
+    half_width: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class ResultLaw:
+    """Test result: softmax of intercept + per_year (age - 51.5) + condition + per_day (stay - 15.5).
+
+    Attributes
+    ----------
+    intercept, per_year, per_day : ndarray, shape (3,)
+        Log-odds for each class.
+    condition : ndarray, shape (6, 3)
+        Log-odds for each condition and class.
+    """
+
+    intercept: Floats
+    per_year: Floats
+    condition: Floats
+    per_day: Floats
+
+
+@dataclass(frozen=True)
+class Law:
+    """The whole law of one admission.
+
+    Attributes
+    ----------
+    scenario : str
+        `planted` or `noise`.
+    effect : float
+        Planted effects in units of the smallest effect of interest; 0 in noise.
+    condition : ndarray, shape (2, 6)
+        Shares of the conditions before and from 50 years.
+    admission_type : ndarray, shape (5, 3)
+        Shares of the admission types of each insurer.
+    readmission : ndarray, shape (5,)
+        Chance, by medication, that the patient is admitted again within 30 days of the discharge.
+    volume : ndarray, shape (hospitals,)
+        Share of the admissions that each hospital has; empty where hospital names are scattered at random.
+    stay : StayLaw
+    bill : BillLaw
+    result : ResultLaw
+    """
+
+    scenario: str
+    effect: float
+    condition: Floats
+    admission_type: Floats
+    readmission: Floats
+    volume: Floats
+    stay: StayLaw
+    bill: BillLaw
+    result: ResultLaw
+
+
+def noise_law() -> Law:
+    """Return the law under which no column tells anything of another, fitted to the margins of the Kaggle table."""
+    # s = 2 and q = 1/2 make the beta-binomial uniform on 1 to 30; the bill is U(1000, 50000) + N(0, 1000^2).
+    return Law(
+        scenario="noise",
+        effect=0.0,
+        condition=np.full((2, 6), 1 / 6),
+        admission_type=np.full((5, 3), 1 / 3),
+        readmission=np.zeros(5),
+        volume=np.zeros(0),
+        stay=StayLaw(2.0, 0.0, np.zeros(6), np.zeros(3), np.zeros(5)),
+        bill=BillLaw(0.0, np.zeros(0), np.zeros(5), 0.0, 24_500.0, 1_000.0),
+        result=ResultLaw(np.zeros(3), np.zeros(3), np.zeros((6, 3)), np.zeros(3)),
+    )

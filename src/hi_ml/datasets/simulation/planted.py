@@ -1,0 +1,151 @@
+"""Which coefficients make all five claims true, each at a chosen multiple of its smallest effect of interest?"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from hi_ml.datasets.simulation.law import (
+    AGES,
+    CENTRE_BILL,
+    OLDER,
+    BillLaw,
+    Floats,
+    Law,
+    ResultLaw,
+    StayLaw,
+)
+from hi_ml.datasets.simulation.outcomes import mean_stay, stay_variance
+from hi_ml.datasets.simulation.vocabulary import (
+    ADMISSION_TYPES,
+    ADVANCED_MEDICATIONS,
+    CONDITIONS,
+    INSURERS,
+    MEDICATIONS,
+)
+
+# The smallest effects of interest, as the findings define them.
+SHARE_GAP = 0.03
+"""Hypertension and Diabetes: share of admissions from 50 years on less the share before."""
+BILL_GAP = 0.10
+"""Mean absolute difference of two random hospitals, as a share of the mean bill."""
+COHEN = 0.05
+"""Cohen's f of bills by insurer; Cohen's w of admission type by insurer."""
+STAY_GAP = 1.0
+"""Days: Emergency less the other types; other medications less the advanced ones."""
+READMISSION_GAP = 0.02
+"""Share of discharges: other medications less the advanced ones."""
+
+ADVANCED_READMISSION = 0.10
+_ADVANCED = np.isin(MEDICATIONS, ADVANCED_MEDICATIONS)
+# Contrasts over the five insurers and three types, scaled below. Emergency has none: an insurer with more emergencies
+# would have longer stays and so larger bills, and the effects would no longer hold in the margin.
+_INSURER_BILLS = np.array([-2.0, 1.0, 0.0, -1.0, 2.0])
+_INSURER_TYPES = np.array([1.0, -2.0, 0.0, 2.0, -1.0])
+_TYPES = np.array([1.0, 0.0, -1.0])
+
+
+def planted_law(effect: float, hospitals: int, rng: np.random.Generator) -> Law:
+    """Return the law in which every claim holds at `effect` times its smallest effect of interest.
+
+    Nothing but outcomes depends on the medication, and the insurer moves patients between Elective and Urgent only;
+    so each effect holds in the margin, as the findings estimate it, and not merely given the other columns.
+
+    Parameters
+    ----------
+    effect : float
+        Multiple of the smallest effects of interest.
+    hospitals : int
+        Number of hospitals.
+    rng : Generator
+        Draws the hospital effects, N(0, sd^2), and which hospitals are large.
+
+    Returns
+    -------
+    Law
+    """
+    # Two draws of N(0, sd^2) differ by 2 sd / sqrt(pi) in the mean.
+    hospital_sd = effect * BILL_GAP * CENTRE_BILL * np.sqrt(np.pi) / 2
+    law = Law(
+        scenario="planted",
+        effect=effect,
+        condition=_conditions(effect),
+        admission_type=_admission_types(effect),
+        readmission=ADVANCED_READMISSION + READMISSION_GAP * effect * ~_ADVANCED,
+        volume=_volumes(hospitals, rng),
+        stay=_stay(effect),
+        bill=BillLaw(hospital_sd, rng.normal(0.0, hospital_sd, hospitals), np.zeros(5), 300.0, 0.0, 8_000.0),
+        result=_result(),
+    )
+    insurer = COHEN * effect * _within_insurer_sd(law) * _standard(_INSURER_BILLS)
+    return replace(law, bill=replace(law.bill, insurer=insurer))
+
+
+def claims(effect: float) -> dict[str, dict[str, float]]:
+    """Return the true size of what each finding estimates, by finding: shares, days, Cohen's f and w."""
+    return {
+        "age_condition": {"hypertension_share_gap": SHARE_GAP * effect, "diabetes_share_gap": SHARE_GAP * effect},
+        "billing_variation": {"hospital_gap_share_of_mean": BILL_GAP * effect, "insurer_cohen_f": COHEN * effect},
+        "emergency_stay": {"emergency_extra_days": STAY_GAP * effect},
+        "medication_recovery": {
+            "other_extra_days": STAY_GAP * effect,
+            "other_extra_readmission_share": READMISSION_GAP * effect,
+        },
+        "insurance_access": {"admission_type_cohen_w": COHEN * effect},
+    }
+
+
+def _standard(contrast: Floats) -> Floats:
+    return contrast / np.sqrt((contrast**2).mean())
+
+
+def _conditions(effect: float) -> Floats:
+    """Hypertension and Diabetes gain, the other four conditions lose half as much, in the older as against the young."""
+    gains = np.isin(CONDITIONS, ("Diabetes", "Hypertension"))
+    gap = SHARE_GAP * effect * np.where(gains, 1.0, -0.5)
+    return 1 / len(CONDITIONS) + np.array([[-0.5], [0.5]]) * gap
+
+
+def _admission_types(effect: float) -> Floats:
+    """Equal margins, and w^2 = sum of (share - 1/3)^2 / (1/3) / 5 over the table, whose contrasts have sums 5 and 1."""
+    contrast = _standard(_INSURER_TYPES)[:, None] * _TYPES / np.sqrt((_TYPES**2).sum())
+    return 1 / len(ADMISSION_TYPES) + COHEN * effect / np.sqrt(len(ADMISSION_TYPES)) * contrast
+
+
+def _volumes(hospitals: int, rng: np.random.Generator) -> Floats:
+    # The largest hospital has three times the admissions of the smallest, so that a funnel plot has a shape.
+    volumes = rng.permutation(np.linspace(0.5, 1.5, hospitals))
+    return np.asarray(volumes / volumes.sum(), dtype=np.float64)
+
+
+def _stay(effect: float) -> StayLaw:
+    gap = STAY_GAP * effect
+    emergency = np.array([kind == "Emergency" for kind in ADMISSION_TYPES])
+    return StayLaw(
+        concentration=8.0,
+        per_year=0.11,
+        condition=np.array([-1.5, -2.0, 2.5, 0.5, -0.5, 1.0]),
+        # Centred, so that the mean stay is 15.5 days at any effect.
+        admission_type=gap * (emergency - emergency.mean()),
+        medication=gap * (_ADVANCED.mean() - _ADVANCED),
+    )
+
+
+def _result() -> ResultLaw:
+    return ResultLaw(
+        intercept=np.array([0.0, 0.0, 0.0]),
+        per_year=np.array([0.03, 0.0, -0.03]),
+        condition=np.array(
+            [[-0.4, 0.8, 0.0], [-0.8, 0.0, 0.6], [1.0, 0.0, -0.6], [0.4, -0.8, 0.0], [0.0, 0.6, -0.4], [0.0, -0.6, 0.4]]
+        ),
+        per_day=np.array([0.05, 0.0, -0.05]),
+    )
+
+
+def _within_insurer_sd(law: Law) -> float:
+    """Return the standard deviation of bills inside an insurer: the same for all, for stays do not depend on it."""
+    ages = np.arange(AGES[0], AGES[1] + 1)
+    means = mean_stay(law.stay, ages)
+    shares = law.condition[(ages >= OLDER).astype(int)][:, :, None, None] * np.ones_like(means)
+    mean = np.average(means, weights=shares)
+    stays = np.average(stay_variance(law.stay, means) + (means - mean) ** 2, weights=shares)
+    return float(np.sqrt(law.bill.noise**2 + law.bill.hospital_sd**2 + law.bill.per_day**2 * stays))

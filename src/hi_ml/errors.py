@@ -1,0 +1,223 @@
+"""Every way in which hi_ml refuses, with its sentence: what was expected, what was found, what to do."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class HiMlError(Exception):
+    """The data or the request cannot be served; the command ends with exit code 1."""
+
+
+class ConfigurationInvalid(HiMlError):
+    """A key or value of the configuration is wrong."""
+
+    @classmethod
+    def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> "ConfigurationInvalid":
+        """Name each wrong key with what is wrong and what was found."""
+        lines = [f"{where}: {what} (found {found!r})" for where, what, found in problems]
+        return cls(f"The configuration is wrong: {'; '.join(lines)}. See --cfg job for what was composed.")
+
+    @classmethod
+    def late_column(cls, role: str, known: str, task: str, horizon: str) -> "ConfigurationInvalid":
+        """Refuse a column that is known only after the moment of prediction."""
+        return cls(
+            f"Column '{role}' cannot predict {task} at {horizon}: its value is known at '{known}', which is later. "
+            f"Remove it from tasks.{task}.features, or set horizon={known}."
+        )
+
+    @classmethod
+    def refused_column(cls, role: str, reason: str, task: str, usable: Sequence[str]) -> "ConfigurationInvalid":
+        """Refuse a column that is no feature of this task."""
+        return cls(
+            f"Column '{role}' cannot be a feature of {task}: {reason}. Choose from {', '.join(usable)} "
+            f"in tasks.{task}.features{_hint(role, usable)}."
+        )
+
+    @classmethod
+    def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> "ConfigurationInvalid":
+        """Refuse a value outside a closed list."""
+        return cls(f"{name}={found} is unknown. Expected one of {', '.join(allowed)}{_hint(str(found), allowed)}.")
+
+
+class SourceUnreadable(HiMlError):
+    """The table's file is absent, empty, of another format, or damaged."""
+
+    @classmethod
+    def absent(cls, source: str, dataset: str, get: str) -> "SourceUnreadable":
+        """Say where a file was expected and how to get it."""
+        where = f" {get}" if get else ""
+        return cls(
+            f"No file at {source} (looked in {Path.cwd()}), which dataset={dataset} reads.{where} "
+            f"Or point elsewhere: dataset.source=<path>."
+        )
+
+    @classmethod
+    def directory(cls, source: str) -> "SourceUnreadable":
+        """Refuse a folder where a file is expected."""
+        return cls(f"{source} is a folder. Expected a CSV or Parquet file, or a glob such as {source}/*.csv.")
+
+    @classmethod
+    def empty(cls, source: str) -> "SourceUnreadable":
+        """Refuse a file without any content."""
+        return cls(f"{source} is empty. Expected a header line and at least one row of admissions.")
+
+    @classmethod
+    def no_rows(cls, source: str) -> "SourceUnreadable":
+        """Refuse a table with a header and nothing else."""
+        return cls(f"{source} has a header and no rows. Expected at least one admission.")
+
+    @classmethod
+    def format(cls, source: str, reason: str) -> "SourceUnreadable":
+        """Refuse a file that is no table of the expected format."""
+        return cls(
+            f"{source} cannot be read as a table: {reason} Expected CSV with separator and encoding as in "
+            f"dataset.separator and dataset.encoding, or Parquet (*.parquet)."
+        )
+
+    @classmethod
+    def separator(cls, source: str, expected: str, likely: str) -> "SourceUnreadable":
+        """Say which separator the header seems to have."""
+        return cls(
+            f"{source} has one column when split at '{expected}'. Its header looks separated by {likely!r}. "
+            f"Set 'dataset.separator=\"{likely}\"'."
+        )
+
+    @classmethod
+    def encoding(cls, source: str, expected: str, line: int) -> "SourceUnreadable":
+        """Say where the text stops being of the expected encoding."""
+        return cls(
+            f"{source} is not {expected}: line {line} holds a byte outside it. "
+            f"Set dataset.encoding (for example latin-1 or cp1252), or save the file as UTF-8."
+        )
+
+
+class ColumnProblem(HiMlError):
+    """The header is not the one that the dataset's YAML describes."""
+
+    @classmethod
+    def missing(cls, source: str, dataset: str, absent: dict[str, str], found: Sequence[str]) -> "ColumnProblem":
+        """Name each absent column, what the file has, and the key to set."""
+        free = list(found)
+        names = ", ".join(f"'{name}'{_hint(name, free)}" for name in absent.values())
+        keys = ", ".join(f"dataset.columns.{role}.from" for role in absent)
+        return cls(
+            f"{source} has no column {names}. It has: {', '.join(found)}. "
+            f"Set {keys} (conf/dataset/{dataset}.yaml) to the name in the file, or to null if the table lacks it."
+        )
+
+    @classmethod
+    def duplicated(cls, source: str, names: Sequence[str]) -> "ColumnProblem":
+        """Refuse two columns of one name."""
+        return cls(f"{source} has more than one column named {', '.join(map(repr, names))}. Rename or remove one.")
+
+
+class TooManyRejected(HiMlError):
+    """More rows cannot be read than the dataset allows."""
+
+    @classmethod
+    def of(cls, source: str, counts: dict[str, int], rejected: tuple[int, int, float], file: Path) -> "TooManyRejected":
+        """Say how many of how many rows, by which rules, and where they are listed."""
+        bad, rows, limit = rejected
+        rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
+        return cls(
+            f"{source}: {bad} of {rows} rows cannot be read ({bad / rows:.1%}; at most {limit:.1%} may be). Cells by "
+            f"column and rule: {rules}. They are listed in {file}. Mend them, or raise dataset.max_rejected."
+        )
+
+
+class NotTrainable(HiMlError):
+    """This task cannot be trained on this table."""
+
+    @classmethod
+    def no_role(cls, task: str, role: str, dataset: str) -> "NotTrainable":
+        """Say which column the task needs and which key declares it."""
+        return cls(
+            f"{task} is not trainable: the table declares no '{role}'. "
+            f"Set columns.{role}.from in conf/dataset/{dataset}.yaml (dataset.columns.{role}.from=<column>)."
+        )
+
+    @classmethod
+    def target(cls, task: str, target: str, found: str) -> "NotTrainable":
+        """Say why there is nothing to predict."""
+        return cls(f"{task} is not trainable: expected at least two different values of '{target}', found {found}.")
+
+    @classmethod
+    def too_few_groups(cls, task: str, groups: int, needed: int, rows: int) -> "NotTrainable":
+        """Say how many independent groups of rows there are, and how many the split needs."""
+        return cls(
+            f"{task} is not trainable: expected at least {needed} groups of rows (near-duplicates and one patient's "
+            f"admissions form one group), found {groups} in {rows} usable rows. Add admissions."
+        )
+
+    @classmethod
+    def no_features(cls, task: str, refused: dict[str, str]) -> "NotTrainable":
+        """List why every column was refused."""
+        why = "; ".join(f"{role}: {reason}" for role, reason in refused.items())
+        return cls(f"{task} is not trainable: no column is left to predict from ({why}).")
+
+    @classmethod
+    def empty_part(cls, task: str, part: str, rule: str) -> "NotTrainable":
+        """Say which part of the split is empty."""
+        return cls(f"{task} is not trainable: split={rule} leaves no rows in the {part} part. Try split=grouped.")
+
+
+class PrivateValueFound(HiMlError):
+    """A private value of the table stands in a file that would be kept."""
+
+    @classmethod
+    def in_files(cls, places: dict[str, int]) -> "PrivateValueFound":
+        """Name the files and counts, never the values."""
+        listed = ", ".join(f"{name} ({count})" for name, count in places.items())
+        return cls(
+            f"Private values of the table were found in {listed}. Nothing was kept or tracked. Declare the columns "
+            f"that hold them as private: true in the dataset's YAML."
+        )
+
+
+class TrackingFailed(HiMlError):
+    """The run stands in its folder, but MLflow did not take it."""
+
+    @classmethod
+    def of(cls, folder: Path, uri: str, reason: object) -> "TrackingFailed":
+        """Say what stands, what failed and how to send it later."""
+        text = " ".join(str(reason).split()) or type(reason).__name__
+        return cls(
+            f"MLflow at {uri} did not take the run: {text[:300]}. Nothing is lost: the run stands in {folder}. "
+            f"Send it when the store answers: python -m hi_ml.track run={folder}"
+        )
+
+
+class RunFolderInvalid(HiMlError):
+    """A folder is no finished run of hi_ml."""
+
+    @classmethod
+    def of(cls, folder: Path, missing: str) -> "RunFolderInvalid":
+        """Say what a run folder would hold."""
+        return cls(
+            f"{folder} is no finished run: it has no {missing}. "
+            f"Expected the folder of one task, for example outputs/train/<timestamp>/length_of_stay."
+        )
+
+
+class OutputFailed(HiMlError):
+    """A result could not be written."""
+
+    @classmethod
+    def of(cls, error: OSError) -> "OutputFailed":
+        """Say which file, why, and that nothing half-written stands."""
+        where = f" {error.filename}" if error.filename else ""
+        return cls(
+            f"Could not write{where}: {error.strerror or error}. Nothing half-written was kept. "
+            f"Free space or choose a writable folder, then run again."
+        )
+
+    @classmethod
+    def no_path(cls, command: str) -> "OutputFailed":
+        """Ask for the path to write to."""
+        return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; none was given.")
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,328 @@
+"""Raw admissions in, predictions out: all the code that a tracked model carries.
+
+A model folder holds this file, a mapping (``mapping.json``: how raw columns become numbers) and a fitted scikit-learn
+Pipeline (``pipeline.skops``). The module imports nothing of hi_ml, so that a machine without hi_ml can score; hi_ml
+itself reads its tables through the same functions, so that training and serving cannot drift apart.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+MAPPING, PIPELINE = "mapping.json", "pipeline.skops"
+
+# What a pipeline file may hold besides the types that skops itself trusts. The list in a file is never consulted:
+# MLflow would take it from the model, which is what an attacker writes (GHSA-w582-9x45-8mpx).
+TRUSTED = [
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.MultinomialLogit",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+]
+
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_DAY = np.timedelta64(1, "D")
+UNSEEN = -1.0  # the code of a category that the training rows did not hold
+
+Spec = Mapping[str, Any]
+Faults = dict[str, NDArray[np.bool_]]
+
+
+def key(value: str, spelling: str) -> str:
+    """Return what two spellings of one category have in common.
+
+    Parameters
+    ----------
+    value : str
+        A category as written.
+    spelling : {"exact", "case", "words"}
+        ``exact`` folds white space, ``case`` also upper and lower case, ``words`` also punctuation and word order.
+
+    Examples
+    --------
+    >>> key("Sons and  Miller,", "words") == key("miller and Sons", "words")
+    True
+    """
+    if spelling == "exact":
+        return " ".join(value.split())
+    if spelling == "case":
+        return " ".join(value.casefold().split())
+    return " ".join(sorted(re.sub(r"[^\w\s]", "", value.casefold()).split()))
+
+
+def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
+    """Read one raw column as the kind that its description says.
+
+    Parameters
+    ----------
+    values : pyarrow.Array, shape (n,)
+        Text, numbers, dates or a dictionary of them, as a file holds them.
+    spec : mapping
+        ``kind`` (number, category, date, identifier, text), ``missing`` (words), ``low``, ``high``, ``format``.
+
+    Returns
+    -------
+    typed : pyarrow.Array, shape (n,)
+        float64, timestamp[us] or a dictionary of text; null where missing or unreadable.
+    faults : dict of str to array of bool, shape (n,)
+        Per broken rule (``number``, ``date``, ``range``) the rows that break it.
+    """
+    if pa.types.is_dictionary(values.type) and spec["kind"] in ("number", "date"):
+        values = values.dictionary_decode()
+    values = _without_missing(values, spec["missing"])
+    if spec["kind"] == "number":
+        return _number(values, spec)
+    if spec["kind"] == "date":
+        return _date(values, spec.get("format"))
+    return _text(values), {}
+
+
+def codes(values: pa.Array, levels: Sequence[str], spelling: str) -> NDArray[np.float64]:
+    """Number categories by their place in ``levels``: -1 where unseen, NaN where missing, shape (n,)."""
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    place = {key(level, spelling): float(i) for i, level in enumerate(levels)}
+    table = [place.get(key(level, spelling), UNSEEN) for level in values.dictionary.to_pylist()]
+    indices = pc.fill_null(values.indices, len(table)).to_numpy(zero_copy_only=False)
+    return np.array([*table, np.nan])[indices]
+
+
+def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataFrame:
+    """Turn typed columns into the numbers that a pipeline takes.
+
+    Parameters
+    ----------
+    typed : mapping of str to pyarrow.Array, shape (n,)
+        Per role the typed column, as `convert` returns it.
+    columns : iterable of mapping
+        The columns of the mapping; a category has ``levels``, a date becomes day, weekday and month.
+
+    Returns
+    -------
+    DataFrame of float64, shape (n, n_features)
+    """
+    made: dict[str, NDArray[np.float64]] = {}
+    for spec in columns:
+        role, values = spec["role"], typed[spec["role"]]
+        if spec["kind"] == "date":
+            made |= {f"{role}{part}": column for part, column in _date_parts(values).items()}
+        elif spec["kind"] == "number":
+            made[role] = values.to_numpy(zero_copy_only=False)
+        else:
+            made[role] = codes(values, spec["levels"], spec["spelling"])
+    return pd.DataFrame(made)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A fitted pipeline with the mapping that feeds it."""
+
+    mapping: dict[str, Any]
+    pipeline: Any
+
+    def typed(self, frame: pd.DataFrame) -> dict[str, pa.Array]:
+        """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
+        absent = [spec["source"] for spec in self.mapping["columns"] if spec["source"] not in frame.columns]
+        if absent:
+            raise ValueError(f"Expected the columns {absent}; found {list(frame.columns)}. Add or rename them.")
+        typed, broken = {}, []
+        for spec in self.mapping["columns"]:
+            typed[spec["role"]], faults = convert(_arrow(frame[spec["source"]]), spec)
+            broken += [f"{spec['source']}: {rule} in rows {_first(mask)}" for rule, mask in faults.items() if mask.any()]
+        if broken:
+            raise ValueError(f"Cannot read {'; '.join(broken)} (1 = first row). Mend or remove these rows.")
+        return typed
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Score raw admissions.
+
+        Parameters
+        ----------
+        frame : DataFrame, shape (n, any)
+            Columns under their source names; further columns are ignored.
+
+        Returns
+        -------
+        DataFrame, shape (n, 1) or (n, 1 + n_classes)
+            ``prediction`` in the task's unit, or the likeliest label with ``p_<label>`` per label.
+        """
+        return self.answer(features(self.typed(frame), self.mapping["columns"]))
+
+    def answer(self, numbers: pd.DataFrame) -> pd.DataFrame:
+        """Predict from the features that `features` made, shape (n, n_features)."""
+        if self.mapping["kind"] == "regression":
+            return pd.DataFrame({"prediction": self.pipeline.predict(numbers).astype(float)})
+        labels = self.mapping["labels"]
+        share = np.zeros((len(numbers), len(labels)))
+        share[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(numbers)
+        named = {f"p_{label}": share[:, i] for i, label in enumerate(labels)}
+        return pd.DataFrame({"prediction": np.array(labels, dtype=object)[share.argmax(axis=1)], **named})
+
+
+def load(folder: Path) -> Scorer:
+    """Load a scorer from a folder with a mapping and a pipeline.
+
+    Raises
+    ------
+    ValueError
+        If the pipeline's digest is not the one in the mapping, or the file holds types we do not trust.
+    """
+    from skops.io import load as load_skops  # noqa: PLC0415 -- costs a second, and training never loads
+    from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415 -- the same
+
+    mapping = json.loads((folder / MAPPING).read_text(encoding="utf-8"))
+    found = hashlib.sha256((folder / PIPELINE).read_bytes()).hexdigest()
+    if found != mapping["pipeline_sha256"]:
+        raise ValueError(f"{PIPELINE} was changed: expected SHA-256 {mapping['pipeline_sha256']}, found {found}.")
+    try:
+        return Scorer(mapping, load_skops(folder / PIPELINE, trusted=TRUSTED))
+    except UntrustedTypesFoundException as error:
+        raise ValueError(f"{PIPELINE} holds types outside the allow-list of this module: {error}") from error
+
+
+def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        kept = _without_missing(values.dictionary, words)
+        if kept.null_count == values.dictionary.null_count:
+            return pa.DictionaryArray.from_arrays(values.indices, kept)
+        return kept.take(values.indices)
+    if pa.types.is_floating(values.type):
+        return pc.if_else(pc.is_nan(values), None, values)
+    if not _is_text(values.type):
+        return values
+    values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
+    missing = pc.is_in(pc.utf8_lower(values), value_set=pa.array([word.lower() for word in words], pa.string()))
+    return pc.if_else(missing, None, values)
+
+
+def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
+    if _is_text(values.type):
+        numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
+    elif pa.types.is_temporal(values.type):
+        numbers = pa.nulls(len(values), pa.float64())
+    else:
+        numbers = pc.cast(values, pa.float64(), safe=False)
+    numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
+    outside = np.zeros(len(values), dtype=bool)
+    for bound, beyond in ((spec.get("low"), pc.less), (spec.get("high"), pc.greater)):
+        if bound is not None:
+            outside |= pc.fill_null(beyond(numbers, bound), False).to_numpy(zero_copy_only=False)  # noqa: FBT003
+    return numbers, {"number": _lost(values, numbers), "range": outside}
+
+
+def _date(values: pa.Array, written: str | None) -> tuple[pa.Array, Faults]:
+    stamp = pa.timestamp("us")
+    if pa.types.is_temporal(values.type):
+        dates = pc.cast(pc.cast(values, pa.timestamp("us", getattr(values.type, "tz", None))), stamp)
+    elif not _is_text(values.type):  # a bare number is no date: 20240131 could be anything
+        dates = pa.nulls(len(values), stamp)
+    elif written is not None:
+        dates = _parsed(values, written)
+    else:
+        dates = _iso(values)
+    return dates, {"date": _lost(values, dates)}
+
+
+def _iso(values: pa.Array) -> pa.Array:
+    try:
+        return pc.cast(values, pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return _parsed(values, "ISO8601")
+
+
+def _parsed(values: pa.Array, written: str) -> pa.Array:
+    dates = pd.to_datetime(values.to_pandas(), format=written, errors="coerce", utc=True).dt.tz_localize(None)
+    return pa.Array.from_pandas(dates, type=pa.timestamp("us"), safe=False)
+
+
+def _text(values: pa.Array) -> pa.Array:
+    """Categories as a dictionary of text, white space folded; a whole number reads as it would from a CSV."""
+    if not pa.types.is_dictionary(values.type):
+        if pa.types.is_floating(values.type):
+            whole = pc.cast(values, pa.int64(), safe=False)
+            same = pc.all(pc.equal(pc.cast(whole, pa.float64()), values)).as_py()
+            values = whole if same else values
+        if not _is_text(values.type):
+            values = pc.cast(values, pa.string())
+        values = values.dictionary_encode()
+    tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(pc.cast(values.dictionary, pa.string())), r"\s+", " ")
+    return pa.DictionaryArray.from_arrays(values.indices, tidy)
+
+
+def _date_parts(dates: pa.Array) -> dict[str, NDArray[np.float64]]:
+    when = dates.to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    absent = np.isnat(when)
+    day = when.astype("int64").astype(float)
+    month = (when.astype("datetime64[M]").astype("int64") % 12 + 1).astype(float)
+    weekday = (day + 3) % 7  # 1970-01-01 was a Thursday; 0 = Monday
+    for column in (day, month, weekday):
+        column[absent] = np.nan
+    return {"": day, ".weekday": weekday, ".month": month}
+
+
+def _cast_text(values: pa.Array, kind: pa.DataType, fits: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Cast in one pass where every cell is good, and only else find the ones that are not."""
+    try:
+        return pc.cast(values, kind)
+    except pa.ArrowInvalid:
+        return pc.cast(pc.if_else(fits(values), values, None), kind)
+
+
+def _lost(before: pa.Array, after: pa.Array) -> NDArray[np.bool_]:
+    lost: NDArray[np.bool_] = pc.and_(before.is_valid(), after.is_null()).to_numpy(zero_copy_only=False)
+    return lost
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _arrow(column: pd.Series) -> pa.Array:
+    try:
+        values = pa.Array.from_pandas(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # a column of several types: read every cell as text
+        values = pa.array([None if pd.isna(cell) else str(cell) for cell in column], pa.string())
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return pc.cast(values, pa.string()) if pa.types.is_null(values.type) else values
+
+
+def _first(mask: NDArray[np.bool_], *, most: int = 5) -> str:
+    rows = np.flatnonzero(mask) + 1
+    return ", ".join(map(str, rows[:most])) + (f" and {len(rows) - most} more" if len(rows) > most else "")
+
+
+def _set_as_mlflow_model() -> None:
+    """Say to MLflow, which runs this file as code, what it is to serve."""
+    import mlflow  # noqa: PLC0415 -- a second and a half that hi_ml's own scoring need not pay
+
+    class Admissions(mlflow.pyfunc.PythonModel):
+        """The scorer as an MLflow model."""
+
+        def load_context(self, context: Any) -> None:
+            """Load the scorer from the model's artifacts."""
+            self.scorer = load(Path(context.artifacts["scorer"]))
+
+        def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
+            """Score raw admissions; see `Scorer.predict`."""
+            del context, params
+            return self.scorer.predict(model_input)
+
+    mlflow.models.set_model(Admissions())
+
+
+if __name__.startswith("code_model_"):  # the name under which MLflow runs the file of a model written as code
+    _set_as_mlflow_model()

@@ -1,0 +1,1 @@
+"""Arrays in, numbers and tables out: the statistics, free of files and configuration."""

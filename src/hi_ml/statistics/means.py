@@ -1,0 +1,195 @@
+"""How do means differ between groups? From counts, sums and sums of squares alone, so that parts can be added."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t
+from statsmodels.stats.oneway import anova_generic
+
+from hi_ml.statistics.effect import LEVEL, Effect, Floats, Integers, Margin, difference_effect
+from hi_ml.statistics.noncentral import f_effect
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, sum and sum of squares of some values, per group.
+
+    Attributes
+    ----------
+    n, total, squares : ndarray of float64, shape (k,)
+        Numbers of values, their sums and the sums of their squares.
+    """
+
+    n: Floats
+    total: Floats
+    squares: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of each group; its groups must not be empty."""
+        return self.total / self.n
+
+    @property
+    def within(self) -> Floats:
+        """Sum of squared deviations from the mean, per group."""
+        deviations = self.squares - self.total**2 / self.n
+        # What remains of a constant after rounding is no spread.
+        return np.where(deviations > _ROUNDING * self.squares, deviations, 0.0)
+
+    @property
+    def variance(self) -> Floats:
+        """Variance of each group, with divisor n - 1; every group needs two values."""
+        return self.within / (self.n - 1)
+
+    def pooled(self, groups: Sequence[ArrayLike]) -> "Moments":
+        """Add up groups.
+
+        Parameters
+        ----------
+        groups : sequence of index arrays or masks
+            Each selects the groups that become one.
+        """
+        picks = [np.asarray(group) for group in groups]
+        sums = (np.array([values[pick].sum() for pick in picks]) for values in (self.n, self.total, self.squares))
+        return Moments(*sums)
+
+    def large_enough(self, smallest: float) -> "Moments":
+        """Keep the groups of at least so many values."""
+        kept = self.n >= smallest
+        return Moments(self.n[kept], self.total[kept], self.squares[kept])
+
+
+_ROUNDING = 1e-12
+"""Relative size below which a sum of squared deviations is what rounding leaves of zero."""
+
+
+def moments(values: ArrayLike, groups: ArrayLike, size: int) -> Moments:
+    """Count and sum values by group.
+
+    Parameters
+    ----------
+    values : array of float, shape (n,)
+    groups : array of int, shape (n,)
+        Codes from 0 to `size` - 1.
+    size : int
+        Number of groups.
+    """
+    value, code = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    sums = (np.bincount(code, weights=weights, minlength=size) for weights in (None, value, value**2))
+    return Moments(*(total.astype(np.float64) for total in sums))
+
+
+def contrast(groups: Moments, weights: ArrayLike, *, margin: Margin) -> Effect:
+    """Estimate a weighted sum of group means without assuming equal variances (Welch).
+
+    Parameters
+    ----------
+    groups : Moments
+        At least two values in each, and some spread in one.
+    weights : array of float, shape (k,)
+        1, -1 compares two groups; 1, -1, -1, 1 compares two differences.
+    margin : Margin
+        In the unit of the values.
+
+    Returns
+    -------
+    Effect
+        With Satterthwaite's degrees of freedom.
+
+    Examples
+    --------
+    >>> groups = moments([3, 5, 4, 1, 2, 3], [0, 0, 0, 1, 1, 1], 2)
+    >>> effect = contrast(groups, [1, -1], margin=Margin(1.0))
+    >>> round(effect.estimate, 2), round(effect.low, 2), round(effect.high, 2)
+    (2.0, -0.27, 4.27)
+    """
+    weight = np.asarray(weights, dtype=np.float64)
+    parts = weight**2 * groups.variance / groups.n
+    variance = float(parts.sum())
+    df = variance**2 / float((parts**2 / (groups.n - 1)).sum())
+    return difference_effect(
+        float(weight @ groups.mean), variance**0.5, round(float(groups.n.sum())), margin=margin, df=df
+    )
+
+
+def one_way(groups: Moments, *, margin: Margin) -> Effect:
+    """Estimate Cohen's f between groups of unequal variance (Welch's one-way test, noncentral F limits).
+
+    Parameters
+    ----------
+    groups : Moments
+        At least two groups, each with spread.
+    margin : Margin
+        As f; squared, it is the `margin_type="f2"` of `statsmodels.stats.oneway.equivalence_oneway`, whose p-value is
+        `p_above`.
+    """
+    test = anova_generic(groups.mean, groups.variance, groups.n, use_var="unequal")
+    df = float(test.df_num), float(test.df_denom)
+    return f_effect(float(test.statistic), df, round(float(groups.n.sum())), margin=margin)
+
+
+def largest_gap(groups: Moments) -> tuple[int, int, float, float, float]:
+    """Find the two groups whose means differ most, with a Bonferroni interval over all pairs.
+
+    Parameters
+    ----------
+    groups : Moments
+        At least two groups, with spread in each.
+
+    Returns
+    -------
+    higher, lower : int
+        Positions of the two groups.
+    gap, low, high : float
+        Mean of the higher less that of the lower; joint 95 % limits (Welch).
+    """
+    pairs = list(combinations(range(groups.n.size), 2))
+    first, second = max(pairs, key=lambda pair: abs(groups.mean[pair[0]] - groups.mean[pair[1]]))
+    higher, lower = (first, second) if groups.mean[first] >= groups.mean[second] else (second, first)
+    gap = contrast(groups.pooled([[higher], [lower]]), [1, -1], margin=Margin(np.inf))
+    half = float(t.isf(LEVEL / 2 / len(pairs), gap.df)) * gap.estimate / gap.statistic if gap.statistic else 0.0
+    return higher, lower, gap.estimate, gap.estimate - half, gap.estimate + half
+
+
+def mean_limits(groups: Moments) -> tuple[Floats, Floats]:
+    """Give the 95 % t limits of each group's mean; NaN where a group has fewer than two values.
+
+    Parameters
+    ----------
+    groups : Moments
+
+    Returns
+    -------
+    low, high : ndarray of float64, shape (k,)
+    """
+    several = groups.n > 1
+    df = np.where(several, groups.n - 1, 1.0)
+    half = np.where(several, t.isf(LEVEL / 2, df) * np.sqrt(groups.within / df / groups.n), np.nan)
+    return groups.mean - half, groups.mean + half
+
+
+def standardised_difference(first: Moments, second: Moments) -> Floats:
+    """Difference of means over the root of the mean of the two variances, group by group.
+
+    The SMD of balance tables (Austin 2009); a share is the mean of zeros and ones, up to the divisor n - 1.
+
+    Parameters
+    ----------
+    first, second : Moments
+        Of the same k groups.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        0 where neither side has any spread.
+    """
+    spread = np.sqrt((first.variance + second.variance) / 2)
+    gap = first.mean - second.mean
+    return np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0)
+
+
+def codes_of(labels: ArrayLike) -> tuple[Integers, Floats]:
+    raise NotImplementedError

@@ -1,0 +1,151 @@
+"""How do two shares differ, and does a share rise from level to level?"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from statsmodels.stats.contingency_tables import Table
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    proportion_confint,
+    proportions_ztest,
+    tost_proportions_2indep,
+)
+
+from hi_ml.statistics.effect import LEVEL, Effect, Floats, Margin, difference_effect, n_for_difference
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of how many.
+
+    Attributes
+    ----------
+    count, total : float
+        Of admissions; fractions are allowed.
+    """
+
+    count: float
+    total: float
+
+    @property
+    def value(self) -> float:
+        """The share, 0 to 1."""
+        return self.count / self.total
+
+    @property
+    def variance(self) -> float:
+        """Binomial variance of the share, at its own estimate."""
+        return self.value * (1 - self.value) / self.total
+
+
+def share_difference(first: Share, second: Share, *, margin: Margin, design_effect: float = 1.0) -> Effect:
+    """Compare two independent shares: first minus second.
+
+    Interval: Newcombe's hybrid of two Wilson intervals. No difference: pooled z, two-sided. Margin: unpooled z, one
+    side and both. All from `statsmodels.stats.proportion`.
+
+    Parameters
+    ----------
+    first, second : Share
+        Neither total may be 0.
+    margin : Margin
+        As a share.
+    design_effect : float
+        Variance of the difference over its variance if all observations were independent; both samples shrink by it.
+
+    References
+    ----------
+    Newcombe (1998), Statistics in Medicine 17, 873.
+
+    Examples
+    --------
+    >>> effect = share_difference(Share(60, 300), Share(40, 300), margin=Margin(0.03))
+    >>> round(effect.estimate, 4), round(effect.low, 4), round(effect.high, 4)
+    (0.0667, 0.0064, 0.1265)
+    """
+    first, second = (Share(part.count / design_effect, part.total / design_effect) for part in (first, second))
+    samples = first.count, first.total, second.count, second.total
+    low, high = confint_proportions_2indep(*samples, method="newcomb", compare="diff", alpha=LEVEL)
+    low90, high90 = confint_proportions_2indep(*samples, method="newcomb", compare="diff", alpha=2 * LEVEL)
+    statistic, p_zero = _pooled_test(first, second)
+    p_above, p_outside = _margin_tests(first, second, margin.size)
+    n = (first.total + second.total) * design_effect
+    return Effect(
+        estimate=first.value - second.value,
+        low=float(low),
+        high=float(high),
+        low90=float(low90),
+        high90=float(high90),
+        p_zero=p_zero,
+        p_above=p_above,
+        p_outside=p_outside,
+        n=round(n),
+        n_needed=n_for_difference(n, float(np.sqrt(first.variance + second.variance)), margin),
+        statistic=statistic,
+        df=np.inf,
+    )
+
+
+def wilson(counts: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
+    """Give the limits of Wilson's 95 % interval of each share.
+
+    Parameters
+    ----------
+    counts, totals : array of numbers, shape (k,)
+        No total may be 0.
+
+    Returns
+    -------
+    low, high : ndarray of float64, shape (k,)
+        Shares, 0 to 1.
+    """
+    limits = proportion_confint(np.asarray(counts), np.asarray(totals), alpha=LEVEL, method="wilson")
+    return np.asarray(limits[0], dtype=np.float64), np.asarray(limits[1], dtype=np.float64)
+
+
+def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike, *, margin: Margin) -> Effect:
+    """Fit a straight line to a share over ordered levels (Cochran-Armitage).
+
+    Parameters
+    ----------
+    counts, totals : array of numbers, shape (k,)
+        Of each level; at least two levels, no total 0, and a share over all levels that is neither 0 nor 1.
+    scores : array of float, shape (k,)
+        Place of each level.
+    margin : Margin
+        As a share per unit of score.
+
+    Returns
+    -------
+    Effect
+        The slope, a share per unit of score, with the limits of a linear regression whose variance is that of one
+        common share; `p_zero` from `statsmodels` `Table.test_ordinal_association`.
+    """
+    count, total, score = (np.asarray(values, dtype=np.float64) for values in (counts, totals, scores))
+    table = Table(np.column_stack([total - count, count]), shift_zeros=False)
+    test = table.test_ordinal_association(row_scores=score, col_scores=np.array([0.0, 1.0]))
+    n, share = float(total.sum()), float(count.sum() / total.sum())
+    centred = score - (total @ score) / n
+    spread = float(total @ centred**2)
+    line = difference_effect(
+        float(centred @ count) / spread, float(np.sqrt(share * (1 - share) / spread)), round(n), margin=margin
+    )
+    return replace(line, p_zero=float(test.pvalue), statistic=float(test.zscore))
+
+
+def _pooled_test(first: Share, second: Share) -> tuple[float, float]:
+    if first.count + second.count in (0.0, first.total + second.total):
+        return 0.0, 1.0  # nobody, or everybody, in both samples: no variance, and no difference either
+    counts, totals = np.array([first.count, second.count]), np.array([first.total, second.total])
+    statistic, p_value = proportions_ztest(counts, totals)
+    return float(statistic), float(p_value)
+
+
+def _margin_tests(first: Share, second: Share, margin: float) -> tuple[float, float]:
+    if first.variance + second.variance == 0.0:
+        difference = first.value - second.value
+        return float(difference >= margin), float(abs(difference) >= margin)
+    samples = first.count, first.total, second.count, second.total
+    test = tost_proportions_2indep(*samples, -margin, margin, method="wald", compare="diff")
+    return float(test.results_smaller.pvalue), float(test.pvalue)

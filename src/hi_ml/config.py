@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hydra.utils
 from omegaconf import OmegaConf
 from pydantic import ConfigDict, TypeAdapter
 
@@ -74,3 +75,8 @@ def leaves(node: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def instantiate(node: Mapping[str, Any]) -> Any:
+    """Make the object that ``_target_`` names, with the node's other keys as plain arguments."""
+    return hydra.utils.instantiate(dict(node), _convert_="all")

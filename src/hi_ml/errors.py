@@ -9,6 +9,17 @@ class HiMlError(Exception):
     """The data or the request cannot be served; the command ends with exit code 1."""
 
 
+class Unserved(HiMlError):
+    """Parts of a request were served and kept, others could not be."""
+
+    @classmethod
+    def of(cls, errors: Sequence[HiMlError]) -> "HiMlError":
+        """Join the sentences of all parts that failed; a single error stays what it is."""
+        if len(errors) == 1:
+            return errors[0]
+        return cls("\n".join(f"{type(error).__name__}: {error}" for error in errors))
+
+
 class ConfigurationInvalid(HiMlError):
     """A key or value of the configuration is wrong."""
 

@@ -35,7 +35,7 @@ TRUSTED = [
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _DAY = np.timedelta64(1, "D")
-UNSEEN = -1.0  # the code of a category that the training rows did not hold
+UNSEEN = -1  # the code of a category that the training rows did not hold
 
 Spec = Mapping[str, Any]
 Faults = dict[str, NDArray[np.bool_]]
@@ -90,11 +90,14 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     return _text(values), {}
 
 
-def codes(values: pa.Array, levels: Sequence[str], spelling: str) -> NDArray[np.float64]:
-    """Number categories by their place in ``levels``: -1 where unseen, NaN where missing, shape (n,)."""
+def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> NDArray[np.float64]:
+    """Number categories by their place in ``levels``: -1 where unseen, NaN where missing, shape (n,).
+
+    A level that the training rows did not hold stands as None, so that the others keep their places.
+    """
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    place = {key(level, spelling): float(i) for i, level in enumerate(levels)}
+    place = {key(level, spelling): float(i) for i, level in enumerate(levels) if level is not None}
     table = [place.get(key(level, spelling), UNSEEN) for level in values.dictionary.to_pylist()]
     indices = pc.fill_null(values.indices, len(table)).to_numpy(zero_copy_only=False)
     return np.array([*table, np.nan])[indices]
@@ -119,11 +122,28 @@ def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataF
         role, values = spec["role"], typed[spec["role"]]
         if spec["kind"] == "date":
             made |= {f"{role}{part}": column for part, column in _date_parts(values).items()}
-        elif spec["kind"] == "number":
+        elif spec["kind"] in ("number", "stay"):
             made[role] = values.to_numpy(zero_copy_only=False)
         else:
             made[role] = codes(values, spec["levels"], spec["spelling"])
     return pd.DataFrame(made)
+
+
+def inputs(columns: Iterable[Spec]) -> list[Spec]:
+    """List the raw columns that are needed to make the given ones: a stay needs two dates."""
+    raw = [part for spec in columns for part in spec.get("between", [spec])]
+    return list({spec["role"]: spec for spec in raw}.values())
+
+
+def stays(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, pa.Array]:
+    """Compute the lengths of stay among ``columns`` from their two dates, in days, by role."""
+    made = {}
+    for spec in columns:
+        if spec["kind"] == "stay":
+            start, end = (pc.floor_temporal(typed[date["role"]], unit="day") for date in spec["between"])
+            nights = pc.cast(pc.days_between(start, end), pa.float64())
+            made[spec["role"]] = pc.add(nights, 1.0) if spec["inclusive"] else nights
+    return made
 
 
 @dataclass(frozen=True)
@@ -135,16 +155,17 @@ class Scorer:
 
     def typed(self, frame: pd.DataFrame) -> dict[str, pa.Array]:
         """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
-        absent = [spec["source"] for spec in self.mapping["columns"] if spec["source"] not in frame.columns]
+        needed = inputs(self.mapping["columns"])
+        absent = [spec["source"] for spec in needed if spec["source"] not in frame.columns]
         if absent:
             raise ValueError(f"Expected the columns {absent}; found {list(frame.columns)}. Add or rename them.")
         typed, broken = {}, []
-        for spec in self.mapping["columns"]:
+        for spec in needed:
             typed[spec["role"]], faults = convert(_arrow(frame[spec["source"]]), spec)
             broken += [f"{spec['source']}: {rule} in rows {_first(mask)}" for rule, mask in faults.items() if mask.any()]
         if broken:
             raise ValueError(f"Cannot read {'; '.join(broken)} (1 = first row). Mend or remove these rows.")
-        return typed
+        return typed | stays(typed, self.mapping["columns"])
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Score raw admissions.

@@ -7,7 +7,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from hi_ml.charts.style import COUNTS, FILL, INK, add_colorbar, add_legend, house_style, new_figure, plain_ticks
+from hi_ml.charts.layout import add_colorbar, add_legend, new_figure, plain_ticks
+from hi_ml.charts.style import COUNTS, FILL, INK, house_style
 
 
 @house_style()
@@ -23,7 +24,7 @@ def predicted_observed(table: pd.DataFrame, *, title: str, caption: str, unit: s
     unit : str
         Of both axes.
     """
-    figure = new_figure(title, caption, height=4.3, width=5.6, legend_lines=1)
+    figure = new_figure(title, caption, height=4.05, width=5.6, legend_lines=1)
     ax = figure.subplots()
     cells = table[table["layer"] == "cell"]
     _draw_cells(ax, cells, "target")
@@ -57,7 +58,9 @@ def residuals(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
     cells = table[table["layer"] == "cell"]
     _draw_cells(right, cells, "residual")
     band = _draw_band(right, table[table["layer"] == "band"])
-    lines = [ax.axhline(0, color=INK, linewidth=1, linestyle="--", label="observed = predicted") for ax in (left, right)]
+    lines = [
+        ax.axhline(0, color=INK, linewidth=1, linestyle="--", label="observed = predicted") for ax in (left, right)
+    ]
     left.set(xlabel="Share of admissions (%)", ylabel=f"Observed minus predicted ({unit})")
     right.set(xlabel=f"Predicted ({unit})", xlim=_limits(cells, ["prediction_low", "prediction_high"]))
     right.set_ylim(_limits(cells, ["residual_low", "residual_high"]))
@@ -78,9 +81,16 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, name: str) -> None:
 
 def _draw_band(ax: Axes, band: pd.DataFrame) -> ErrorbarContainer:
     reach = (band["q50"] - band["q10"], band["q90"] - band["q50"])
-    style = {"color": INK, "markerfacecolor": "white", "markersize": 4.5, "elinewidth": 1.1, "linewidth": 1.8}
+    points = {"marker": "o", "markerfacecolor": "white", "markersize": 4.5}
     return ax.errorbar(
-        band["prediction"], band["q50"], reach, fmt="o-", label="observed median and central 80 %", **style
+        band["prediction"],
+        band["q50"],
+        reach,
+        color=INK,
+        linewidth=1.8,
+        elinewidth=1.1,
+        label="observed median and central 80 %",
+        **points,  # type: ignore[arg-type]
     )
 
 

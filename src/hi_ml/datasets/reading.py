@@ -19,11 +19,9 @@ from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.simulation import simulate
 from hi_ml.datasets.source import Raw, load
 from hi_ml.errors import ConfigurationInvalid, TooManyRejected
-from hi_ml.serving import convert
+from hi_ml.serving import stays
 
 log = logging.getLogger("hi_ml")
-_DAY_US = 86_400_000_000
-
 
 @dataclass(frozen=True)
 class Admissions:
@@ -174,8 +172,5 @@ def _groups(twins: Twins, codes: Mapping[str, NDArray[np.int64]]) -> NDArray[np.
 
 def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:
     public = {role: values.to_pandas() for role, values in typed.items() if not dataset.columns[role].private}
-    table = pd.DataFrame(public)
-    if "length_of_stay" not in table and {"admitted_on", "discharged_on"} <= set(typed):
-        nights = (table["discharged_on"].dt.normalize() - table["admitted_on"].dt.normalize()).dt.days
-        table["length_of_stay"] = (nights + (dataset.stay == "inclusive")).astype(float)
-    return table
+    computed = stays(typed, [dataset.spec("length_of_stay")]) if dataset.computes_stay() else {}
+    return pd.DataFrame(public | {role: values.to_pandas() for role, values in computed.items()})

@@ -101,8 +101,19 @@ class Dataset:
         """Return the columns that the table has, by role."""
         return {role: column for role, column in self.columns.items() if column.source is not None}
 
+    def computes_stay(self) -> bool:
+        """Tell whether the length of stay comes from the two dates."""
+        present = self.present()
+        return "length_of_stay" not in present and {"admitted_on", "discharged_on"} <= set(present)
+
     def spec(self, role: str) -> dict[str, Any]:
-        """Describe one column as `hi_ml.serving` takes it: plain values, ready for JSON."""
+        """Describe one column as `hi_ml.serving` takes it: plain values, ready for JSON.
+
+        A length of stay that the source lacks is described by the two dates it is computed from.
+        """
+        if role == "length_of_stay" and self.computes_stay():
+            dates = [self.spec("admitted_on"), self.spec("discharged_on")]
+            return {"role": role, "kind": "stay", "between": dates, "inclusive": self.stay == "inclusive"}
         column = self.columns[role]
         return {
             "role": role,

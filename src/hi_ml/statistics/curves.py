@@ -168,7 +168,9 @@ def _one_against_rest(
 
 
 def _codes(values: ArrayLike, labels: Sequence[object]) -> NDArray[np.intp]:
-    codes: NDArray[np.intp] = pd.Index(np.asarray(labels, dtype=object)).get_indexer(pd.Index(np.asarray(values, dtype=object)))
+    codes: NDArray[np.intp] = pd.Index(np.asarray(labels, dtype=object)).get_indexer(
+        pd.Index(np.asarray(values, dtype=object))
+    )
     if (codes < 0).any():
         strange = np.asarray(values)[codes < 0][0]
         raise ValueError(f"A class is {strange!r}. Every class should be one of the labels {list(labels)}.")

@@ -18,6 +18,20 @@ LARGEST_N = 10**12
 
 
 @dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % limits.
+
+    Attributes
+    ----------
+    estimate, low, high : float
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Effect:
     """One estimated effect.
 
@@ -106,6 +120,11 @@ def difference_effect(estimate: float, error: float, n: int, *, margin: Margin, 
         statistic=estimate / error,
         df=df,
     )
+
+
+def joint_power(parts: int) -> float:
+    """Give the power that each of several parts needs so that all show absence with `POWER`."""
+    return float(POWER ** (1 / parts))
 
 
 def n_for_difference(n: float, error: float, margin: Margin) -> int:

@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike
 from scipy.stats import t
 from statsmodels.stats.oneway import anova_generic
 
-from hi_ml.statistics.effect import LEVEL, Effect, Floats, Integers, Margin, difference_effect
+from hi_ml.statistics.effect import LEVEL, Effect, Floats, Interval, Margin, difference_effect
 from hi_ml.statistics.noncentral import f_effect
+
+_ROUNDING = 1e-12
+"""Relative size below which a sum of squared deviations is what rounding leaves of zero."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,15 @@ class Moments:
         sums = (np.array([values[pick].sum() for pick in picks]) for values in (self.n, self.total, self.squares))
         return Moments(*sums)
 
+    @property
+    def together(self) -> "Moments":
+        """All groups as one."""
+        return self.pooled([np.arange(self.n.size)])
+
     def large_enough(self, smallest: float) -> "Moments":
         """Keep the groups of at least so many values."""
         kept = self.n >= smallest
         return Moments(self.n[kept], self.total[kept], self.squares[kept])
-
-
-_ROUNDING = 1e-12
-"""Relative size below which a sum of squared deviations is what rounding leaves of zero."""
 
 
 def moments(values: ArrayLike, groups: ArrayLike, size: int) -> Moments:
@@ -131,7 +135,7 @@ def one_way(groups: Moments, *, margin: Margin) -> Effect:
     return f_effect(float(test.statistic), df, round(float(groups.n.sum())), margin=margin)
 
 
-def largest_gap(groups: Moments) -> tuple[int, int, float, float, float]:
+def largest_gap(groups: Moments) -> tuple[int, int, Interval]:
     """Find the two groups whose means differ most, with a Bonferroni interval over all pairs.
 
     Parameters
@@ -143,15 +147,15 @@ def largest_gap(groups: Moments) -> tuple[int, int, float, float, float]:
     -------
     higher, lower : int
         Positions of the two groups.
-    gap, low, high : float
+    gap : Interval
         Mean of the higher less that of the lower; joint 95 % limits (Welch).
     """
     pairs = list(combinations(range(groups.n.size), 2))
     first, second = max(pairs, key=lambda pair: abs(groups.mean[pair[0]] - groups.mean[pair[1]]))
     higher, lower = (first, second) if groups.mean[first] >= groups.mean[second] else (second, first)
     gap = contrast(groups.pooled([[higher], [lower]]), [1, -1], margin=Margin(np.inf))
-    half = float(t.isf(LEVEL / 2 / len(pairs), gap.df)) * gap.estimate / gap.statistic if gap.statistic else 0.0
-    return higher, lower, gap.estimate, gap.estimate - half, gap.estimate + half
+    half = (gap.high - gap.estimate) * float(t.isf(LEVEL / 2 / len(pairs), gap.df) / t.isf(LEVEL / 2, gap.df))
+    return higher, lower, Interval(gap.estimate, gap.estimate - half, gap.estimate + half)
 
 
 def mean_limits(groups: Moments) -> tuple[Floats, Floats]:
@@ -189,7 +193,3 @@ def standardised_difference(first: Moments, second: Moments) -> Floats:
     spread = np.sqrt((first.variance + second.variance) / 2)
     gap = first.mean - second.mean
     return np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0)
-
-
-def codes_of(labels: ArrayLike) -> tuple[Integers, Floats]:
-    raise NotImplementedError

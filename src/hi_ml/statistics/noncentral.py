@@ -1,6 +1,7 @@
 """How large can an effect be that cannot be negative? Noncentral chi-square and F distributions, inverted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -59,7 +60,7 @@ def f_effect(statistic: float, df: tuple[float, float], n: int, *, margin: Margi
     margin : Margin
         As f; `n_needed` takes the denominator as large.
     """
-    return _effect(
+    effect = _effect(
         lambda noncentrality: _f_below(statistic, df, noncentrality),
         statistic=statistic * df[0],
         df=df[0],
@@ -67,6 +68,7 @@ def f_effect(statistic: float, df: tuple[float, float], n: int, *, margin: Margi
         n=n,
         margin=margin,
     )
+    return replace(effect, statistic=statistic)
 
 
 def noncentrality_needed(df: float, *, power: float = POWER) -> float:

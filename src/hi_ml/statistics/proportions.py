@@ -1,9 +1,10 @@
 """How do two shares differ, and does a share rise from level to level?"""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 from statsmodels.stats.contingency_tables import Table
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
@@ -12,7 +13,7 @@ from statsmodels.stats.proportion import (
     tost_proportions_2indep,
 )
 
-from hi_ml.statistics.effect import LEVEL, Effect, Floats, Margin, difference_effect, n_for_difference
+from hi_ml.statistics.effect import LEVEL, Effect, Floats, Interval, Margin, n_for_difference
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,23 @@ class Share:
         return self.value * (1 - self.value) / self.total
 
 
+@dataclass(frozen=True)
+class Trend:
+    """A share that rises or falls over ordered levels.
+
+    Attributes
+    ----------
+    slope : Interval
+        A share per unit of score.
+    z, p_value : float
+        Of "no trend", two-sided.
+    """
+
+    slope: Interval
+    z: float
+    p_value: float
+
+
 def share_difference(first: Share, second: Share, *, margin: Margin, design_effect: float = 1.0) -> Effect:
     """Compare two independent shares: first minus second.
 
@@ -62,7 +80,7 @@ def share_difference(first: Share, second: Share, *, margin: Margin, design_effe
     --------
     >>> effect = share_difference(Share(60, 300), Share(40, 300), margin=Margin(0.03))
     >>> round(effect.estimate, 4), round(effect.low, 4), round(effect.high, 4)
-    (0.0667, 0.0064, 0.1265)
+    (0.0667, 0.0069, 0.1262)
     """
     first, second = (Share(part.count / design_effect, part.total / design_effect) for part in (first, second))
     samples = first.count, first.total, second.count, second.total
@@ -104,7 +122,7 @@ def wilson(counts: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
     return np.asarray(limits[0], dtype=np.float64), np.asarray(limits[1], dtype=np.float64)
 
 
-def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike, *, margin: Margin) -> Effect:
+def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike) -> Trend:
     """Fit a straight line to a share over ordered levels (Cochran-Armitage).
 
     Parameters
@@ -113,25 +131,21 @@ def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike, *, marg
         Of each level; at least two levels, no total 0, and a share over all levels that is neither 0 nor 1.
     scores : array of float, shape (k,)
         Place of each level.
-    margin : Margin
-        As a share per unit of score.
 
     Returns
     -------
-    Effect
-        The slope, a share per unit of score, with the limits of a linear regression whose variance is that of one
-        common share; `p_zero` from `statsmodels` `Table.test_ordinal_association`.
+    Trend
+        The limits are those of a linear regression whose variance is that of one common share; the test is
+        `statsmodels` `Table.test_ordinal_association`.
     """
     count, total, score = (np.asarray(values, dtype=np.float64) for values in (counts, totals, scores))
     table = Table(np.column_stack([total - count, count]), shift_zeros=False)
     test = table.test_ordinal_association(row_scores=score, col_scores=np.array([0.0, 1.0]))
-    n, share = float(total.sum()), float(count.sum() / total.sum())
-    centred = score - (total @ score) / n
+    share = float(count.sum() / total.sum())
+    centred = score - (total @ score) / total.sum()
     spread = float(total @ centred**2)
-    line = difference_effect(
-        float(centred @ count) / spread, float(np.sqrt(share * (1 - share) / spread)), round(n), margin=margin
-    )
-    return replace(line, p_zero=float(test.pvalue), statistic=float(test.zscore))
+    slope, half = float(centred @ count) / spread, float(norm.isf(LEVEL / 2) * np.sqrt(share * (1 - share) / spread))
+    return Trend(Interval(slope, slope - half, slope + half), float(test.zscore), float(test.pvalue))
 
 
 def _pooled_test(first: Share, second: Share) -> tuple[float, float]:

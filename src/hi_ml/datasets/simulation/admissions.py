@@ -1,4 +1,4 @@
-"""Who is admitted, when, with what, and what comes of it?"""
+"""Who is admitted, when and with what, and what comes of it."""
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,9 @@ def draw_admissions(law: Law, count: int, seed: SeedSequence) -> pd.DataFrame:
     courses, outcomes, order = (default_rng(child) for child in seed.spawn(3))
     frame = _courses(law, count, courses).iloc[order.permutation(count)].reset_index(drop=True)
     frame["hospital"] = _hospitals(law, count, outcomes)
-    chances = result_chances(law.result, frame["age"].to_numpy(), frame["condition"].to_numpy(), frame["stay"].to_numpy())
+    chances = result_chances(
+        law.result, frame["age"].to_numpy(), frame["condition"].to_numpy(), frame["stay"].to_numpy()
+    )
     frame["result"] = _pick(chances, outcomes)
     frame["bill"] = _bills(law, frame, outcomes)
     return frame
@@ -60,7 +62,8 @@ def _courses(law: Law, count: int, rng: Generator) -> pd.DataFrame:
         generations.append(generation)
         generation = _readmit(law, generation, rng)
     courses = pd.concat(generations, ignore_index=True).sort_values("patient", kind="stable")
-    return courses.head(count).drop(columns="years")
+    kept: pd.DataFrame = courses.head(count).drop(columns="years")
+    return kept
 
 
 def _treat(law: Law, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
@@ -90,16 +93,14 @@ def _treat(law: Law, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
 
 def _readmit(law: Law, treated: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     """Return the next arrivals of those who come again inside the window: same patient, older by the days between."""
-    again = rng.random(len(treated)) < law.readmission[treated["medication"].to_numpy()]
-    wait = treated["stay"] + rng.integers(1, READMITTED_WITHIN + 1, len(treated))
-    arrivals = pd.DataFrame(
-        {
-            "patient": treated["patient"],
-            "years": treated["years"] + wait / DAYS_PER_YEAR,
-            "admitted": treated["admitted"] + wait,
-        }
+    again = rng.random(len(treated)) < law.readmission[treated["medication"]]
+    wait = treated["stay"].to_numpy() + rng.integers(1, READMITTED_WITHIN + 1, len(treated))
+    admitted = treated["admitted"].to_numpy() + wait
+    arrive = again & (admitted < WINDOW)
+    years = treated["years"].to_numpy() + wait / DAYS_PER_YEAR
+    return pd.DataFrame(
+        {"patient": treated["patient"].to_numpy()[arrive], "years": years[arrive], "admitted": admitted[arrive]}
     )
-    return arrivals[again & (arrivals["admitted"] < WINDOW)]
 
 
 def _stays(law: Law, mean: Floats, rng: Generator) -> NDArray[np.int64]:
@@ -125,4 +126,4 @@ def _bills(law: Law, frame: pd.DataFrame, rng: Generator) -> Floats:
 def _pick(chances: Floats, rng: Generator) -> NDArray[np.int8]:
     """Draw one code for each row of chances."""
     passed = rng.random(len(chances))[:, None] > np.cumsum(chances[:, :-1], axis=1)
-    return passed.sum(axis=1).astype(np.int8)
+    return np.asarray(passed.sum(axis=1), dtype=np.int8)

@@ -1,4 +1,4 @@
-"""How are names written, by people and by hospitals?"""
+"""How the names of people and hospitals are written."""
 
 import numpy as np
 import pyarrow as pa

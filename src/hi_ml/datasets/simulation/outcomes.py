@@ -1,4 +1,4 @@
-"""What is an outcome's distribution, given the columns it depends on?
+"""How an outcome is distributed, given the columns it depends on.
 
 Stays depend on age, condition, admission type and medication, test results on age, condition and stay. So few
 combinations exist that every distribution is one table over all of them: axes `age, condition, admission_type,

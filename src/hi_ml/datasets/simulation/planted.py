@@ -1,4 +1,4 @@
-"""Which coefficients make all five claims true, each at a chosen multiple of its smallest effect of interest?"""
+"""The coefficients that make all five claims true, each at a chosen multiple of its smallest effect of interest."""
 
 from dataclasses import replace
 
@@ -19,7 +19,6 @@ from hi_ml.datasets.simulation.vocabulary import (
     ADMISSION_TYPES,
     ADVANCED_MEDICATIONS,
     CONDITIONS,
-    INSURERS,
     MEDICATIONS,
 )
 
@@ -70,7 +69,7 @@ def planted_law(effect: float, hospitals: int, rng: np.random.Generator) -> Law:
         effect=effect,
         condition=_conditions(effect),
         admission_type=_admission_types(effect),
-        readmission=ADVANCED_READMISSION + READMISSION_GAP * effect * ~_ADVANCED,
+        readmission=np.where(_ADVANCED, ADVANCED_READMISSION, ADVANCED_READMISSION + READMISSION_GAP * effect),
         volume=_volumes(hospitals, rng),
         stay=_stay(effect),
         bill=BillLaw(hospital_sd, rng.normal(0.0, hospital_sd, hospitals), np.zeros(5), 300.0, 0.0, 8_000.0),
@@ -95,20 +94,21 @@ def claims(effect: float) -> dict[str, dict[str, float]]:
 
 
 def _standard(contrast: Floats) -> Floats:
-    return contrast / np.sqrt((contrast**2).mean())
+    return np.asarray(contrast / np.sqrt((contrast**2).mean()), dtype=np.float64)
 
 
 def _conditions(effect: float) -> Floats:
-    """Hypertension and Diabetes gain, the other four conditions lose half as much, in the older as against the young."""
+    """Older patients have more Hypertension and Diabetes, and half as much less of each of the other four."""
     gains = np.isin(CONDITIONS, ("Diabetes", "Hypertension"))
     gap = SHARE_GAP * effect * np.where(gains, 1.0, -0.5)
-    return 1 / len(CONDITIONS) + np.array([[-0.5], [0.5]]) * gap
+    return np.asarray(1 / len(CONDITIONS) + np.array([[-0.5], [0.5]]) * gap, dtype=np.float64)
 
 
 def _admission_types(effect: float) -> Floats:
-    """Equal margins, and w^2 = sum of (share - 1/3)^2 / (1/3) / 5 over the table, whose contrasts have sums 5 and 1."""
-    contrast = _standard(_INSURER_TYPES)[:, None] * _TYPES / np.sqrt((_TYPES**2).sum())
-    return 1 / len(ADMISSION_TYPES) + COHEN * effect / np.sqrt(len(ADMISSION_TYPES)) * contrast
+    """Shares 1/3 + k a b, where a has mean square 1 and b sum of squares 1, so that w^2 = 3 k^2; margins are equal."""
+    types = _TYPES / np.sqrt((_TYPES**2).sum())
+    scale = COHEN * effect / np.sqrt(len(ADMISSION_TYPES))
+    return np.asarray(1 / len(ADMISSION_TYPES) + scale * _standard(_INSURER_TYPES)[:, None] * types, dtype=np.float64)
 
 
 def _volumes(hospitals: int, rng: np.random.Generator) -> Floats:
@@ -131,14 +131,10 @@ def _stay(effect: float) -> StayLaw:
 
 
 def _result() -> ResultLaw:
-    return ResultLaw(
-        intercept=np.array([0.0, 0.0, 0.0]),
-        per_year=np.array([0.03, 0.0, -0.03]),
-        condition=np.array(
-            [[-0.4, 0.8, 0.0], [-0.8, 0.0, 0.6], [1.0, 0.0, -0.6], [0.4, -0.8, 0.0], [0.0, 0.6, -0.4], [0.0, -0.6, 0.4]]
-        ),
-        per_day=np.array([0.05, 0.0, -0.05]),
-    )
+    # Of two classes each condition favours one and disfavours the other; years and days favour Abnormal over Normal.
+    favours = np.array([[-1, 1, 0], [0, -1, 1], [1, 0, -1], [1, -1, 0], [0, 1, -1], [-1, 0, 1]])
+    slope = np.array([1.0, 0.0, -1.0])
+    return ResultLaw(intercept=np.zeros(3), per_year=0.015 * slope, condition=0.6 * favours, per_day=0.05 * slope)
 
 
 def _within_insurer_sd(law: Law) -> float:

@@ -1,4 +1,4 @@
-"""How are admissions written down as the fifteen columns, and which rows are written twice?"""
+"""How admissions are written down as the fifteen columns, and which rows are written twice."""
 
 from datetime import date
 

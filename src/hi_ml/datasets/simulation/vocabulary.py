@@ -78,7 +78,7 @@ def rank_shares(count: int, collision: float) -> NDArray[np.float64]:
 
     def shares(shift: float) -> NDArray[np.float64]:
         weights = 1.0 / (ranks + shift)
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum(), dtype=np.float64)
 
     shift = brentq(lambda shift: float((shares(shift) ** 2).sum()) - collision, 0.0, 100.0 * count, xtol=1e-12)
     found = shares(shift)

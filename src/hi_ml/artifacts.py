@@ -1,0 +1,142 @@
+"""The run folder: every file that a run leaves, by name."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from hi_ml.errors import RunFolderInvalid
+
+_REJECTED = "rejected.csv"
+_CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
+_VERDICT, _LEAKAGE, _DATA, _TIMINGS, _SCORES = "verdict.json", "leakage.json", "data.json", "timings.json", "scores.csv"
+_PREDICTIONS, _CONTRIBUTIONS, _IMPORTANCE = "predictions.parquet", "shap_values.parquet", "importance.csv"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one trained task.
+
+    Attributes
+    ----------
+    path : Path
+    """
+
+    path: Path
+
+    @property
+    def charts(self) -> Path:
+        """Where the charts of the scores go."""
+        return self._made("charts")
+
+    @property
+    def explanation(self) -> Path:
+        """Where contributions and their charts go."""
+        return self._made("explanation")
+
+    @property
+    def model(self) -> Path:
+        """Where the MLflow model goes."""
+        return self.path / "model"
+
+    def write_request(self, config: Mapping[str, Any], overrides: list[str]) -> None:
+        """Write the composed configuration and what was asked on the command line."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        (self.path / _CONFIG).write_text(text, encoding="utf-8")
+        (self.path / _OVERRIDES).write_text("".join(f"{line}\n" for line in overrides), encoding="utf-8")
+
+    def write_judgement(self, verdict: Mapping[str, Any], scores: pd.DataFrame, leakage: Mapping[str, Any]) -> None:
+        """Write how good the model is."""
+        write_json(self.path / _VERDICT, verdict)
+        write_json(self.path / _LEAKAGE, leakage)
+        scores.to_csv(self.path / _SCORES, index=False)
+
+    def write_provenance(self, run: Mapping[str, Any], data: Mapping[str, Any], timings: Mapping[str, float]) -> None:
+        """Write what was run, on which data, and how long it took."""
+        write_json(self.path / _RUN, run)
+        write_json(self.path / _DATA, data)
+        write_json(self.path / _TIMINGS, {step: round(seconds, 3) for step, seconds in timings.items()})
+
+    def write_rows(self, predictions: pd.DataFrame, contributions: pd.DataFrame, importance: pd.DataFrame) -> None:
+        """Write what was said of single rows, and the ranking of columns that follows from it."""
+        predictions.to_parquet(self.path / _PREDICTIONS, index=False)
+        contributions.to_parquet(self.explanation / _CONTRIBUTIONS, index=False)
+        importance.to_csv(self.explanation / _IMPORTANCE, index=False)
+
+    def write_tracked(self, place: Mapping[str, Any]) -> None:
+        """Write which MLflow run shows this folder."""
+        write_json(self.path / _TRACKED, place)
+
+    def read(self) -> dict[str, Any]:
+        """Return all that the folder says of the run, by the stem of the file.
+
+        Raises
+        ------
+        RunFolderInvalid
+            If a file of a finished run is absent.
+        """
+        found: dict[str, Any] = {}
+        for name in (_RUN, _VERDICT, _LEAKAGE, _DATA, _TIMINGS, _CONFIG, _SCORES, _OVERRIDES):
+            path = self.path / name
+            if not path.is_file():
+                raise RunFolderInvalid.of(self.path, name)
+            found[path.stem] = _loaded(path)
+        tracked = self.path / _TRACKED
+        found["tracked"] = _loaded(tracked) if tracked.is_file() else {}
+        return found
+
+    def files(self) -> list[Path]:
+        """List what belongs to the run: all but the note of where it is tracked."""
+        return sorted(path for path in self.path.rglob("*") if path.is_file() and path.name != _TRACKED)
+
+    def _made(self, name: str) -> Path:
+        folder = self.path / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
+    """Write the cells that could not be read, in the folder of a command, and return where."""
+    path = folder / _REJECTED
+    cells.to_csv(path, index=False)
+    return path
+
+
+@contextmanager
+def whole_or_nothing(path: Path) -> Iterator[Path]:
+    """Give a folder to write in that takes its name only when all is written, and vanishes on any failure."""
+    work = path.with_name(f"{path.name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+        os.replace(work, path)  # noqa: PTH105 -- Path.replace names the wrong file in its error
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write plain values, refusing NaN, which is no JSON."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    return value.item()  # numpy scalars
+
+
+def _loaded(path: Path) -> Any:
+    if path.suffix == ".csv":
+        return pd.read_csv(path)
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        return json.loads(text)
+    return yaml.safe_load(text) if path.suffix == ".yaml" else text.splitlines()

@@ -1,0 +1,108 @@
+"""What every finding starts from: one row per admission, and what the dataset declares about its words."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """What a dataset's YAML says of its own categories.
+
+    Attributes
+    ----------
+    acute_conditions, severe_conditions, advanced_medications : sequence of str or None
+        Levels of `condition` and `medication`, in any case; None where the table cannot tell.
+    """
+
+    acute_conditions: Sequence[str] | None = None
+    severe_conditions: Sequence[str] | None = None
+    advanced_medications: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Admissions:
+    """A table ready for inference.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        One row per admission, columns by role, the first copy kept.
+    last : DataFrame
+        The same admissions, the last copy kept: where copies differ, nobody knows which is the original.
+    copies : int
+        Rows that were left out as near-duplicates.
+    declarations : Declarations
+    seed : int
+    """
+
+    rows: pd.DataFrame
+    last: pd.DataFrame
+    copies: int
+    declarations: Declarations
+    seed: int
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Give a stream of random numbers of its own to each purpose, whatever else runs."""
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(purpose.encode()),)))
+
+    def last_copies(self) -> "Admissions":
+        """Return the same table with the last copies in front."""
+        return replace(self, rows=self.last)
+
+
+def one_row_each(
+    frame: pd.DataFrame,
+    twins: ArrayLike,
+    *,
+    declarations: Declarations | None = None,
+    seed: int = 0,
+    keep_duplicates: bool = False,
+) -> Admissions:
+    """Keep one row per near-duplicate group.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns by role, any of which may be absent.
+    twins : array of int, shape (n,)
+        Near-duplicate group of each row; rows of a negative group are alone.
+    declarations : Declarations, optional
+    seed : int
+        Of everything random in the findings.
+    keep_duplicates : bool
+        Keep every row, to show what would have been claimed. Never a result.
+
+    Returns
+    -------
+    Admissions
+        With rows in their old order and a fresh index.
+    """
+    categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
+    frame = frame.astype(dict.fromkeys(categories, "str"))
+    group = pd.Series(np.asarray(twins))
+    declared = declarations or Declarations()
+    if keep_duplicates:
+        every = frame.reset_index(drop=True)
+        return Admissions(every, every, 0, declared, seed)
+    alone = (group < 0).to_numpy()
+    first, last = (frame[alone | ~group.duplicated(keep=keep).to_numpy()] for keep in ("first", "last"))
+    copies = len(frame) - len(first)
+    return Admissions(first.reset_index(drop=True), last.reset_index(drop=True), copies, declared, seed)
+
+
+def among(labels: "pd.Series[str]", words: Sequence[str]) -> "pd.Series[bool]":
+    """Mark the rows whose label is one of the words, in any case.
+
+    Examples
+    --------
+    >>> among(pd.Series(["Cancer", "asthma", None]), ["ASTHMA"]).tolist()
+    [False, True, False]
+    """
+    wanted = {word.strip().casefold() for word in words}
+    levels = [level for level in labels.dropna().unique() if str(level).strip().casefold() in wanted]
+    return labels.isin(levels)

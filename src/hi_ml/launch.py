@@ -1,0 +1,87 @@
+"""How a command starts, and how it ends: exit codes, one sentence on failure, quiet libraries."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from pydantic import ValidationError
+
+from hi_ml.config import plain
+from hi_ml.errors import ConfigurationInvalid, HiMlError, OutputFailed
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Here:
+    """One call of a command.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its results go.
+    config : dict
+        The composed configuration, plain.
+    overrides : list of str
+        What stood on the command line.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    overrides: list[str]
+
+    @classmethod
+    def of(cls, cfg: Any) -> "Here":
+        """Ask Hydra."""
+        asked = HydraConfig.get()
+        return cls(Path(asked.runtime.output_dir), plain(cfg), list(asked.overrides.task))
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a Hydra application: Ctrl-C ends it with exit code 130 and a word, not a traceback."""
+    os.environ.pop("HYDRA_FULL_ERROR", None)  # one sentence, whatever the user's shell has set
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    warnings.filterwarnings("ignore", module="hydra")
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Nothing half-written was kept.\n")
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the process with exit code 1 and the sentence of the error, where the error is one that has a sentence."""
+    try:
+        yield
+    except HiMlError as error:
+        _end(error)
+    except ValidationError as error:
+        _end(ConfigurationInvalid.from_list((_place(e), e["msg"], e["input"]) for e in error.errors()))
+    except OSError as error:
+        _end(OutputFailed.of(error))
+
+
+def quiet() -> None:
+    """Silence what libraries say of themselves; what hi_ml says stays."""
+    for name in ("mlflow", "alembic", "matplotlib", "shap", "numba", "skops"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _place(error: object) -> str:
+    return ".".join(str(part) for part in error["loc"])  # type: ignore[index]
+
+
+def _end(error: HiMlError) -> None:
+    with suppress(OSError, ValueError):  # a run folder in which nothing came to stand
+        Path(HydraConfig.get().runtime.output_dir).rmdir()
+    sys.stdout.flush()
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    sys.exit(1)

@@ -1,0 +1,45 @@
+"""What a run says on the screen: one table per task, the verdict in a sentence, where the rest is."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from hi_ml.training import Trained
+
+
+def summary(trained: Trained, folder: Path) -> str:
+    """Write the table of scores, the verdict, the leak and the folder, as lines of text."""
+    task, model = trained.problem.task, trained.verdict.sentence.split(" ")[0]
+    head = f"{task.name} at {task.horizon}, {model}, {int(trained.problem.where('test').sum()):,} test rows"
+    lines = ["", head, _aligned(trained.scores), trained.verdict.sentence, trained.gap.sentence, f"Run folder: {folder}"]
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Round to four significant digits, thousands separated.
+
+    Examples
+    --------
+    >>> number(12350.8961), number(0.33333), number(float("nan"))
+    ('12,351', '0.3333', '')
+    """
+    if not math.isfinite(value):
+        return ""
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{min(digits, 4)}f}"
+
+
+def _aligned(scores: pd.DataFrame) -> str:
+    table = pd.DataFrame(
+        {
+            "score": scores["score"],
+            "value": scores["value"].map(number),
+            "95 % interval": [
+                f"{number(low)} to {number(high)}" for low, high in zip(scores["low"], scores["high"], strict=True)
+            ],
+            "baseline": scores["baseline"].map(number),
+            "unit": scores["unit"],
+        }
+    )
+    return table.to_string(index=False)

@@ -1,0 +1,154 @@
+"""A trained task becomes a run folder, complete without MLflow."""
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_ml import explanations, packaging, splits
+from hi_ml.artifacts import RunFolder, keep_rejected
+from hi_ml.charts.style import save
+from hi_ml.datasets.reading import Admissions
+from hi_ml.privacy import PrivateWords
+from hi_ml.runs import pictures
+from hi_ml.training import Method, Trained, timed
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for.
+
+    Attributes
+    ----------
+    config : mapping
+        The composed configuration, plain.
+    overrides : list of str
+        What stood on the command line.
+    method : Method
+    all_charts : bool
+    """
+
+    config: Mapping[str, Any]
+    overrides: list[str]
+    method: Method
+    all_charts: bool
+
+
+def write(trained: Trained, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords) -> None:
+    """Write every file of a run.
+
+    Parameters
+    ----------
+    trained : Trained
+    folder : RunFolder
+        An empty folder that exists.
+    admissions : Admissions
+    request : Request
+    words : PrivateWords
+        None of them may stand in any file.
+
+    Raises
+    ------
+    PrivateValueFound
+        If one does.
+    """
+    problem, seconds = trained.problem, trained.seconds
+    folder.write_request(request.config, request.overrides)
+    folder.write_judgement(asdict(trained.verdict), trained.scores, asdict(trained.gap))
+    folder.write_rows(_predictions(trained), _contributions(trained), explanations.importance(trained.explanation))
+    if len(admissions.rejected):
+        keep_rejected(folder.path, admissions.rejected)
+    with timed(seconds, "draw"):
+        for name, figure, table in pictures.of_scores(trained):
+            save(figure, table, folder.charts / name)
+        for name, figure, table in pictures.of_explanation(trained):
+            save(figure, table, folder.explanation / name)
+    with timed(seconds, "package"):
+        seen = problem.features.frame[problem.where("train")]
+        described = packaging.mapping(
+            problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen
+        )
+        packaging.save(folder.model, trained.fitted, described)
+    folder.write_provenance(_run(trained, admissions, request), _data(trained, admissions), seconds)
+    with timed(seconds, "search for private words"):
+        words.refuse(folder.path)
+
+
+def _predictions(trained: Trained) -> pd.DataFrame:
+    problem = trained.problem
+    test = problem.where("test")
+    frame = pd.DataFrame({"row": problem.row[test], "group": problem.group[test]})
+    if not problem.labels:
+        return frame.assign(target=problem.target[test], prediction=trained.predicted)
+    labels = np.array(problem.labels, dtype=object)
+    frame = frame.assign(
+        target=labels[problem.target[test].astype(int)], prediction=labels[trained.predicted.argmax(axis=1)]
+    )
+    shares = {f"p_{label}": trained.predicted[:, k] for k, label in enumerate(problem.labels)}
+    return frame.assign(**shares)
+
+
+def _contributions(trained: Trained) -> pd.DataFrame:
+    problem = trained.problem
+    labels = [problem.labels[int(code)] for code in trained.fitted.pipeline.classes_] if problem.labels else []
+    return explanations.table(trained.explanation, problem.row[problem.where("test")], labels)
+
+
+def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str, Any]:
+    problem, model = trained.problem, request.method.model
+    known = {part: int(problem.where(part).sum()) for part in splits.PARTS}
+    notes = [] if model.predicts == "median" or problem.labels else [
+        f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
+    ]  # fmt: skip
+    return {
+        "dataset": admissions.dataset.name,
+        "source": str(admissions.dataset.source or f"simulated:{admissions.dataset.scenario}"),
+        "task": problem.task.name,
+        "kind": problem.task.kind,
+        "unit": problem.task.unit,
+        "horizon": problem.task.horizon,
+        "model": model.name,
+        "features": len(problem.features.frame.columns),
+        "seed": request.method.seed,
+        "rows": len(problem.target),
+        "parts": known,
+        "split": request.method.split.name,
+        "split_sha256": splits.digest(problem.parts, problem.row),
+        "explained_rows": len(trained.explanation.place),
+        "explanation": trained.explanation.method,
+        "notes": notes,
+        "git_commit": _commit(),
+        "finished": time.time(),
+    }
+
+
+def _data(trained: Trained, admissions: Admissions) -> dict[str, Any]:
+    problem = trained.problem
+    sizes = np.bincount(np.unique(admissions.twins.group, return_inverse=True)[1])
+    return {
+        "sha256": admissions.sha256,
+        "column_sha256": admissions.column_sha256,
+        **admissions.counts,
+        "duplicate_groups": int((sizes > 1).sum()),
+        "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
+        "duplicates_differ_in": {name or "(nothing)": count for name, count in admissions.twins.differ.items()},
+        "used": list(dict.fromkeys(problem.features.role.values())),
+        "refused": problem.refused,
+    }
+
+
+def _commit() -> str:
+    """Return the commit of the code if it runs from a checkout."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 -- whichever git the user has
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return asked.stdout.strip()

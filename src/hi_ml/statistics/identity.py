@@ -1,0 +1,222 @@
+"""Does a name stand for a person? What pairs of rows of one name share, against what chance would give."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2
+
+from hi_ml.statistics.effect import LEVEL, Floats, Integers, Interval
+from hi_ml.statistics.pairs import close_partners, combined, pair_count
+
+DAYS_A_YEAR = 365.25
+LINKABLE, PARTIAL, NO_IDENTITY = "linkable", "partial", "no_identity"
+
+
+@dataclass(frozen=True)
+class People:
+    """What could tell two people of one name apart, row by row.
+
+    Attributes
+    ----------
+    name, sex, blood_type : ndarray of int, shape (n,)
+        Codes from 0; -1 for missing. A row that lacks any of the four is in no pair.
+    birth : ndarray of float64, shape (n,)
+        Estimated date of birth in days: admission less 365.25 times the age in whole years, so one person's estimates
+        lie less than a year apart. NaN for missing.
+    """
+
+    name: Integers
+    sex: Integers
+    blood_type: Integers
+    birth: Floats
+
+    @property
+    def complete(self) -> "People":
+        """The rows without a missing value."""
+        known = (self.name >= 0) & (self.sex >= 0) & (self.blood_type >= 0) & np.isfinite(self.birth)
+        return People(self.name[known], self.sex[known], self.blood_type[known], self.birth[known])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often pairs agree.
+
+    Attributes
+    ----------
+    pairs : int
+    sex, blood_type, birth, everything : float
+        Shares of the pairs, 0 to 1; `birth` to within a year.
+    """
+
+    pairs: int
+    sex: float
+    blood_type: float
+    birth: float
+    everything: float
+
+
+@dataclass(frozen=True)
+class IdentityRule:
+    """When names are taken for persons.
+
+    Attributes
+    ----------
+    predictive_value : float
+        What its lower limit must reach.
+    pairs : int
+        Compatible pairs needed.
+    resamples : int
+        Of the bootstrap.
+    """
+
+    predictive_value: float = 0.90
+    pairs: int = 100
+    resamples: int = 999
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The verdict on names as identities.
+
+    Attributes
+    ----------
+    verdict : {"linkable", "partial", "no_identity"}
+    names : int
+        Different names.
+    same_name, chance : Agreement
+        Of the pairs of one name; of all pairs of rows, counted, not sampled.
+    compatible : Interval
+        Pairs of one name that agree on everything, those that could be one person; exact Poisson limits.
+    expected : float
+        How many chance gives.
+    predictive_value : Interval
+        Share of the compatible pairs that is one person, 1 - expected / compatible; not below 0.
+    same_person : Interval
+        Share of the pairs of one name that is one person, with the limits of a bootstrap over names; negative where
+        pairs agree less often than chance.
+    """
+
+    verdict: str
+    names: int
+    same_name: Agreement
+    chance: Agreement
+    compatible: Interval
+    expected: float
+    predictive_value: Interval
+    same_person: Interval
+
+
+def judge_identity(people: People, rule: IdentityRule, *, rng: np.random.Generator) -> Identity:
+    """Compare the agreement of pairs of one name with that of all pairs (after Fellegi & Sunter 1969).
+
+    Parameters
+    ----------
+    people : People
+        Copies of rows removed before: a copy agrees with its original.
+    rule : IdentityRule
+    rng : numpy.random.Generator
+
+    References
+    ----------
+    Fellegi & Sunter (1969), Journal of the American Statistical Association 64, 1183.
+    """
+    people = people.complete
+    same_name, chance = _agreement(people, people.name), _agreement(people, np.zeros_like(people.name))
+    partners = close_partners(combined(people.name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR)
+    compatible = poisson_interval(int(partners.sum()))
+    expected = chance.everything * same_name.pairs
+    predictive_value = Interval(*(_not_chance(count, expected) for count in _values(compatible)))
+    verdict = PARTIAL
+    if compatible.low <= expected:
+        verdict = NO_IDENTITY
+    elif predictive_value.low >= rule.predictive_value and compatible.estimate >= rule.pairs:
+        verdict = LINKABLE
+    return Identity(
+        verdict=verdict,
+        names=int(np.unique(people.name).size),
+        same_name=same_name,
+        chance=chance,
+        compatible=compatible,
+        expected=expected,
+        predictive_value=predictive_value,
+        same_person=_same_person(people.name, partners, chance.everything, (rule.resamples, rng)),
+    )
+
+
+def link(people: People) -> Integers:
+    """Tell persons apart: one name, sex and blood type, and estimated births less than a year apart.
+
+    Parameters
+    ----------
+    people : People
+        Whose names are linkable.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Codes from 0; a row with a missing value is a person of its own.
+    """
+    known = (people.name >= 0) & (people.sex >= 0) & (people.blood_type >= 0) & np.isfinite(people.birth)
+    group = combined(people.name, people.sex, people.blood_type)
+    birth = np.where(known, people.birth, 0.0)
+    order = np.lexsort((birth, group))
+    new = np.diff(group[order], prepend=-1) != 0
+    far = np.diff(birth[order], prepend=-np.inf) >= DAYS_A_YEAR
+    person = np.empty(group.size, dtype=np.int64)
+    person[order] = np.cumsum(new | far | ~known[order] | ~np.concatenate([[True], known[order][:-1]])) - 1
+    return person
+
+
+def poisson_interval(count: int) -> Interval:
+    """Give the exact (Garwood) 95 % limits of a Poisson mean.
+
+    Examples
+    --------
+    >>> limits = poisson_interval(39)
+    >>> round(limits.low, 1), round(limits.high, 1)
+    (27.7, 53.3)
+    """
+    low = float(chi2.ppf(LEVEL / 2, 2 * count)) / 2 if count else 0.0
+    return Interval(float(count), low, float(chi2.isf(LEVEL / 2, 2 * count + 2)) / 2)
+
+
+def _agreement(people: People, name: Integers) -> Agreement:
+    pairs = pair_count(combined(name))
+    known = {
+        "sex": pair_count(combined(name, people.sex)),
+        "blood_type": pair_count(combined(name, people.blood_type)),
+        "birth": int(close_partners(combined(name), people.birth, DAYS_A_YEAR).sum()),
+        "everything": int(
+            close_partners(combined(name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR).sum()
+        ),
+    }
+    return Agreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in known.items()})
+
+
+def _not_chance(count: float, expected: float) -> float:
+    return max(0.0, 1 - expected / count) if count > 0 else 0.0
+
+
+def _values(interval: Interval) -> tuple[float, float, float]:
+    return interval.estimate, interval.low, interval.high
+
+
+def _same_person(
+    name: Integers, partners: Integers, chance: float, bootstrap: tuple[int, np.random.Generator]
+) -> Interval:
+    """Share of the pairs that is one person, (observed - chance) / (1 - chance), names resampled."""
+    resamples, rng = bootstrap
+    group = combined(name)
+    sizes = np.bincount(group) if group.size else np.zeros(0)
+    pairs = sizes * (sizes - 1) // 2
+    compatible = np.bincount(group, weights=partners) if group.size else np.zeros(0)
+    pairs, compatible = pairs[pairs > 0], compatible[pairs > 0]
+    if pairs.size == 0:
+        return Interval(0.0, 0.0, 0.0)
+    shares = [compatible.sum() / pairs.sum()]
+    for _ in range(resamples):
+        drawn = rng.integers(0, pairs.size, pairs.size)
+        shares.append(compatible[drawn].sum() / pairs[drawn].sum())
+    same = (np.array(shares) - chance) / (1 - chance) if chance < 1 else np.zeros(len(shares))
+    low, high = np.quantile(same[1:], [LEVEL / 2, 1 - LEVEL / 2])
+    return Interval(float(same[0]), float(low), float(high))

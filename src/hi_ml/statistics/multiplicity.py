@@ -1,0 +1,79 @@
+"""What remains of p-values when several were looked at?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control
+from statsmodels.stats.multitest import multipletests
+
+from hi_ml.statistics.effect import LEVEL
+
+FAMILY = 5
+"""Number of claims: what cannot be tested enters with p = 1, so that gates cannot shrink the family."""
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p-values so that the chance of any false rejection stays below the level (Holm 1979).
+
+    Parameters
+    ----------
+    p_values : array of float, shape (k,)
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        Compare each with the level itself.
+    """
+    values = np.atleast_1d(np.asarray(p_values, dtype=np.float64))
+    return np.asarray(multipletests(values, alpha=LEVEL, method="holm")[1], dtype=np.float64)
+
+
+def holm_in_family(p_values: Sequence[float], *, size: int = FAMILY) -> list[float]:
+    """Adjust the p-values of the claims; those not looked at fill the family up with 1.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+        At most `size`.
+    size : int
+        Size of the family.
+
+    Examples
+    --------
+    >>> holm_in_family([0.01, 0.5])
+    [0.05, 1.0]
+    """
+    padded = [*p_values, *[1.0] * (size - len(p_values))]
+    return [float(value) for value in holm(padded)[: len(p_values)]]
+
+
+def all_of(p_values: Sequence[float]) -> float:
+    """Give the p-value of "every part holds": the largest (intersection-union, Berger 1982)."""
+    return max(p_values)
+
+
+def any_of(p_values: Sequence[float]) -> float:
+    """Give the p-value of "at least one part holds": the smallest, adjusted by Holm.
+
+    Examples
+    --------
+    >>> any_of([0.01, 0.2, 0.5])
+    0.03
+    """
+    return float(holm(p_values).min())
+
+
+def discoveries(p_values: ArrayLike) -> NDArray[np.bool_]:
+    """Mark what stands at a false discovery rate of 5 % (Benjamini & Hochberg 1995).
+
+    Parameters
+    ----------
+    p_values : array of float, any shape
+
+    Returns
+    -------
+    ndarray of bool, of the same shape
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    return np.asarray(false_discovery_control(values, axis=None) <= LEVEL)

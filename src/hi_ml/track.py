@@ -1,0 +1,44 @@
+"""python -m hi_ml.track run=<folder>: sends a finished run folder that could not be tracked."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from hi_ml import launch
+from hi_ml.artifacts import RunFolder
+from hi_ml.config import conf_dir
+from hi_ml.errors import RunFolderInvalid
+from hi_ml.tracking import command_to_open, send
+
+
+def track(*, run: str | None) -> None:
+    """Track one run folder.
+
+    Parameters
+    ----------
+    run : str or None
+        The folder of one task, for example ``outputs/train/<timestamp>/billing``.
+
+    Raises
+    ------
+    RunFolderInvalid
+        If the folder is absent or holds no finished run.
+    """
+    if run is None or not Path(run).is_dir():
+        raise RunFolderInvalid.of(Path(run or "run=<folder>"), "folder")
+    tracked = send(RunFolder(Path(run).resolve()))
+    print(f"{tracked.experiment}: run {tracked.run_id}, {tracked.model} version {tracked.version} ({tracked.alias})")
+    print(command_to_open(tracked.uri))
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="track")
+def main(cfg: DictConfig) -> None:
+    """Run the command from its configuration."""
+    launch.quiet()
+    with launch.one_sentence():
+        track(run=cfg.run)
+
+
+if __name__ == "__main__":
+    launch.run(main)

@@ -1,0 +1,181 @@
+"""python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from hi_ml import launch, training
+from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.reading import Admissions, read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.errors import ConfigurationInvalid, HiMlError, NotTrainable, TrackingFailed, Unserved
+from hi_ml.features import Features
+from hi_ml.leakage import Leakage
+from hi_ml.models import Model
+from hi_ml.privacy import PrivateWords
+from hi_ml.runs import screen
+from hi_ml.runs.writing import Request, write
+from hi_ml.splits import Split
+from hi_ml.tasks import MOMENTS, Task, select
+from hi_ml.tracking import command_to_open, send, store_uri
+
+_STEPS = ("fit", "write", "track")  # of a task, for the progress bar
+Stage = Callable[[str], None]
+
+
+def train(
+    *,
+    dataset: Dataset,
+    model: Model,
+    tasks: dict[str, Task],
+    split: Split,
+    seed: int,
+    horizon: str | None,
+    smallest_skill: float,
+    leakage: Leakage,
+    explain: training.Explain,
+    charts: str,
+    tracking: str,
+    here: launch.Here,
+) -> None:
+    """Train one model per task, each to a run folder of its own and to MLflow.
+
+    Parameters
+    ----------
+    dataset, model, tasks, split, leakage, explain
+        The objects of ``conf/``.
+    seed : int
+        Fixes everything random.
+    horizon : {"admission", "stay", "discharge"} or None
+        Moves the moment of prediction of all tasks.
+    smallest_skill : float
+        Share of the baseline's loss.
+    charts : {"default", "all"}
+    tracking : {"default", "none"}
+    here : Here
+
+    Raises
+    ------
+    HiMlError
+        If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
+    """
+    _one_of("charts", charts, ("default", "all"))
+    _one_of("tracking", tracking, ("default", "none"))
+    _one_of("horizon", horizon, (None, *MOMENTS))
+    method = training.Method(model, split, leakage, explain, smallest_skill, seed)
+    asked = [replace(task, horizon=horizon or task.horizon) for task in tasks.values()]
+    request = Request(here.config, here.overrides, method, charts == "all")
+    failed: list[HiMlError] = []
+    with _progress(1 + len(_STEPS) * len(asked)) as stage:
+        stage("read")
+        started: dict[str, float] = {}
+        table = _prepared(dataset, asked, here.folder, started)
+        for task in asked:
+            try:
+                folder = _made(task, table, request, here.folder / task.name, seconds=dict(started), stage=stage)
+                stage(f"{task.name}: track")
+                if tracking == "default":
+                    _track(folder)
+            except (NotTrainable, TrackingFailed) as error:
+                failed.append(error)
+    _say_where(here.folder, tracked=tracking == "default")
+    if failed:
+        raise Unserved.of(failed)
+
+
+Table = tuple[Admissions, Features, PrivateWords]
+
+
+def _prepared(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str, float]) -> Table:
+    """Read and encode once for all tasks."""
+    with training.timed(seconds, "read"):
+        admissions = read(dataset, partial(keep_rejected, folder))
+    with training.timed(seconds, "encode"):
+        columns = training.available(admissions)
+        features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
+        words = PrivateWords.of(admissions.private, admissions.public)
+    return admissions, features, words
+
+
+def _made(
+    task: Task, table: Table, request: Request, path: Path, *, seconds: dict[str, float], stage: Stage
+) -> RunFolder:
+    """Train one task and write its run folder, whole or not at all."""
+    admissions, features, words = table
+    stage(f"{task.name}: fit, judge, explain")
+    problem = training.pose(admissions, task, features=features, method=request.method)
+    trained = training.train(problem, request.method, seconds)
+    stage(f"{task.name}: charts, model, run folder")
+    with whole_or_nothing(path) as work:
+        write(trained, RunFolder(work), admissions=admissions, request=request, words=words)
+    tqdm.write(screen.summary(trained, path))
+    return RunFolder(path)
+
+
+def _track(folder: RunFolder) -> None:
+    tracked = send(folder)
+    if tracked.champion_verdict != "signal":
+        tqdm.write(
+            f"Note: the champion of {tracked.model} has the verdict '{tracked.champion_verdict}': "
+            f"it is no better than knowing nothing."
+        )
+
+
+def _say_where(folder: Path, *, tracked: bool) -> None:
+    print()
+    if tracked:
+        print(command_to_open(store_uri()))
+        return
+    made = sorted(path.parent for path in folder.glob("*/run.json"))
+    print(f"python -m hi_ml.track run={made[0] if made else folder}")
+
+
+def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        raise ConfigurationInvalid.not_one_of(name, value, [str(one) for one in allowed])
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Stage]:
+    """Show the stage on a terminal, where the work takes longer than two seconds."""
+    with tqdm(total=steps, disable=None, delay=2, leave=False, bar_format="{desc} {bar} {elapsed}") as bar:
+        with logging_redirect_tqdm():
+
+            def stage(name: str) -> None:
+                bar.set_description_str(name)
+                bar.update()
+
+            yield stage
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Run the command from its configuration."""
+    launch.quiet()
+    with launch.one_sentence():
+        train(
+            dataset=build(Dataset, cfg.dataset),
+            model=build(Model, cfg.model),
+            tasks=build(dict[str, Task], cfg.tasks),
+            split=build(Split, cfg.split),
+            seed=build(int, cfg.seed),
+            horizon=cfg.horizon,
+            smallest_skill=build(float, cfg.smallest_skill),
+            leakage=build(Leakage, cfg.leakage),
+            explain=build(training.Explain, cfg.explain),
+            charts=cfg.charts,
+            tracking=cfg.tracking,
+            here=launch.Here.of(cfg),
+        )
+
+
+if __name__ == "__main__":
+    launch.run(main)

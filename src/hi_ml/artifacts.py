@@ -17,7 +17,7 @@ from hi_ml.errors import RunFolderInvalid
 _REJECTED = "rejected.csv"
 _CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
 _VERDICT, _LEAKAGE, _DATA, _TIMINGS, _SCORES = "verdict.json", "leakage.json", "data.json", "timings.json", "scores.csv"
-_PREDICTIONS, _CONTRIBUTIONS, _IMPORTANCE = "predictions.parquet", "shap_values.parquet", "importance.csv"
+_PREDICTIONS, _CONTRIBUTIONS = "predictions.parquet", "shap_values.parquet"
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,10 @@ class RunFolder:
         write_json(self.path / _DATA, data)
         write_json(self.path / _TIMINGS, {step: round(seconds, 3) for step, seconds in timings.items()})
 
-    def write_rows(self, predictions: pd.DataFrame, contributions: pd.DataFrame, importance: pd.DataFrame) -> None:
-        """Write what was said of single rows, and the ranking of columns that follows from it."""
+    def write_rows(self, predictions: pd.DataFrame, contributions: pd.DataFrame) -> None:
+        """Write what was said of single rows."""
         predictions.to_parquet(self.path / _PREDICTIONS, index=False)
         contributions.to_parquet(self.explanation / _CONTRIBUTIONS, index=False)
-        importance.to_csv(self.explanation / _IMPORTANCE, index=False)
 
     def write_tracked(self, place: Mapping[str, Any]) -> None:
         """Write which MLflow run shows this folder."""

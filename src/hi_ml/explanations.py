@@ -43,7 +43,9 @@ class Explanation:
     method: str
 
 
-def explain(fitted: Fitted, frame: pd.DataFrame, role: dict[str, str], *, unit: str, limits: tuple[int, float]) -> Explanation:
+def explain(
+    fitted: Fitted, frame: pd.DataFrame, role: dict[str, str], *, unit: str, limits: tuple[int, float]
+) -> Explanation:
     """Explain predictions, by columns of the source.
 
     Parameters

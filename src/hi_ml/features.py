@@ -52,7 +52,9 @@ class Features:
 
     def part(self, rows: NDArray[np.bool_] | NDArray[np.int64], names: list[str]) -> "Features":
         """Keep some rows (a mask or places) and some features."""
-        return Features(self.frame[names].iloc[rows].reset_index(drop=True), self.specs, {name: self.role[name] for name in names})
+        return Features(
+            self.frame[names].iloc[rows].reset_index(drop=True), self.specs, {name: self.role[name] for name in names}
+        )
 
     def levels(self, feature: str) -> list[str] | None:
         """Return the categories behind a feature, None for a number."""

@@ -17,6 +17,11 @@ from hi_ml.config import plain
 from hi_ml.errors import ConfigurationInvalid, HiMlError, OutputFailed
 
 INTERRUPTED = 130
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class Here:
 def run(main: Callable[[], None]) -> None:
     """Run a Hydra application: Ctrl-C ends it with exit code 130 and a word, not a traceback."""
     os.environ.pop("HYDRA_FULL_ERROR", None)  # one sentence, whatever the user's shell has set
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module="hydra")
     try:
         main()
@@ -71,7 +77,7 @@ def one_sentence() -> Iterator[None]:
 
 def quiet() -> None:
     """Silence what libraries say of themselves; what hi_ml says stays."""
-    for name in ("mlflow", "alembic", "matplotlib", "shap", "numba", "skops"):
+    for name in ("alembic", "matplotlib", "shap"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

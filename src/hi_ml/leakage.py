@@ -123,8 +123,6 @@ def measure(
     )
 
 
-
-
 def _draw(
     task: Task,
     target: Floats,

@@ -150,7 +150,9 @@ def usable(model: Model, features: Features, train: NDArray[np.bool_]) -> tuple[
     return kept, {role: reason for role, reason in why.items() if role not in roles}
 
 
-def fit(model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int) -> Fitted:
+def fit(
+    model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
+) -> Fitted:
     """Fit encoding and learner.
 
     Parameters

@@ -43,8 +43,8 @@ class PrivateWords:
         1
         """
         wanted = {words for value in private if len(words := _words(value)) >= _WORDS_OF_A_NAME}
-        names = _by_first(wanted)
-        excused = {found for value in public for found in _found(value, names)}
+        lengths = sorted({len(words) for words in wanted})
+        excused = {run for value in public for run in _runs(_words(value), lengths) if run in wanted}
         return cls(_by_first(wanted - excused))
 
     def count(self, text: str) -> int:
@@ -69,6 +69,10 @@ class PrivateWords:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(text.casefold()))
+
+
+def _runs(words: tuple[str, ...], lengths: list[int]) -> Iterator[tuple[str, ...]]:
+    return (words[i : i + n] for n in lengths for i in range(len(words) - n + 1))
 
 
 def _by_first(names: Iterable[tuple[str, ...]]) -> dict[str, frozenset[tuple[str, ...]]]:
@@ -119,7 +123,9 @@ def _parquet(content: bytes) -> Iterator[str]:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             yield from (text for text in column.unique().to_pylist() if text)
         elif pa.types.is_dictionary(column.type):
-            yield from (text for chunk in column.chunks for text in chunk.dictionary.to_pylist() if isinstance(text, str))
+            yield from (
+                text for chunk in column.chunks for text in chunk.dictionary.to_pylist() if isinstance(text, str)
+            )
 
 
 def _strings(node: object) -> Iterator[str]:

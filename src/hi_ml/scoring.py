@@ -135,7 +135,9 @@ def judge(name: str, loss: Floats, baseline_loss: Floats, *, task: Task, smalles
     )
 
 
-def scores(task: Task, target: Floats, predicted: Floats, *, baseline: Baseline, group: NDArray[np.int64], seed: int) -> pd.DataFrame:
+def scores(
+    task: Task, target: Floats, predicted: Floats, *, baseline: Baseline, group: NDArray[np.int64], seed: int
+) -> pd.DataFrame:
     """Score predictions on the test part.
 
     Parameters
@@ -201,7 +203,9 @@ def _regression(task: Task, target: Floats, predicted: Floats, baseline: Baselin
         reach = task.within * np.abs(target) if task.relative else task.within
         near, by_chance = (np.asarray(off <= reach, dtype=float) for off in (error, constant))
         rows.append((hit_name(task), _mean(near, group), _mean(by_chance, group).value, "share"))
-    rows.append(("rmse", root_interval(group_means(square, group)), float(group_means(around, group).mean()) ** 0.5, task.unit))
+    rows.append(
+        ("rmse", root_interval(group_means(square, group)), float(group_means(around, group).mean()) ** 0.5, task.unit)
+    )
     if spread.any():
         left = ratio_interval(group_means(square, group), spread)
         explained = Interval(1 - left.value, 1 - left.high, 1 - left.low)

@@ -162,7 +162,9 @@ class Scorer:
         typed, broken = {}, []
         for spec in needed:
             typed[spec["role"]], faults = convert(_arrow(frame[spec["source"]]), spec)
-            broken += [f"{spec['source']}: {rule} in rows {_first(mask)}" for rule, mask in faults.items() if mask.any()]
+            broken += [
+                f"{spec['source']}: {rule} in rows {_first(mask)}" for rule, mask in faults.items() if mask.any()
+            ]
         if broken:
             raise ValueError(f"Cannot read {'; '.join(broken)} (1 = first row). Mend or remove these rows.")
         return typed | stays(typed, self.mapping["columns"])
@@ -337,7 +339,7 @@ def _set_as_mlflow_model() -> None:
             """Load the scorer from the model's artifacts."""
             self.scorer = load(Path(context.artifacts["scorer"]))
 
-        def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
+        def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
             """Score raw admissions; see `Scorer.predict`."""
             del context, params
             return self.scorer.predict(model_input)

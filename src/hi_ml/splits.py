@@ -69,9 +69,7 @@ def digest(parts: Parts, row: NDArray[np.int64]) -> str:
     return hashlib.sha256(row.astype("<i8").tobytes() + parts.astype("i1").tobytes()).hexdigest()
 
 
-def folds(
-    group: NDArray[np.int64], *, count: int, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds(group: NDArray[np.int64], *, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Cut rows into folds that keep groups together.
 
     Returns
@@ -99,7 +97,9 @@ def _temporal(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> Pa
     A training stay that ended after its part's cut is left out: its outcome was not known when the model was made.
     """
     if "admitted_on" not in table or table["admitted_on"].isna().all():
-        raise ConfigurationInvalid("split=temporal needs the role 'admitted_on', which the table lacks or leaves empty.")
+        raise ConfigurationInvalid(
+            "split=temporal needs the role 'admitted_on', which the table lacks or leaves empty."
+        )
     admitted = table["admitted_on"]
     cuts = admitted.quantile([split.train, split.train + split.calibration], interpolation="lower").to_list()
     parts = np.full(len(table), LEFT_OUT, dtype=np.int8)

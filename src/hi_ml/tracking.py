@@ -137,7 +137,9 @@ def _log(client: Any, run_id: str, found: dict[str, Any]) -> None:
     params = [Param(name, str(value)[:_LONGEST_PARAMETER]) for name, value in _params(found).items()]
     client.log_batch(run_id, metrics=metrics, params=params)
     source = f'{{"uri": "{run["source"]}"}}'
-    dataset = Dataset(run["dataset"], data["sha256"][:_DIGEST], "local", source, profile=f'{{"num_rows": {run["rows"]}}}')
+    dataset = Dataset(
+        run["dataset"], data["sha256"][:_DIGEST], "local", source, profile=f'{{"num_rows": {run["rows"]}}}'
+    )
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
@@ -186,7 +188,9 @@ def _log_model(client: Any, where: tuple[str, str], folder: RunFolder, found: di
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
     stamp = int(found["run"]["finished"] * 1000)
     shown = {name: value for name, value in _metrics(found).items() if name.startswith(("test_", "skill"))}
-    linked = [Metric(name, float(value), stamp, 0, model_id=model.model_id, run_id=run_id) for name, value in shown.items()]
+    linked = [
+        Metric(name, float(value), stamp, 0, model_id=model.model_id, run_id=run_id) for name, value in shown.items()
+    ]
     client.log_batch(run_id, metrics=linked)
     return str(model.model_id)
 

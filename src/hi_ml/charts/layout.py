@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.container import Container
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import TightLayoutEngine
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hi_ml.charts.style import MUTED, wrapped
@@ -55,8 +55,8 @@ def new_figure(
     foot = 2 * _MARGIN + len(caption_lines) * _CAPTION_SIZE * _LINE / _POINTS
     total = head + height + foot
     x, y = (_NAME_ROOM / width, _NAME_ROOM / total) if shared_names else (0.0, 0.0)
-    inside = (x, foot / total + y, 1, (foot + height) / total)
-    engine = TightLayoutEngine(rect=inside, pad=0.5)
+    inside = (x, foot / total + y, 1 - x, height / total - y)
+    engine = ConstrainedLayoutEngine(rect=inside, w_pad=0.06, h_pad=0.04)
     figure = Figure(figsize=(width, total), dpi=DPI, layout=engine, facecolor="white")
     left = _MARGIN / width
     heading = figure.suptitle("\n".join(title_lines), x=left, y=1 - _MARGIN / total, ha="left", fontsize=_TITLE_SIZE)
@@ -137,8 +137,8 @@ def add_colorbar(ax: Axes, drawn: ScalarMappable, label: str, *, ends: tuple[str
 def _drawing(figure: Figure) -> tuple[float, float, float, float]:
     """Return left, bottom, width and height of what lies between legend and caption, as shares of the figure."""
     engine = figure.get_layout_engine()
-    left, bottom, right, top = engine.get()["rect"] if engine else (0, 0, 1, 1)
-    return left, bottom, right-left, top-bottom
+    left, bottom, width, height = engine.get()["rect"] if engine else (0, 0, 1, 1)
+    return left, bottom, width, height
 
 
 def _fill(text: str, width: float, size: float) -> list[str]:

@@ -61,6 +61,8 @@ def cell_codes(values: pa.Array) -> NDArray[np.int64]:
 
 
 def _significant(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    magnitude = np.floor(np.log10(np.abs(numbers), where=(numbers != 0) & np.isfinite(numbers), out=np.zeros(len(numbers))))
+    magnitude = np.floor(
+        np.log10(np.abs(numbers), where=(numbers != 0) & np.isfinite(numbers), out=np.zeros(len(numbers)))
+    )
     scale = 10.0 ** (_SIGNIFICANT - 1 - magnitude)
     return np.round(numbers * scale) / scale

@@ -27,7 +27,9 @@ def column_digest(values: pa.Array) -> str:
     if pa.types.is_string(values.type):
         lengths = pc.fill_null(pc.binary_length(values), 0)
         digest.update(lengths.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
-        joined = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), pc.fill_null(values, "")), "")
+        joined = pc.binary_join(
+            pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), pc.fill_null(values, "")), ""
+        )
         digest.update(joined[0].as_buffer())
     else:
         numbers = pc.fill_null(pc.cast(values, pa.int64()) if pa.types.is_temporal(values.type) else values, 0)

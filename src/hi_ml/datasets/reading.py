@@ -23,6 +23,7 @@ from hi_ml.serving import stays
 
 log = logging.getLogger("hi_ml")
 
+
 @dataclass(frozen=True)
 class Admissions:
     """A dataset, read.

@@ -143,7 +143,9 @@ def _encoding(path: Path, dataset: Dataset, head: bytes) -> str:
     try:
         return codecs.lookup(dataset.encoding).name
     except LookupError as error:
-        raise SourceUnreadable.format(str(path), f"dataset.encoding={dataset.encoding} is no known encoding.") from error
+        raise SourceUnreadable.format(
+            str(path), f"dataset.encoding={dataset.encoding} is no known encoding."
+        ) from error
 
 
 def _header(path: Path, dataset: Dataset, encoding: str) -> list[str]:

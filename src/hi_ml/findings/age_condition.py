@@ -69,7 +69,7 @@ def age_condition(admissions: Admissions, settings: AgeCondition) -> Draft:
     parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]
     undeclared = () if acute else (unmapped("acute", "no condition is declared acute", "acute_conditions"),)
     parts += [_Part("acute", tuple(acute), False, "acute_conditions")] if acute else []
-    draft = Draft("age_condition", _claim(settings), "all", notes=(NOTE,))
+    draft = Draft("age_condition", _claim(settings), "all", len(settings.conditions) + 1, notes=(NOTE,))
     gap = lacking(admissions.rows, ["age", "condition"], "")
     table = age_counts(admissions.rows, settings.split_age) if gap is None else pd.DataFrame()
     gap = gap or small_groups(_sides(table, settings.split_age), settings.smallest_group, "")

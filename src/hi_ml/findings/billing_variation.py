@@ -83,7 +83,7 @@ def billing_variation(admissions: Admissions, settings: BillingVariation) -> Dra
     if lacking(rows, ["insurer", "billed"], "") is None:
         tables["insurer_means"] = insurer_means(rows)
     kept, gaps = sorted_out(answers)
-    return Draft(NAME, CLAIM, "any", evidence=kept, gaps=gaps, notes=tuple(notes), tables=tables)
+    return Draft(NAME, CLAIM, "any", PARTS, evidence=kept, gaps=gaps, notes=tuple(notes), tables=tables)
 
 
 def _hospital_notes(table: pd.DataFrame, between: BetweenGroups, settings: BillingVariation) -> Iterator[str]:

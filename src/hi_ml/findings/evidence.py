@@ -115,6 +115,8 @@ class Draft:
         The sentence under test.
     rule : {"all", "any"}
         Whether every part must hold, or one.
+    asked : int
+        Parts that the claim has; those among the gaps are not testable.
     evidence : tuple of Evidence
         Primary, secondary and exploratory.
     gaps : tuple of Gap
@@ -128,6 +130,7 @@ class Draft:
     finding: str
     claim: str
     rule: Rule
+    asked: int
     evidence: tuple[Evidence, ...] = ()
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()

@@ -56,7 +56,8 @@ def of_explanation(trained: Trained) -> Iterator[Chart]:
     focus = int(np.abs(found.values).sum(axis=2).mean(axis=1).argmax())
     if trained.problem.labels:
         title = f"{title}; class {_class_name(trained, focus)}"
-    values = pd.DataFrame(found.values[focus], columns=found.roles)
+    rows = trained.problem.row[trained.problem.where("test")][found.place]
+    values = pd.DataFrame(found.values[focus], columns=found.roles, index=rows)
     shown, dated = _shown(trained, found)
     base = float(found.base[focus])
     note = caption(len(found.place), f"Test part. {found.method}.")
@@ -65,8 +66,8 @@ def of_explanation(trained: Trained) -> Iterator[Chart]:
     yield "beeswarm", explanations.beeswarm(table, **look), table
     table = contributions.dependence_table(values, shown)
     yield "dependence", explanations.dependence(table, **look), table
-    rows = contributions.typical_rows(values, base)
-    table = contributions.waterfall_table(values, dated, base, rows=rows)
+    chosen = contributions.typical_rows(values, base)
+    table = contributions.waterfall_table(values, dated, base, rows=chosen)
     yield "waterfall", explanations.waterfall(table, **look), table
 
 
@@ -95,7 +96,7 @@ def _class_name(trained: Trained, output: int) -> str:
 def _shown(trained: Trained, found: Explanation) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The explained rows' own values: dates as years for an axis, and as text for a label."""
     rows = np.flatnonzero(trained.problem.where("test"))[found.place]
-    values = trained.problem.table[found.roles].iloc[rows].reset_index(drop=True)
+    values = trained.problem.table[found.roles].iloc[rows].set_axis(trained.problem.row[rows])
     dates = values.select_dtypes("datetime")
     years = dates.apply(lambda day: day.dt.year + (day.dt.dayofyear - 1) / _DAYS_OF_YEAR)
     return values.assign(**years), values.assign(**dates.apply(lambda day: day.dt.strftime("%Y-%m-%d")))

@@ -12,7 +12,14 @@ def summary(trained: Trained, folder: Path) -> str:
     """Write the table of scores, the verdict, the leak and the folder, as lines of text."""
     task, model = trained.problem.task, trained.verdict.sentence.split(" ")[0]
     head = f"{task.name} at {task.horizon}, {model}, {int(trained.problem.where('test').sum()):,} test rows"
-    lines = ["", head, _aligned(trained.scores), trained.verdict.sentence, trained.gap.sentence, f"Run folder: {folder}"]
+    lines = [
+        "",
+        head,
+        _aligned(trained.scores),
+        trained.verdict.sentence,
+        trained.gap.sentence,
+        f"Run folder: {folder}",
+    ]
     return "\n".join(lines)
 
 

@@ -39,7 +39,9 @@ class Request:
     all_charts: bool
 
 
-def write(trained: Trained, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords) -> None:
+def write(
+    trained: Trained, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords
+) -> None:
     """Write every file of a run.
 
     Parameters
@@ -60,7 +62,7 @@ def write(trained: Trained, folder: RunFolder, *, admissions: Admissions, reques
     problem, seconds = trained.problem, trained.seconds
     folder.write_request(request.config, request.overrides)
     folder.write_judgement(asdict(trained.verdict), trained.scores, asdict(trained.gap))
-    folder.write_rows(_predictions(trained), _contributions(trained), explanations.importance(trained.explanation))
+    folder.write_rows(_predictions(trained), _contributions(trained))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
     with timed(seconds, "draw"):
@@ -70,9 +72,7 @@ def write(trained: Trained, folder: RunFolder, *, admissions: Admissions, reques
             save(figure, table, folder.explanation / name)
     with timed(seconds, "package"):
         seen = problem.features.frame[problem.where("train")]
-        described = packaging.mapping(
-            problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen
-        )
+        described = packaging.mapping(problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen)
         packaging.save(folder.model, trained.fitted, described)
     folder.write_provenance(_run(trained, admissions, request), _data(trained, admissions), seconds)
     with timed(seconds, "search for private words"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t
 from statsmodels.stats.oneway import anova_generic
 
@@ -37,8 +37,9 @@ class Moments:
 
     @property
     def within(self) -> Floats:
-        """Sum of squared deviations from the mean, per group."""
-        deviations = self.squares - self.total**2 / self.n
+        """Sum of squared deviations from the mean, per group; 0 for an empty one."""
+        squared_mean = np.divide(self.total**2, self.n, out=np.zeros_like(self.total), where=self.n > 0)
+        deviations = self.squares - squared_mean
         # What remains of a constant after rounding is no spread.
         return np.where(deviations > _ROUNDING * self.squares, deviations, 0.0)
 
@@ -64,10 +65,18 @@ class Moments:
         """All groups as one."""
         return self.pooled([np.arange(self.n.size)])
 
+    def at(self, places: ArrayLike) -> "Moments":
+        """Pick groups by position or mask."""
+        where = np.asarray(places)
+        return Moments(self.n[where], self.total[where], self.squares[where])
+
+    def less(self, part: "Moments") -> "Moments":
+        """Take groups out of these, one from each."""
+        return Moments(self.n - part.n, self.total - part.total, self.squares - part.squares)
+
     def large_enough(self, smallest: float) -> "Moments":
         """Keep the groups of at least so many values."""
-        kept = self.n >= smallest
-        return Moments(self.n[kept], self.total[kept], self.squares[kept])
+        return self.at(self.n >= smallest)
 
 
 def moments(values: ArrayLike, groups: ArrayLike, size: int) -> Moments:
@@ -117,6 +126,57 @@ def contrast(groups: Moments, weights: ArrayLike, *, margin: Margin) -> Effect:
     return difference_effect(
         float(weight @ groups.mean), variance**0.5, round(float(groups.n.sum())), margin=margin, df=df
     )
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Welch differences of many pairs of groups.
+
+    Attributes
+    ----------
+    estimate, error, df : ndarray of float64, shape (k,)
+        Difference of means, its standard error and degrees of freedom.
+    """
+
+    estimate: Floats
+    error: Floats
+    df: Floats
+
+    @property
+    def p_value(self) -> Floats:
+        """Two-sided, of no difference."""
+        return np.asarray(2 * t.sf(np.abs(self.estimate) / self.error, self.df), dtype=np.float64)
+
+    def limits(self, level: float = LEVEL) -> tuple[Floats, Floats]:
+        """Limits of the interval of this error rate."""
+        half = t.isf(level / 2, self.df) * self.error
+        return self.estimate - half, self.estimate + half
+
+
+def comparable(first: Moments, second: Moments, smallest: float) -> NDArray[np.bool_]:
+    """Mark the pairs of groups of at least so many values, and two, in which something varies.
+
+    Parameters
+    ----------
+    first, second : Moments
+        Of k groups each.
+    smallest : float
+    """
+    return (np.minimum(first.n, second.n) >= max(smallest, 2)) & (first.within + second.within > 0)
+
+
+def differences(first: Moments, second: Moments) -> Differences:
+    """Compare groups pair by pair without assuming equal variances: first less second.
+
+    Parameters
+    ----------
+    first, second : Moments
+        Of k groups each, of two values or more; no pair without any spread.
+    """
+    parts = np.array([first.variance / first.n, second.variance / second.n])
+    variance = parts.sum(axis=0)
+    df = variance**2 / (parts**2 / np.array([first.n - 1, second.n - 1])).sum(axis=0)
+    return Differences(first.mean - second.mean, np.sqrt(variance), df)
 
 
 def one_way(groups: Moments, *, margin: Margin) -> Effect:

@@ -76,4 +76,6 @@ def discoveries(p_values: ArrayLike) -> NDArray[np.bool_]:
     ndarray of bool, of the same shape
     """
     values = np.asarray(p_values, dtype=np.float64)
+    if values.size == 0:
+        return np.zeros(values.shape, dtype=np.bool_)
     return np.asarray(false_discovery_control(values, axis=None) <= LEVEL)

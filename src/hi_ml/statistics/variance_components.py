@@ -147,7 +147,7 @@ def shrunken(groups: Moments, between: BetweenGroups) -> tuple[Floats, Floats, F
         In the unit of the values; 95 % limits from the variance tau^2 (1 - B_i), gamma taken as known.
     """
     weight = groups.n * between.gamma / (1 + groups.n * between.gamma)
-    effect = weight * (groups.mean - between.centre)
+    effect = weight * (groups.mean - between.centre) + 0.0  # so that no effect reads as -0
     half = norm.isf(LEVEL / 2) * np.sqrt(between.gamma * between.within * (1 - weight))
     return effect, effect - half, effect + half
 

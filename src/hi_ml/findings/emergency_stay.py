@@ -1,0 +1,168 @@
+"""Do emergency admissions stay longer?"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from pydantic.dataclasses import dataclass
+
+from hi_ml.config import STRICT
+from hi_ml.findings.admissions import Admissions, among
+from hi_ml.findings.aggregates import moments_of
+from hi_ml.findings.evidence import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.gates import constant, lacking, small_groups, unmapped
+from hi_ml.findings.stay_screen import stay_screen
+from hi_ml.findings.stay_tables import stay_by_condition, stay_by_month, stay_distribution, stay_sums
+from hi_ml.statistics.effect import Interval, Margin
+from hi_ml.statistics.heterogeneity import cochran_q
+from hi_ml.statistics.means import contrast, moments
+from hi_ml.statistics.ranks import probability_of_exceeding
+
+PARTS = 2
+CLAIM = "Emergency admissions stay longer than the others, the more so in severe conditions."
+NOTE = (
+    "The verdict stands on the difference between emergency and other admissions; what conditions add to it is shown "
+    "beside it and cannot change it."
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class EmergencyStay:
+    """What the finding is set to.
+
+    Attributes
+    ----------
+    emergency : str
+        The admission type claimed to stay longer.
+    smallest_effect : float
+        Difference of mean stays that matters, in days.
+    smallest_interaction : float
+        Difference of that difference between severe conditions and the rest that matters, in days.
+    smallest_group : int
+        Admissions needed of each group.
+    age_bands : list of float
+        Ages, in years, at which a band of the subgroup screen begins.
+    """
+
+    emergency: str
+    smallest_effect: float
+    smallest_interaction: float
+    smallest_group: int
+    age_bands: list[float]
+
+
+def emergency_stay(admissions: Admissions, settings: EmergencyStay) -> Draft:
+    """Draft the finding: part `emergency` decides; `severity` is shown where it is declared.
+
+    Parameters
+    ----------
+    admissions : Admissions
+        Needs `admission_type` and `length_of_stay`.
+    settings : EmergencyStay
+    """
+    rows, severe = admissions.rows, admissions.declarations.severe_conditions
+    if gap := lacking(rows, ["admission_type", "length_of_stay"], "emergency"):
+        return _draft([gap, _severity_gap(rows, severe)])
+    table = stay_sums(rows, settings.emergency)
+    answers: list[Evidence | Gap | None] = [_core(table, settings), _severity(rows, severe, settings)]
+    tables = {"stay_distribution": stay_distribution(rows)}
+    if isinstance(answers[0], Evidence):
+        answers += _companions(rows, settings)
+        if lacking(rows, ["condition"], "") is None:
+            cells = stay_sums(rows, settings.emergency, "condition")
+            screen = stay_screen(rows, settings.age_bands, settings.smallest_group)
+            forest = stay_by_condition(cells, settings.smallest_group, settings.smallest_effect)
+            tables |= {"stay_by_condition": _marked(forest, screen, settings.emergency), "stay_screen": screen}
+            answers += _by_condition(tables["stay_by_condition"])
+    if lacking(rows, ["admitted_on"], "") is None:
+        tables["stay_by_month"] = stay_by_month(rows)
+    return dataclasses.replace(_draft(answers), tables=tables)
+
+
+def _draft(answers: Iterable[Evidence | Gap | None]) -> Draft:
+    evidence, gaps = sorted_out(answers)
+    return Draft("emergency_stay", CLAIM, "all", PARTS, evidence=evidence, gaps=gaps, notes=(NOTE,))
+
+
+def _core(table: pd.DataFrame, settings: EmergencyStay) -> Evidence | Gap:
+    n = table["n"].reindex([True, False], fill_value=0).astype("int64")
+    if gap := small_groups(n.set_axis(["emergency", "other"]), settings.smallest_group, "emergency"):
+        return gap
+    groups = moments_of(table.reindex([True, False]))
+    if not groups.within.any():
+        return constant("emergency", "the length of stay")
+    return estimated(
+        Estimand("emergency", "mean stay of emergency admissions less that of the others", "days"),
+        contrast(groups, [1, -1], margin=Margin(settings.smallest_effect)),
+        settings.smallest_effect,
+        claims_positive=True,
+    )
+
+
+def _severity_gap(rows: pd.DataFrame, severe: Sequence[str] | None) -> Gap | None:
+    if not severe:
+        return unmapped("severity", "no condition is declared severe", "severe_conditions")
+    return lacking(rows, ["admission_type", "length_of_stay", "condition"], "severity")
+
+
+def _severity(rows: pd.DataFrame, severe: Sequence[str] | None, settings: EmergencyStay) -> Evidence | Gap:
+    if gap := _severity_gap(rows, severe):
+        return gap
+    marked = rows[rows["condition"].notna()]
+    table = stay_sums(marked.assign(severe=among(marked["condition"], severe or [])), settings.emergency, "severe")
+    cells = pd.MultiIndex.from_product([[True, False], [True, False]], names=["severe", "emergency"])
+    table = table.reorder_levels(["severe", "emergency"]).reindex(cells, fill_value=0.0)
+    names = ["severe emergency", "severe other", "milder emergency", "milder other"]
+    if gap := small_groups(table["n"].astype("int64").set_axis(names), settings.smallest_group, "severity"):
+        return gap
+    groups = moments_of(table)
+    if not groups.within.any():
+        return constant("severity", "the length of stay")
+    words = f"emergency difference in {', '.join(severe or [])} less that in other conditions"
+    return estimated(
+        Estimand("severity", words, "days"),
+        contrast(groups, [1, -1, -1, 1], margin=Margin(settings.smallest_interaction)),
+        settings.smallest_interaction,
+        claims_positive=True,
+        role="secondary",
+    )
+
+
+def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
+    """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
+    known = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
+    emergency = among(known["admission_type"], [settings.emergency]).to_numpy()
+    days = known["length_of_stay"].to_numpy(dtype=np.float64)
+    words = "chance that an emergency admission stays longer than another one, ties counted half"
+    superiority = probability_of_exceeding(days[emergency], days[~emergency])
+    yield described(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
+    logs = moments(np.log(np.maximum(days, 1.0)), (~emergency).astype(np.int64), 2)
+    if days.min() > 0 and logs.within.any():
+        effect = contrast(logs, [1, -1], margin=Margin(np.log(2)))
+        ratio = Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))
+        words = "geometric mean stay of emergency admissions over that of the others"
+        yield described(Estimand("emergency (ratio)", words, "ratio"), ratio, days.size)
+
+
+def _marked(forest: pd.DataFrame, screen: pd.DataFrame, emergency: str) -> pd.DataFrame:
+    """Mark the subgroups that stand among all contrasts of the screen, not among these few alone."""
+    emergencies = screen[(screen["within"] == "condition") & among(screen["level"], [emergency])]
+    found = emergencies.loc[emergencies["discovery"], "stratum"]
+    return forest.assign(discovery=forest["condition"].isin(found))
+
+
+def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:
+    """Show the subgroups, which can never change the verdict, and whether they agree."""
+    for row in forest.to_dict("records"):
+        words = f"mean stay of emergency admissions less that of the others, {row['condition']}"
+        interval = Interval(row["estimate"], row["low"], row["high"])
+        detail = {"p_value": row["p_value"], "discovery": int(row["discovery"])}
+        estimand = Estimand(f"emergency in {row['condition']}", words, "days")
+        yield described(estimand, interval, row["n"], role="exploratory", detail=detail)
+    if len(forest) > 1:
+        test = cochran_q(forest["estimate"], forest["error"])
+        words = "disagreement of the emergency difference between conditions (Cochran's Q)"
+        detail = {"df": test.df, "p_value": test.p_value}
+        estimand = Estimand("emergency by condition", words, "chi-square")
+        yield described(estimand, test.q, int(forest["n"].sum()), role="exploratory", detail=detail)

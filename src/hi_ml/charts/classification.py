@@ -7,8 +7,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hi_ml.charts.layout import add_legend, name_axes, name_panel, new_figure, panel_grid, plain_ticks
-from hi_ml.charts.style import BAND, COUNTS, DARK, DOTS, INK, MUTED, SERIES, house_style, wrapped
+from hi_ml.charts.layout import (
+    add_colorbar,
+    add_legend,
+    chart,
+    name_axes,
+    name_panel,
+    new_figure,
+    panel_grid,
+    plain_ticks,
+)
+from hi_ml.charts.style import BAND, COUNTS, DARK, DOTS, INK, MUTED, SERIES, wrapped
 
 _TOGETHER = 4  # more classes than this get a panel each: their lines would hide one another
 _WITH_COUNTS = 8  # more classes than this leave no room for a second line in the cells of the confusion matrix
@@ -16,7 +25,7 @@ _DARK_CELL = 0.7  # share from which ink on the cell gives way to white
 _ONE_LINE = 3  # panels beside one another, with room for more ticks
 
 
-@house_style()
+@chart
 def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     """Draw, for each observed class, how often each class was predicted.
 
@@ -37,7 +46,7 @@ def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     )
     ax = figure.subplots()
     drawn = ax.imshow(100 * share, cmap=COUNTS, vmin=0, vmax=100, aspect="auto")
-    figure.colorbar(drawn, ax=ax, label="Share of the observed class (%)", aspect=25, pad=0.02).ax.grid(visible=False)
+    add_colorbar(ax, drawn, "Share of the observed class (%)")
     _write_shares(ax, counts, share)
     upright = size > _TOGETHER
     rows = [
@@ -64,7 +73,7 @@ def _write_shares(ax: Axes, counts: np.ndarray, share: np.ndarray) -> None:
         ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if part > _DARK_CELL else INK)
 
 
-@house_style()
+@chart
 def reliability(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     """Draw, for each class, how often it occurred among rows of like predicted probability.
 
@@ -107,7 +116,7 @@ def _draw_consistency(ax: Axes, part: pd.DataFrame) -> None:
     ax.errorbar(part["probability"], part["probability"], reach, fmt="none", ecolor=BAND, elinewidth=4, zorder=1)
 
 
-@house_style()
+@chart
 def roc(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     """Draw the receiver operating characteristic of each class against the rest, with the line of chance.
 
@@ -121,7 +130,7 @@ def roc(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     return _one_against_rest(table, title, caption, ("false_positive_rate", "true_positive_rate"))
 
 
-@house_style()
+@chart
 def precision_recall(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     """Draw precision against recall of each class against the rest, with the precision of guessing.
 

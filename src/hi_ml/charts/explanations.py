@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hi_ml.charts.layout import add_colorbar, add_legend, new_figure, plain_ticks
-from hi_ml.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, house_style, number, wrapped
+from hi_ml.charts.layout import add_colorbar, add_legend, chart, new_figure, plain_ticks
+from hi_ml.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, number, wrapped
 
 _ROW = 0.36  # inches for one column's line
 _MOST_BARS = 20
@@ -26,7 +26,7 @@ _SHORT = 10  # letters of a unit that fit behind the name of a small panel's axi
 _LABEL_ROOM = 0.22  # of what the bars span, right of them, for their numbers
 
 
-@house_style()
+@chart
 def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw one point per admission and column: its contribution, shaded by its value.
 
@@ -70,7 +70,7 @@ def _spread(table: pd.DataFrame) -> NDArray[np.float64]:
     return ((place + 1) // 2 * step * (2 * (place % 2) - 1)).to_numpy(float)
 
 
-@house_style()
+@chart
 def importance(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw the mean absolute contribution of each column with its interval, the first 20 of the table.
 
@@ -109,7 +109,7 @@ def _name_lines(ax: Axes, columns: list[str], unit: str) -> None:
     ax.grid(visible=False, axis="y")
 
 
-@house_style()
+@chart
 def dependence(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw how the contribution of a column depends on its value: points for numbers, ranges per level for text.
 
@@ -176,7 +176,7 @@ def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
     ax.grid(visible=False, axis="y")
 
 
-@house_style()
+@chart
 def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw how single predictions build up from the base value, one panel per row of the data.
 

@@ -7,11 +7,11 @@ from matplotlib.colors import PowerNorm
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from hi_ml.charts.layout import add_colorbar, add_legend, new_figure, plain_ticks
-from hi_ml.charts.style import COUNTS, FILL, INK, house_style
+from hi_ml.charts.layout import add_colorbar, add_legend, chart, new_figure, plain_ticks
+from hi_ml.charts.style import COUNTS, FILL, INK
 
 
-@house_style()
+@chart
 def predicted_observed(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw counts of admissions by predicted and observed value, and the observed median and range per prediction.
 
@@ -37,7 +37,7 @@ def predicted_observed(table: pd.DataFrame, *, title: str, caption: str, unit: s
     return figure
 
 
-@house_style()
+@chart
 def residuals(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw the distribution of residuals, and residuals against the prediction.
 

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hi_ml.charts.layout import new_figure, plain_ticks
-from hi_ml.charts.style import DARK, INK, house_style, wrapped
+from hi_ml.charts.layout import chart, new_figure, plain_ticks
+from hi_ml.charts.style import DARK, INK, wrapped
 
 _NAMES = {
     "mae": "mean absolute error",
@@ -25,7 +25,7 @@ _LEAST_REACH = 0.1  # of the baseline: a strip never zooms in so far that a hair
 _ROOM = 1.25  # of the farthest value from the baseline
 
 
-@house_style()
+@chart
 def scores_against_baseline(
     table: pd.DataFrame, *, title: str, caption: str, higher_is_better: Collection[str]
 ) -> Figure:

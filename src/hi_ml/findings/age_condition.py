@@ -139,7 +139,7 @@ def _trends(table: pd.DataFrame, parts: list[_Part]) -> Iterator[Evidence]:
 
 
 def _association(table: pd.DataFrame, settings: AgeCondition) -> Evidence | None:
-    cells, _, _ = cube(over(table, ["decade", "condition"]), "n", ("decade", "condition"))
+    cells = cube(over(table, ["decade", "condition"]), ("decade", "condition"))
     if not can_vary(cells):
         return None
     effect = association(cells, margin=Margin(settings.smallest_association)).w

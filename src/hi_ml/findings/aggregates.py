@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.statistics.effect import Floats
-from hi_ml.statistics.means import Moments
+from hi_ml.statistics.means import Moments, mean_limits
 
 SUMS = ("n", "total", "squares")
 
@@ -71,31 +71,62 @@ def moments_of(table: pd.DataFrame) -> Moments:
     return Moments(*(table[column].to_numpy(dtype=np.float64) for column in SUMS))
 
 
-def cube(table: pd.DataFrame, column: str, keys: tuple[str, str]) -> tuple[Floats, pd.Index, pd.Index]:
-    """Spread a table over strata x rows x columns, empty cells as 0.
+def mean_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the mean of each combination of keys with its 95 % limits.
 
     Parameters
     ----------
     table : DataFrame
-        Made by `counts` or `sums`; what is no key of the cube is a stratum.
-    column : str
-        `n`, `total` or `squares`.
-    keys : tuple of str
-        Names of the index levels that become rows and columns.
+        Made by `sums`.
 
     Returns
     -------
-    values : ndarray of float64, shape (strata, rows, columns)
-    rows, columns : Index
-        Their labels.
+    DataFrame
+        The keys and `n, mean, low, high`; the limits are NaN for a single value.
     """
-    strata = [name for name in table.index.names if name not in keys]
-    rows, columns = (table.index.get_level_values(key).unique().sort_values() for key in keys)
-    stratum = table.groupby(level=strata, observed=True).ngroup().to_numpy() if strata else np.zeros(len(table), int)
-    values = np.zeros((int(stratum.max(initial=-1)) + 1, len(rows), len(columns)))
-    places = stratum, rows.get_indexer(_level(table, keys[0])), columns.get_indexer(_level(table, keys[1]))
-    np.add.at(values, places, table[column].to_numpy(dtype=np.float64))
-    return values, rows, columns
+    groups = moments_of(table)
+    low, high = mean_limits(groups)
+    keys = table.index.to_frame(index=False)
+    return keys.assign(n=groups.n.astype(np.int64), mean=groups.mean, low=low, high=high)
+
+
+def completed(table: pd.DataFrame, last: Sequence[str]) -> pd.DataFrame:
+    """Add the combinations of keys that do not occur, as 0.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Made by `counts` or `sums`, with two keys or more.
+    last : sequence of str
+        Keys that come last, the others in front of them.
+
+    Returns
+    -------
+    DataFrame
+        Sorted, with every combination of the levels of all keys.
+    """
+    order = [str(name) for name in table.index.names if name not in last] + list(last)
+    levels = [table.index.get_level_values(name).unique().sort_values() for name in order]
+    return table.reorder_levels(order).reindex(pd.MultiIndex.from_product(levels, names=order), fill_value=0)
+
+
+def cube(table: pd.DataFrame, keys: tuple[str, str]) -> Floats:
+    """Spread counts over strata x rows x columns, empty cells as 0.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Made by `counts`; what is no key of the cube is a stratum.
+    keys : tuple of str
+        The keys that become rows and columns, each in the order of its labels.
+
+    Returns
+    -------
+    ndarray of float64, shape (strata, rows, columns)
+    """
+    full = completed(table, keys)
+    rows, columns = (full.index.get_level_values(key).nunique() for key in keys)
+    return full["n"].to_numpy(dtype=np.float64).reshape(-1, rows, columns)
 
 
 def crosstab(table: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
@@ -106,11 +137,8 @@ def crosstab(table: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:
     table : DataFrame
         Made by `counts`.
     keys : tuple of str
-        Names of the index levels that become rows and columns.
+        The keys that become rows and columns.
     """
-    values, rows, columns = cube(over(table, keys), "n", keys)
-    return pd.DataFrame(values.sum(axis=0), index=rows, columns=columns)
-
-
-def _level(table: pd.DataFrame, name: str) -> pd.Index:
-    return table.index.get_level_values(name)
+    two = over(table, keys)
+    rows, columns = (two.index.get_level_values(key).unique().sort_values() for key in keys)
+    return pd.DataFrame(cube(two, keys)[0], index=rows, columns=columns)

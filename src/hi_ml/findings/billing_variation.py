@@ -9,12 +9,12 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
 from hi_ml.findings.admissions import Admissions
-from hi_ml.findings.aggregates import moments_of
+from hi_ml.findings.aggregates import mean_table, moments_of
 from hi_ml.findings.evidence import Draft, Evidence, Gap, sorted_out
 from hi_ml.findings.gates import lacking
 from hi_ml.findings.hospital_bills import compare_hospitals, hospital_sums, permuted, sensitivities, too_little
 from hi_ml.findings.hospital_tables import hospital_tables
-from hi_ml.findings.insurer_bills import between_insurers, insurer_means
+from hi_ml.findings.insurer_bills import between_insurers, insurer_sums
 from hi_ml.statistics.effect import joint_power
 from hi_ml.statistics.multiplicity import FAMILY
 from hi_ml.statistics.permutation import enough_permutations
@@ -81,7 +81,7 @@ def billing_variation(admissions: Admissions, settings: BillingVariation) -> Dra
         notes += _hospital_notes(table, between, settings)
     answers += between_insurers(rows, smallest=settings.smallest_f, smallest_group=settings.smallest_group, power=power)
     if lacking(rows, ["insurer", "billed"], "") is None:
-        tables["insurer_means"] = insurer_means(rows)
+        tables["insurer_means"] = mean_table(insurer_sums(rows))
     kept, gaps = sorted_out(answers)
     return Draft(NAME, CLAIM, "any", PARTS, evidence=kept, gaps=gaps, notes=tuple(notes), tables=tables)
 

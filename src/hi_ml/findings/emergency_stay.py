@@ -66,6 +66,7 @@ def emergency_stay(admissions: Admissions, settings: EmergencyStay) -> Draft:
         return _draft([gap, _severity_gap(rows, severe)])
     table = stay_sums(rows, settings.emergency)
     answers: list[Evidence | Gap | None] = [_core(table, settings), _severity(rows, severe, settings)]
+    notes: tuple[str, ...] = (NOTE,)
     tables = {"stay_distribution": stay_distribution(rows)}
     if isinstance(answers[0], Evidence):
         answers += _companions(rows, settings)
@@ -75,9 +76,10 @@ def emergency_stay(admissions: Admissions, settings: EmergencyStay) -> Draft:
             forest = stay_by_condition(cells, settings.smallest_group, settings.smallest_effect)
             tables |= {"stay_by_condition": _marked(forest, screen, settings.emergency), "stay_screen": screen}
             answers += _by_condition(tables["stay_by_condition"])
+            notes = (*notes, *_screen_note(screen))
     if lacking(rows, ["admitted_on"], "") is None:
         tables["stay_by_month"] = stay_by_month(rows)
-    return dataclasses.replace(_draft(answers), tables=tables)
+    return dataclasses.replace(_draft(answers), tables=tables, notes=notes)
 
 
 def _draft(answers: Iterable[Evidence | Gap | None]) -> Draft:
@@ -150,6 +152,17 @@ def _marked(forest: pd.DataFrame, screen: pd.DataFrame, emergency: str) -> pd.Da
     emergencies = screen[(screen["within"] == "condition") & among(screen["level"], [emergency])]
     found = emergencies.loc[emergencies["discovery"], "stratum"]
     return forest.assign(discovery=forest["condition"].isin(found))
+
+
+def _screen_note(screen: pd.DataFrame) -> Iterator[str]:
+    for row in screen.head(1).to_dict("records"):
+        found = int(screen["discovery"].sum())
+        yield (
+            f"The most striking of {len(screen):,} subgroup contrasts of stays is {row['level']} within "
+            f"{row['stratum']} ({row['estimate']:+.2f} days, p = {row['p_value']:.2g}); chance alone gives "
+            f"{len(screen) * row['p_value']:.1f} as small. {found or 'None'} of them "
+            f"{'stand' if found > 1 else 'stands'} at a false discovery rate of 5 %."
+        )
 
 
 def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:

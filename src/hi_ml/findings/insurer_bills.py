@@ -1,13 +1,12 @@
 """How much do bills differ between insurers?"""
 
-import numpy as np
 import pandas as pd
 
 from hi_ml.findings.aggregates import moments_of, sums
 from hi_ml.findings.evidence import Estimand, Evidence, Gap, described, estimated
 from hi_ml.findings.gates import constant, lacking, too_few
 from hi_ml.statistics.effect import Margin
-from hi_ml.statistics.means import largest_gap, mean_limits, one_way
+from hi_ml.statistics.means import largest_gap, one_way
 
 PART = "insurers"
 
@@ -68,18 +67,3 @@ def between_insurers(
             detail=pair,
         ),
     )
-
-
-def insurer_means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give the mean bill of each insurer.
-
-    Returns
-    -------
-    DataFrame
-        `insurer, n, mean, low, high` in currency; the 95 % limits are NaN for a single admission.
-    """
-    table = insurer_sums(rows)
-    groups = moments_of(table)
-    low, high = mean_limits(groups)
-    columns = {"insurer": table.index, "n": groups.n.astype(np.int64), "mean": groups.mean, "low": low, "high": high}
-    return pd.DataFrame(columns)

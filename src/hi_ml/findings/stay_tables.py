@@ -5,9 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.findings.admissions import among
-from hi_ml.findings.aggregates import counts, moments_of, sums
+from hi_ml.findings.aggregates import counts, mean_table, moments_of, sums
 from hi_ml.statistics.effect import LEVEL
-from hi_ml.statistics.means import Moments, comparable, differences, mean_limits
+from hi_ml.statistics.means import Moments, comparable, differences
 
 
 def stay_sums(rows: pd.DataFrame, emergency: str, *also: str) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def stay_by_month(rows: pd.DataFrame) -> pd.DataFrame:
     """
     known = rows[rows["admitted_on"].notna()]
     month = known["admitted_on"].dt.to_period("M").dt.to_timestamp()
-    return _means(sums(known.assign(month=month), ["month", "admission_type"], "length_of_stay"))
+    return mean_table(sums(known.assign(month=month), ["month", "admission_type"], "length_of_stay"))
 
 
 def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,10 +105,3 @@ def stay_by_condition(table: pd.DataFrame, smallest_group: int, smallest_effect:
 def _side(table: pd.DataFrame, emergency: bool, conditions: NDArray[np.object_]) -> Moments:
     cells = pd.MultiIndex.from_product([[emergency], conditions], names=["emergency", "condition"])
     return moments_of(table.reindex(cells, fill_value=0.0))
-
-
-def _means(table: pd.DataFrame) -> pd.DataFrame:
-    groups = moments_of(table)
-    low, high = mean_limits(groups)
-    keys = table.index.to_frame(index=False)
-    return keys.assign(n=groups.n.astype(np.int64), mean=groups.mean, low=low, high=high)

@@ -27,7 +27,22 @@ def residuals(values: Floats, covariates: Floats) -> Floats:
     return np.asarray(values - scaled @ coefficients, dtype=np.float64)
 
 
-def within_strata(cells: Moments, shape: tuple[int, int], *, margin: Margin) -> Effect:
+def comparable_within(cells: Moments, groups: int) -> bool:
+    """Say whether some stratum holds two groups, and values vary within cells with degrees of freedom to spare.
+
+    Parameters
+    ----------
+    cells : Moments
+        Of k strata x g groups, stratum by stratum.
+    groups : int
+        g.
+    """
+    filled = cells.n.reshape(-1, groups) > 0
+    parameters = filled.any(axis=1).sum() + filled.any(axis=0).sum() - 1
+    return bool((filled.sum(axis=1) > 1).any() and cells.within.any() and cells.n.sum() > parameters)
+
+
+def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect:
     """Test that group means are equal within strata: fixed effects of the strata, robust (HC1) Wald.
 
     Group indicators and values less their stratum means give the coefficients of the full regression (Frisch, Waugh &
@@ -36,9 +51,9 @@ def within_strata(cells: Moments, shape: tuple[int, int], *, margin: Margin) -> 
     Parameters
     ----------
     cells : Moments
-        Of k strata x g groups, row by row; cells may be empty, strata too.
-    shape : tuple of int
-        (k, g), with at least two groups that are not empty.
+        Of k strata x g groups, stratum by stratum, that are `comparable_within`; cells may be empty, strata too.
+    groups : int
+        g.
     margin : Margin
         As Cohen's f given the strata.
 
@@ -47,9 +62,9 @@ def within_strata(cells: Moments, shape: tuple[int, int], *, margin: Margin) -> 
     Effect
         Cohen's f from the Wald statistic and its noncentral chi-square.
     """
-    n, total, squares = (values.reshape(shape) for values in (cells.n, cells.total, cells.squares))
-    groups, strata = n.sum(axis=0) > 0, n.sum(axis=1) > 0
-    n, total, squares = (values[strata][:, groups] for values in (n, total, squares))
+    n, total, squares = (values.reshape(-1, groups) for values in (cells.n, cells.total, cells.squares))
+    columns, strata = n.sum(axis=0) > 0, n.sum(axis=1) > 0
+    n, total, squares = (values[strata][:, columns] for values in (n, total, squares))
     design = _centred_indicators(n)
     mean = total.sum(axis=1, keepdims=True) / n.sum(axis=1, keepdims=True)
     bread = np.linalg.pinv(np.einsum("kg,kgi,kgj->ij", n, design, design), hermitian=True)

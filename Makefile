@@ -1,0 +1,31 @@
+# Everything a newcomer needs: make train, make test. Python 3.11+ and make are all it takes.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install train test slow lint format
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+train: install
+	$(BIN)/python -m hi_ml.train model=lgbm
+
+test: install
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+slow: install
+	$(BIN)/python -m pytest -q -n 2 -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .

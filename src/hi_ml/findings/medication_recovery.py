@@ -1,0 +1,152 @@
+"""Do advanced medications go with a shorter stay, and with fewer readmissions?"""
+
+import pandas as pd
+from pydantic.dataclasses import dataclass
+
+from hi_ml.config import STRICT
+from hi_ml.findings.admissions import Admissions, among
+from hi_ml.findings.aggregates import mean_table, moments_of, sums
+from hi_ml.findings.evidence import Draft, Estimand, Evidence, Gap, estimated, sorted_out
+from hi_ml.findings.gates import constant, lacking, large_levels, small_groups, unmapped
+from hi_ml.findings.identities import identify, identity_evidence, identity_table
+from hi_ml.findings.medication_stays import between_medications
+from hi_ml.findings.readmissions import index_discharges
+from hi_ml.statistics.clustered import design_effect
+from hi_ml.statistics.effect import Integers, Margin
+from hi_ml.statistics.identity import IdentityRule
+from hi_ml.statistics.means import contrast
+from hi_ml.statistics.proportions import Share, share_difference
+
+CLAIM = "Advanced medications go with a shorter stay and with fewer readmissions."
+NOTE = (
+    "Who gets which medication depends on how ill they are (confounding by indication), so no difference here says "
+    "what a medication does."
+)
+PARTS = 2
+KEY = "advanced_medications"
+ARMS = ["discharges with other medications", "discharges with advanced medications"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class MedicationRecovery:
+    """What the finding is set to.
+
+    Attributes
+    ----------
+    smallest_stay : float
+        Difference of mean stays that matters, in days.
+    smallest_readmission : float
+        Difference of readmission shares that matters, 0 to 1.
+    smallest_f : float
+        Cohen's f between medications that matters, where none is declared advanced.
+    window : int
+        Days after discharge within which an admission is a readmission.
+    smallest_group : int
+        Admissions or discharges needed of each group.
+    identity_value : float
+        What the lower limit of the names' predictive value must reach.
+    identity_pairs : int
+        Compatible same-name pairs needed.
+    resamples : int
+        Of the names.
+    """
+
+    smallest_stay: float
+    smallest_readmission: float
+    smallest_f: float
+    window: int
+    smallest_group: int
+    identity_value: float
+    identity_pairs: int
+    resamples: int
+
+
+def medication_recovery(admissions: Admissions, settings: MedicationRecovery) -> Draft:
+    """Draft the finding: parts `stay` and `readmission`, both of which must hold.
+
+    Parameters
+    ----------
+    admissions : Admissions
+        Needs `medication`, with `length_of_stay`, and with patients and dates.
+    settings : MedicationRecovery
+    """
+    patients = identify(admissions, _rule(settings))
+    rows = admissions.rows
+    answers: list[Evidence | Gap | None] = [
+        _stay(admissions, settings),
+        _readmission(admissions, patients.code, patients.words, settings),
+    ]
+    tables: dict[str, pd.DataFrame] = {}
+    if lacking(rows, ["medication", "length_of_stay"], "") is None:
+        tables["stay_by_medication"] = mean_table(sums(rows, ["medication"], "length_of_stay"))
+        answers += between_medications(large_levels(rows, "medication", settings.smallest_group), settings.smallest_f)
+    if patients.identity:
+        tables["identity"] = identity_table(rows, patients.identity)
+        answers += identity_evidence(patients.identity)
+    evidence, gaps = sorted_out(answers)
+    return Draft("medication_recovery", CLAIM, "all", PARTS, evidence, gaps, (NOTE, patients.words), tables)
+
+
+def _rule(settings: MedicationRecovery) -> IdentityRule:
+    return IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
+
+
+def _unmarked(admissions: Admissions, part: str) -> Gap | None:
+    """Say why nobody knows which medications are advanced."""
+    if gap := lacking(admissions.rows, ["medication"], part):
+        return gap
+    declared = admissions.declarations.advanced_medications
+    if not declared:
+        return unmapped(part, "no column and no declaration says which medications are advanced", KEY)
+    if not among(admissions.rows["medication"], declared).any():
+        return unmapped(part, f"no admission has medication {' or '.join(declared)}", KEY)
+    return None
+
+
+def _with_arms(rows: pd.DataFrame, admissions: Admissions) -> pd.DataFrame:
+    known = rows[rows["medication"].notna()]
+    return known.assign(advanced=among(known["medication"], admissions.declarations.advanced_medications or []))
+
+
+def _stay(admissions: Admissions, settings: MedicationRecovery) -> Evidence | Gap:
+    if gap := _unmarked(admissions, "stay") or lacking(admissions.rows, ["length_of_stay"], "stay"):
+        return gap
+    table = sums(_with_arms(admissions.rows, admissions), ["advanced"], "length_of_stay")
+    table = table.reindex([False, True], fill_value=0.0)
+    if gap := small_groups(table["n"].astype("int64").set_axis(ARMS), settings.smallest_group, "stay"):
+        return gap
+    groups = moments_of(table)
+    if not groups.within.any():
+        return constant("stay", "the length of stay")
+    return estimated(
+        Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
+        contrast(groups, [1, -1], margin=Margin(settings.smallest_stay)),
+        settings.smallest_stay,
+        claims_positive=True,
+    )
+
+
+def _readmission(
+    admissions: Admissions, patients: Integers | None, words: str, settings: MedicationRecovery
+) -> Evidence | Gap:
+    if patients is None:
+        return Gap("readmission", "NO_PATIENT_ID", words.rstrip("."), "columns.patient_id.from")
+    dates = ["admitted_on", "discharged_on"]
+    if gap := _unmarked(admissions, "readmission") or lacking(admissions.rows, dates, "readmission"):
+        return gap
+    stays = _with_arms(index_discharges(admissions.rows, patients, settings.window), admissions)
+    arms = sums(stays, ["advanced"], "readmitted").reindex([False, True], fill_value=0.0)
+    if gap := small_groups(arms["n"].astype("int64").set_axis(ARMS), settings.smallest_group, "readmission"):
+        return gap
+    other, advanced = (Share(float(arm["total"]), float(arm["n"])) for _, arm in arms.iterrows())
+    inflation = design_effect(stays["readmitted"], ~stays["advanced"], stays["patient"])
+    words = (
+        f"share of discharges followed by an admission within {settings.window} days, other medications less advanced"
+    )
+    return estimated(
+        Estimand("readmission", words, "share of discharges"),
+        share_difference(other, advanced, margin=Margin(settings.smallest_readmission), design_effect=inflation),
+        settings.smallest_readmission,
+        claims_positive=True,
+        detail={"design_effect": inflation, "share_other": other.value, "share_advanced": advanced.value},
+    )

@@ -14,6 +14,7 @@ from scipy import stats
 
 from hi_ml.datasets.simulation import simulate, truth, write
 from hi_ml.datasets.simulation.names import hospital_names
+from hi_ml.datasets.simulation.outcomes import mean_stay, stay_chances, stay_variance
 from hi_ml.datasets.simulation.vocabulary import FIRST_NAMES, SURNAMES, rank_shares
 
 SCENARIOS = ("planted", "noise")
@@ -287,6 +288,8 @@ def test_planted_probabilities_hold_exactly(effect):
     types = law.admission_type
     assert types.sum(axis=1) == pytest.approx(1)
     assert types.mean(axis=0) == pytest.approx(1 / 3)
+    # Otherwise insurers would differ in stays and bills by way of their emergencies.
+    assert types[:, 1] == pytest.approx(1 / 3)
     assert np.sqrt(((types - 1 / 3) ** 2 / (1 / 3)).sum() / 5) == pytest.approx(0.05 * effect, rel=1e-12)
     gaps = law.condition[1] - law.condition[0]
     assert gaps == pytest.approx(np.array([-0.5, -0.5, -0.5, 1, 1, -0.5]) * 0.03 * effect)
@@ -298,9 +301,37 @@ def test_planted_probabilities_hold_exactly(effect):
 
 @pytest.mark.parametrize("effect", [0.0, 5.0])
 def test_expected_stays_lie_inside_their_range_at_any_effect(effect):
-    expected = truth(simulate("planted", effect=effect)).expectation
+    expected = truth(simulate("planted", 5_000, effect=effect)).expectation
     days = expected.loc[expected["task"] == "length_of_stay", "expectation"]
     assert days.between(2, 29).all()
+
+
+def test_shares_of_conditions_change_at_fifty():
+    frame = originals(simulate("planted", effect=4.0))
+    rising = frame["Medical Condition"].isin(["Hypertension", "Diabetes"])
+    for age, share in ((49, 1 / 3 - 0.12), (50, 1 / 3 + 0.12)):
+        here = rising[frame["Age"] == age]
+        assert here.mean() == pytest.approx(share, abs=4 * np.sqrt(0.25 / len(here)))
+
+
+def test_means_and_variances_of_stays_are_those_of_their_chances(planted):
+    stay = planted.simulated.law.stay
+    means = mean_stay(stay, np.arange(18, 86))
+    chances = stay_chances(stay, means)
+    assert chances.sum(axis=-1) == pytest.approx(1)
+    assert chances @ DAYS == pytest.approx(means)
+    assert chances @ DAYS**2 - means**2 == pytest.approx(stay_variance(stay, means))
+
+
+def test_rows_stand_in_no_order(planted):
+    frame = planted.originals.reset_index(names="place").sort_values("Date of Admission")
+    later = frame.groupby("patient")["place"].diff().dropna() > 0
+    assert later.mean() == pytest.approx(0.5, abs=0.03)
+    assert abs(stats.spearmanr(planted.originals["Date of Admission"].rank(), np.arange(50_000)).statistic) < 0.02
+
+
+def test_doctors_are_other_people_than_their_patients(world):
+    assert (world.originals["Doctor"].str.casefold() == world.originals["Name"].str.casefold()).mean() < 0.001
 
 
 def test_every_hospital_has_enough_rows(planted):
@@ -339,6 +370,7 @@ def compatible_pairs(frame):
         & (both["Blood Type_x"] == both["Blood Type_y"])
         & ((both["born_x"] - both["born_y"]).abs() < 1)
     )
+    # Chance agreement: one in two genders, one in eight blood types, 2.86 % of birth dates.
     return agree.sum(), len(both) / 2 / 8 * 0.0286
 
 
@@ -358,7 +390,7 @@ class Oracle:
 
     def __init__(self, world):
         self.frame, self.facts = world.originals, world.truth.coefficients
-        self.known_stays = {}
+        self.known_stays, self.known_results = {}, {}
 
     def stays(self, horizon):
         """Chances of 1 to 30 days, one row per admission."""
@@ -386,10 +418,15 @@ class Oracle:
 
     def results(self, horizon):
         """Chances of the classes, one row per admission."""
+        if horizon not in self.known_results:
+            self.known_results[horizon] = self._results(horizon)
+        return self.known_results[horizon]
+
+    def _results(self, horizon):
         if horizon == "discharge":
             return self._softmax(self.frame["stay"].to_numpy())
         stays = self.stays(horizon)
-        return sum(stays[:, [day - 1]] * self._softmax(np.full(len(self.frame), day)) for day in DAYS)
+        return sum(stays[:, [day - 1]] * self._softmax(day) for day in DAYS)
 
     def _softmax(self, stay):
         known = self.facts["test_results"]

@@ -3,6 +3,7 @@
 import inspect
 import time
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +18,12 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler,
 
 from hi_ml.config import STRICT, instantiate
 from hi_ml.features import Features
-from hi_ml.splits import folds
 from hi_ml.serving import UNSEEN
+from hi_ml.splits import folds
 
 Floats = NDArray[np.float64]
 _TARGET_FOLDS = 5  # cross-fitting of a target encoding
+_CONSTANT = {"_target_": "sklearn.dummy.DummyClassifier", "strategy": "prior"}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -173,6 +175,8 @@ def fit(
     Fitted
     """
     started = time.perf_counter()
+    if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
+        model = replace(model, classification=_CONSTANT, early_stopping=None)
     learner = instantiate(model.classification if classes else model.regression)
     if "random_state" in learner.get_params():
         learner.set_params(random_state=seed)
@@ -195,8 +199,11 @@ def _inner(
     if model.early_stopping is None:
         return np.arange(len(target)), np.array([], dtype=np.int64)
     inner, held = folds(group, count=round(1 / model.early_stopping.share), seed=seed)[0]
-    known = np.isin(target[held], target[inner]) if classes else slice(None)  # a learner refuses labels it never saw
-    return inner, held[known]
+    if not classes:
+        return inner, held
+    strange = ~np.isin(target[held], target[inner])  # a learner refuses labels it never saw: their groups teach it
+    moved = np.isin(group[held], group[held][strange])
+    return np.sort(np.append(inner, held[moved])), held[~moved]
 
 
 def _fit_stopping(learner: Any, model: Model, train: tuple[Floats, Floats], held: tuple[Floats, Floats]) -> None:

@@ -50,7 +50,7 @@ def assign(split: Split, group: NDArray[np.int64], *, seed: int, table: pd.DataF
     group : array of int64, shape (n,)
     seed : int
     table : DataFrame, shape (n, any)
-        ``temporal`` needs ``admitted_on`` and, if there is one, ``discharged_on``.
+        ``temporal`` needs ``admitted_on`` and, if there is one, ``discharged_on`` or else ``length_of_stay``.
 
     Returns
     -------
@@ -109,7 +109,16 @@ def _temporal(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> Pa
     frame = pd.DataFrame({"group": group, "part": parts})
     earliest = frame[frame["part"] != LEFT_OUT].groupby("group")["part"].min().reindex(group).to_numpy()
     parts[parts != earliest] = LEFT_OUT
-    if "discharged_on" in table:
-        for part, cut in enumerate(cuts):
-            parts[(parts == part) & (table["discharged_on"] > cut).to_numpy()] = LEFT_OUT
+    ended = _ended(table)
+    for part, cut in enumerate(cuts):
+        parts[(parts == part) & (ended > cut).to_numpy()] = LEFT_OUT
     return parts
+
+
+def _ended(table: pd.DataFrame) -> pd.Series:
+    """When each stay was over, as far as the table tells."""
+    if "discharged_on" in table:
+        return table["discharged_on"]
+    if "length_of_stay" in table:
+        return table["admitted_on"] + pd.to_timedelta(table["length_of_stay"], unit="D")
+    return table["admitted_on"]

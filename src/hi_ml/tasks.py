@@ -13,6 +13,7 @@ MOMENTS: tuple[Moment, ...] = ("admission", "stay", "discharge", "after")  # in 
 
 # The column that ends the interval which a target measures: with the admission date it is the target itself.
 PARENTS = {"length_of_stay": ("discharged_on",), "discharged_on": ("length_of_stay",)}
+_LATE = "known at"  # the one reason that another horizon would lift
 
 
 class Described(Protocol):
@@ -93,9 +94,10 @@ def select(task: Task, columns: Mapping[str, Described]) -> tuple[list[str], dic
     for role in task.features:
         if role in usable:
             continue
-        if role in columns and _later(columns[role].known, task.horizon):
+        reason = refused.get(role, "no such column")
+        if reason.startswith(_LATE):
             raise ConfigurationInvalid.late_column(role, columns[role].known, task.name, task.horizon)
-        raise ConfigurationInvalid.refused_column(role, refused.get(role, "no such column"), task.name, usable)
+        raise ConfigurationInvalid.refused_column(role, reason, task.name, usable)
     unasked = {role: "not among the task's features" for role in usable if role not in task.features}
     return [role for role in usable if role in task.features], refused | unasked
 
@@ -110,7 +112,7 @@ def _reason(task: Task, role: str, column: Described) -> str:
     if column.kind in ("identifier", "text"):
         return f"kind {column.kind}"
     if _later(column.known, task.horizon):
-        return f"known at {column.known}, after the horizon {task.horizon}"
+        return f"{_LATE} {column.known}, after the horizon {task.horizon}"
     return ""
 
 

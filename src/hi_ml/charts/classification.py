@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hi_ml.charts.layout import (
+    Floats,
     add_colorbar,
     add_legend,
     chart,
@@ -63,7 +64,7 @@ def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     return figure
 
 
-def _write_shares(ax: Axes, counts: np.ndarray, share: np.ndarray) -> None:
+def _write_shares(ax: Axes, counts: Floats, share: Floats) -> None:
     size = len(counts)
     for row, column in np.ndindex(counts.shape):
         part = share[row, column]
@@ -151,11 +152,13 @@ def _one_against_rest(table: pd.DataFrame, title: str, caption: str, columns: tu
     name_axes(figure, panels, [column.replace("_", " ").capitalize() for column in columns])
     for position, label in enumerate(labels):
         ax, part = panels[0 if together else position], table[table["class"] == label]
-        color, line, _ = SERIES[position if together else 0]
+        color, line, marker = SERIES[position if together else 0]
         _draw_chance(ax, part, color)
         area = _area(part)
         name = f"{wrapped(label, 22)}\n{area}"
         ax.plot(part[columns[0]], part[columns[1]], color=color, linestyle=line, linewidth=1.8, label=name)
+        if together:
+            ax.lines[-1].set(marker=marker, markersize=5, markevery=(10 * position, 50))
         ax.set(xlim=(0, 1), ylim=(0, 1.01))
         if not together:
             name_panel(ax, label, area)

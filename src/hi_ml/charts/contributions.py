@@ -1,7 +1,7 @@
 """SHAP contributions, one column per source column, laid out as the tables that the explanation charts draw.
 
 `values` holds the contributions and `features` what the rows hold in the same columns, numbers or text; both have one
-line per row, under the row's own label. Nothing random: where rows are thinned, every k-th is kept.
+line per row, under the row's own label, no label twice. Nothing random: where rows are thinned, every k-th is kept.
 """
 
 from collections.abc import Hashable, Mapping
@@ -65,7 +65,8 @@ def dependence_table(
             part = _quantiles_by_level(_pooled(_texts(feature), levels), contribution).assign(kind="level")
         parts.append(part.assign(column=column))
     order = ["column", "kind", "row", "number", "contribution", "level", "n", *QUANTILES]
-    return pd.concat(parts, ignore_index=True).reindex(columns=order)
+    table = pd.concat(parts, ignore_index=True).reindex(columns=order)
+    return table.assign(row=table["row"].convert_dtypes(), n=table["n"].convert_dtypes())  # whole, where not missing
 
 
 def typical_rows(values: pd.DataFrame, base_value: float) -> dict[str, Hashable]:
@@ -82,7 +83,7 @@ def waterfall_table(
     base_value: float,
     *,
     rows: Mapping[str, Hashable],
-    columns: int = 6,
+    columns: int = 5,
 ) -> pd.DataFrame:
     """Lay out how single predictions build up from the base value, largest contribution first.
 
@@ -110,7 +111,11 @@ def waterfall_table(
         part = pd.DataFrame({"column": shown.index, "contribution": shown.to_numpy()})
         part["value"] = [_text(features[column].iloc[at]) for column in shown.index]
         if rest := len(contribution) - len(shown):
-            pooled = {"column": f"{rest} other columns", "contribution": contribution.iloc[columns:].sum(), "value": ""}
+            pooled = {
+                "column": f"{rest} other column{'s' * (rest > 1)}",
+                "contribution": contribution.iloc[columns:].sum(),
+                "value": "",
+            }
             part = pd.concat([part, pd.DataFrame([pooled])], ignore_index=True)
         end = base_value + part["contribution"].cumsum()
         start = end - part["contribution"]
@@ -141,7 +146,8 @@ def _shade(feature: "pd.Series[Any]") -> Floats:
 
 
 def _texts(feature: "pd.Series[Any]") -> "pd.Series[str]":
-    return pd.Series([_text(value) for value in feature], dtype=object)
+    codes, distinct = pd.factorize(feature, use_na_sentinel=False)
+    return pd.Series(np.array([_text(value) for value in distinct], dtype=object)[codes], dtype=object)
 
 
 def _text(value: Any) -> str:

@@ -40,20 +40,19 @@ def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fig
         Of the contributions.
     """
     columns = list(dict.fromkeys(table["column"]))
-    grey = bool(table["shade"].isna().any())
-    figure = new_figure(title, caption, height=_ROW * len(columns) + 0.9, legend_lines=int(grey))
+    text = table["shade"].isna()
+    figure = new_figure(title, caption, height=_ROW * len(columns) + 0.9, legend_lines=int(text.any()))
     ax = figure.subplots()
     line = len(columns) - 1 - table["column"].map({column: place for place, column in enumerate(columns)})
     y = line + _spread(table)
     ax.axvline(0, color=MUTED, linewidth=1)
-    text = table["shade"].isna()
     ax.scatter(table["contribution"][text], y[text], s=7, color=NEUTRAL, marker="D", linewidth=0)
-    dots = ax.scatter(
-        table["contribution"][~text], y[~text], c=table["shade"][~text], s=10, cmap=LOW_TO_HIGH, vmin=0, vmax=1, lw=0
-    )
-    add_colorbar(ax, dots, "Value of the column", ends=("low", "high"))
+    if not text.all():
+        dots = ax.scatter(table["contribution"][~text], y[~text], s=10, c=table["shade"][~text], linewidth=0)
+        dots.set(cmap=LOW_TO_HIGH, clim=(0, 1))
+        add_colorbar(ax, dots, "Value of the column", ends=("low", "high"))
     _name_lines(ax, columns, unit)
-    if grey:
+    if text.any():
         marker = Line2D([], [], color=NEUTRAL, marker="D", linestyle="", markersize=4, label="category, or missing")
         add_legend(figure, [marker])
     return figure
@@ -71,8 +70,10 @@ def _spread(table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 @chart
-def importance(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
-    """Draw the mean absolute contribution of each column with its interval, the first 20 of the table.
+def importance(
+    table: pd.DataFrame, *, title: str, caption: str, unit: str, measure: str = "Mean absolute SHAP contribution"
+) -> Figure:
+    """Draw how much each column matters, with its interval: the first 20 of the table.
 
     Parameters
     ----------
@@ -81,7 +82,9 @@ def importance(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> F
     title, caption : str
         The verdict as a sentence; n and method, with the level of the intervals.
     unit : str
-        Of the contributions.
+        Of the measure.
+    measure : str
+        What is drawn: SHAP contributions, or another measure of importance such as the growth of the loss.
     """
     shown = table.iloc[:_MOST_BARS]
     figure = new_figure(title, caption, height=_ROW * len(shown) + 0.7)
@@ -94,7 +97,7 @@ def importance(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> F
     ax.margins(x=0.12)
     _name_lines(ax, list(shown["column"]), unit)
     ax.set_xlim(left=0)
-    ax.set_xlabel(f"Mean absolute SHAP contribution ({unit})")
+    ax.set_xlabel(f"{measure} ({unit})")
     if left_out := len(table) - len(shown):
         text = f"{left_out} further columns, smaller"
         ax.annotate(text, (1, 0.01), xycoords="axes fraction", ha="right", fontsize=9, color=MUTED)
@@ -105,7 +108,7 @@ def _name_lines(ax: Axes, columns: list[str], unit: str) -> None:
     plain_ticks([ax])
     ax.set_yticks(range(len(columns)), [wrapped(column.replace("_", " "), 24) for column in reversed(columns)])
     ax.set(ylim=(-0.6, len(columns) - 0.4), xlabel=f"SHAP contribution to the prediction ({unit})")
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", left=False)
     ax.grid(visible=False, axis="y")
 
 
@@ -191,7 +194,7 @@ def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
     """
     panels = list(dict.fromkeys(table["panel"]))
     lines = int(table.groupby("panel").size().max())
-    height = len(panels) * (0.27 * lines + 0.35) + 0.4
+    height = len(panels) * (0.25 * lines + 0.35) + 0.4
     figure = new_figure(title, caption, height=height, legend_lines=1)
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False).ravel()
     for ax, panel in zip(grid, panels, strict=True):
@@ -228,7 +231,7 @@ def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
     ax.set_yticks(place, [_with_value(bar) for bar in part.to_dict("records")], fontsize=8.5)
     prediction = f"{number(first['base_value'])} becomes {number(first['prediction'])}"
     ax.set_title(f"{first['panel']}: {prediction} (row {first['row']})", fontsize=9)
-    ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="y", left=False)
     ax.grid(visible=False, axis="y")
 
 

@@ -1,6 +1,7 @@
 """Where title, legend, panels and caption of a chart stand, so that none covers another.
 
-matplotlib's own layout engines measure every text twice, half the time of a drawing: `chart` measures once.
+matplotlib's own layout engines know nothing of a caption and measure every text twice. Here title and caption keep the
+room of their lines, and `chart` measures once what stands around the panels.
 """
 
 import textwrap
@@ -31,6 +32,7 @@ _MARGIN = 0.1  # inches
 _NAME_ROOM = 0.25  # inches for the name of an axis that panels share
 _GRIDS = ((1, 1), (2, 2), (3, 3), (2, 4), (3, 9), (4, 16), (5, 10_000))  # columns for at most so many panels
 _GRID_WIDTH = {4: 7.4, 5: 8.8}  # inches for so many columns, where they need more
+_SEPARATED_FROM = 10_000
 _PAD = 0.07  # inches around what stands outside a panel
 _LEAST = 0.2  # share of the drawing that is left to the panels, whatever stands around them
 
@@ -39,7 +41,10 @@ P = ParamSpec("P")
 
 
 def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the house style, then make room for what stands around the panels of the figure."""
+    """Draw in the house style, then make room for what stands around the panels of the figure.
+
+    The panels are one grid, made by `subplots`.
+    """
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -128,11 +133,16 @@ def name_panel(ax: Axes, name: object, *more: str) -> None:
 
 
 def plain_ticks(panels: Iterable[Axes], *, count: int = 6) -> None:
-    """Give both axes a few ticks, written out with thousands separators."""
+    """Give both axes a few ticks, written out; long numbers with thousands separators, years without."""
     for ax in panels:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", "−")))
+            axis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _tick(value: float, _: int | None) -> str:
+    text = f"{value:,.10g}" if abs(value) >= _SEPARATED_FROM else f"{value:.10g}"
+    return text.replace("-", "−")
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist | Container]) -> None:

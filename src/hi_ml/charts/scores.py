@@ -37,11 +37,12 @@ def scores_against_baseline(
     Parameters
     ----------
     table : DataFrame
-        `score, value, low, high, baseline, unit`, one row per score; a score without baseline stands on zero.
+        `score, value, low, high, baseline, unit`, one row per score. A score without baseline is drawn
+        around itself, one without value is named only.
     title, caption : str
         The verdict as a sentence; n and method, with the level of the intervals.
     higher_is_better : collection of str
-        Names of the scores of which more is better.
+        Names of the scores of which more is better; of all others, less is.
     """
     figure = new_figure(title, caption, height=0.6 * len(table) + 0.3)
     strips = figure.subplots(len(table), 1, squeeze=False).ravel()

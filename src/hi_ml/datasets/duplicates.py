@@ -90,9 +90,7 @@ def _matches(
     codes: NDArray[np.int32], others: list[int], key: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Neighbouring rows of equal key whose cells in the other columns are equal too."""
-    bits = min(26, max(10, len(key).bit_length() + 3))
-    bucket = (key >> np.uint64(64 - bits)).astype(np.int64)
-    crowded = np.flatnonzero(np.bincount(bucket, minlength=1 << bits)[bucket] > 1)  # the rest is alone for sure
+    crowded = np.flatnonzero(pd.Series(key).duplicated(keep=False))  # hashing: the rest is alone
     rows = crowded[np.argsort(key[crowded], kind="stable")]
     first, second = rows[:-1], rows[1:]
     same = key[first] == key[second]

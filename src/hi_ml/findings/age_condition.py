@@ -7,10 +7,11 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
-from hi_ml.findings.admissions import Admissions
 from hi_ml.findings.age_shares import age_counts, condition_forest, difference, having, share_by_decade, trend
 from hi_ml.findings.aggregates import cube, over
-from hi_ml.findings.evidence import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.distinct import DistinctAdmissions
+from hi_ml.findings.evidence import Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.finding import Draft
 from hi_ml.findings.gates import constant, for_each, lacking, small_groups, unmapped
 from hi_ml.statistics.contingency import association, can_vary
 from hi_ml.statistics.effect import Margin
@@ -56,12 +57,12 @@ class _Part:
     key: str
 
 
-def age_condition(admissions: Admissions, settings: AgeCondition) -> Draft:
+def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Draft:
     """Draft the finding: a part per configured condition, and `acute`; all must hold.
 
     Parameters
     ----------
-    admissions : Admissions
+    admissions : DistinctAdmissions
         Needs `age` and `condition`.
     settings : AgeCondition
     """
@@ -120,7 +121,9 @@ def _share_gap(table: pd.DataFrame, part: _Part, settings: AgeCondition, copies:
     )
 
 
-def _from_last_copies(admissions: Admissions, parts: list[_Part], settings: AgeCondition) -> list[Evidence | Gap]:
+def _from_last_copies(
+    admissions: DistinctAdmissions, parts: list[_Part], settings: AgeCondition
+) -> list[Evidence | Gap]:
     """Repeat the parts with the last of the copies kept: the copies differ in age, and nobody knows which is right."""
     if admissions.copies == 0:
         return []

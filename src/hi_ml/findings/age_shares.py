@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hi_ml.findings.admissions import among
 from hi_ml.findings.aggregates import counts, crosstab
+from hi_ml.findings.distinct import among
 from hi_ml.statistics.effect import Effect, Margin
 from hi_ml.statistics.multiplicity import discoveries
 from hi_ml.statistics.proportions import Share, Trend, share_difference, share_trend, wilson

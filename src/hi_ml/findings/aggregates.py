@@ -126,7 +126,8 @@ def cube(table: pd.DataFrame, keys: tuple[str, str]) -> Floats:
     """
     full = completed(table, keys)
     rows, columns = (full.index.get_level_values(key).nunique() for key in keys)
-    return full["n"].to_numpy(dtype=np.float64).reshape(-1, rows, columns)
+    strata = len(full) // max(rows * columns, 1)
+    return full["n"].to_numpy(dtype=np.float64).reshape(strata, rows, columns)
 
 
 def crosstab(table: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
-from hi_ml.findings.admissions import Admissions
 from hi_ml.findings.aggregates import mean_table, moments_of
-from hi_ml.findings.evidence import Draft, Evidence, Gap, sorted_out
+from hi_ml.findings.distinct import DistinctAdmissions
+from hi_ml.findings.evidence import Evidence, Gap, sorted_out
+from hi_ml.findings.finding import Draft
 from hi_ml.findings.gates import lacking
 from hi_ml.findings.hospital_bills import compare_hospitals, hospital_sums, permuted, sensitivities, too_little
 from hi_ml.findings.hospital_tables import hospital_tables
@@ -43,7 +44,7 @@ class BillingVariation:
     smallest_pairs : int
         Pairs of admissions of one hospital below which the hospitals stay undecided.
     smallest_group : int
-        Admissions from which an insurer is compared.
+        Admissions from which an insurer is compared; the hospitals together need twice as many.
     smallest_volume : int
         Admissions from which a hospital is shown.
     """
@@ -56,18 +57,19 @@ class BillingVariation:
     smallest_volume: int
 
 
-def billing_variation(admissions: Admissions, settings: BillingVariation) -> Draft:
+def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation) -> Draft:
     """Draft the finding: parts `hospitals` and `insurers`, one of which must hold.
 
     Parameters
     ----------
-    admissions : Admissions
+    admissions : DistinctAdmissions
         Needs `billed`, and `hospital` or `insurer`.
     settings : BillingVariation
     """
     rows, power = admissions.rows, joint_power(PARTS)
+    needed = 2 * settings.smallest_group  # a comparison has two sides
     tables: dict[str, pd.DataFrame] = {}
-    answers: list[Evidence | Gap | None] = [too_little(rows)]
+    answers: list[Evidence | Gap | None] = [too_little(rows, needed)]
     notes = [NOTE]
     if answers[0] is None:
         table = hospital_sums(rows)
@@ -75,8 +77,8 @@ def billing_variation(admissions: Admissions, settings: BillingVariation) -> Dra
         if between.pairs < settings.smallest_pairs:
             evidence = dataclasses.replace(closed_form, p_support=1.0, p_absence=1.0)
         else:
-            evidence = permuted(closed_form, rows, permutations=settings.permutations, rng=admissions.rng(NAME))
-        answers += [evidence, *sensitivities(rows, settings.smallest_gap)]
+            evidence = permuted(closed_form, admissions, settings.permutations)
+        answers += [evidence, *sensitivities(rows, settings.smallest_gap, needed)]
         tables |= hospital_tables(table, between, settings.smallest_volume)
         notes += _hospital_notes(table, between, settings)
     answers += between_insurers(rows, smallest=settings.smallest_f, smallest_group=settings.smallest_group, power=power)
@@ -91,7 +93,7 @@ def _hospital_notes(table: pd.DataFrame, between: BetweenGroups, settings: Billi
     gap, mean = GAP_PER_SD * np.sqrt(between.icc.high90 * bills.variance[0]), bills.mean[0]
     yield (
         f"Two hospitals drawn at random differ in their mean bill by at most {gap:,.0f} on average "
-        f"({gap / mean:.1%} of the mean bill), with 95 % confidence."
+        f"({100 * gap / mean:.1f} % of the mean bill), with 95 % confidence."
     )
     if table["n"].median() == 1:
         yield "Hospital names do not behave like identifiers: at least half of them stand on a single admission."

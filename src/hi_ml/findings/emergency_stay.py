@@ -8,9 +8,10 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
-from hi_ml.findings.admissions import Admissions, among
 from hi_ml.findings.aggregates import moments_of
-from hi_ml.findings.evidence import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.distinct import DistinctAdmissions, among
+from hi_ml.findings.evidence import Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.finding import Draft
 from hi_ml.findings.gates import constant, lacking, small_groups, unmapped
 from hi_ml.findings.stay_screen import stay_screen
 from hi_ml.findings.stay_tables import stay_by_condition, stay_by_month, stay_distribution, stay_sums
@@ -20,6 +21,7 @@ from hi_ml.statistics.means import contrast, moments
 from hi_ml.statistics.ranks import probability_of_exceeding
 
 PARTS = 2
+SMALLEST_P_SAID = 0.0001
 CLAIM = "Emergency admissions stay longer than the others, the more so in severe conditions."
 NOTE = (
     "The verdict stands on the difference between emergency and other admissions; what conditions add to it is shown "
@@ -52,12 +54,12 @@ class EmergencyStay:
     age_bands: list[float]
 
 
-def emergency_stay(admissions: Admissions, settings: EmergencyStay) -> Draft:
+def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> Draft:
     """Draft the finding: part `emergency` decides; `severity` is shown where it is declared.
 
     Parameters
     ----------
-    admissions : Admissions
+    admissions : DistinctAdmissions
         Needs `admission_type` and `length_of_stay`.
     settings : EmergencyStay
     """
@@ -157,9 +159,10 @@ def _marked(forest: pd.DataFrame, screen: pd.DataFrame, emergency: str) -> pd.Da
 def _screen_note(screen: pd.DataFrame) -> Iterator[str]:
     for row in screen.head(1).to_dict("records"):
         found = int(screen["discovery"].sum())
+        p_value = f"p = {row['p_value']:.2g}" if row["p_value"] >= SMALLEST_P_SAID else f"p < {SMALLEST_P_SAID}"
         yield (
             f"The most striking of {len(screen):,} subgroup contrasts of stays is {row['level']} within "
-            f"{row['stratum']} ({row['estimate']:+.2f} days, p = {row['p_value']:.2g}); chance alone gives "
+            f"{row['stratum']} ({row['estimate']:+.2f} days, {p_value}); chance alone gives "
             f"{len(screen) * row['p_value']:.1f} as small. {found or 'None'} of them "
             f"{'stand' if found > 1 else 'stands'} at a false discovery rate of 5 %."
         )

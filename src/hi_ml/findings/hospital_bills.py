@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.findings.aggregates import moments_of, sums
+from hi_ml.findings.distinct import DistinctAdmissions
 from hi_ml.findings.evidence import Estimand, Evidence, Gap, estimated
 from hi_ml.findings.gates import constant, lacking, too_few
 from hi_ml.statistics.effect import POWER, Floats, Margin
@@ -32,13 +33,15 @@ def hospital_sums(rows: pd.DataFrame, name: str = "hospital") -> pd.DataFrame:
     return sums(rows, [name], "billed")
 
 
-def too_little(rows: pd.DataFrame, name: str = "hospital") -> Gap | None:
+def too_little(rows: pd.DataFrame, smallest: int, name: str = "hospital") -> Gap | None:
     """Say why bills cannot be compared between hospitals, if they cannot.
 
     Parameters
     ----------
     rows : DataFrame
         One row per admission.
+    smallest : int
+        Admissions needed in hospitals of two or more.
     name : str
         Column of hospital names.
     """
@@ -47,6 +50,8 @@ def too_little(rows: pd.DataFrame, name: str = "hospital") -> Gap | None:
     groups = moments_of(hospital_sums(rows, name)).large_enough(2)
     if groups.n.size <= 1:
         return too_few(PART, f"{groups.n.size} hospitals of two admissions or more", "two")
+    if groups.n.sum() < smallest:
+        return too_few(PART, f"{groups.n.sum():,.0f} admissions in hospitals of two or more", str(smallest))
     return constant(PART, "the bill within hospitals") if not groups.within.any() else None
 
 
@@ -90,28 +95,28 @@ def compare_hospitals(
     return between, estimated(Estimand(PART, words, "share of variance"), between.icc, smallest, detail=detail)
 
 
-def permuted(evidence: Evidence, rows: pd.DataFrame, *, permutations: int, rng: np.random.Generator) -> Evidence:
+def permuted(evidence: Evidence, admissions: DistinctAdmissions, permutations: int) -> Evidence:
     """Replace the p-value of the F table by one that needs no distribution.
 
     Parameters
     ----------
     evidence : Evidence
         From `compare_hospitals`.
-    rows : DataFrame
-        The same admissions.
+    admissions : DistinctAdmissions
+        The same.
     permutations : int
-    rng : numpy.random.Generator
     """
+    rows = admissions.rows
     known = rows.loc[rows["hospital"].notna() & rows["billed"].notna(), ["hospital", "billed"]]
     hospital, _ = pd.factorize(known["hospital"])
     several = np.bincount(hospital)[hospital] > 1
-    p_value = permutation_p(
-        known["billed"].to_numpy(dtype=np.float64)[several], hospital[several], permutations=permutations, rng=rng
-    )
-    return replace(evidence, p_support=p_value, detail=dict(evidence.detail) | {"permutations": permutations})
+    bills, rng = known["billed"].to_numpy(dtype=np.float64), admissions.rng(PART)
+    p_value = permutation_p(bills[several], hospital[several], permutations=permutations, rng=rng)
+    drawn = {"permutations": permutations, "seed": admissions.seed}
+    return replace(evidence, p_support=p_value, detail=dict(evidence.detail) | drawn)
 
 
-def sensitivities(rows: pd.DataFrame, smallest_gap: float) -> Iterator[Evidence]:
+def sensitivities(rows: pd.DataFrame, smallest_gap: float, smallest: int) -> Iterator[Evidence]:
     """Repeat the comparison with names as they were written, and with bills adjusted for the patients' mix.
 
     Parameters
@@ -120,14 +125,16 @@ def sensitivities(rows: pd.DataFrame, smallest_gap: float) -> Iterator[Evidence]
         One row per admission, with a comparison of hospitals that can be made.
     smallest_gap : float
         As in `compare_hospitals`.
+    smallest : int
+        As in `too_little`.
     """
-    if too_little(rows, "hospital_as_written") is None:
+    if too_little(rows, smallest, "hospital_as_written") is None:
         _, evidence = compare_hospitals(hospital_sums(rows, "hospital_as_written"), smallest_gap)
         yield _secondary(evidence, "names as written")
     adjusted = rows[rows["billed"].notna()]
     bills = adjusted["billed"].to_numpy(dtype=np.float64)
     left = residuals(bills, _case_mix(adjusted)) + bills.mean()
-    if too_little(adjusted.assign(billed=left)) is None:
+    if too_little(adjusted.assign(billed=left), smallest) is None:
         _, evidence = compare_hospitals(hospital_sums(adjusted.assign(billed=left)), smallest_gap)
         yield _secondary(evidence, f"adjusted for {', '.join(role for role in CASE_MIX if role in rows)}")
 

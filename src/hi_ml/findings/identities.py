@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hi_ml.findings.admissions import Admissions
+from hi_ml.findings.distinct import DistinctAdmissions
 from hi_ml.findings.evidence import Detail, Estimand, Evidence, described
 from hi_ml.statistics.effect import Floats, Integers
 from hi_ml.statistics.identity import DAYS_A_YEAR, LINKABLE, Identity, IdentityRule, People, judge_identity, link
@@ -35,12 +35,12 @@ class Patients:
     words: str
 
 
-def identify(admissions: Admissions, rule: IdentityRule) -> Patients:
+def identify(admissions: DistinctAdmissions, rule: IdentityRule) -> Patients:
     """Tell patients apart by `patient_id`, or else by names that pass the test.
 
     Parameters
     ----------
-    admissions : Admissions
+    admissions : DistinctAdmissions
     rule : IdentityRule
     """
     rows = admissions.rows
@@ -107,7 +107,11 @@ def identity_evidence(identity: Identity) -> Iterator[Evidence]:
     """State what the test of names found, as secondary evidence."""
     words = "share of the compatible same-name pairs that is one person"
     estimand = Estimand("names (predictive value)", words, "share of pairs")
-    detail: Detail = {"compatible": identity.compatible.estimate, "expected": identity.expected, "verdict": identity.verdict}
+    detail: Detail = {
+        "compatible": identity.compatible.estimate,
+        "expected": identity.expected,
+        "verdict": identity.verdict,
+    }
     yield described(estimand, identity.predictive_value, identity.same_name.pairs, detail=detail)
     words = "share of the same-name pairs that is one person"
     estimand = Estimand("names (same person)", words, "share of pairs")

@@ -1,20 +1,21 @@
 """Does recorded care differ between insurers, for patients of one condition and age?"""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
-from hi_ml.findings.admissions import Admissions
 from hi_ml.findings.aggregates import completed, counts, crosstab, cube, moments_of, sums
-from hi_ml.findings.evidence import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.distinct import DistinctAdmissions
+from hi_ml.findings.evidence import Detail, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.findings.finding import Draft
 from hi_ml.findings.gates import constant, for_each, lacking, large_levels, too_few
-from hi_ml.findings.insurer_tables import care_residuals, standardised_differences
-from hi_ml.findings.stay_screen import age_band
+from hi_ml.findings.insurer_tables import care_residuals, standardised_differences, stratified
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
-from hi_ml.statistics.effect import Interval, Margin, joint_power
-from hi_ml.statistics.regression import comparable_within, within_strata
+from hi_ml.statistics.effect import Margin, joint_power
+from hi_ml.statistics.regression import within_strata
 
 CLAIM = "Recorded care differs between insurers."
 NOTE = (
@@ -47,12 +48,12 @@ class InsuranceAccess:
     smallest_group: int
 
 
-def insurance_access(admissions: Admissions, settings: InsuranceAccess) -> Draft:
+def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:
     """Draft the finding: parts `admission_type`, `medication`, `test_result` and `length_of_stay`; one must hold.
 
     Parameters
     ----------
-    admissions : Admissions
+    admissions : DistinctAdmissions
         Needs `insurer` and some of the four; compares within `condition` and age band where they are there.
     settings : InsuranceAccess
     """
@@ -65,4 +66,69 @@ def insurance_access(admissions: Admissions, settings: InsuranceAccess) -> Draft
     rows = stratified(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
     margin = Margin(settings.smallest_effect, joint_power(len(names)))
     answers = [*(_care(rows, role, margin) for role in CARE), _stay(rows, margin)]
-    ...
+    cared = [role for role in CARE if lacking(rows, [role], "") is None]
+    balance = standardised_differences(rows, cared)
+    evidence, gaps = sorted_out([*answers, *_marginal(rows, cared, margin), *_largest(balance, settings)])
+    tables = {"payer_care": care_residuals(rows, cared), "payer_balance": balance}
+    return dataclasses.replace(draft, evidence=evidence, gaps=gaps, tables=tables)
+
+
+def _insurers(rows: pd.DataFrame, smallest_group: int) -> Gap | None:
+    sizes = rows["insurer"].value_counts()
+    if len(sizes) == 1:
+        return constant("", "the insurer")
+    large = int((sizes >= smallest_group).sum())
+    return too_few("", f"{large} insurers of {smallest_group} admissions or more", "two") if large <= 1 else None
+
+
+def _care(rows: pd.DataFrame, role: str, margin: Margin) -> Evidence | Gap:
+    if gap := lacking(rows, [role], role):
+        return gap
+    cells = cube(counts(rows, ["stratum", "insurer", role]), ("insurer", role))
+    if not can_vary(cells):
+        return constant(role, f"the {CARE[role]} between insurers of one stratum")
+    found = association(cells, margin=margin)
+    words = f"association of insurer and {CARE[role]} within condition and age band"
+    detail = {"strata": len(cells), "sum_of_strata": found.sum_of_strata, "sum_df": found.sum_df, "p_sum": found.p_sum}
+    return estimated(Estimand(role, words, "Cohen's w"), found.w, margin.size, detail=detail)
+
+
+def _stay(rows: pd.DataFrame, margin: Margin) -> Evidence | Gap:
+    if gap := lacking(rows, [STAY], STAY):
+        return gap
+    table = completed(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
+    effect = within_strata(moments_of(table), table.index.get_level_values("insurer").nunique(), margin=margin)
+    if effect is None:
+        return constant(STAY, "the length of stay within insurers of one stratum")
+    words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
+    return estimated(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
+
+
+def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
+    """Repeat the associations without strata, with the figures that people quote."""
+    for role in roles:
+        table = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
+        if not can_vary(table.to_numpy()[None]):
+            continue
+        higher, lower, level, gap = largest_share_gap(table)
+        detail: Detail = {
+            "cramers_v": cramers_v(table),
+            "largest_share_gap": gap,
+            "level": str(table.columns[level]),
+            "higher": str(table.index[higher]),
+            "lower": str(table.index[lower]),
+        }
+        words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
+        effect = association(table.to_numpy()[None], margin=margin).w
+        estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
+        yield estimated(estimand, effect, margin.size, role="secondary", detail=detail)
+
+
+def _largest(balance: pd.DataFrame, settings: InsuranceAccess) -> Iterator[Evidence]:
+    care = balance[balance["kind"] == "care"]
+    for row in care.loc[care["difference"].abs().sort_values().index[-1:]].to_dict("records"):
+        words = "largest standardised difference in care between an insurer and the rest"
+        detail = {"insurer": row["insurer"], "level": f"{row['variable']} {row['level']}".strip()}
+        detail |= {"flagged_from": settings.smallest_difference}
+        estimand = Estimand("largest difference", words, "standard deviations")
+        yield described(estimand, abs(row["difference"]), row["n"], detail=detail)

@@ -4,9 +4,10 @@ import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
-from hi_ml.findings.admissions import Admissions, among
 from hi_ml.findings.aggregates import mean_table, moments_of, sums
-from hi_ml.findings.evidence import Draft, Estimand, Evidence, Gap, estimated, sorted_out
+from hi_ml.findings.distinct import DistinctAdmissions, among
+from hi_ml.findings.evidence import Estimand, Evidence, Gap, estimated, sorted_out
+from hi_ml.findings.finding import Draft
 from hi_ml.findings.gates import constant, lacking, large_levels, small_groups, unmapped
 from hi_ml.findings.identities import identify, identity_evidence, identity_table
 from hi_ml.findings.medication_stays import between_medications
@@ -61,12 +62,12 @@ class MedicationRecovery:
     resamples: int
 
 
-def medication_recovery(admissions: Admissions, settings: MedicationRecovery) -> Draft:
+def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:
     """Draft the finding: parts `stay` and `readmission`, both of which must hold.
 
     Parameters
     ----------
-    admissions : Admissions
+    admissions : DistinctAdmissions
         Needs `medication`, with `length_of_stay`, and with patients and dates.
     settings : MedicationRecovery
     """
@@ -91,7 +92,7 @@ def _rule(settings: MedicationRecovery) -> IdentityRule:
     return IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
 
 
-def _unmarked(admissions: Admissions, part: str) -> Gap | None:
+def _unmarked(admissions: DistinctAdmissions, part: str) -> Gap | None:
     """Say why nobody knows which medications are advanced."""
     if gap := lacking(admissions.rows, ["medication"], part):
         return gap
@@ -103,12 +104,12 @@ def _unmarked(admissions: Admissions, part: str) -> Gap | None:
     return None
 
 
-def _with_arms(rows: pd.DataFrame, admissions: Admissions) -> pd.DataFrame:
+def _with_arms(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
     known = rows[rows["medication"].notna()]
     return known.assign(advanced=among(known["medication"], admissions.declarations.advanced_medications or []))
 
 
-def _stay(admissions: Admissions, settings: MedicationRecovery) -> Evidence | Gap:
+def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Evidence | Gap:
     if gap := _unmarked(admissions, "stay") or lacking(admissions.rows, ["length_of_stay"], "stay"):
         return gap
     table = sums(_with_arms(admissions.rows, admissions), ["advanced"], "length_of_stay")
@@ -127,10 +128,11 @@ def _stay(admissions: Admissions, settings: MedicationRecovery) -> Evidence | Ga
 
 
 def _readmission(
-    admissions: Admissions, patients: Integers | None, words: str, settings: MedicationRecovery
+    admissions: DistinctAdmissions, patients: Integers | None, words: str, settings: MedicationRecovery
 ) -> Evidence | Gap:
     if patients is None:
-        return Gap("readmission", "NO_PATIENT_ID", words.rstrip("."), "columns.patient_id.from")
+        clause = words[:1].lower() + words[1:].rstrip(".")
+        return Gap("readmission", "NO_PATIENT_ID", clause, "columns.patient_id.from")
     dates = ["admitted_on", "discharged_on"]
     if gap := _unmarked(admissions, "readmission") or lacking(admissions.rows, dates, "readmission"):
         return gap

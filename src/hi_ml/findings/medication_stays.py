@@ -9,7 +9,7 @@ from hi_ml.findings.evidence import Estimand, Evidence, estimated
 from hi_ml.findings.gates import lacking
 from hi_ml.statistics.effect import Margin
 from hi_ml.statistics.means import one_way
-from hi_ml.statistics.regression import comparable_within, within_strata
+from hi_ml.statistics.regression import within_strata
 
 
 def between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Evidence]:
@@ -30,8 +30,9 @@ def between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Evidenc
         estimand = Estimand("any medication", words, unit)
         yield estimated(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
     if lacking(rows, ["condition"], "") is None:
-        cells = moments_of(completed(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"]))
-        levels = rows.loc[rows["condition"].notna() & rows["length_of_stay"].notna(), "medication"].nunique()
-        if levels > 1 and comparable_within(cells, levels):
+        table = completed(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
+        levels = table.index.get_level_values("medication").nunique()
+        effect = within_strata(moments_of(table), levels, margin=margin)
+        if effect:
             estimand = Estimand("any medication (within conditions)", f"{words}, within conditions", unit)
-            yield estimated(estimand, within_strata(cells, levels, margin=margin), smallest, role="exploratory")
+            yield estimated(estimand, effect, smallest, role="exploratory")

@@ -32,8 +32,8 @@ def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.
     stays = rows[known].assign(patient=patients[known.to_numpy()])
     stays = stays.sort_values(["patient", "admitted_on"], kind="stable")
     followed = stays["discharged_on"] + pd.Timedelta(days=window) <= rows["admitted_on"].max()
-    marked = stays.assign(readmitted=_readmitted(stays, window))
-    return marked.loc[followed]
+    marked: pd.DataFrame = stays.assign(readmitted=_readmitted(stays, window))[followed]
+    return marked
 
 
 def _readmitted(stays: pd.DataFrame, window: int) -> NDArray[np.bool_]:
@@ -48,4 +48,5 @@ def _readmitted(stays: pd.DataFrame, window: int) -> NDArray[np.bool_]:
     place = np.arange(admitted.size)
     following = np.maximum(np.searchsorted(admitted, discharged, side="left"), place + 1)
     reached = np.append(admitted, np.iinfo(np.int64).max)[following]
-    return np.less_equal(reached, discharged + window)
+    within: NDArray[np.bool_] = reached <= discharged + window
+    return within

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.findings.admissions import among
 from hi_ml.findings.aggregates import counts, mean_table, moments_of, sums
+from hi_ml.findings.distinct import among
 from hi_ml.statistics.effect import LEVEL
 from hi_ml.statistics.means import Moments, comparable, differences
 

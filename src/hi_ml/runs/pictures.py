@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.charts import classification, contributions, explanations, regression
+from hi_ml import refits
+from hi_ml.charts import classification, contributions, explanations, learning, regression
 from hi_ml.charts.scores import scores_against_baseline
 from hi_ml.charts.style import caption
 from hi_ml.explanations import Explanation, importance
 from hi_ml.statistics import binned, curves
 from hi_ml.statistics.grouped import row_weights
-from hi_ml.training import Trained
+from hi_ml.training import Method, Trained
 
 Chart = tuple[str, Figure, pd.DataFrame]
 _HIGHER_IS_BETTER = ("r2", "roc_auc", "macro_f1", "balanced_accuracy", "accuracy")
@@ -69,6 +70,18 @@ def of_explanation(trained: Trained) -> Iterator[Chart]:
     chosen = contributions.typical_rows(values, base)
     table = contributions.waterfall_table(values, dated, base, rows=chosen)
     yield "waterfall", explanations.waterfall(table, **look), table
+
+
+def of_refits(trained: Trained, method: Method) -> Iterator[Chart]:
+    """Yield name, figure and table of the charts that need further predictions or fits."""
+    title, n, task = trained.verdict.sentence, int(trained.problem.where("test").sum()), trained.problem.task
+    note = caption(n, "Test part; growth of the loss when a column is shuffled, 95 % intervals over groups.")
+    table = refits.permutation_importance(trained, seed=method.seed)
+    unit = str(table["unit"].iloc[0])
+    yield "permutation_importance", explanations.importance(table, title=title, caption=note, unit=unit), table
+    note = caption(n, "Test part; the same model fitted on fewer training groups, 95 % intervals over test groups.")
+    table = refits.learning_curve(trained, method)
+    yield "learning_curve", learning.learning_curve(table, title=title, caption=note, score=task.score), table
 
 
 def _of_classes(trained: Trained, target: np.ndarray, weights: np.ndarray, *, title: str, note: str) -> Iterator[Chart]:

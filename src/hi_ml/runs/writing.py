@@ -70,6 +70,8 @@ def write(
             save(figure, table, folder.charts / name)
         for name, figure, table in pictures.of_explanation(trained):
             save(figure, table, folder.explanation / name)
+        for name, figure, table in pictures.of_refits(trained, request.method) if request.all_charts else ():
+            save(figure, table, folder.charts / name)
     with timed(seconds, "package"):
         seen = problem.features.frame[problem.where("train")]
         described = packaging.mapping(problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen)
@@ -123,6 +125,7 @@ def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str
         "explanation": trained.explanation.method,
         "notes": notes,
         "git_commit": _commit(),
+        "started": time.time() - sum(trained.seconds.values()),
         "finished": time.time(),
     }
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hi_ml.statistics.grouped import Interval
 
 Floats = NDArray[np.float64]
+_ROUNDING = 1e-9  # relative error of a sum of weights such as 1/3
 
 
 def draws(group: NDArray[np.int64], *, count: int, seed: int) -> Floats:
@@ -41,11 +42,16 @@ def percentile_interval(values: Floats, *, level: float = 0.95) -> Interval:
 
 
 def weighted_median(values: Floats, weights: Floats) -> Floats:
-    """Return the weighted median of ``values`` (n,) per row of ``weights`` (draws, n); shape (draws,)."""
+    """Return the weighted median of ``values`` (n,) per row of ``weights`` (draws, n); shape (draws,).
+
+    Where exactly half of the weight lies on either side, it is the middle of the two values there, as without weights.
+    """
     order = np.argsort(values, kind="stable")
     running = np.cumsum(weights[:, order], axis=1)
-    half = (running >= running[:, -1:] / 2).argmax(axis=1)
-    return np.asarray(values[order][half])
+    half = running[:, -1:] / 2
+    reached = (running >= half * (1 - _ROUNDING)).argmax(axis=1)
+    passed = (running > half * (1 + _ROUNDING)).argmax(axis=1)
+    return np.asarray((values[order][reached] + values[order][passed]) / 2)
 
 
 def confusion(truth: NDArray[np.int64], label: NDArray[np.int64], weights: Floats, *, classes: int) -> Floats:

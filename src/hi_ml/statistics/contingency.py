@@ -24,6 +24,8 @@ class Association:
         Its degrees of freedom.
     p_sum : float
         Its p-value.
+    expected : ndarray of float64, shape (r, c)
+        Counts if rows and columns were independent within each stratum, added up.
     residuals : ndarray of float64, shape (r, c)
         Adjusted residuals given the strata: standard normal where there is no association; 0 where nothing can vary.
     """
@@ -32,6 +34,7 @@ class Association:
     sum_of_strata: float
     sum_df: float
     p_sum: float
+    expected: Floats
     residuals: Floats
 
 
@@ -81,6 +84,7 @@ def association(tables: ArrayLike, *, margin: Margin) -> Association:
         sum_of_strata=total,
         sum_df=total_df,
         p_sum=float(chi2.sf(total, total_df)),
+        expected=counts.sum(axis=0) - excess,
         residuals=residuals,
     )
 

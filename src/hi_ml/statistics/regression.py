@@ -6,6 +6,9 @@ from hi_ml.statistics.effect import Effect, Floats, Margin
 from hi_ml.statistics.means import Moments
 from hi_ml.statistics.noncentral import chi_square_effect
 
+_NO_VARIANCE = 1e-9
+"""Smallest over largest variance of the coefficients below which the smallest is what rounding leaves of zero."""
+
 
 def residuals(values: Floats, covariates: Floats) -> Floats:
     """Remove what a linear model of the covariates explains (ordinary least squares).
@@ -27,22 +30,7 @@ def residuals(values: Floats, covariates: Floats) -> Floats:
     return np.asarray(values - scaled @ coefficients, dtype=np.float64)
 
 
-def comparable_within(cells: Moments, groups: int) -> bool:
-    """Say whether some stratum holds two groups, and values vary within cells with degrees of freedom to spare.
-
-    Parameters
-    ----------
-    cells : Moments
-        Of k strata x g groups, stratum by stratum.
-    groups : int
-        g.
-    """
-    filled = cells.n.reshape(-1, groups) > 0
-    parameters = filled.any(axis=1).sum() + filled.any(axis=0).sum() - 1
-    return bool((filled.sum(axis=1) > 1).any() and cells.within.any() and cells.n.sum() > parameters)
-
-
-def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect:
+def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | None:
     """Test that group means are equal within strata: fixed effects of the strata, robust (HC1) Wald.
 
     Group indicators and values less their stratum means give the coefficients of the full regression (Frisch, Waugh &
@@ -51,7 +39,7 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect:
     Parameters
     ----------
     cells : Moments
-        Of k strata x g groups, stratum by stratum, that are `comparable_within`; cells may be empty, strata too.
+        Of k strata x g groups, stratum by stratum; cells may be empty, strata too.
     groups : int
         g.
     margin : Margin
@@ -59,22 +47,29 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect:
 
     Returns
     -------
-    Effect
-        Cohen's f from the Wald statistic and its noncentral chi-square.
+    Effect or None
+        Cohen's f from the Wald statistic and its noncentral chi-square; None where no stratum holds two groups, or
+        the values do not vary enough to give every coefficient a variance.
     """
-    n, total, squares = (values.reshape(-1, groups) for values in (cells.n, cells.total, cells.squares))
+    shape = (cells.n.size // max(groups, 1), groups)
+    n, total, within = (values.reshape(shape) for values in (cells.n, cells.total, cells.within))
     columns, strata = n.sum(axis=0) > 0, n.sum(axis=1) > 0
-    n, total, squares = (values[strata][:, columns] for values in (n, total, squares))
+    n, total, within = (values[strata][:, columns] for values in (n, total, within))
+    if not ((n > 0).sum(axis=1) > 1).any():
+        return None
     design = _centred_indicators(n)
     mean = total.sum(axis=1, keepdims=True) / n.sum(axis=1, keepdims=True)
     bread = np.linalg.pinv(np.einsum("kg,kgi,kgj->ij", n, design, design), hermitian=True)
     coefficients = bread @ np.einsum("kg,kgi->i", total - n * mean, design)
-    fitted = mean + design @ coefficients
-    squared_errors = squares - 2 * fitted * total + n * fitted**2
+    missed = np.divide(total, n, out=np.zeros_like(total), where=n > 0) - mean - design @ coefficients
     df, observations = int(np.linalg.matrix_rank(bread, hermitian=True)), float(n.sum())
-    hc1 = observations / (observations - n.shape[0] - df)
-    meat = np.einsum("kg,kgi,kgj->ij", squared_errors, design, design) * hc1
-    wald = float(coefficients @ np.linalg.pinv(bread @ meat @ bread, hermitian=True) @ coefficients)
+    spare = observations - n.shape[0] - df
+    meat = np.einsum("kg,kgi,kgj->ij", within + n * missed**2, design, design) * observations / max(spare, 1.0)
+    covariance = bread @ meat @ bread
+    spread = np.linalg.eigvalsh(covariance)[-df:]
+    if spare < 1 or spread[0] <= _NO_VARIANCE * spread[-1]:
+        return None
+    wald = float(coefficients @ np.linalg.pinv(covariance, hermitian=True) @ coefficients)
     return chi_square_effect(wald, df, round(observations), margin=margin)
 
 

@@ -1,6 +1,5 @@
 """A table simulated from arguments, and everything that decided it."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +110,7 @@ def _check(scenario: str, rows: int, seed: int, effect: float) -> None:
         raise ValueError(f"The number of rows must be at least 1; found {rows}. Ask for at least one row.")
     if seed < 0:
         raise ValueError(f"The seed must be 0 or larger; found {seed}. Choose a seed without a minus sign.")
-    if not (math.isfinite(effect) and 0 <= effect <= LARGEST_EFFECT):
+    if not 0 <= effect <= LARGEST_EFFECT:
         raise ValueError(
             f"The effect must lie between 0 and {LARGEST_EFFECT:g} smallest effects of interest; found {effect}. "
             "Choose one in that range."

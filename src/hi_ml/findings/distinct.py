@@ -1,8 +1,8 @@
-"""What every finding starts from: one row per admission, and what the dataset declares about its words."""
+"""One row per admission: what every finding starts from, with what the dataset declares about its words."""
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ class Declarations:
 
 
 @dataclass(frozen=True)
-class Admissions:
+class DistinctAdmissions:
     """A table ready for inference.
 
     Attributes
@@ -50,10 +50,6 @@ class Admissions:
         """Give a stream of random numbers of its own to each purpose, whatever else runs."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(zlib.crc32(purpose.encode()),)))
 
-    def last_copies(self) -> "Admissions":
-        """Return the same table with the last copies in front."""
-        return replace(self, rows=self.last)
-
 
 def one_row_each(
     frame: pd.DataFrame,
@@ -62,7 +58,7 @@ def one_row_each(
     declarations: Declarations | None = None,
     seed: int = 0,
     keep_duplicates: bool = False,
-) -> Admissions:
+) -> DistinctAdmissions:
     """Keep one row per near-duplicate group.
 
     Parameters
@@ -79,7 +75,7 @@ def one_row_each(
 
     Returns
     -------
-    Admissions
+    DistinctAdmissions
         With rows in their old order and a fresh index.
     """
     categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
@@ -88,11 +84,11 @@ def one_row_each(
     declared = declarations or Declarations()
     if keep_duplicates:
         every = frame.reset_index(drop=True)
-        return Admissions(every, every, 0, declared, seed)
+        return DistinctAdmissions(every, every, 0, declared, seed)
     alone = (group < 0).to_numpy()
     first, last = (frame[alone | ~group.duplicated(keep=keep).to_numpy()] for keep in ("first", "last"))
     copies = len(frame) - len(first)
-    return Admissions(first.reset_index(drop=True), last.reset_index(drop=True), copies, declared, seed)
+    return DistinctAdmissions(first.reset_index(drop=True), last.reset_index(drop=True), copies, declared, seed)
 
 
 def among(labels: "pd.Series[str]", words: Sequence[str]) -> "pd.Series[bool]":

@@ -1,0 +1,85 @@
+"""Are reading, near-duplicates and fitting linear in the rows?
+
+    python benchmarks/scaling.py [--rows 55500 555000 5550000]
+
+Each size runs in a process of its own on a simulated CSV; printed are seconds per step, the peak memory of the process,
+and the ratio of time to rows against the size before (1.0 is linear).
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CHILD = """
+import json, resource, sys, time
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.cleaning import cell_codes
+from hi_ml.datasets import reading
+from hi_ml.datasets.schema import Dataset
+from hi_ml.features import Features
+from hi_ml import training
+from hi_ml.leakage import Leakage
+from hi_ml.models import Model, fit
+from hi_ml.splits import Split
+from hi_ml.tasks import Task, select
+
+with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+    cfg = compose("train", ["dataset=kaggle", f"dataset.source={sys.argv[1]}", "task=length_of_stay"])
+seconds, inner = {}, reading.near_duplicates
+
+def timed_duplicates(columns):
+    started = time.perf_counter()
+    found = inner(columns)
+    seconds["near-duplicates"] = time.perf_counter() - started
+    return found
+
+reading.near_duplicates = timed_duplicates
+started = time.perf_counter()
+admissions = reading.read(build(Dataset, cfg.dataset), lambda cells: None)
+seconds["read and check"] = time.perf_counter() - started - seconds["near-duplicates"]
+task = build(Task, cfg.tasks.length_of_stay)
+method = training.Method(build(Model, cfg.model), build(Split, cfg.split), Leakage(), training.Explain(), 0.02, 0)
+started = time.perf_counter()
+features = Features.of(admissions, select(task, training.available(admissions))[0])
+problem = training.pose(admissions, task, features=features, method=method)
+seconds["encode and split"] = time.perf_counter() - started
+rows = np.flatnonzero(problem.where("train"))
+chosen = problem.features.part(rows, list(problem.features.frame.columns))
+started = time.perf_counter()
+fit(method.model, chosen, problem.target[rows], group=problem.group[rows], classes=0, seed=0)
+seconds["fit"] = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"seconds": seconds, "peak_mib": peak}))
+"""
+
+
+def main() -> None:
+    """Measure every size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[55_500, 555_000, 5_550_000])
+    before: dict[str, float] | None = None
+    sizes = parser.parse_args().rows
+    for place, rows in enumerate(sizes):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "table.csv"
+            write = f"from hi_ml.datasets.simulation import simulate; import pyarrow.csv as c; c.write_csv(simulate(rows={rows}).table, {str(source)!r})"
+            subprocess.run([sys.executable, "-c", write], check=True)
+            done = subprocess.run([sys.executable, "-c", CHILD, str(source)], check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        print(f"{rows:,} rows: peak {found['peak_mib']:,.0f} MiB")
+        for step, seconds in found["seconds"].items():
+            against = ""
+            if before is not None:
+                ratio = seconds / before[step] / (rows / sizes[place - 1])
+                against = f", time per row x {ratio:.2f}"
+            print(f"  {step}: {seconds:.2f} s{against}")
+        before = found["seconds"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.special import log_softmax, logit, softmax
+
+from hi_ml import explanations
+from hi_ml.config import build, conf_dir
+from hi_ml.explanations import Explanation, explain, importance, table
+from hi_ml.features import Features
+from hi_ml.models import Encoding, Model, fit
+
+SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
+ROWS = 300
+ROLES = ["age", "condition", "hospital", "admitted_on"]
+ALL = (1000, 60.0)  # more rows and seconds than there are
+
+
+def shipped(name):
+    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+
+
+def forest(trees=5):
+    """A learner of no YAML, explained by shap."""
+    arguments = {"n_estimators": trees, "max_depth": 4, "n_jobs": 1}
+    return Model(
+        name="forest",
+        regression={"_target_": "sklearn.ensemble.RandomForestRegressor", **arguments},
+        classification={"_target_": "sklearn.ensemble.RandomForestClassifier", **arguments},
+        predicts="mean",
+        encoding=Encoding("ordinal", "raw"),
+    )
+
+
+def admissions(seed=0):
+    """A number with holes, few levels, many levels (target-encoded), and a date of two parts."""
+    rng = np.random.default_rng(seed)
+    day = rng.integers(19_000, 19_700, ROWS)
+    frame = pd.DataFrame(
+        {
+            "age": np.where(rng.random(ROWS) < 0.1, np.nan, rng.uniform(18, 90, ROWS)),
+            "condition": rng.integers(0, 6, ROWS),
+            "hospital": np.arange(ROWS) % 40,
+            "admitted_on": day,
+            "admitted_on.weekday": day % 7,
+        }
+    ).astype(float)
+    levels = {"condition": [f"condition {k}" for k in range(6)], "hospital": [f"hospital {k}" for k in range(40)]}
+    specs = {role: {"levels": levels[role]} if role in levels else {} for role in ROLES}
+    return Features(frame, specs, {name: name.split(".")[0] for name in frame})
+
+
+def outcome(made, classes, *, seed=0):
+    noise = np.random.default_rng(seed).normal(size=ROWS)
+    known = made.frame["condition"] + made.frame["age"].fillna(50) / 30 + made.frame["admitted_on.weekday"] / 4 + noise
+    return known.to_numpy() if not classes else pd.qcut(known, classes, labels=False).to_numpy(dtype=float)
+
+
+def explained(model, target, *, classes=0, limits=ALL):
+    made = admissions()
+    fitted = fit(model, made, target, group=np.arange(ROWS), classes=classes, seed=0)
+    return fitted, explain(fitted, made.frame, made.role, unit="days", limits=limits)
+
+
+def contributions(found):
+    return found.values  # noqa: PD011 -- an Explanation, no frame
+
+
+def added(found):
+    """What base and contributions say of each row, shape (n, n_outputs)."""
+    return (contributions(found).sum(axis=2) + found.base[:, None]).T
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, "forest"])
+def test_contributions_add_up_to_the_predicted_amount(name):
+    made = admissions()
+    fitted, found = explained(forest() if name == "forest" else shipped(name), outcome(made, 0))
+    np.testing.assert_allclose(added(found)[:, 0], fitted.predict(made.frame), rtol=1e-6)
+    assert found.roles == ROLES
+    assert found.unit == "days"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_contributions_add_up_to_the_log_odds_of_two_classes(name):
+    made = admissions()
+    fitted, found = explained(shipped(name), outcome(made, 2), classes=2)
+    share = fitted.predict(made.frame)
+    expected = np.log(share) if name == "baseline" else logit(share[:, 1:])
+    np.testing.assert_allclose(added(found), expected, atol=1e-6)
+    assert found.unit == "log-odds"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_contributions_add_up_to_what_the_shares_of_three_classes_come_from(name):
+    made = admissions()
+    fitted, found = explained(shipped(name), outcome(made, 3), classes=3)
+    assert contributions(found).shape == (3, ROWS, len(ROLES))
+    np.testing.assert_allclose(softmax(added(found), axis=1), fitted.predict(made.frame), atol=1e-6)
+
+
+def test_contributions_of_a_forest_add_up_to_its_shares():
+    made = admissions()
+    fitted, found = explained(forest(), outcome(made, 3), classes=3)
+    np.testing.assert_allclose(added(found), fitted.predict(made.frame), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_class_that_training_lacks_is_not_explained(name):
+    made = admissions()
+    target = np.where(outcome(made, 2) == 0, 0.0, 2.0)
+    fitted, found = explained(shipped(name), target, classes=3)
+    share = fitted.predict(made.frame)[:, [0, 2]]
+    outputs = np.log(share) if name == "baseline" else logit(share[:, 1:])
+    np.testing.assert_allclose(added(found), outputs, atol=1e-6)
+    laid = table(found, np.arange(ROWS), ["Abnormal", "Normal"])
+    assert set(laid["class"]) == ({"Abnormal", "Normal"} if name == "baseline" else {"Normal"})
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+@pytest.mark.filterwarnings("ignore:LightGBM binary classifier:UserWarning")  # shap says what its output was once
+def test_lightgbm_contributions_are_those_of_shap(classes):
+    from shap import TreeExplainer  # noqa: PLC0415 -- seconds of import
+
+    made = admissions()
+    fitted, found = explained(shipped("lgbm"), outcome(made, classes), classes=classes)
+    oracle = TreeExplainer(fitted.pipeline[-1])(fitted.pipeline[0].transform(made.frame))
+    values = contributions(oracle).reshape(ROWS, -1, len(contributions(found))).transpose(2, 0, 1)
+    encoded = values.shape[2]
+    if classes < 3:  # with three, a level-rich column becomes three encoded ones
+        assert encoded == 5
+    middle = slice(2, encoded - 2)
+    np.testing.assert_allclose(contributions(found)[:, :, 0], values[:, :, 0], atol=1e-9)
+    np.testing.assert_allclose(contributions(found)[:, :, 1], values[:, :, 1], atol=1e-9)
+    np.testing.assert_allclose(contributions(found)[:, :, 2], values[:, :, middle].sum(axis=2), atol=1e-9)
+    np.testing.assert_allclose(contributions(found)[:, :, 3], values[:, :, -2:].sum(axis=2), atol=1e-9)
+    assert np.abs(values[:, :, -1]).max() > 0  # both parts of the date speak
+    assert np.abs(values[:, :, -2]).max() > 0
+
+
+def test_a_one_hot_column_gets_the_sum_of_its_levels():
+    made = admissions()
+    fitted, found = explained(shipped("linear"), outcome(made, 0))
+    encoder, learner = fitted.pipeline
+    X = encoder.transform(made.frame)
+    place = encoder.output_indices_["feature_1"]
+    assert place.stop - place.start == 6
+    shifted = (X - X.mean(axis=0))[:, place] @ learner.coef_[place]
+    np.testing.assert_allclose(contributions(found)[0, :, 1], shifted, atol=1e-12)
+    level = made.frame["condition"].to_numpy()
+    for k in range(6):
+        assert np.ptp(contributions(found)[0, level == k, 1]) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_linear_model_is_explained_around_its_mean_row():
+    _, found = explained(shipped("linear"), outcome(admissions(), 3), classes=3)
+    np.testing.assert_allclose(contributions(found).mean(axis=1), 0, atol=1e-9)
+
+
+def test_a_constant_has_no_contributions():
+    target = outcome(admissions(), 3)
+    _, found = explained(shipped("baseline"), target, classes=3)
+    assert not contributions(found).any()
+    np.testing.assert_allclose(log_softmax(found.base), np.log(np.bincount(target.astype(int)) / ROWS))
+
+
+@pytest.mark.parametrize(("rows", "place"), [(4, [0, 100, 199, 299]), (1, [0]), (ROWS, range(ROWS))])
+def test_rows_are_taken_evenly_up_to_the_limit(rows, place):
+    _, found = explained(shipped("lgbm"), outcome(admissions(), 0), limits=(rows, 60.0))
+    assert found.place.tolist() == list(place)
+    assert contributions(found).shape == (1, len(place), 4)
+
+
+def test_the_budget_of_seconds_limits_the_rows(monkeypatch):
+    """A clock on which 20 rows take two seconds: 10 s pay for 100 rows, and no budget for the 20 that tell."""
+    for seconds, rows in ((10.0, 100), (0.0, 20)):
+        clock = iter([0.0, 1.0, 5.0, 7.0])
+        monkeypatch.setattr(explanations.time, "perf_counter", lambda clock=clock: next(clock))
+        made = admissions()
+        model = shipped("linear")
+        fitted = fit(model, made, outcome(made, 0), group=np.arange(ROWS), classes=0, seed=0)
+        found = explain(fitted, made.frame, made.role, unit="days", limits=(250, seconds))
+        assert len(found.place) == rows
+        assert (found.place[0], found.place[-1]) == (0, ROWS - 1)
+
+
+def test_contributions_that_do_not_add_up_are_an_error(monkeypatch):
+    honest = explanations._contributions
+    monkeypatch.setattr(explanations, "_contributions", lambda *given: (honest(*given)[0] * 1.001, *honest(*given)[1:]))
+    with pytest.raises(ArithmeticError, match="differ from the prediction"):
+        explained(shipped("lgbm"), outcome(admissions(), 0))
+
+
+def small(outputs=1):
+    values = np.arange(outputs * 6, dtype=float).reshape(outputs, 3, 2) - 2
+    return Explanation(np.array([0, 2, 4]), values, np.arange(outputs) + 0.5, ["age", "sex"], "days", "by hand")
+
+
+def test_the_table_of_an_amount_names_the_source_rows():
+    found = table(small(), np.array([11, 12, 13, 14, 15]), [])
+    assert list(found.columns) == ["row", "age", "sex", "base_value"]
+    assert found["row"].tolist() == [11, 13, 15]
+    assert found["age"].tolist() == [-2, 0, 2]
+    assert set(found["base_value"]) == {0.5}
+
+
+def test_the_table_of_classes_holds_a_block_per_class():
+    found = table(small(3), np.arange(5), ["a", "b", "c"])
+    assert list(found.columns) == ["row", "class", "age", "sex", "base_value"]
+    assert found["class"].tolist() == [*"aaabbbccc"]
+    assert found.groupby("class")["base_value"].first().tolist() == [0.5, 1.5, 2.5]
+
+
+def test_the_table_of_two_classes_speaks_of_the_second():
+    assert set(table(small(), np.arange(5), ["no", "yes"])["class"]) == {"yes"}
+
+
+def test_importance_is_the_mean_size_over_rows_and_classes_largest_first():
+    found = importance(small(2))
+    size = np.abs(small(2).values).mean(axis=(0, 1))
+    assert found["column"].tolist() == ["sex", "age"]
+    np.testing.assert_allclose(found["importance"], size[::-1])
+    assert (found["low"] >= 0).all()
+    assert (found["high"] > found["importance"]).all()
+    assert set(found["n"]) == {3}
+
+
+def test_importance_of_one_row_is_an_empty_table():
+    one = Explanation(np.array([0]), np.ones((1, 1, 2)), np.zeros(1), ["age", "sex"], "days", "by hand")
+    assert importance(one).empty

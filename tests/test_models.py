@@ -1,0 +1,308 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from lightgbm import LGBMRegressor
+from pydantic import ValidationError
+
+from hi_ml import models
+from hi_ml.config import build, conf_dir
+from hi_ml.features import Features
+from hi_ml.models import EarlyStopping, Encoding, Model, fit, usable
+from hi_ml.scoring import Baseline, judge, losses
+from hi_ml.serving import UNSEEN
+from hi_ml.tasks import Task
+
+SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
+LEARNING = [name for name in SHIPPED if name != "baseline"]
+KINDS = {"regression": 0, "two classes": 2, "three classes": 3}
+DAYS = Task("days", "days", "regression", "days", "admission", "mae", within=1)
+
+
+def shipped(name):
+    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+
+
+def features(**columns):
+    """Make features of arrays; an array of integers is a category that numbers its levels."""
+    arrays = {name: np.asarray(values) for name, values in columns.items()}
+    specs = {
+        name: {"levels": [f"{name} {k}" for k in range(values.max() + 1)]} if values.dtype.kind == "i" else {}
+        for name, values in arrays.items()
+    }
+    return Features(pd.DataFrame(arrays).astype(float), specs, {name: name for name in arrays})
+
+
+def admissions(rows=600, *, hospitals=40, seed=0):
+    """Numbers with holes, few levels, many levels, and groups of one or two rows."""
+    rng = np.random.default_rng(seed)
+    age = np.where(rng.random(rows) < 0.1, np.nan, rng.uniform(18, 90, rows))
+    made = features(age=age, condition=rng.integers(0, 6, rows), hospital=np.arange(rows) % hospitals)
+    return made, np.sort(rng.integers(0, rows // 2 + 1, rows))
+
+
+def outcome(made, classes, *, seed=0):
+    """A target that the features explain in part."""
+    rng = np.random.default_rng(seed)
+    known = made.frame["condition"] + made.frame["age"].fillna(50) / 30 + rng.normal(size=len(made.frame))
+    return known.to_numpy() if not classes else (pd.qcut(known, classes, labels=False)).to_numpy(dtype=float)
+
+
+def fitted(model, made, target, group, *, classes=0, seed=0):
+    return fit(model, made, target, group=group, classes=classes, seed=seed)
+
+
+def cross_fitted(model, made, target, group, *, classes=0):
+    """What the learner sees of the training rows."""
+    encoder = models._encoder(model, made, target, group, classes=classes, seed=0)
+    return encoder.fit_transform(made.frame, target)
+
+
+def levels_of(*sizes, scattered=0):
+    """A category with levels of the given sizes, and further levels of one row each."""
+    filled = np.repeat(np.arange(len(sizes)), sizes)
+    return np.append(filled, len(sizes) + np.arange(scattered))
+
+
+@pytest.mark.parametrize("classes", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_model_takes_missing_values_and_unseen_categories(name, classes):
+    made, group = admissions()
+    found = fitted(shipped(name), made, outcome(made, classes), group, classes=classes)
+    odd = pd.DataFrame(
+        {"age": [np.nan, 40.0, 500.0], "condition": [np.nan, UNSEEN, 99], "hospital": [UNSEEN, np.nan, 0]}
+    )
+    predicted = found.predict(odd)
+    assert predicted.shape == ((3, classes) if classes else (3,))
+    assert np.isfinite(predicted).all()
+    if classes:
+        np.testing.assert_allclose(predicted.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("classes", [0, 3], ids=["regression", "classes"])
+@pytest.mark.parametrize("name", LEARNING)
+def test_every_shipped_learner_learns(name, classes):
+    made, group = admissions(1500)
+    target = outcome(made, classes)
+    predicted = fitted(shipped(name), made, target, group, classes=classes).predict(made.frame)
+    task = replace(DAYS, kind="classification", score="log_loss") if classes else DAYS
+    constant = Baseline.of(task, target, classes=classes).predict(len(target))
+    assert losses(task, target, predicted).mean() < 0.9 * losses(task, target, constant).mean()
+
+
+@pytest.mark.parametrize("classes", [0, 3], ids=["regression", "classes"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_same_seed_gives_the_same_predictions_to_the_last_bit(name, classes):
+    made, group = admissions()
+    target = outcome(made, classes)
+    first, again = (fitted(shipped(name), made, target, group, classes=classes).predict(made.frame) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_another_seed_gives_another_model():
+    made, group = admissions()
+    first, other = (
+        fitted(shipped("lgbm"), made, outcome(made, 0), group, seed=seed).predict(made.frame) for seed in (0, 1)
+    )
+    assert (first != other).any()
+
+
+def test_the_baseline_predicts_the_median_and_the_frequencies():
+    made, group = admissions()
+    amounts, labels = outcome(made, 0), outcome(made, 3)
+    assert set(fitted(shipped("baseline"), made, amounts, group).predict(made.frame)) == {np.median(amounts)}
+    shares = fitted(shipped("baseline"), made, labels, group, classes=3).predict(made.frame)
+    np.testing.assert_allclose(shares, np.tile(np.bincount(labels.astype(int)) / len(labels), (len(labels), 1)))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_label_that_training_lacks_gets_no_probability(name):
+    made, group = admissions()
+    target = np.where(outcome(made, 2) == 0, 0.0, 2.0)
+    shares = fitted(shipped(name), made, target, group, classes=3).predict(made.frame)
+    assert shares.shape == (600, 3)
+    assert (shares[:, 1] == 0).all()
+    assert (shares[:, [0, 2]] > 0).all()
+
+
+@pytest.mark.parametrize("part", ["taught", "held out"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_label_of_one_group_stops_no_fit(name, part):
+    """Wherever it falls: in a single fold of an encoding, or wholly among the rows held out for early stopping."""
+    made, group = admissions()
+    inner, held = models._inner(shipped("lgbm"), np.zeros(600), group, seed=0, classes=0)
+    target = np.zeros(600)
+    target[group == group[(inner if part == "taught" else held)[0]]] = 1
+    shares = fitted(shipped(name), made, target, group, classes=2).predict(made.frame)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_rows_of_one_label_teach_a_constant(name):
+    """A random split of a table with a rare label may leave none of it to learn from."""
+    made, group = admissions()
+    found = fitted(shipped(name), made, np.ones(600), group, classes=2)
+    np.testing.assert_array_equal(found.predict(made.frame), np.tile([0.0, 1.0], (600, 1)))
+
+
+def test_early_stopping_holds_whole_groups_out():
+    made, group = admissions()
+    target = outcome(made, 0)
+    model = replace(shipped("lgbm"), early_stopping=EarlyStopping(rounds=5, share=0.2))
+    inner, held = models._inner(model, target, group, seed=0, classes=0)
+    assert not set(group[inner]) & set(group[held])
+    np.testing.assert_array_equal(np.sort(np.append(inner, held)), np.arange(len(target)))
+    assert len(held) / len(target) == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_group_with_a_label_of_its_own_teaches_instead_of_being_held_out():
+    group = np.arange(200) // 2
+    model = replace(shipped("lgbm"), early_stopping=EarlyStopping(rounds=5, share=0.5))
+    for rare in range(0, 200, 20):
+        target = (np.arange(200) == rare).astype(float)
+        inner, held = models._inner(model, target, group, seed=0, classes=2)
+        assert {rare, rare + 1} <= set(inner.tolist())
+        np.testing.assert_array_equal(np.sort(np.append(inner, held)), np.arange(200))
+
+
+def test_early_stopping_ends_long_before_the_last_tree_and_learns_from_the_other_rows_only(monkeypatch):
+    taught = []
+    plain = LGBMRegressor.fit
+
+    def watched(self, X, y, **options):
+        taught.append((len(X), len(options["eval_X"])))
+        return plain(self, X, y, **options)
+
+    monkeypatch.setattr(LGBMRegressor, "fit", watched)
+    made, group = admissions()
+    found = fitted(shipped("lgbm"), made, outcome(made, 0), group)
+    inner, held = models._inner(shipped("lgbm"), outcome(made, 0), group, seed=0, classes=0)
+    assert taught == [(len(inner), len(held))]
+    assert 0 < found.pipeline[-1].best_iteration_ < 1000
+
+
+@pytest.mark.parametrize("classes", KINDS.values(), ids=KINDS)
+def test_the_encoding_of_a_row_does_not_know_the_target_of_its_group(classes):
+    made, group = admissions()
+    target = outcome(made, classes)
+    group = np.arange(600) // 40  # a group stands in every hospital, and a fold by rows would tear it
+    changed = target.copy()
+    changed[group == 3] = target.min() if classes else 1e6
+    before, after = (cross_fitted(shipped("lgbm"), made, one, group, classes=classes) for one in (target, changed))
+    if classes == 3:  # the last label stays known to the encoder
+        assert set(changed) == set(target)
+    np.testing.assert_array_equal(before[group == 3], after[group == 3])
+    assert (before[group != 3] != after[group != 3]).any()
+
+
+def test_the_target_encoding_shrinks_small_levels_to_the_mean():
+    hospital = levels_of(*[400] * 40, 2)
+    target = np.random.default_rng(0).normal(size=len(hospital)) + 5.0 * (hospital >= 39)
+    made = features(hospital=hospital)
+    found = fitted(shipped("linear"), made, target, np.arange(len(target)))
+    encoded = found.pipeline[0].transform(pd.DataFrame({"hospital": [39.0, 40.0, UNSEEN]}))[:, 0]
+    own, mean = target[-2:].mean(), target.mean()
+    assert encoded[0] == pytest.approx(target[hospital == 39].mean(), abs=0.2)
+    assert mean < encoded[1] < own
+    assert own - encoded[1] > 0.1
+    assert encoded[2] == pytest.approx(mean)
+
+
+def test_a_fitted_pipeline_keeps_no_row_numbers():
+    made, group = admissions()
+    found = fitted(shipped("lgbm"), made, outcome(made, 0), group)
+    encoder = found.pipeline[0].named_transformers_["feature_2"]
+    assert isinstance(encoder.cv, int)
+
+
+@pytest.mark.parametrize(("levels", "columns"), [(32, 1), (33, 1)])
+def test_a_category_of_more_levels_than_many_is_target_encoded(levels, columns):
+    made = features(hospital=levels_of(*[30] * levels))
+    target = np.random.default_rng(0).normal(size=30 * levels)
+    encoded = cross_fitted(shipped("lgbm"), made, target, np.arange(30 * levels))
+    assert encoded.shape[1] == columns
+    assert (encoded == made.frame.to_numpy()).all() == (levels == 32)
+
+
+@pytest.mark.parametrize(
+    ("hospital", "kept"),
+    [
+        (levels_of(*[20] * 40, scattered=800), True),  # exactly half of the rows
+        (levels_of(*[20] * 40, scattered=801), False),
+        (levels_of(*[19] * 40, scattered=10), False),  # every level just too small
+        (levels_of(*[25] * 200), True),
+        (levels_of(*[3] * 20), True),  # few levels need no filling
+    ],
+)
+def test_a_column_of_very_many_levels_stays_where_half_of_the_rows_sit_in_filled_levels(hospital, kept):
+    made = features(hospital=hospital, age=np.linspace(0, 1, len(hospital)))
+    names, left_out = usable(shipped("lgbm"), made, np.ones(len(hospital), dtype=bool))
+    assert ("hospital" in names) == kept
+    assert ("hospital" in left_out) != kept
+    if not kept:
+        assert f"{len(set(hospital))} levels" in left_out["hospital"]
+        assert "20 rows" in left_out["hospital"]
+
+
+def test_only_training_rows_decide_what_can_be_learnt():
+    hospital = levels_of(*[20] * 50)
+    train = np.arange(len(hospital)) % 20 < 19  # 19 rows of every level
+    made = features(hospital=hospital, flat=np.where(train, 1.0, 2.0), age=np.arange(len(hospital), dtype=float))
+    names, left_out = usable(shipped("lgbm"), made, train)
+    assert names == ["age"]
+    assert left_out["flat"] == "one value in the training rows"
+    assert "19" not in left_out["hospital"]
+
+
+def test_a_column_with_holes_and_one_value_can_be_learnt_from_and_an_empty_one_cannot():
+    made = features(empty=np.full(40, np.nan), marked=np.where(np.arange(40) < 20, 1.0, np.nan))
+    names, left_out = usable(shipped("linear"), made, np.ones(40, dtype=bool))
+    assert names == ["marked"]
+    assert list(left_out) == ["empty"]
+
+
+def test_a_date_stays_if_any_part_of_it_varies():
+    frame = pd.DataFrame({"admitted_on": np.arange(20.0), "admitted_on.month": 1.0})
+    made = Features(frame, {"admitted_on": {}}, dict.fromkeys(frame, "admitted_on"))
+    assert usable(shipped("lgbm"), made, np.ones(20, dtype=bool)) == (["admitted_on"], {})
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_noise_column_of_200_levels_gives_no_signal(name):
+    """Encoded on the rows that taught it, it would cost a linear model 2 % of its error."""
+    gained, constant = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        hospital = np.arange(6000) % 200
+        target, made = rng.integers(1, 31, 6000).astype(float), features(hospital=hospital)
+        train = rng.random(6000) < 0.8
+        found = fitted(shipped(name), made.part(train, ["hospital"]), target[train], np.arange(train.sum()))
+        test = target[~train]
+        loss = losses(DAYS, test, found.predict(made.frame[~train]))
+        base = losses(DAYS, test, np.full(len(test), np.median(target[train])))
+        assert judge(name, loss, base, task=DAYS, smallest=0.02).verdict == "no_signal"
+        gained.append((base - loss).mean())
+        constant.append(base.mean())
+    assert abs(sum(gained) / sum(constant)) < 0.01
+
+
+def test_a_misspelt_key_of_a_model_is_refused():
+    node = yaml.safe_load((conf_dir() / "model" / "lgbm.yaml").read_text())
+    with pytest.raises(ValidationError, match="early_stoping"):
+        build(Model, {**node, "early_stoping": node["early_stopping"]})
+
+
+def test_scikit_learn_learners_that_stop_early_get_the_held_rows_too():
+    model = Model(
+        name="hist",
+        regression={"_target_": "sklearn.ensemble.HistGradientBoostingRegressor", "early_stopping": True},
+        classification={},
+        predicts="mean",
+        encoding=Encoding("ordinal", "raw"),
+        early_stopping=EarlyStopping(rounds=5, share=0.2),
+    )
+    made, group = admissions()
+    learner = fitted(model, made, outcome(made, 0), group).pipeline[-1]
+    assert len(learner.validation_score_) == learner.n_iter_ + 1

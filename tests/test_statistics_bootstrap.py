@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics
+
+from hi_ml.statistics import bootstrap
+from hi_ml.statistics.grouped import Interval
+
+CLASSES = 3
+ROWS = 90
+
+
+def classified(seed, *, classes=CLASSES, rows=ROWS, steps=None):
+    """Truth and shares of the classes that know something of it; in few steps, many rows tie."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(classes, size=rows)
+    share = rng.gamma(1.0, size=(rows, classes)) + np.eye(classes)[truth]
+    if steps:
+        share = np.ceil(steps * share)
+    return truth, share / share.sum(axis=1, keepdims=True)
+
+
+def unit(rows=ROWS):
+    return np.ones((1, rows))
+
+
+def some_weights(seed, rows=ROWS):
+    """How often each row is taken, in five draws."""
+    return np.random.default_rng(seed).integers(0, 4, size=(5, rows)).astype(float)
+
+
+@pytest.mark.parametrize("steps", [None, 2], ids=["no ties", "many ties"])
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_roc_auc_is_that_of_scikit_learn(classes, steps):
+    truth, share = classified(0, classes=classes, steps=steps)
+    shown = share[:, 1] if classes == 2 else share
+    expected = metrics.roc_auc_score(truth, shown, multi_class="ovr", average="macro")
+    assert bootstrap.roc_auc(truth, share, unit()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_weighted_roc_auc_is_that_of_scikit_learn():
+    truth, share = classified(1, steps=3)
+    weights = some_weights(1)
+    expected = [
+        metrics.roc_auc_score(truth, share, multi_class="ovr", average="macro", sample_weight=draw) for draw in weights
+    ]
+    np.testing.assert_allclose(bootstrap.roc_auc(truth, share, weights), expected, atol=1e-12)
+
+
+def test_constant_shares_have_an_area_of_one_half():
+    truth, _ = classified(2)
+    assert bootstrap.roc_auc(truth, np.full((ROWS, CLASSES), 1 / 3), unit()) == pytest.approx(0.5, abs=1e-12)
+
+
+@pytest.mark.parametrize("weights", [unit(), some_weights(3)], ids=["unit weights", "drawn weights"])
+def test_label_scores_are_those_of_scikit_learn(weights):
+    truth, share = classified(3)
+    label = share.argmax(axis=1)
+    counts = bootstrap.confusion(truth, label, weights, classes=CLASSES)
+    for found, draw in zip(counts, weights, strict=True):
+        np.testing.assert_allclose(found, metrics.confusion_matrix(truth, label, sample_weight=draw))
+    f1 = [metrics.f1_score(truth, label, average="macro", sample_weight=draw) for draw in weights]
+    balanced = [metrics.balanced_accuracy_score(truth, label, sample_weight=draw) for draw in weights]
+    np.testing.assert_allclose(bootstrap.macro_f1(counts), f1, atol=1e-12)
+    np.testing.assert_allclose(bootstrap.balanced_accuracy(counts), balanced, atol=1e-12)
+
+
+def test_a_class_that_does_not_occur_is_left_out_of_the_averages():
+    truth, share = classified(4)
+    some = truth != 2
+    truth, share = truth[some], share[some]
+    label = share.argmax(axis=1)
+    counts = bootstrap.confusion(truth, label, unit(len(truth)), classes=CLASSES)
+    recalls = [metrics.recall_score(truth == k, label == k) for k in (0, 1)]
+    assert bootstrap.balanced_accuracy(counts) == pytest.approx(np.mean(recalls))
+    assert bootstrap.macro_f1(counts) == pytest.approx(metrics.f1_score(truth, label, average="macro"))
+    areas = [metrics.roc_auc_score(truth == k, share[:, k]) for k in (0, 1)]
+    assert bootstrap.roc_auc(truth, share, unit(len(truth))) == pytest.approx(np.mean(areas))
+
+
+def test_one_class_alone_has_no_area():
+    assert np.isnan(bootstrap.roc_auc(np.zeros(4, dtype=int), np.full((4, 2), 0.5), unit(4))).all()
+
+
+@given(
+    arrays(float, st.integers(1, 25), elements=st.floats(0, 100, width=16)).flatmap(
+        lambda values: st.tuples(st.just(values), arrays(int, len(values), elements=st.integers(0, 3)))
+    )
+)
+def test_the_weighted_median_is_the_median_of_repeated_values(case):
+    values, times = case
+    if not times.any():
+        times = times + 1
+    expected = np.median(np.repeat(values, times))
+    for scale in (1.0, 1 / 3):  # a third: the weights of a group of three do not add up without rounding
+        assert bootstrap.weighted_median(values, scale * times[None, :].astype(float)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows", [90, 91])
+def test_the_median_error_is_that_of_scikit_learn(rows):
+    rng = np.random.default_rng(5)
+    truth, predicted = rng.normal(size=rows), rng.normal(size=rows)
+    found = bootstrap.weighted_median(np.abs(truth - predicted), unit(rows))
+    assert found == pytest.approx(metrics.median_absolute_error(truth, predicted), abs=1e-12)
+
+
+def test_the_first_draw_is_the_sample_and_every_draw_has_as_many_groups():
+    group = np.array([5, 5, 5, 8, 9, 9])
+    drawn = bootstrap.draws(group, count=50, seed=0)
+    np.testing.assert_allclose(drawn[0], [1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2])
+    np.testing.assert_allclose(drawn.sum(axis=1), 3)
+    assert drawn.shape == (51, 6)
+
+
+def test_rows_of_a_group_are_drawn_together():
+    group = np.array([5, 5, 5, 8, 9, 9])
+    times = bootstrap.draws(group, count=50, seed=0)[1:] * [3, 3, 3, 1, 2, 2]
+    assert (times[:, 0] == times[:, 1]).all()
+    assert (times[:, 4] == times[:, 5]).all()
+    assert not (times[:, 0] == times[:, 3]).all()
+
+
+def test_draws_depend_on_the_seed_alone():
+    group = np.arange(30)
+    first, again, other = (bootstrap.draws(group, count=20, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_the_percentile_interval_leaves_draws_without_a_value_out():
+    values = np.concatenate([[0.5], np.linspace(0, 1, 101), np.full(30, np.nan)])
+    assert bootstrap.percentile_interval(values) == Interval(0.5, pytest.approx(0.025), pytest.approx(0.975))
+
+
+def test_the_percentile_interval_holds_its_estimate():
+    found = bootstrap.percentile_interval(np.array([3.0, 0.0, 1.0, 2.0]))
+    assert (found.low < 1, found.value, found.high) == (True, 3.0, 3.0)
+
+
+def test_the_interval_of_a_mean_is_as_wide_as_the_t_interval():
+    """The bootstrap over groups and the closed form answer the same question."""
+    rng = np.random.default_rng(6)
+    group = np.repeat(np.arange(150), 2)
+    values = rng.normal(size=150)[group] + rng.normal(size=300)
+    drawn = bootstrap.draws(group, count=2000, seed=0)
+    found = bootstrap.percentile_interval(drawn @ values / drawn.sum(axis=1))
+    error = values.reshape(150, 2).mean(axis=1).std(ddof=1) / 150**0.5
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.08)

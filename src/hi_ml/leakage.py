@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from scipy import stats
 
 from hi_ml.config import STRICT
 from hi_ml.models import Fitted
+from hi_ml.scoring import Baseline
 from hi_ml.statistics.grouped import group_means
 from hi_ml.tasks import Task
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 _DRAWS = 1000  # bootstrap draws over groups
+_MEANS = ("random", "grouped", "share", "predicted", "constant")
+_FEWEST = 10  # groups of training rows without a tested twin; fewer teach nothing
 
 
 @settings(frozen=True, config=STRICT)
@@ -31,8 +35,8 @@ class Leakage:
         Random splits; 1 gives a bootstrap interval, more a corrected resampled t interval (Nadeau & Bengio 2003).
     """
 
-    test: float = 0.2
-    repeats: int = 1
+    test: float = Field(0.2, gt=0, lt=1)
+    repeats: int = Field(1, ge=1)
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,15 @@ def measure(
     -----
     A memoriser gives a tested row the target of its twin: it is right on the share L of rows with a twin, and
     elsewhere as good as the grouped fit. Kaufman et al. (2012), Kapoor & Narayanan (2023).
+
+    Where nearly every training row has a tested twin, nothing is left to fit the second time: the constant of the
+    training rows takes its place, and the sentence says so.
     """
     how, seed = settings
     seeds = np.random.SeedSequence(seed).spawn(how.repeats)
     draws = [_draw(task, target, twins, (fit, predict), (how.test, child)) for child in seeds]
     name = "mae" if task.kind == "regression" else "accuracy"
-    means = {key: float(np.mean([draw[key] for draw in draws])) for key in ("random", "grouped", "share", "predicted")}
+    means = {key: float(np.mean([draw[key] for draw in draws])) for key in _MEANS}
     gap, low, high = _interval(draws, how)
     return Gap(
         score=name,
@@ -138,10 +145,13 @@ def _draw(
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
     tested = np.isin(twins[train], twins[test])
     has_twin = np.isin(twins[test], twins[train])
-    leaky = fit(train)
-    clean = fit(train[~tested]) if tested.any() else leaky
-    random_quality = _quality(task, target[test], predict(leaky, test))
-    clean_quality = _quality(task, target[test], predict(clean, test)) if tested.any() else random_quality
+    leaky = predict(fit(train), test)
+    bare = tested.any() and len(np.unique(twins[train[~tested]])) < _FEWEST
+    if bare:
+        clean = Baseline.of(task, target[train], classes=leaky.shape[-1]).predict(len(test))
+    else:
+        clean = predict(fit(train[~tested]), test) if tested.any() else leaky
+    random_quality, clean_quality = (_quality(task, target[test], predicted) for predicted in (leaky, clean))
     sign = -1.0 if task.kind == "regression" else 1.0  # an error falls where accuracy rises
     flattery = sign * (random_quality - clean_quality)
     gaps = group_means(flattery, twins[test])
@@ -155,6 +165,7 @@ def _draw(
         "bounds": np.quantile(gaps[chosen].mean(axis=1), [0.025, 0.975]) if tested.any() else np.zeros(2),
         "share": float(has_twin.mean()),
         "predicted": float(has_twin.mean()) * wrong,
+        "constant": bare,
         "with": float(flattery[has_twin].mean()) if has_twin.any() else None,
         "without": float(flattery[~has_twin].mean()) if not has_twin.all() else None,
     }
@@ -186,8 +197,11 @@ def _sentence(task: Task, name: str, gap: tuple[float, float, float], means: dic
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
     scale, unit = (1, task.unit) if task.kind == "regression" else (100, "points")
     value, low, high = (scale * number for number in gap)
-    return (
+    sentence = (
         f"A random split would flatter the {name} of {task.name} by {value:.3g} {unit} (95 % interval {low:.3g} to "
-        f"{high:.3g}); {100 * means['share']:.1f} % of its test rows have a twin in training, and a model that memorises "
-        f"would gain {scale * means['predicted']:.3g}."
+        f"{high:.3g}); {100 * means['share']:.1f} % of its test rows have a twin in training, and a model that "
+        f"memorises would gain {scale * means['predicted']:.3g}."
     )
+    if means["constant"]:
+        sentence += " Too few training rows lack a tested twin to learn from: the comparison is with the constant."
+    return sentence

@@ -156,6 +156,7 @@ def _one_against_rest(table: pd.DataFrame, title: str, caption: str, columns: tu
         _draw_chance(ax, part, color)
         area = _area(part)
         name = f"{wrapped(label, 22)}\n{area}"
+        name = f" {name}" if name.startswith("_") else name  # matplotlib leaves such a name out of a legend
         ax.plot(part[columns[0]], part[columns[1]], color=color, linestyle=line, linewidth=1.8, label=name)
         if together:
             ax.lines[-1].set(marker=marker, markersize=5, markevery=(10 * position, 50))

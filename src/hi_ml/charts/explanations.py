@@ -96,7 +96,9 @@ def importance(
         ax.annotate(number(value), (end, y), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
     ax.margins(x=0.12)
     _name_lines(ax, list(shown["column"]), unit)
-    ax.set_xlim(left=0)
+    ax.axvline(0, color=MUTED, linewidth=1)
+    if not (shown[["importance", "low"]] < 0).any(axis=None):
+        ax.set_xlim(left=0)
     ax.set_xlabel(f"{measure} ({unit})")
     if left_out := len(table) - len(shown):
         text = f"{left_out} further columns, smaller"

@@ -197,5 +197,6 @@ def _share_out(start: float, end: float, before: Floats, after: Floats) -> tuple
 
 def _fill(text: str, width: float, size: float) -> list[str]:
     letters = int((width - 2 * _MARGIN) * _POINTS / (size * _LETTER))
-    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), letters) or [""]  # no line begins with a lonely per cent
+    # no line begins with a lonely per cent
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), letters, break_on_hyphens=False) or [""]
     return [line.replace("\u00a0", " ") for line in lines]

@@ -116,10 +116,9 @@ def wrapped(text: object, width: int = 20, lines: int = 2) -> str:
 
 
 def _words(name: object) -> str:
-    """Return a name that is never empty; matplotlib leaves out of a legend what begins with an underscore."""
     if name is None or name is pd.NA or name != name:  # noqa: PLR0124 (a missing number differs from itself)
         return "missing"
-    return str(name).strip().lstrip("_") or "(empty)"
+    return str(name).strip() or "(empty)"
 
 
 def number(value: float) -> str:

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from hi_ml.datasets.cleaning import cell_codes, one_spelling
 from hi_ml.datasets.digests import column_digest, table_digest
-from hi_ml.datasets.duplicates import Twins, joined, near_duplicates
+from hi_ml.datasets.duplicates import Twins, near_duplicates
+from hi_ml.datasets.patients import groups, people
 from hi_ml.datasets.quarantine import Quarantine, quarantined
 from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.simulation import simulate
 from hi_ml.datasets.source import Raw, load
 from hi_ml.errors import ConfigurationInvalid, TooManyRejected
 from hi_ml.serving import stays
+from hi_ml.statistics.identity import People
 
 log = logging.getLogger("hi_ml")
 
@@ -39,6 +41,10 @@ class Admissions:
         Near-duplicate groups.
     group : array of int64, shape (n,)
         Rows that must stay together: near-duplicates and the admissions of one patient.
+    identity : str
+        How patients are told apart, see `hi_ml.datasets.patients.groups`.
+    people : People or None
+        Names, sexes and blood types as codes, with estimated births.
     rejected : DataFrame
         ``row, column, value, rule`` of every cell that could not be read.
     counts : dict of str to int
@@ -56,6 +62,8 @@ class Admissions:
     row: NDArray[np.int64]
     twins: Twins
     group: NDArray[np.int64]
+    identity: str
+    people: People | None
     rejected: pd.DataFrame
     counts: dict[str, int]
     column_sha256: dict[str, str]
@@ -98,12 +106,16 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     counts |= _flagged(dataset, typed)
     codes = {role: cell_codes(values) for role, values in typed.items()}
     twins = near_duplicates({r: c for r, c in codes.items() if not _numbers_rows(dataset.columns[r].kind, c)})
+    known = people(codes, typed)
+    group, identity = groups(twins, known, codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(
         dataset=dataset,
         table=_table(dataset, typed),
         row=raw.row[result.good],
         twins=twins,
-        group=_groups(twins, codes),
+        group=group,
+        identity=identity,
+        people=known,
         rejected=result.cells,
         counts=counts,
         column_sha256=digests,
@@ -112,7 +124,10 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         extra=raw.extra,
     )
     pairs = sum(twins.differ.values())
-    log.info("read %d admissions, %d rejected, %d near-duplicate pairs", len(admissions.row), result.rows, pairs)
+    log.info(
+        "read %d admissions, %d rejected, %d near-duplicate pairs, patients: %s",
+        len(admissions.row), result.rows, pairs, identity.replace("_", " "),
+    )  # fmt: skip
     return admissions
 
 
@@ -157,18 +172,6 @@ def _texts(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[frozenset[s
 def _numbers_rows(kind: str, codes: NDArray[np.int64]) -> bool:
     """Whether an identifier merely counts the rows, so that no copy could share it."""
     return kind == "identifier" and len(np.unique(codes)) == len(codes)
-
-
-def _groups(twins: Twins, codes: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
-    if "patient_id" not in codes:
-        return twins.group
-    rows = np.arange(len(twins.group))
-    links = []
-    for labels in (twins.group, codes["patient_id"]):
-        order = np.argsort(labels, kind="stable")
-        same = (labels[order][1:] == labels[order][:-1]) & (labels[order][1:] >= 0)
-        links.append((rows[order][:-1][same], rows[order][1:][same]))
-    return joined(len(rows), [first for first, _ in links], [second for _, second in links])
 
 
 def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:

@@ -140,6 +140,7 @@ def _data(trained: Trained, admissions: Admissions) -> dict[str, Any]:
         "duplicate_groups": int((sizes > 1).sum()),
         "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
         "duplicates_differ_in": {name or "(nothing)": count for name, count in admissions.twins.differ.items()},
+        "patients_told_apart_by": admissions.identity,
         "used": list(dict.fromkeys(problem.features.role.values())),
         "refused": problem.refused,
     }

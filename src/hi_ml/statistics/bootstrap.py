@@ -103,7 +103,7 @@ def roc_auc(truth: NDArray[np.int64], share: Floats, weights: Floats) -> Floats:
     areas = np.stack([_auc(truth == k, share[:, k], weights) for k in range(share.shape[1])])
     counted = np.isfinite(areas).sum(axis=0)
     total = np.nansum(areas, axis=0)
-    return np.divide(total, counted, out=np.full(len(weights), np.nan), where=counted > 0)
+    return np.asarray(np.divide(total, counted, out=np.full(len(weights), np.nan), where=counted > 0))
 
 
 def _auc(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
@@ -114,9 +114,9 @@ def _auc(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
     down = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
     below = np.cumsum(down, axis=1) - down / 2
     pairs = up.sum(axis=1) * down.sum(axis=1)
-    return np.divide((up * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return np.asarray(np.divide((up * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
 
 
 def _recall(counts: Floats) -> Floats:
     hit, total = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
-    return np.divide(hit, total, out=np.full_like(hit, np.nan), where=total > 0)
+    return np.asarray(np.divide(hit, total, out=np.full_like(hit, np.nan), where=total > 0))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from hi_ml.statistics.effect import LEVEL, Floats, Integers, Interval
@@ -31,10 +32,14 @@ class People:
     birth: Floats
 
     @property
+    def known(self) -> NDArray[np.bool_]:
+        """The rows without a missing value, shape (n,)."""
+        return (self.name >= 0) & (self.sex >= 0) & (self.blood_type >= 0) & np.isfinite(self.birth)
+
+    @property
     def complete(self) -> "People":
-        """The rows without a missing value."""
-        known = (self.name >= 0) & (self.sex >= 0) & (self.blood_type >= 0) & np.isfinite(self.birth)
-        return People(self.name[known], self.sex[known], self.blood_type[known], self.birth[known])
+        """The people of those rows."""
+        return People(self.name[self.known], self.sex[self.known], self.blood_type[self.known], self.birth[self.known])
 
 
 @dataclass(frozen=True)
@@ -156,14 +161,14 @@ def link(people: People) -> Integers:
     ndarray of int64, shape (n,)
         Codes from 0; a row with a missing value is a person of its own.
     """
-    known = (people.name >= 0) & (people.sex >= 0) & (people.blood_type >= 0) & np.isfinite(people.birth)
+    known = people.known
     group = combined(people.name, people.sex, people.blood_type)
-    birth = np.where(known, people.birth, 0.0)
-    order = np.lexsort((birth, group))
-    new = np.diff(group[order], prepend=-1) != 0
-    far = np.diff(birth[order], prepend=-np.inf) >= DAYS_A_YEAR
+    # What is unknown comes last, so that it stands between no two rows of one person.
+    order = np.lexsort((people.birth, group, ~known))
+    changed = np.diff(group[order], prepend=-1) != 0
+    far = ~(np.diff(people.birth[order], prepend=-np.inf) < DAYS_A_YEAR)
     person = np.empty(group.size, dtype=np.int64)
-    person[order] = np.cumsum(new | far | ~known[order] | ~np.concatenate([[True], known[order][:-1]])) - 1
+    person[order] = np.cumsum(changed | far | ~known[order]) - 1
     return person
 
 

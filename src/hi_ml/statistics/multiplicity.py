@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
-from statsmodels.stats.multitest import multipletests
 
 from hi_ml.statistics.effect import LEVEL
 
@@ -25,8 +24,13 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     ndarray of float64, shape (k,)
         Compare each with the level itself.
     """
+    # Not statsmodels' multipletests, which collects garbage on every call: 0.2 s in a process that holds a table.
     values = np.atleast_1d(np.asarray(p_values, dtype=np.float64))
-    return np.asarray(multipletests(values, alpha=LEVEL, method="holm")[1], dtype=np.float64)
+    order = np.argsort(values)
+    stepped = np.maximum.accumulate(np.arange(values.size, 0, -1) * values[order])
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
 
 
 def holm_in_family(p_values: Sequence[float], *, size: int = FAMILY) -> list[float]:
@@ -79,4 +83,4 @@ def discoveries(p_values: ArrayLike) -> NDArray[np.bool_]:
     values = np.asarray(p_values, dtype=np.float64)
     if values.size == 0:
         return np.zeros(values.shape, dtype=np.bool_)
-    return np.asarray(false_discovery_control(values, axis=None) <= LEVEL)
+    return np.asarray(false_discovery_control(values.ravel()) <= LEVEL).reshape(values.shape)

@@ -1,0 +1,139 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from hi_ml import serving
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Column, Dataset
+from hi_ml.features import Features
+
+COLUMNS = {
+    "patient_name": Column("text", "admission", "Name", private=True),
+    "age": Column("number", "admission", "Age", low=0, high=120),
+    "condition": Column("category", "admission", "Condition"),
+    "hospital": Column("category", "admission", "Hospital", spelling="words"),
+    "admitted_on": Column("date", "admission", "In"),
+    "discharged_on": Column("date", "discharge", "Out"),
+}
+TABLE = pd.DataFrame(
+    {
+        "Name": ["Ann Lee", "Bo Ray", "Cy Dee", "Di Fox"],
+        "Age": ["30", "", "40.5", "50"],
+        "Condition": ["Asthma", "asthma ", "n/a", "Cancer"],
+        "Hospital": ["Sons and Miller", "Miller and Sons,", "Miller and Sons,", "Lee Ltd"],
+        "In": ["2024-02-28", "2024-12-31", "2024-01-01 23:59:00", ""],
+        "Out": ["2024-03-01", "2025-01-01", "2024-01-01 23:59:30", "2024-05-05"],
+    }
+)
+ROLES = ["age", "condition", "hospital", "admitted_on", "length_of_stay"]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    TABLE.to_csv(tmp_path / "admissions.csv", index=False)
+    return Dataset("mine", COLUMNS, source=str(tmp_path / "admissions.csv"))
+
+
+@pytest.fixture
+def admissions(dataset, tmp_path):
+    return read(dataset, lambda _: tmp_path)
+
+
+@pytest.fixture
+def made(admissions):
+    return Features.of(admissions, ROLES)
+
+
+def column(features, name):
+    return features.frame[name].tolist()
+
+
+def test_a_number_is_itself_and_missing_where_it_is_missing(made):
+    assert column(made, "age") == pytest.approx([30, np.nan, 40.5, 50], nan_ok=True)
+
+
+def test_a_category_is_its_place_among_the_levels(made):
+    assert made.levels("condition") == ["Asthma", "Cancer"]
+    assert column(made, "condition") == pytest.approx([0, 0, np.nan, 1], nan_ok=True)
+
+
+def test_spellings_of_one_category_are_one_level(made):
+    assert made.levels("hospital") == ["Lee Ltd", "Miller and Sons,"]
+    assert column(made, "hospital") == [1, 1, 1, 0]
+
+
+def test_a_date_is_a_day_a_weekday_and_a_month(made):
+    days = pd.to_datetime(TABLE["In"], format="ISO8601").dt.normalize()
+    expected = pd.DataFrame(
+        {
+            "admitted_on": (days - pd.Timestamp("1970-01-01")).dt.days,
+            "admitted_on.weekday": days.dt.day_of_week,
+            "admitted_on.month": days.dt.month,
+        }
+    )
+    pd.testing.assert_frame_equal(made.frame[list(expected)], expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(("convention", "expected"), [("nights", [2, 1, 0, np.nan]), ("inclusive", [3, 2, 1, np.nan])])
+def test_a_length_of_stay_is_counted_in_days_by_its_convention(dataset, tmp_path, convention, expected):
+    other = Dataset("mine", COLUMNS, source=dataset.source, stay=convention)
+    found = read(other, lambda _: tmp_path)
+    assert column(Features.of(found, ["length_of_stay"]), "length_of_stay") == pytest.approx(expected, nan_ok=True)
+    assert found.table["length_of_stay"].tolist() == pytest.approx(expected, nan_ok=True)
+
+
+def test_every_feature_knows_its_column(made):
+    assert made.role == {
+        "age": "age",
+        "condition": "condition",
+        "hospital": "hospital",
+        "admitted_on": "admitted_on",
+        "admitted_on.weekday": "admitted_on",
+        "admitted_on.month": "admitted_on",
+        "length_of_stay": "length_of_stay",
+    }
+    assert list(made.frame) == list(made.role)
+    assert set(map(str, made.frame.dtypes)) == {"float64"}
+
+
+def test_a_number_and_a_date_have_no_levels(made):
+    assert made.levels("age") is None
+    assert made.levels("admitted_on.month") is None
+    assert made.levels("length_of_stay") is None
+
+
+def test_some_columns_bring_their_features_and_no_others(made):
+    some = made.only(["admitted_on", "age"])
+    assert list(some.frame) == ["age", "admitted_on", "admitted_on.weekday", "admitted_on.month"]
+    assert list(some.specs) == ["age", "admitted_on"]
+    pd.testing.assert_frame_equal(some.frame, made.frame[list(some.frame)])
+
+
+@pytest.mark.parametrize("rows", [np.array([True, False, False, True]), np.array([0, 3])], ids=["mask", "places"])
+def test_some_rows_are_numbered_anew(made, rows):
+    part = made.part(rows, ["hospital", "age"])
+    assert part.frame.to_dict("list") == {"hospital": [1, 0], "age": [30, 50]}
+    assert part.role == {"hospital": "hospital", "age": "age"}
+    assert part.levels("hospital") == made.levels("hospital")
+
+
+def test_no_columns_make_no_features(admissions):
+    assert Features.of(admissions, []).frame.empty
+
+
+def test_serving_makes_the_same_features_of_the_raw_table(made):
+    """What a model was taught and what it is asked come from the same code: the numbers must agree to the bit."""
+    columns = list(made.specs.values())
+    scorer = serving.Scorer({"columns": columns}, pipeline=None)
+    for raw in (TABLE, TABLE.replace("", None), TABLE.sample(frac=1, random_state=0)):
+        served = serving.features(scorer.typed(raw), columns)
+        expected = made.frame.iloc[raw.index].reset_index(drop=True)
+        pd.testing.assert_frame_equal(served, expected, check_exact=True)
+
+
+def test_a_category_without_any_value_is_a_column_of_holes(tmp_path):
+    TABLE.assign(Condition="").to_csv(tmp_path / "empty.csv", index=False)
+    found = read(Dataset("mine", COLUMNS, source=str(tmp_path / "empty.csv")), lambda _: tmp_path)
+    made = Features.of(found, ["condition"])
+    assert made.levels("condition") == []
+    assert made.frame["condition"].isna().all()

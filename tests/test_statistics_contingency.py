@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import StratifiedTable
+
+from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
+from hi_ml.statistics.effect import Margin
+
+MARGIN = Margin(0.05)
+RNG = np.random.default_rng(1)
+
+
+def cmh_by_hand(tables):
+    """Follow Landis, Heyman & Koch stratum by stratum, with Kronecker products."""
+    deviation, covariance, n = 0, 0, 0
+    for table in tables:
+        rows, columns, size = table.sum(1), table.sum(0), table.sum()
+        deviation = deviation + (table - np.outer(rows, columns) / size)[:-1, :-1].ravel()
+        left = (np.diag(rows) - np.outer(rows, rows) / size)[:-1, :-1]
+        right = (np.diag(columns) - np.outer(columns, columns) / size)[:-1, :-1]
+        covariance = covariance + np.kron(left, right) / (size - 1)
+        n += size
+    return deviation @ np.linalg.solve(covariance, deviation), deviation.size, n
+
+
+def test_two_by_two_is_statsmodels_mantel_haenszel():
+    tables = RNG.integers(5, 40, (6, 2, 2))
+    oracle = StratifiedTable([table.astype(float) for table in tables]).test_null_odds()
+    found = association(tables, margin=MARGIN)
+    assert found.w.statistic == pytest.approx(oracle.statistic, rel=1e-10)
+    assert found.w.p_zero == pytest.approx(oracle.pvalue, rel=1e-10)
+
+
+def test_larger_tables_follow_the_definition():
+    tables = RNG.integers(1, 30, (5, 4, 3)).astype(float)
+    statistic, df, n = cmh_by_hand(tables)
+    found = association(tables, margin=MARGIN)
+    assert (found.w.statistic, found.w.df, found.w.n) == (pytest.approx(statistic, rel=1e-9), df, n)
+    assert found.w.estimate == pytest.approx(np.sqrt(max(0, statistic - df) / n))
+
+
+def test_one_stratum_is_pearsons_chi_square_but_for_one_observation():
+    table = RNG.integers(5, 40, (4, 3))
+    pearson = stats.chi2_contingency(table, correction=False)
+    found = association(table[None], margin=MARGIN)
+    assert found.w.statistic == pytest.approx(pearson.statistic * (table.sum() - 1) / table.sum(), rel=1e-10)
+    assert found.sum_of_strata == pytest.approx(pearson.statistic)
+    assert (found.sum_df, found.p_sum) == (pearson.dof, pytest.approx(pearson.pvalue))
+    np.testing.assert_allclose(found.expected, pearson.expected_freq)
+
+
+def test_residuals_of_one_stratum_are_adjusted_standardised():
+    table = RNG.integers(5, 40, (4, 3)).astype(float)
+    n = table.sum()
+    expected = stats.contingency.expected_freq(table)
+    margins = np.outer(1 - table.sum(1) / n, 1 - table.sum(0) / n)
+    by_hand = (table - expected) / np.sqrt(expected * margins * n / (n - 1))
+    np.testing.assert_allclose(association(table[None], margin=MARGIN).residuals, by_hand, rtol=1e-10)
+
+
+def test_empty_levels_and_tiny_strata_change_nothing():
+    tables = RNG.integers(5, 30, (3, 3, 3)).astype(float)
+    padded = np.zeros((5, 4, 4))
+    padded[:3, :3, :3] = tables
+    padded[3, 0, 0] = 1
+    plain, more = association(tables, margin=MARGIN), association(padded, margin=MARGIN)
+    assert (more.w.statistic, more.w.df) == (pytest.approx(plain.w.statistic), plain.w.df)
+    assert (more.sum_of_strata, more.sum_df) == (pytest.approx(plain.sum_of_strata), plain.sum_df)
+
+
+def test_strata_that_reverse_cancel_in_w_and_show_in_the_sum():
+    tables = np.array([[[80, 20], [20, 80]], [[20, 80], [80, 20]]])
+    found = association(tables, margin=MARGIN)
+    assert found.w.p_zero > 0.9
+    assert found.p_sum < 1e-10
+
+
+def test_what_cannot_vary():
+    assert can_vary([[[1, 0], [0, 1]]])
+    assert not can_vary([[[5, 0], [3, 0]]])
+    assert not can_vary([[[5, 2], [0, 0]], [[0, 0], [2, 5]]])
+    assert not can_vary(np.zeros((0, 0, 0)))
+
+
+def test_cramers_v_is_bergsmas():
+    table = np.array([[30, 12, 9], [14, 33, 11], [10, 12, 37]])
+    n, (r, c) = table.sum(), table.shape
+    phi2 = stats.chi2_contingency(table, correction=False).statistic / n - (r - 1) * (c - 1) / (n - 1)
+    levels = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1))
+    assert cramers_v(table) == pytest.approx(np.sqrt(phi2 / (levels - 1)))
+    assert cramers_v(table) < stats.contingency.association(table, method="cramer")
+    assert cramers_v(np.full((3, 3), 10)) == 0.0
+
+
+def test_the_largest_share_gap():
+    assert largest_share_gap([[50, 50], [30, 70], [45, 55]]) == (0, 1, 0, pytest.approx(0.2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("true", "lowest", "highest"), [(0.0, 0.96, 0.99), (0.06, 0.935, 0.965)])
+def test_the_interval_of_w_covers(true, lowest, highest):
+    rng = np.random.default_rng(2)
+    insurers, types = np.array([1, 1, -1, -1, 0]), np.array([1, -1, 0])
+    shape = 1 + true * np.outer(insurers, types) / np.sqrt(0.8 * 2 / 3)
+    chances = np.repeat((shape / 15)[None], 10, axis=0) / 10
+    covered = 0
+    for _ in range(2000):
+        tables = rng.multinomial(5000, chances.ravel()).reshape(10, 5, 3)
+        w = association(tables, margin=MARGIN).w
+        covered += w.low <= true <= w.high
+    assert lowest <= covered / 2000 <= highest

@@ -110,7 +110,7 @@ CASES = {
     "6 long classes": of_classes(LONG[:6], 1500),
     "12 long classes, one absent": of_classes(LONG, 1500, absent=LONG[3:4]),
     "20 long classes": of_classes(TWENTY, 1500),
-    "classes with odd names": of_classes(["_hidden", "$x_1$", "", "日本語"], 200),
+    "classes with odd names": of_classes(["_hidden", r"$\no$", "", "日本語"], 200),
     "contributions": of_contributions(1500),
     "contributions in money": of_contributions(300, scale=12345),
     "contributions of 5 rows": of_contributions(5),
@@ -215,11 +215,12 @@ def test_saving_leaves_no_half_written_file(tmp_path):
 
 
 def test_a_chart_leaves_the_settings_of_matplotlib_alone():
-    with mpl.rc_context({"axes.grid": False, "font.size": 33, "text.usetex": False}):
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 33}):
         before = dict(mpl.rcParams)
         figure = drawn(*next(iter(CASES["scores"].items())))
         assert dict(mpl.rcParams) == before
     assert figure.axes[0].xaxis.get_ticklabels()[0].get_fontsize() < 12
+    assert figure.axes[0].get_facecolor() == mpl.colors.to_rgba("white")
 
 
 def test_charts_compute_nothing_random():
@@ -268,10 +269,18 @@ def test_curves_stand_against_the_line_of_chance():
     cases = CASES["3 classes"]
     lines = drawn(classification.roc, cases[classification.roc]).axes[0].lines
     assert any(line.get_xydata().tolist() == [[0, 0], [1, 1]] for line in lines)
+    ax = lines[0].axes
+    assert ax.get_legend().get_window_extent().x0 > ax.bbox.x1
     table = cases[classification.precision_recall]
     lines = drawn(classification.precision_recall, table).axes[0].lines
     for chance in table["chance"].unique():
         assert any(line.get_ydata()[0] == line.get_ydata()[-1] == chance for line in lines)
+
+
+def test_a_class_whose_name_begins_with_an_underscore_stands_in_the_legend():
+    figure = drawn(classification.roc, CASES["classes with odd names"][classification.roc])
+    names = [text.get_text().split("\n")[0].strip() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["_hidden", r"$\no$", "(empty)", "日本語", "chance"]
 
 
 def test_series_and_scales_survive_a_grey_printer():

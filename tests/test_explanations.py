@@ -170,6 +170,15 @@ def test_rows_are_taken_evenly_up_to_the_limit(rows, place):
     assert contributions(found).shape == (1, len(place), 4)
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+def test_no_rows_asked_for_are_an_empty_explanation(classes):
+    _, found = explained(shipped("lgbm"), outcome(admissions(), classes), classes=classes, limits=(0, 60.0))
+    laid = table(found, np.arange(ROWS), ["a", "b", "c"][:classes])
+    assert laid.empty
+    assert [name for name in laid if name != "class"] == ["row", *ROLES, "base_value"]
+    assert importance(found).empty
+
+
 def test_the_budget_of_seconds_limits_the_rows(monkeypatch):
     """A clock on which 20 rows take two seconds: 10 s pay for 100 rows, and no budget for the 20 that tell."""
     for seconds, rows in ((10.0, 100), (0.0, 20)):

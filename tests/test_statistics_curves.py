@@ -61,7 +61,9 @@ def test_quantiles_are_those_of_each_bin(numbers):
     for i, part in enumerate(np.array_split(target[order], 10)):
         expected = np.quantile(part, [0.1, 0.5, 0.9], method="inverted_cdf")
         np.testing.assert_array_equal(table.loc[i, ["q10", "q50", "q90"]].to_numpy(float), expected)
+    weights = weights / target  # short stays count more
     weighted = binned.quantiles_by_prediction(prediction, target, weights, bins=1)
+    assert weighted.loc[0, "q50"] < np.median(target) - 3
     by_value = pd.Series(weights).groupby(target).sum().cumsum() / weights.sum()
     assert weighted.loc[0, "q50"] == by_value.index[by_value >= 0.5][0]
     assert weighted.loc[0, "prediction"] == pytest.approx(np.average(prediction, weights=weights))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import tost_proportions_2indep
 
 from hi_ml.statistics.effect import Margin
 from hi_ml.statistics.proportions import Share, share_difference, share_trend, wilson
@@ -37,7 +38,9 @@ def test_tests_are_pooled_for_no_difference_and_unpooled_for_the_margin():
     error = np.sqrt(p1 * (1 - p1) / 300 + p2 * (1 - p2) / 350)
     assert effect.p_zero == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-10)
     assert effect.p_above == pytest.approx(stats.norm.cdf((p1 - p2 - 0.03) / error), rel=1e-10)
-    assert effect.p_outside == pytest.approx(effect.p_above, rel=1e-10)
+    oracle = tost_proportions_2indep(60, 300, 40, 350, -0.03, 0.03, method="wald")
+    assert effect.p_above == pytest.approx(oracle.results_smaller.pvalue, rel=1e-10)
+    assert effect.p_outside == pytest.approx(oracle.pvalue, rel=1e-10)
     assert (effect.n, effect.statistic) == (650, pytest.approx(z))
 
 

@@ -134,9 +134,7 @@ def test_walds_interval_covers(errors):
     covered = above = 0
     for _ in range(1000):
         noise = rng.normal(size=group.size) if errors == "normal" else rng.uniform(-(3**0.5), 3**0.5, group.size)
-        icc = between_groups(
-            moments(rng.normal(0, tau, 300)[group] + noise, group, 300), margin=Margin(true)
-        ).icc
+        icc = between_groups(moments(rng.normal(0, tau, 300)[group] + noise, group, 300), margin=Margin(true)).icc
         covered += icc.low <= true <= icc.high
         above += icc.p_above < 0.05
     assert 0.93 <= covered / 1000 <= 0.97

@@ -1,14 +1,12 @@
 """Where is conf/, and how does a node of it become an object?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, get_type_hints
 
 import hydra.utils
 from omegaconf import OmegaConf
-from pydantic import ConfigDict, TypeAdapter
-
-T = TypeVar("T")
+from pydantic import ConfigDict, TypeAdapter, create_model
 
 # For `pydantic.dataclasses.dataclass(config=STRICT)`: a misspelt key must not pass silently.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -27,15 +25,19 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else here.parents[1] / "conf"
 
 
-def build(kind: type[T], node: Any) -> T:
+def build(kind: Any, node: Any) -> Any:
     """Turn a configuration node into an object of a frozen dataclass, checking every key and type.
 
     Parameters
     ----------
     kind : type
-        A dataclass, or any type pydantic can validate (``dict[str, Task]``).
+        A dataclass, or any type pydantic can validate (``dict[str, Task]``, ``Literal["a", "b"]``).
     node : DictConfig, ListConfig or plain value
         What stands under one key of the composed configuration.
+
+    Returns
+    -------
+    object of ``kind``
 
     Raises
     ------
@@ -52,6 +54,26 @@ def build(kind: type[T], node: Any) -> T:
     Shares(train=0.6)
     """
     return TypeAdapter(kind).validate_python(plain(node))
+
+
+def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
+    """Turn a composed configuration into the arguments of a command, by the types of its parameters.
+
+    Parameters
+    ----------
+    command : callable
+        Its parameters are the keys of its YAML, and ``here``, which is left to the caller.
+    cfg : DictConfig
+
+    Raises
+    ------
+    pydantic.ValidationError
+        As `build`; each place starts with the key.
+    """
+    hints = {key: (kind, ...) for key, kind in get_type_hints(command).items() if key not in ("return", "here")}
+    keys: Any = create_model("Arguments", __config__=ConfigDict(**STRICT, protected_namespaces=()), **hints)
+    made = keys.model_validate(plain(cfg))
+    return {key: getattr(made, key) for key in hints}
 
 
 def plain(node: Any) -> Any:

@@ -169,8 +169,11 @@ class NotTrainable(HiMlError):
 
     @classmethod
     def empty_part(cls, task: str, part: str, rule: str) -> "NotTrainable":
-        """Say which part of the split is empty."""
-        return cls(f"{task} is not trainable: split={rule} leaves no rows in the {part} part. Try split=grouped.")
+        """Say which part of the split holds nothing that could be averaged."""
+        return cls(
+            f"{task} is not trainable: split={rule} leaves fewer than two groups of rows in the {part} part. "
+            f"Try another split or seed, or add admissions."
+        )
 
 
 class PrivateValueFound(HiMlError):

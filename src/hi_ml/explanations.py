@@ -67,14 +67,17 @@ def explain(
     rows, seconds = limits
     encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
     frame = frame[fitted.features]
+    unit = "log-odds" if fitted.classes else unit
+    roles = list(dict.fromkeys(role[name] for name in fitted.features))
     place = _evenly(len(frame), _affordable(encoder, learner, frame, rows, seconds))
+    if not len(place):
+        return Explanation(place, np.zeros((1, 0, len(roles))), np.zeros(1), roles, unit, "no rows were asked for")
     X = encoder.transform(frame.iloc[place])
     encoded, base, method = _contributions(learner, X)
-    roles = list(dict.fromkeys(role[name] for name in fitted.features))
     owner = _owners(encoder, fitted.features, role)
     values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
     _check(values.sum(axis=2) + base[:, None], learner, X)
-    return Explanation(place, values, base, roles, "log-odds" if fitted.classes else unit, method)
+    return Explanation(place, values, base, roles, unit, method)
 
 
 def table(explanation: Explanation, row: NDArray[np.int64], labels: list[str]) -> pd.DataFrame:

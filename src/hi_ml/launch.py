@@ -57,6 +57,8 @@ def run(main: Callable[[], None]) -> None:
     warnings.filterwarnings("ignore", module="hydra")
     try:
         main()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Nothing half-written was kept.\n")
         sys.exit(INTERRUPTED)
@@ -71,6 +73,8 @@ def one_sentence() -> Iterator[None]:
         _end(error)
     except ValidationError as error:
         _end(ConfigurationInvalid.from_list((_place(e), e["msg"], e["input"]) for e in error.errors()))
+    except BrokenPipeError:
+        raise
     except OSError as error:
         _end(OutputFailed.of(error))
 

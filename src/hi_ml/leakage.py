@@ -15,6 +15,7 @@ from hi_ml.models import Fitted
 from hi_ml.scoring import Baseline
 from hi_ml.statistics.grouped import group_means
 from hi_ml.tasks import Task
+from hi_ml.wording import number, percent
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -196,12 +197,9 @@ def _sentence(task: Task, name: str, gap: tuple[float, float, float], means: dic
     if not means["share"]:
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
     scale, unit = (1, task.unit) if task.kind == "regression" else (100, "points")
-    value, low, high = (scale * number for number in gap)
-    sentence = (
-        f"A random split would flatter the {name} of {task.name} by {value:.3g} {unit} (95 % interval {low:.3g} to "
-        f"{high:.3g}); {100 * means['share']:.1f} % of its test rows have a twin in training, and a model that "
-        f"memorises would gain {scale * means['predicted']:.3g}."
+    value, low, high, most = (number(scale * size, digits=3) for size in (*gap, means["predicted"]))
+    return (
+        f"A random split would flatter the {name} of {task.name} by {value} {unit} (95 % interval {low} to {high}); "
+        f"{percent(means['share'])} % of its test rows have a twin in training, and a model that memorises would gain "
+        f"{most}."
     )
-    if means["constant"]:
-        sentence += " Too few training rows lack a tested twin to learn from: the comparison is with the constant."
-    return sentence

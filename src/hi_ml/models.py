@@ -59,8 +59,8 @@ class EarlyStopping:
         Of the training groups that are held out to measure it.
     """
 
-    rounds: int
-    share: float
+    rounds: int = Field(ge=1)
+    share: float = Field(gt=0, le=0.5)
 
 
 @dataclass(frozen=True, config=STRICT)

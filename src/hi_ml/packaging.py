@@ -103,9 +103,10 @@ def _signature(described: dict[str, Any]) -> Any:
     from mlflow.types import ColSpec, DataType, Schema  # noqa: PLC0415 -- as above
     from mlflow.types.schema import AnyType  # noqa: PLC0415 -- as above
 
-    inputs = [ColSpec(AnyType(), spec["source"], required=True) for spec in serving.inputs(described["columns"])]
+    any_type = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[Any] = [ColSpec(any_type, spec["source"]) for spec in serving.inputs(described["columns"])]
     first = DataType.string if described["labels"] else DataType.double
-    outputs = [ColSpec(first, "prediction")]
+    outputs: list[Any] = [ColSpec(first, "prediction")]
     outputs += [ColSpec(DataType.double, f"p_{label}") for label in described["labels"]]
     return ModelSignature(Schema(inputs), Schema(outputs))
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hi_ml.statistics import bootstrap
 from hi_ml.statistics.grouped import Interval, group_means, mean_interval, ratio_interval, root_interval
 from hi_ml.tasks import Task
+from hi_ml.wording import percent
 
 Floats = NDArray[np.float64]
 DRAWS = 200  # bootstrap draws for the scores that are no means
@@ -201,7 +202,9 @@ def _regression(task: Task, target: Floats, predicted: Floats, baseline: Baselin
     ]
     if task.within is not None:
         reach = task.within * np.abs(target) if task.relative else task.within
-        near, by_chance = (np.asarray(off <= reach, dtype=float) for off in (error, constant))
+        whole = np.round if task.whole else np.asarray  # 15.4 days name no day that can come true
+        guesses = (whole(guess) for guess in (predicted, np.full(len(target), baseline.median)))
+        near, by_chance = (np.asarray(np.abs(target - guess) <= reach, dtype=float) for guess in guesses)
         rows.append((hit_name(task), _mean(near, group), _mean(by_chance, group).value, "share"))
     rows.append(
         ("rmse", root_interval(group_means(square, group)), float(group_means(around, group).mean()) ** 0.5, task.unit)
@@ -253,7 +256,7 @@ def _mean(values: Floats, group: NDArray[np.int64]) -> Interval:
 
 def _sentence(name: str, task: Task, verdict: str, skill: Interval, smallest: float) -> str:
     constant = "median" if task.kind == "regression" else "frequencies"
-    measured = f"{100 * skill.value:.1f} % (95 % interval {100 * skill.low:.1f} to {100 * skill.high:.1f})"
+    measured = f"{percent(skill.value)} % (95 % interval {percent(skill.low)} to {percent(skill.high)})"
     if verdict == "signal":
         return f"{name} removes {measured} of the baseline's error on {task.name}: signal."
     if verdict == "no_signal":

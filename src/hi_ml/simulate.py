@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from hi_ml import launch
-from hi_ml.config import build, conf_dir
+from hi_ml.config import arguments, conf_dir
 from hi_ml.datasets.simulation import simulate as draw
 from hi_ml.datasets.simulation import write
 from hi_ml.errors import ConfigurationInvalid, OutputFailed
@@ -48,14 +48,7 @@ def simulate(*, scenario: str, rows: int, seed: int, effect: float, hospitals: i
 def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     with launch.one_sentence():
-        simulate(
-            scenario=cfg.scenario,
-            rows=build(int, cfg.rows),
-            seed=build(int, cfg.seed),
-            effect=build(float, cfg.effect),
-            hospitals=cfg.hospitals,
-            output=cfg.output,
-        )
+        simulate(**arguments(simulate, cfg))
 
 
 if __name__ == "__main__":

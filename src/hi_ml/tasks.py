@@ -51,6 +51,8 @@ class Task:
     within : float or None
         How near a prediction must be to count as a hit: an amount, or a share of the target where ``relative``.
     relative : bool
+    whole : bool
+        Whether the target counts whole units: a prediction is rounded before it is called a hit.
     features : list of str or None
         Roles to use; None takes all that the horizon allows.
     """
@@ -63,6 +65,7 @@ class Task:
     score: Literal["mae", "log_loss"]
     within: float | None = None
     relative: bool = False
+    whole: bool = False
     features: list[str] | None = None
 
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from hi_ml import launch
 from hi_ml.artifacts import RunFolder
-from hi_ml.config import conf_dir
+from hi_ml.config import arguments, conf_dir
 from hi_ml.errors import RunFolderInvalid
 from hi_ml.tracking import command_to_open, send
 
@@ -37,7 +37,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        track(run=cfg.run)
+        track(**arguments(track, cfg))
 
 
 if __name__ == "__main__":

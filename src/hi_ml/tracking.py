@@ -1,4 +1,4 @@
-"""A run folder becomes an MLflow run, a logged model and a registered version; nothing is known that the folder lacks."""
+"""A run folder becomes an MLflow run, a logged model and a registered version; all it says stands in the folder."""
 
 import os
 import shutil
@@ -69,7 +69,7 @@ def send(folder: RunFolder) -> Tracked:
     try:
         with _alone(uri):
             tracked = _sent(folder, found, uri)
-    except Exception as error:  # noqa: BLE001 -- whatever a server, a driver or a network raises, the run must not be lost
+    except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
         raise TrackingFailed.of(folder.path, _without_password(uri), error) from error
     folder.write_tracked(asdict(tracked))
     return tracked

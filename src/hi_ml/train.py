@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import hydra
 from omegaconf import DictConfig
@@ -13,10 +14,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hi_ml import launch, training
 from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing
-from hi_ml.config import build, conf_dir
+from hi_ml.config import arguments, conf_dir
 from hi_ml.datasets.reading import Admissions, read
 from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import ConfigurationInvalid, HiMlError, NotTrainable, TrackingFailed, Unserved
+from hi_ml.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
 from hi_ml.features import Features
 from hi_ml.leakage import Leakage
 from hi_ml.models import Model
@@ -24,7 +25,7 @@ from hi_ml.privacy import PrivateWords
 from hi_ml.runs import screen
 from hi_ml.runs.writing import Request, write
 from hi_ml.splits import Split
-from hi_ml.tasks import MOMENTS, Task, select
+from hi_ml.tasks import Moment, Task, select
 from hi_ml.tracking import command_to_open, send, store_uri
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
@@ -38,12 +39,12 @@ def train(
     tasks: dict[str, Task],
     split: Split,
     seed: int,
-    horizon: str | None,
+    horizon: Moment | None,
     smallest_skill: float,
     leakage: Leakage,
     explain: training.Explain,
-    charts: str,
-    tracking: str,
+    charts: Literal["default", "all"],
+    tracking: Literal["default", "none"],
     here: launch.Here,
 ) -> None:
     """Train one model per task, each to a run folder of its own and to MLflow.
@@ -67,9 +68,6 @@ def train(
     HiMlError
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
-    _one_of("charts", charts, ("default", "all"))
-    _one_of("tracking", tracking, ("default", "none"))
-    _one_of("horizon", horizon, (None, *MOMENTS))
     method = training.Method(model, split, leakage, explain, smallest_skill, seed)
     asked = [replace(task, horizon=horizon or task.horizon) for task in tasks.values()]
     request = Request(here.config, here.overrides, method, charts == "all")
@@ -138,22 +136,17 @@ def _say_where(folder: Path, *, tracked: bool) -> None:
     print(f"python -m hi_ml.track run={made[0] if made else folder}")
 
 
-def _one_of(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
-    if value not in allowed:
-        raise ConfigurationInvalid.not_one_of(name, value, [str(one) for one in allowed])
-
-
 @contextmanager
 def _progress(steps: int) -> Iterator[Stage]:
     """Show the stage on a terminal, where the work takes longer than two seconds."""
-    with tqdm(total=steps, disable=None, delay=2, leave=False, bar_format="{desc} {bar} {elapsed}") as bar:
-        with logging_redirect_tqdm():
+    bar = tqdm(total=steps, disable=None, delay=2, leave=False, bar_format="{desc} {bar} {elapsed}")
+    with bar, logging_redirect_tqdm():
 
-            def stage(name: str) -> None:
-                bar.set_description_str(name)
-                bar.update()
+        def stage(name: str) -> None:
+            bar.set_description_str(name)
+            bar.update()
 
-            yield stage
+        yield stage
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
@@ -161,20 +154,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        train(
-            dataset=build(Dataset, cfg.dataset),
-            model=build(Model, cfg.model),
-            tasks=build(dict[str, Task], cfg.tasks),
-            split=build(Split, cfg.split),
-            seed=build(int, cfg.seed),
-            horizon=cfg.horizon,
-            smallest_skill=build(float, cfg.smallest_skill),
-            leakage=build(Leakage, cfg.leakage),
-            explain=build(training.Explain, cfg.explain),
-            charts=cfg.charts,
-            tracking=cfg.tracking,
-            here=launch.Here.of(cfg),
-        )
+        train(**arguments(train, cfg), here=launch.Here.of(cfg))
 
 
 if __name__ == "__main__":

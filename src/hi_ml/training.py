@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml import explanations, leakage, models, scoring, splits
@@ -36,8 +37,8 @@ class Explain:
         About so long, at most.
     """
 
-    rows: int = 2000
-    seconds: float = 10
+    rows: int = Field(2000, ge=0)
+    seconds: float = Field(10, ge=0)
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def pose(admissions: Admissions, task: Task, *, features: Features, method: Meth
     Raises
     ------
     NotTrainable
-        If the target's role is absent or constant, no column is left, or the groups are too few.
+        If the target's role is absent or constant, no column is left, or the groups are too few, in all or in a part.
     ConfigurationInvalid
         If the task asks for a column that it may not have.
     """
@@ -153,7 +154,7 @@ def pose(admissions: Admissions, task: Task, *, features: Features, method: Meth
     chosen = chosen.part(np.flatnonzero(known), list(chosen.role))
     rows = table[known].reset_index(drop=True)
     parts = splits.assign(method.split, group, seed=method.seed, table=rows)
-    _check_parts(task, parts, target, method.split.name)
+    _check_parts(task, parts, target, group=group, rule=method.split.name)
     kept, left_out = models.usable(method.model, chosen, parts == 0)
     if not kept:
         raise NotTrainable.no_features(task.name, refused | left_out)
@@ -256,13 +257,13 @@ def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
         return values.to_numpy(dtype=float), []
     text = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype(str).astype("category")
     codes = text.cat.remove_unused_categories().cat
-    return codes.codes.to_numpy(dtype=float), [str(label) for label in codes.categories]
+    return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
 
 
-def _check_parts(task: Task, parts: splits.Parts, target: Floats, rule: str) -> None:
-    for place, part in enumerate(splits.PARTS):
-        rows = parts == place
-        if part != "calibration" and rows.sum() < 2:  # noqa: PLR2004 -- an interval needs two
+def _check_parts(task: Task, parts: splits.Parts, target: Floats, *, group: NDArray[np.int64], rule: str) -> None:
+    for part in ("train", "test"):
+        rows = parts == splits.PARTS.index(part)
+        if len(np.unique(group[rows])) < 2:  # noqa: PLR2004 -- an interval needs two
             raise NotTrainable.empty_part(task.name, part, rule)
-    if len(np.unique(target[parts == 0])) < 2:  # noqa: PLR2004 -- as above
-        raise NotTrainable.target(task.name, task.target, f"one in the training part of split={rule}")
+        if len(np.unique(target[rows])) < 2:  # noqa: PLR2004 -- a constant leaves the baseline no error to remove
+            raise NotTrainable.target(task.name, task.target, f"one in the {part} part of split={rule}")

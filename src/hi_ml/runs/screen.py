@@ -1,11 +1,11 @@
 """What a run says on the screen: one table per task, the verdict in a sentence, where the rest is."""
 
-import math
 from pathlib import Path
 
 import pandas as pd
 
 from hi_ml.training import Trained
+from hi_ml.wording import number
 
 
 def summary(trained: Trained, folder: Path) -> str:
@@ -21,20 +21,6 @@ def summary(trained: Trained, folder: Path) -> str:
         f"Run folder: {folder}",
     ]
     return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """Round to four significant digits, thousands separated.
-
-    Examples
-    --------
-    >>> number(12350.8961), number(0.33333), number(float("nan"))
-    ('12,351', '0.3333', '')
-    """
-    if not math.isfinite(value):
-        return ""
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:,.{min(digits, 4)}f}"
 
 
 def _aligned(scores: pd.DataFrame) -> str:

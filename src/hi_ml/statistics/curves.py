@@ -30,6 +30,17 @@ def confusion_table(
     ------
     ValueError
         If a value is not among the labels.
+
+    Examples
+    --------
+    Of two that were "yes", one was taken for "no":
+
+    >>> confusion_table(["yes", "yes", "no"], ["yes", "no", "no"], labels=["no", "yes"])
+      target prediction  n  share
+    0     no         no  1    1.0
+    1     no        yes  0    0.0
+    2    yes         no  1    0.5
+    3    yes        yes  1    0.5
     """
     observed, predicted = _codes(target, labels), _codes(prediction, labels)
     size = len(labels)

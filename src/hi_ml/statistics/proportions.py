@@ -10,10 +10,9 @@ from statsmodels.stats.proportion import (
     confint_proportions_2indep,
     proportion_confint,
     proportions_ztest,
-    tost_proportions_2indep,
 )
 
-from hi_ml.statistics.effect import LEVEL, Effect, Floats, Interval, Margin, n_for_difference
+from hi_ml.statistics.effect import LEVEL, Effect, Floats, Interval, Margin, difference_effect, n_for_difference
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def share_difference(first: Share, second: Share, *, margin: Margin, design_effe
     """Compare two independent shares: first minus second.
 
     Interval: Newcombe's hybrid of two Wilson intervals. No difference: pooled z, two-sided. Margin: unpooled z, one
-    side and both. All from `statsmodels.stats.proportion`.
+    side and both.
 
     Parameters
     ----------
@@ -87,7 +86,7 @@ def share_difference(first: Share, second: Share, *, margin: Margin, design_effe
     low, high = confint_proportions_2indep(*samples, method="newcomb", compare="diff", alpha=LEVEL)
     low90, high90 = confint_proportions_2indep(*samples, method="newcomb", compare="diff", alpha=2 * LEVEL)
     statistic, p_zero = _pooled_test(first, second)
-    p_above, p_outside = _margin_tests(first, second, margin.size)
+    p_above, p_outside = _margin_tests(first, second, margin)
     n = (first.total + second.total) * design_effect
     return Effect(
         estimate=first.value - second.value,
@@ -156,10 +155,10 @@ def _pooled_test(first: Share, second: Share) -> tuple[float, float]:
     return float(statistic), float(p_value)
 
 
-def _margin_tests(first: Share, second: Share, margin: float) -> tuple[float, float]:
-    if first.variance + second.variance == 0.0:
-        difference = first.value - second.value
-        return float(difference >= margin), float(abs(difference) >= margin)
-    samples = first.count, first.total, second.count, second.total
-    test = tost_proportions_2indep(*samples, -margin, margin, method="wald", compare="diff")
-    return float(test.results_smaller.pvalue), float(test.pvalue)
+def _margin_tests(first: Share, second: Share, margin: Margin) -> tuple[float, float]:
+    """Test the margin with the unpooled z: `tost_proportions_2indep(method="wald")`, which divides by a share of 0."""
+    gap, error = first.value - second.value, float(np.sqrt(first.variance + second.variance))
+    if error == 0.0:
+        return float(gap >= margin.size), float(abs(gap) >= margin.size)
+    effect = difference_effect(gap, error, round(first.total + second.total), margin=margin)
+    return effect.p_above, effect.p_outside

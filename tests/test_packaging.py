@@ -1,0 +1,289 @@
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow.models import get_model_info
+
+from hi_ml import packaging, serving, training
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.datasets.simulation import simulate
+from hi_ml.features import Features
+from hi_ml.models import Fitted, Model, fit
+from hi_ml.tasks import Task
+
+TASKS = ["length_of_stay", "billing", "test_results"]
+MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
+ROWS, TAUGHT = 700, 500
+PAIRS = [(model, task) for model in MODELS for task in ("length_of_stay", "test_results")]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A model on disk, and what it was made from."""
+
+    folder: Path
+    fitted: Fitted
+    features: Features
+    labels: list[str]
+
+    @property
+    def scorer(self):
+        return self.folder / "artifacts" / "scorer"
+
+    def expected(self):
+        """What the fitted pipeline says of every row of the table."""
+        return self.fitted.predict(self.features.frame)
+
+    def mapping(self):
+        return json.loads((self.scorer / "mapping.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """The simulated table as a file would hold it, dates as text."""
+    table = simulate("planted", ROWS, seed=0).table.to_pandas()
+    dates = ["Date of Admission", "Discharge Date"]
+    return table.assign(**{name: pd.to_datetime(table[name]).dt.strftime("%Y-%m-%d") for name in dates})
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Every shipped model of two tasks, taught on the first rows of the simulated table and saved."""
+    place = tmp_path_factory.mktemp("models")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = {model: compose("train", [f"model={model}", f"dataset.rows={ROWS}"]) for model in MODELS}
+    tasks = build(dict[str, Task], composed[MODELS[0]].tasks)
+    admissions = read(build(Dataset, composed[MODELS[0]].dataset), lambda _: place)
+    return {
+        (model, task): saved(place / f"{model}-{task}", build(Model, composed[model].model), tasks[task], admissions)
+        for model, task in PAIRS
+    }
+
+
+def saved(folder, model, task, admissions):
+    roles = training.select(task, training.available(admissions))[0]
+    features = Features.of(admissions, roles)
+    target, labels = training._target(task, admissions.table[task.target])
+    first = np.arange(ROWS) < TAUGHT
+    names, _ = training.models.usable(model, features, first)
+    taught = features.part(first, names)
+    fitted = fit(model, taught, target[first], group=admissions.group[first], classes=len(labels), seed=0)
+    packaging.save(folder, fitted, packaging.mapping(task, fitted, taught, labels=labels, seen=taught.frame))
+    return Kept(folder, fitted, features, labels)
+
+
+def numbers(frame):
+    """The numbers of an answer: amounts, or the shares of the labels."""
+    shares = frame.filter(like="p_")
+    return (shares if shares.shape[1] > 1 else frame["prediction"]).to_numpy(dtype=float)
+
+
+def same(found, expected, model):
+    """Equal to the bit; to 1e-9 for a linear model, whose sums depend on how BLAS takes the rows."""
+    np.testing.assert_allclose(found, expected, rtol=1e-9 if model == "linear" else 0, atol=0)
+
+
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_a_model_loaded_again_gives_the_same_numbers(kept, raw, model, task):
+    one = kept[model, task]
+    by_hi_ml = serving.load(one.scorer).predict(raw)
+    by_mlflow = mlflow.pyfunc.load_model(str(one.folder)).predict(raw)
+    same(numbers(by_hi_ml), one.expected(), model)
+    same(numbers(by_mlflow), one.expected(), model)
+    pd.testing.assert_frame_equal(by_hi_ml, by_mlflow, check_exact=model != "linear")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_label_is_the_likeliest_and_the_shares_are_named_verbatim(kept, raw, model):
+    found = serving.load(kept[model, "test_results"].scorer).predict(raw)
+    assert list(found) == ["prediction", "p_Abnormal", "p_Inconclusive", "p_Normal"]
+    shares = found.drop(columns="prediction")
+    assert (shares.idxmax(axis=1).str.removeprefix("p_") == found["prediction"]).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_order_and_number_of_rows_asked_at_once_do_not_matter(kept, raw, model):
+    scorer = serving.load(kept[model, "length_of_stay"].scorer)
+    whole = numbers(scorer.predict(raw))
+    one_by_one = [numbers(scorer.predict(raw.iloc[[i]]))[0] for i in range(0, ROWS, 50)]
+    same(one_by_one, whole[::50], model)
+    same(numbers(scorer.predict(raw[::-1].reset_index(drop=True))), whole[::-1], model)
+
+
+AS_FILED = {
+    "whole numbers as text": lambda raw: raw.astype(str),
+    "ages as fractions": lambda raw: raw.assign(Age=raw["Age"].astype(float)),
+    "ages as nullable integers": lambda raw: raw.assign(Age=raw["Age"].astype("Int64")),
+    "dates parsed": lambda raw: raw.assign(**{"Date of Admission": pd.to_datetime(raw["Date of Admission"])}),
+    "dates as Python dates": lambda raw: raw.assign(
+        **{"Date of Admission": pd.to_datetime(raw["Date of Admission"]).dt.date}
+    ),
+    "dates with a time": lambda raw: raw.assign(**{"Date of Admission": raw["Date of Admission"] + " 13:30:00"}),
+    "categories as categories": lambda raw: raw.assign(Gender=raw["Gender"].astype("category")),
+    "categories as objects": lambda raw: raw.astype({"Gender": object, "Medical Condition": object}),
+    "odd case and spaces": lambda raw: raw.assign(Gender="  " + raw["Gender"].str.upper() + " "),
+    "more columns, in another order": lambda raw: raw.assign(Shoe=42)[[*raw.columns[::-1], "Shoe"]],
+}
+
+
+@pytest.mark.parametrize("written", AS_FILED.values(), ids=AS_FILED)
+@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
+def test_however_the_cells_are_written_the_numbers_are_the_same(kept, raw, task, written):
+    model = mlflow.pyfunc.load_model(str(kept["lgbm", task].folder))
+    same(numbers(model.predict(written(raw))), kept["lgbm", task].expected(), "lgbm")
+
+
+HOLES = {"none": lambda cells: [None] * len(cells), "nan": lambda cells: [np.nan] * len(cells), "words": lambda cells: ["n/a"] * len(cells)}  # fmt: skip
+MISSING = [*HOLES.values(), lambda cells: cells.where(np.arange(len(cells)) % 2 == 0)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("hole", MISSING, ids=[*HOLES, "every other"])
+@pytest.mark.parametrize("column", ["Age", "Medical Condition", "Date of Admission"])
+def test_missing_cells_are_scored(kept, raw, model, hole, column):
+    found = mlflow.pyfunc.load_model(str(kept[model, "length_of_stay"].folder))
+    assert np.isfinite(numbers(found.predict(raw.assign(**{column: hole(raw[column])})))).all()
+
+
+def test_a_category_never_seen_is_scored_as_one_that_training_lacked(kept, raw):
+    one = kept["lgbm", "test_results"]
+    features = one.features.frame.assign(condition=float(serving.UNSEEN))
+    found = serving.load(one.scorer).predict(raw.assign(**{"Medical Condition": "Green Fever"}))
+    same(numbers(found), one.fitted.predict(features), "lgbm")
+
+
+def test_a_level_that_no_training_row_holds_is_unseen(kept):
+    one = kept["lgbm", "length_of_stay"]
+    hospital = next(spec for spec in one.mapping()["columns"] if spec["role"] == "hospital") if any(
+        spec["role"] == "hospital" for spec in one.mapping()["columns"]
+    ) else None  # fmt: skip
+    assert hospital is None  # 200 hospitals in 500 rows are left out: no level of theirs may be kept
+
+
+def test_the_mapping_keeps_places_and_forgets_levels_that_were_not_taught():
+    frame = pd.DataFrame({"sex": [0.0, 1.0, 2.0, np.nan]})
+    features = Features(frame, {"sex": {"role": "sex", "levels": ["f", "m", "x"]}}, {"sex": "sex"})
+    task = Task("days", "days", "regression", "days", "admission", "mae")
+    fitted = Fitted(None, ["sex"], 0, 0.0)
+    found = packaging.mapping(task, fitted, features, labels=[], seen=frame.iloc[[0, 2, 3]])
+    assert found["columns"] == [{"role": "sex", "levels": ["f", None, "x"]}]
+    assert features.specs["sex"]["levels"] == ["f", "m", "x"]
+
+
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_the_signature_names_every_column_and_takes_any_type(kept, model, task):
+    one = kept[model, task]
+    signature = get_model_info(str(one.folder)).signature
+    sources = [spec["source"] for spec in serving.inputs(one.mapping()["columns"])]
+    assert [column.name for column in signature.inputs] == sources
+    assert {str(column.type) for column in signature.inputs} == {"AnyType()"} or all(
+        "any" in str(column.type).lower() for column in signature.inputs
+    )
+    named = [f"p_{label}" for label in one.labels]
+    assert [column.name for column in signature.outputs] == ["prediction", *named]
+    assert "Name" not in sources
+    assert "Doctor" not in sources
+
+
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_the_input_example_is_invented_and_can_be_scored(kept, raw, model, task):
+    example = mlflow.pyfunc.load_model(str(kept[model, task].folder)).input_example
+    assert len(example) == 1
+    assert not raw.merge(example.astype(raw.dtypes[list(example)]), on=list(example)).shape[0]
+    assert np.isfinite(numbers(serving.load(kept[model, task].scorer).predict(example))).all()
+
+
+def test_an_invented_admission_obeys_the_mapping():
+    specs = [
+        {"role": "age", "source": "Age", "kind": "number", "low": 0, "high": 120},
+        {"role": "weight", "source": "Weight", "kind": "number", "low": 30, "high": None},
+        {"role": "score", "source": "Score", "kind": "number", "low": None, "high": None},
+        {"role": "day", "source": "Day", "kind": "date", "format": "%d/%m/%Y"},
+        {"role": "sex", "source": "Sex", "kind": "category", "levels": [None, "m"]},
+        {"role": "ward", "source": "Ward", "kind": "category", "levels": []},
+    ]
+    found = packaging.invented({"columns": specs}).to_dict("records")
+    assert found == [{"Age": 60, "Weight": 30, "Score": 1, "Day": "15/01/2024", "Sex": "m", "Ward": "unknown"}]
+
+
+def test_a_computed_stay_asks_for_its_two_dates(tmp_path, raw):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"dataset.rows={ROWS}", "task=billing", "tasks.billing.horizon=discharge"])
+    admissions = read(build(Dataset, cfg.dataset), lambda _: tmp_path)
+    one = saved(tmp_path / "model", build(Model, cfg.model), build(Task, cfg.tasks.billing), admissions)
+    sources = [spec["source"] for spec in serving.inputs(one.mapping()["columns"])]
+    assert {"Date of Admission", "Discharge Date"} <= set(sources)
+    assert len(sources) == len(set(sources))
+    same(numbers(serving.load(one.scorer).predict(raw)), one.expected(), "lgbm")
+
+
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_requirements_are_pinned_to_what_is_installed(kept, model, task):
+    lines = (kept[model, task].folder / "requirements.txt").read_text().split()
+    pinned = dict(line.split("==") for line in lines)
+    assert {"mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops"} <= set(pinned)
+    assert ("lightgbm" in pinned) == (model == "lgbm")
+    assert not any("hi_ml" in line or "hi-ml" in line for line in lines)
+    assert all(version(name) == found for name, found in pinned.items())
+
+
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_the_folder_holds_no_pickle_and_no_row(kept, model, task):
+    one = kept[model, task]
+    files = {str(path.relative_to(one.folder)): path for path in one.folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "serving.py", "artifacts/scorer/mapping.json", "artifacts/scorer/pipeline.skops"} <= set(files)
+    assert not [name for name in files if name.endswith((".pkl", ".pickle", ".joblib", ".npy", ".parquet"))]
+    for path in files.values():
+        assert not path.read_bytes().startswith(b"\x80"), path.name
+    assert files["serving.py"].read_bytes() == Path(serving.__file__).read_bytes()
+
+
+def test_the_mapping_knows_the_digest_of_the_pipeline(kept):
+    one = kept["lgbm", "test_results"]
+    digest = hashlib.sha256((one.scorer / "pipeline.skops").read_bytes()).hexdigest()
+    assert one.mapping()["pipeline_sha256"] == digest
+    assert get_model_info(str(one.folder)).metadata == {"task": "test_results", "pipeline_sha256": digest}
+
+
+WITHOUT_HI_ML = """
+import sys
+sys.modules["hi_ml"] = None  # an import of it fails
+import mlflow, pandas
+found = mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_csv(sys.argv[2]))
+found.to_json(sys.argv[3], orient="records", double_precision=15)
+assert not [name for name in sys.modules if name.startswith("hi_ml.")]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_a_machine_without_hi_ml_gives_the_same_numbers(kept, raw, tmp_path, model, task):
+    raw.to_csv(tmp_path / "in.csv", index=False)
+    command = [sys.executable, "-I", "-c", WITHOUT_HI_ML, kept[model, task].folder, "in.csv", "out.json"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    found = pd.read_json(tmp_path / "out.json")
+    np.testing.assert_allclose(numbers(found), kept[model, task].expected(), rtol=1e-14 if model != "linear" else 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
+def test_mlflow_models_predict_gives_the_same_numbers(kept, raw, tmp_path, task):
+    raw.to_csv(tmp_path / "in.csv", index=False)
+    mlflow_ = Path(sys.executable).with_name("mlflow")
+    command = [mlflow_, "models", "predict", "-m", kept["lgbm", task].folder, "-i", "in.csv", "-o", "out.json"]
+    options = ["-t", "csv", "--env-manager", "local"]
+    subprocess.run([*command, *options], cwd=tmp_path, check=True, capture_output=True, text=True)
+    found = pd.DataFrame(json.loads((tmp_path / "out.json").read_text())["predictions"])
+    np.testing.assert_array_equal(numbers(found), kept["lgbm", task].expected())

@@ -1,0 +1,308 @@
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
+
+from hi_ml import splits, training
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.duplicates import Twins
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.errors import ConfigurationInvalid, NotTrainable
+from hi_ml.features import Features
+from hi_ml.leakage import Leakage
+from hi_ml.models import Model
+from hi_ml.splits import Split
+from hi_ml.tasks import Task
+from hi_ml.training import Explain, Method
+
+TASKS = ["length_of_stay", "billing", "test_results"]
+PRIVATE = {"patient_name", "doctor"}
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def asked(*overrides):
+    """Tasks and method, as the command would have them."""
+    cfg = composed(*overrides)
+    parts = (build(Model, cfg.model), build(Split, cfg.split), build(Leakage, cfg.leakage), build(Explain, cfg.explain))
+    return build(dict[str, Task], cfg.tasks), Method(*parts, cfg.smallest_skill, cfg.seed)
+
+
+def simulated(**keys):
+    return read(build(Dataset, composed(*(f"dataset.{key}={value}" for key, value in keys.items())).dataset), no_file)
+
+
+def no_file(_cells):
+    raise AssertionError("no cell of a simulated table is rejected")
+
+
+@pytest.fixture(scope="module")
+def admissions():
+    return simulated(rows=800)
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    return asked()
+
+
+def posed(admissions, task, method):
+    features = Features.of(admissions, training.select(task, training.available(admissions))[0])
+    return training.pose(admissions, task, features=features, method=method)
+
+
+def trained(admissions, task, method):
+    return training.train(posed(admissions, task, method), method, {})
+
+
+def altered(admissions, group=None, **columns):
+    """The table with columns replaced, and its rows in other groups."""
+    table = admissions.table.assign(**columns)
+    group = admissions.group if group is None else group
+    return replace(admissions, table=table, group=group, twins=Twins(group, {}, ()))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_column_of_the_dataset_is_used_or_refused_with_a_reason(admissions, defaults, name):
+    problem = posed(admissions, defaults[0][name], defaults[1])
+    used = set(problem.features.role.values())
+    assert not used & set(problem.refused)
+    assert used | set(problem.refused) == {*admissions.dataset.columns, "length_of_stay"}
+    assert all(problem.refused.values())
+    assert problem.refused.keys() >= PRIVATE
+    assert PRIVATE.isdisjoint(problem.table)
+
+
+def test_a_column_that_the_dataset_does_not_describe_is_refused_by_name(admissions, defaults):
+    problem = posed(replace(admissions, extra=("Shoe Size",)), defaults[0]["billing"], defaults[1])
+    assert problem.refused["Shoe Size"] == "not described by the dataset"
+
+
+def test_at_discharge_the_bill_is_predicted_from_the_stay(admissions, defaults):
+    task = replace(defaults[0]["billing"], horizon="discharge")
+    assert {"length_of_stay", "medication"} <= set(posed(admissions, task, defaults[1]).features.role.values())
+
+
+def test_the_length_of_stay_is_never_predicted_from_its_end(admissions, defaults):
+    task = replace(defaults[0]["length_of_stay"], horizon="after")
+    problem = posed(admissions, task, defaults[1])
+    assert "billed" in problem.features.role
+    assert not {"discharged_on", "length_of_stay"} & set(problem.features.role.values())
+    assert problem.refused["discharged_on"] == "the target is computed from it"
+
+
+def test_a_later_column_is_refused_before_anything_is_fitted(admissions):
+    tasks, _ = asked("task=length_of_stay", "tasks.length_of_stay.features=[age,medication]")
+    with pytest.raises(ConfigurationInvalid, match=r"'medication' cannot predict length_of_stay at admission"):
+        training.select(tasks["length_of_stay"], training.available(admissions))
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("split", ["grouped", "temporal"])
+def test_no_group_stands_in_two_parts(admissions, name, split):
+    tasks, method = asked(f"split={split}")
+    problem = posed(admissions, tasks[name], method)
+    kept = problem.parts != splits.LEFT_OUT
+    parts_of_group = pd.Series(problem.parts[kept]).groupby(problem.group[kept]).nunique()
+    assert set(parts_of_group) == {1}
+    assert len(np.unique(problem.twin)) < len(problem.twin)
+
+
+def test_rows_without_a_target_are_left_out(admissions, defaults):
+    holes = np.arange(800) % 10 == 0
+    billed = admissions.table["billed"].mask(holes)
+    problem = posed(altered(admissions, billed=billed), defaults[0]["billing"], defaults[1])
+    assert len(problem.target) == 720
+    np.testing.assert_array_equal(problem.row, admissions.row[~holes])
+    np.testing.assert_array_equal(problem.group, admissions.group[~holes])
+    assert len(problem.features.frame) == len(problem.parts) == len(problem.table) == len(problem.twin) == 720
+
+
+def test_a_label_that_no_row_has_is_no_class(admissions, defaults):
+    result = admissions.table["test_result"]
+    without = result.mask(result == "Normal")
+    problem = posed(altered(admissions, test_result=without), defaults[0]["test_results"], defaults[1])
+    assert problem.labels == ["Abnormal", "Inconclusive"]
+    assert set(problem.target) == {0, 1}
+
+
+def test_a_level_rich_column_is_left_out_with_its_reason(defaults):
+    scattered = simulated(rows=800, scenario="noise")
+    problem = posed(scattered, defaults[0]["billing"], defaults[1])
+    assert "levels of 20 rows or more" in problem.refused["hospital"]
+
+
+def table_without(admissions, role):
+    columns = {key: column for key, column in admissions.dataset.columns.items() if key != role}
+    return replace(
+        admissions,
+        table=admissions.table.drop(columns=role),
+        dataset=replace(admissions.dataset, columns=columns),
+    )
+
+
+def test_a_task_whose_column_is_missing_names_the_key_to_set(admissions, defaults):
+    with pytest.raises(NotTrainable, match=r"no 'billed'.*columns\.billed\.from"):
+        posed(table_without(admissions, "billed"), defaults[0]["billing"], defaults[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "found"),
+    [
+        ("billing", {"billed": 5.0}, r"only (np\.float64\()?5\.0"),
+        ("billing", {"billed": np.nan}, "none at all"),
+        ("billing", {"billed": pd.Categorical(["high", "low"] * 400)}, "categories"),
+        ("test_results", {"test_result": pd.Categorical(["Normal"] * 800)}, "only 'Normal'"),
+    ],
+)
+def test_a_target_without_two_values_is_not_trainable(admissions, defaults, name, columns, found):
+    with pytest.raises(NotTrainable, match=found):
+        posed(altered(admissions, **columns), defaults[0][name], defaults[1])
+
+
+def test_fewer_than_fifteen_groups_are_not_trainable(admissions, defaults):
+    task, method = defaults[0]["length_of_stay"], defaults[1]
+    with pytest.raises(NotTrainable, match=r"at least 15 groups.*found 14"):
+        posed(altered(admissions, group=np.arange(800) % 14), task, method)
+    assert posed(altered(admissions, group=np.arange(800) % 15), task, method)
+
+
+@pytest.mark.parametrize(("first", "part"), [(0, "train"), (640, "test")])
+def test_a_part_of_a_single_group_is_not_trainable(admissions, first, part):
+    """A mean over one group has no interval: nothing could be judged, or nothing learnt."""
+    tasks, method = asked("split=temporal")
+    day = admissions.table["admitted_on"].rank(method="first").to_numpy()
+    giant = np.where((day > first) & (day <= first + 500), -1, np.arange(800))
+    with pytest.raises(NotTrainable, match=f"split=temporal leaves fewer than two groups of rows in the {part} part"):
+        posed(altered(admissions, group=giant), tasks["length_of_stay"], method)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_giant_group_is_trained_on_or_refused_wherever_it_falls(admissions, defaults, seed):
+    tasks, method = defaults
+    giant = np.where(np.arange(800) < 700, -1, np.arange(800))
+    try:
+        made = trained(altered(admissions, group=giant), tasks["test_results"], replace(method, seed=seed))
+    except NotTrainable:
+        return
+    assert made.verdict.n_groups >= 2
+    assert np.isfinite(made.scores[["value", "low", "high", "baseline"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize(("name", "role"), [("billing", "billed"), ("test_results", "test_result")])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_part_in_which_the_target_never_varies_is_not_trainable(admissions, defaults, name, role, part):
+    parts = posed(admissions, defaults[0][name], defaults[1]).parts
+    values = admissions.table[role].copy()
+    values[parts == splits.PARTS.index(part)] = values.iloc[0]
+    with pytest.raises(NotTrainable, match=f"the {part}.* part of split=grouped"):
+        posed(altered(admissions, **{role: values}), defaults[0][name], defaults[1])
+
+
+def test_a_table_of_which_no_column_can_teach_is_not_trainable(admissions, defaults):
+    task = replace(defaults[0]["length_of_stay"], features=["age"])
+    with pytest.raises(NotTrainable, match="age: one value in the training rows"):
+        posed(altered(admissions, age=40.0), task, defaults[1])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_trained_task_is_judged_on_its_test_rows(admissions, defaults, name):
+    made = trained(admissions, defaults[0][name], defaults[1])
+    problem, test = made.problem, made.problem.where("test")
+    np.testing.assert_array_equal(made.predicted, made.fitted.predict(problem.features.frame[test]))
+    assert made.verdict.n_groups == len(np.unique(problem.group[test]))
+    primary = made.scores.iloc[0]
+    assert made.verdict.skill == pytest.approx(1 - primary["value"] / primary["baseline"])
+    assert {"fit", "score", "leakage", "explain"} <= set(made.seconds)
+    numbers = [*asdict(made.verdict).values(), *asdict(made.gap).values()]
+    assert all(math.isfinite(value) for value in numbers if isinstance(value, float))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_same_seed_gives_the_same_scores_and_another_seed_another_split(admissions, defaults, name):
+    tasks, method = defaults
+    first, again = (trained(admissions, tasks[name], method) for _ in range(2))
+    pd.testing.assert_frame_equal(first.scores, again.scores, check_exact=True)
+    np.testing.assert_array_equal(first.predicted, again.predicted)
+    assert (first.verdict, first.gap) == (again.verdict, again.gap)
+    other = posed(admissions, tasks[name], replace(method, seed=1))
+    assert (other.parts != first.problem.parts).any()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_baseline_has_no_skill_over_itself(admissions, name):
+    tasks, method = asked("model=baseline")
+    verdict = trained(admissions, tasks[name], method).verdict
+    assert verdict.verdict == "no_signal"
+    assert verdict.skill == pytest.approx(0, abs=1e-12)
+
+
+def test_planted_effects_are_a_signal_and_noise_is_none():
+    tasks, method = asked("leakage.test=0.1", "explain.rows=20")
+    planted, noise = simulated(rows=4000), simulated(rows=4000, scenario="noise")
+    assert trained(planted, tasks["length_of_stay"], method).verdict.verdict == "signal"
+    assert trained(planted, tasks["test_results"], method).verdict.verdict == "signal"
+    for task in tasks.values():
+        assert trained(noise, task, method).verdict.verdict != "signal"
+
+
+def test_nothing_but_the_features_is_taught(admissions, defaults):
+    """Swapping private columns, later columns and the targets of test rows changes no prediction of a test row."""
+    task, method = defaults[0]["length_of_stay"], defaults[1]
+    before = trained(admissions, task, method)
+    test = before.problem.where("test")
+    rng = np.random.default_rng(0)
+    stay = admissions.table["length_of_stay"].to_numpy().copy()
+    stay[test] = rng.permutation(stay[test])
+    changed = altered(
+        admissions,
+        length_of_stay=stay,
+        billed=rng.random(800),
+        test_result=pd.Categorical(["Normal"] * 800),
+        medication=admissions.table["medication"].to_numpy()[::-1],
+        discharged_on=admissions.table["discharged_on"].to_numpy()[::-1],
+    )
+    changed = replace(changed, twins=admissions.twins)
+    np.testing.assert_array_equal(trained(changed, task, method).predicted, before.predicted)
+
+
+def test_a_table_pasted_together_many_times_is_trained_and_judged(admissions, defaults):
+    """Every row has copies everywhere: the leakage has no clean rows to compare with, and says so."""
+    pasted = np.tile(np.arange(40), 40)
+    many = replace(
+        admissions,
+        table=admissions.table.iloc[pasted].reset_index(drop=True),
+        row=np.arange(1, 1601),
+        group=pasted,
+        twins=Twins(pasted, {}, ()),
+    )
+    for task in defaults[0].values():
+        made = trained(many, task, defaults[1])
+        assert made.gap.twin_share == 1
+        assert "constant" in made.gap.sentence
+        assert made.verdict.n_groups == 8
+
+
+def test_no_explained_rows_are_a_choice(admissions):
+    tasks, method = asked("explain.rows=0")
+    assert len(trained(admissions, tasks["billing"], method).explanation.place) == 0
+
+
+@pytest.mark.parametrize("wrong", ["explain.rows=-1", "explain.seconds=-1", "leakage.repeats=0", "leakage.test=1"])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        asked(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["share=0", "share=1", "rounds=0"])
+def test_early_stopping_out_of_range_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        asked(f"model.early_stopping.{wrong}")

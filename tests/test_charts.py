@@ -9,11 +9,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hi_ml.charts import classification, contributions, explanations, regression
+from hi_ml.charts import classification, explanations, regression
 from hi_ml.charts.layout import new_figure
 from hi_ml.charts.scores import scores_against_baseline
 from hi_ml.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, house_style, number, save, wrapped
-from hi_ml.statistics import binned, curves
+from hi_ml.statistics import binned, contributions, curves
 
 SITES = ["lower extremity", "gastrointestinal system", "upper respiratory tract", "eye and adnexa"]
 LONG = [

@@ -127,7 +127,8 @@ def test_tables_of_the_charts():
     counted = age_counts(table(3_000, 0.03), 50)
     shares = share_by_decade(counted)
     assert shares.groupby("decade")["share"].sum().to_numpy() == pytest.approx(1.0)
-    assert (shares["low"] <= shares["share"]).all() and (shares["share"] <= shares["high"]).all()
+    assert (shares["low"] <= shares["share"]).all()
+    assert (shares["share"] <= shares["high"]).all()
     forest = condition_forest(counted, ["diabetes"], 0.03)
     assert forest["estimate"].sum() == pytest.approx(0.0, abs=1e-12)
     assert forest.loc[forest["claimed"], "condition"].tolist() == ["Diabetes"]

@@ -150,7 +150,8 @@ def test_tables_of_the_charts():
     funnel, effects = found.tables["hospital_funnel"], found.tables["hospital_effects"]
     assert (funnel["n"] >= SETTINGS.smallest_volume).all()
     outside = ~funnel["mean"].between(funnel["low95"], funnel["high95"])
-    assert (funnel["outside95"] == outside).all() and outside.mean() > 0.2
+    assert (funnel["outside95"] == outside).all()
+    assert outside.mean() > 0.2
     assert (funnel["outside998"] <= funnel["outside95"]).all()
     assert effects["effect"].is_monotonic_increasing
     assert found.tables["funnel_limits"]["n"].is_monotonic_increasing

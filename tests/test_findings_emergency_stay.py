@@ -145,5 +145,6 @@ def test_tables_of_the_charts():
     shares = found.tables["stay_distribution"].groupby("admission_type")["share"].sum()
     assert shares.to_numpy() == pytest.approx(1.0)
     months = found.tables["stay_by_month"]
-    assert len(months) == 36 and months["n"].sum() == 5_000
+    assert len(months) == 36
+    assert months["n"].sum() == 5_000
     assert found.tables["stay_by_condition"]["condition"].tolist() == CONDITIONS

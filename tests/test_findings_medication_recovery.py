@@ -136,9 +136,13 @@ def test_a_stay_that_never_varies_is_constant():
 
 def test_patients_who_return_often_widen_the_interval():
     frame = table(3_000)
-    often = evidence(finding(frame.assign(patient_id=frame["patient_id"] % 40)), "readmission")
-    assert often.detail["design_effect"] > 1
-    assert often.high - often.low > 0.01
+    start = pd.Timestamp("2022-01-01") + pd.to_timedelta(np.tile(np.arange(10) * 15, 50), unit="D")
+    often = frame.head(500).assign(patient_id=np.repeat(np.arange(50), 10) + 10_000, medication="Aspirin")
+    often = often.assign(admitted_on=start, discharged_on=start + pd.Timedelta(days=3))
+    both = pd.concat([frame, often], ignore_index=True)
+    known = evidence(finding(both), "readmission")
+    assert known.detail["design_effect"] > 2
+    assert evidence(finding(frame), "readmission").detail["design_effect"] == pytest.approx(1.0, abs=0.1)
 
 
 def test_readmissions_are_those_one_would_look_up():

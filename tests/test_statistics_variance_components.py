@@ -103,7 +103,9 @@ def test_without_variance_between_every_shrunken_effect_is_zero():
     values -= np.array([values[group == g].mean() for g in range(10)])[group]
     groups = moments(values, group, 10)
     effect, low, high = shrunken(groups, between_groups(groups, margin=MARGIN))
-    assert not effect.any() and not low.any() and not high.any()
+    assert not effect.any()
+    assert not low.any()
+    assert not high.any()
 
 
 def test_funnel_limits_hold_a_mean_of_that_size():

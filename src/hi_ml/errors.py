@@ -176,6 +176,18 @@ class NotTrainable(HiMlError):
         )
 
 
+class ModelUnservable(HiMlError):
+    """A fitted model could be written, but not be loaded again and score."""
+
+    @classmethod
+    def of(cls, task: str, reason: str) -> "ModelUnservable":
+        """Say why, and which models can be kept."""
+        return cls(
+            f"The model of {task} cannot be kept: {reason} Expected a learner of scikit-learn or LightGBM in "
+            f"model.regression and model.classification (conf/model/*.yaml), whose parts hi_ml.serving may load."
+        )
+
+
 class PrivateValueFound(HiMlError):
     """A private value of the table stands in a file that would be kept."""
 

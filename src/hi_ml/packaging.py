@@ -11,6 +11,7 @@ import pandas as pd
 
 from hi_ml import serving
 from hi_ml.artifacts import write_json
+from hi_ml.errors import ModelUnservable
 from hi_ml.features import Features
 from hi_ml.models import Fitted
 from hi_ml.tasks import Task
@@ -62,6 +63,11 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any]) -> None:
     fitted : Fitted
     described : dict
         The `mapping`.
+
+    Raises
+    ------
+    ModelUnservable
+        If what was written cannot be loaded again and score: MLflow would keep it without a word.
     """
     import mlflow.pyfunc  # noqa: PLC0415 -- a second and a half that only a run that got this far pays
     from skops.io import dump  # noqa: PLC0415 -- the same
@@ -72,6 +78,10 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any]) -> None:
         dump(fitted.pipeline, scorer / serving.PIPELINE)
         digest = hashlib.sha256((scorer / serving.PIPELINE).read_bytes()).hexdigest()
         write_json(scorer / serving.MAPPING, {**described, "pipeline_sha256": digest})
+        try:
+            serving.load(scorer).predict(invented(described))
+        except ValueError as error:
+            raise ModelUnservable.of(described["task"], str(error)) from error
         mlflow.pyfunc.save_model(
             path=folder,
             python_model=serving.__file__,

@@ -28,6 +28,7 @@ TRUSTED = [
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
+    "numpy.dtype",
     "sklearn._loss.link.Interval",
     "sklearn._loss.link.MultinomialLogit",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -203,7 +204,7 @@ def load(folder: Path) -> Scorer:
     ValueError
         If the pipeline's digest is not the one in the mapping, or the file holds types we do not trust.
     """
-    from skops.io import load as load_skops  # noqa: PLC0415 -- costs a second, and training never loads
+    from skops.io import load as load_skops  # noqa: PLC0415 -- costs a second that reading a table need not pay
     from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415 -- the same
 
     mapping = json.loads((folder / MAPPING).read_text(encoding="utf-8"))

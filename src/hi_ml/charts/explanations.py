@@ -4,26 +4,24 @@ Drawn with matplotlib alone. The plots of shap 0.51 cost an import of half a sec
 category in one grey, and their red and blue are equally dark on a grey printer.
 """
 
-from collections.abc import Hashable
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hi_ml.charts.layout import add_colorbar, add_legend, chart, new_figure, plain_ticks
-from hi_ml.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, number, wrapped
+from hi_ml.charts.style import DARK, FILL, INK, LOW_TO_HIGH, MUTED, NEUTRAL, number, wrapped
+from hi_ml.charts.waterfalls import waterfall
+
+__all__ = ["beeswarm", "dependence", "importance", "waterfall"]
 
 _ROW = 0.36  # inches for one column's line
 _MOST_BARS = 20
 _SLOTS = 90  # places along the axis in which the points of a swarm stack up
 _SWARM_HALF = 0.4  # of the distance between two lines
 _SHORT = 10  # letters of a unit that fit behind the name of a small panel's axis
-_LABEL_ROOM = 0.22  # of what the bars span, right of them, for their numbers
 
 
 @chart
@@ -33,7 +31,7 @@ def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fig
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.charts.contributions.swarm_table`.
+        Of `hi_ml.statistics.contributions.swarm_table`.
     title, caption : str
         The verdict as a sentence; n and method.
     unit : str
@@ -121,7 +119,7 @@ def dependence(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> F
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.charts.contributions.dependence_table`.
+        Of `hi_ml.statistics.contributions.dependence_table`.
     title, caption : str
         The verdict as a sentence; n and method.
     unit : str
@@ -179,64 +177,3 @@ def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
     ax.set_ylim(-0.6, len(part) - 0.4)
     ax.set_xlabel(_contribution(unit), fontsize=9)
     ax.grid(visible=False, axis="y")
-
-
-@chart
-def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
-    """Draw how single predictions build up from the base value, one panel per row of the data.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of `hi_ml.charts.contributions.waterfall_table`.
-    title, caption : str
-        The verdict as a sentence; n and method.
-    unit : str
-        Of the prediction.
-    """
-    panels = list(dict.fromkeys(table["panel"]))
-    lines = int(table.groupby("panel").size().max())
-    height = len(panels) * (0.25 * lines + 0.35) + 0.4
-    figure = new_figure(title, caption, height=height, legend_lines=1)
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False).ravel()
-    for ax, panel in zip(grid, panels, strict=True):
-        _draw_waterfall(ax, table[table["panel"] == panel])
-    ends = table[["low", "high", "base_value"]]
-    low, high = ends.min().min(), ends.max().max()
-    reach = high - low or 1.0
-    grid[-1].set(xlim=(low - 0.03 * reach, high + _LABEL_ROOM * reach), xlabel=f"Prediction ({unit})")
-    add_legend(
-        figure,
-        [
-            Line2D([], [], color=MUTED, linewidth=1, linestyle=":", label="base value"),
-            Patch(color=DARK, label="raises"),
-            Patch(color=LIGHT, label="lowers"),
-            Line2D([], [], color=INK, linewidth=1.2, label="prediction"),
-        ],
-    )
-    return figure
-
-
-def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
-    first = part.iloc[0]
-    place = np.arange(len(part))[::-1]
-    raises = part["contribution"].to_numpy() > 0
-    ax.axvline(first["base_value"], color=MUTED, linewidth=1, linestyle=":")
-    ax.axvline(first["prediction"], color=INK, linewidth=1.2)
-    ax.barh(place, part["high"] - part["low"], left=part["low"], height=0.68, color=np.where(raises, DARK, LIGHT))
-    for y, contribution in zip(place, part["contribution"], strict=True):
-        text = ("+" if contribution > 0 else "") + number(contribution)
-        ax.annotate(
-            text, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, in_layout=False
-        )
-    plain_ticks([ax])
-    ax.set_yticks(place, [_with_value(bar) for bar in part.to_dict("records")], fontsize=8.5)
-    prediction = f"{number(first['base_value'])} becomes {number(first['prediction'])}"
-    ax.set_title(f"{first['panel']}: {prediction} (row {first['row']})", fontsize=9)
-    ax.tick_params(axis="y", left=False)
-    ax.grid(visible=False, axis="y")
-
-
-def _with_value(bar: dict[Hashable, Any]) -> str:
-    column, value = str(bar["column"]).replace("_", " "), str(bar["value"])
-    return f"{wrapped(column, 22, 1)} = {wrapped(value, 20, 1)}" if value else wrapped(column, 40, 1)

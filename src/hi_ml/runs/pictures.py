@@ -7,11 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_ml import refits
-from hi_ml.charts import classification, contributions, explanations, learning, regression
+from hi_ml.charts import classification, explanations, learning, regression
 from hi_ml.charts.scores import scores_against_baseline
 from hi_ml.charts.style import caption
 from hi_ml.explanations import Explanation, importance
-from hi_ml.statistics import binned, curves
+from hi_ml.statistics import binned, contributions, curves
 from hi_ml.statistics.grouped import row_weights
 from hi_ml.training import Method, Trained
 
@@ -78,7 +78,8 @@ def of_refits(trained: Trained, method: Method) -> Iterator[Chart]:
     note = caption(n, "Test part; growth of the loss when a column is shuffled, 95 % intervals over groups.")
     table = refits.permutation_importance(trained, seed=method.seed)
     unit = str(table["unit"].iloc[0])
-    yield "permutation_importance", explanations.importance(table, title=title, caption=note, unit=unit), table
+    growth = explanations.importance(table, title=title, caption=note, unit=unit, measure="Growth of the loss")
+    yield "permutation_importance", growth, table
     note = caption(n, "Test part; the same model fitted on fewer training groups, 95 % intervals over test groups.")
     table = refits.learning_curve(trained, method)
     yield "learning_curve", learning.learning_curve(table, title=title, caption=note, score=task.score), table

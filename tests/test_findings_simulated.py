@@ -1,0 +1,94 @@
+"""The promises on repeated tables whose truth is known; the full study is a command, this is a reduced one."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hi_ml.config import conf_dir
+from hi_ml.datasets.simulation import simulate
+from hi_ml.findings.claims import CLAIMS, settings_of, state
+from hi_ml.findings.distinct import Declarations, one_row_each
+
+NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
+SETTINGS = settings_of(NODES | {"billing_variation": NODES["billing_variation"] | {"permutations": 249}})
+DECLARED = Declarations(advanced_medications=["Lipitor", "Penicillin"])
+ROLES = {
+    "Gender": "sex",
+    "Blood Type": "blood_type",
+    "Medical Condition": "condition",
+    "Insurance Provider": "insurer",
+    "Admission Type": "admission_type",
+    "Medication": "medication",
+    "Test Results": "test_result",
+    "Billing Amount": "billed",
+    "Hospital": "hospital_as_written",
+    "Date of Admission": "admitted_on",
+    "Discharge Date": "discharged_on",
+}
+
+
+def findings(scenario, rows, seed, effect=2.0):
+    simulated = simulate(scenario, rows, seed=seed, effect=effect)
+    table = simulated.table.to_pandas()
+    frame = table[list(ROLES)].rename(columns=ROLES)
+    dates = {role: pd.to_datetime(frame[role]) for role in ("admitted_on", "discharged_on")}
+    keys = {
+        name: " ".join(sorted(re.sub(r"[^\w\s]", "", name.casefold()).split()))
+        for name in frame["hospital_as_written"].unique()
+    }
+    frame = frame.assign(
+        **dates,
+        age=table["Age"].astype(float),
+        hospital=frame["hospital_as_written"].map(keys),
+        length_of_stay=(dates["discharged_on"] - dates["admitted_on"]).dt.days.astype(float),
+        patient_name=pd.factorize(table["Name"].str.casefold())[0],
+    )
+    distinct = one_row_each(frame, simulated.original, declarations=DECLARED, seed=seed)
+    return {finding.finding: finding for finding in state(distinct, SETTINGS)}
+
+
+def test_the_planted_world_is_recognised():
+    found = findings("planted", 20_000, seed=1)
+    assert {name: finding.verdict for name, finding in found.items()} == dict.fromkeys(CLAIMS, "supported")
+    assert found["medication_recovery"].parts_testable == 2
+    assert "persons" in found["medication_recovery"].notes[1]
+
+
+def test_noise_supports_nothing():
+    found = findings("noise", 20_000, seed=1)
+    assert "supported" not in {finding.verdict for finding in found.values()}
+    assert found["medication_recovery"].parts_testable == 1
+
+
+@pytest.mark.slow
+def test_in_noise_hardly_a_table_supports_anything_and_names_never_link():
+    tables = [findings("noise", 5_500, seed=seed) for seed in range(30)]
+    assert sum(any(finding.verdict == "supported" for finding in found.values()) for found in tables) <= 4
+    assert {found["medication_recovery"].parts_testable for found in tables} == {1}
+    # 5,000 admissions are too few to rule small effects between insurers or hospitals out: undecided is right.
+    for name in ("billing_variation", "insurance_access"):
+        assert Counter(found[name].verdict for found in tables)["inconclusive"] >= 25
+
+
+@pytest.mark.slow
+def test_effects_at_the_smallest_that_matters_are_hardly_ever_ruled_out():
+    tables = [findings("planted", 5_500, seed=seed, effect=1.0) for seed in range(24)]
+    assert sum(any(finding.verdict == "not_supported" for finding in found.values()) for found in tables) <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rows", "tables"), [(5_500, 20), (55_500, 3)])
+def test_twice_the_smallest_effect_is_found(rows, tables):
+    verdicts = [findings("planted", rows, seed=seed) for seed in range(tables)]
+    for name in CLAIMS:
+        assert np.mean([found[name].verdict == "supported" for found in verdicts]) >= 0.85
+
+
+@pytest.mark.slow
+def test_absence_is_shown_on_a_large_table_of_noise():
+    verdicts = [findings("noise", 55_500, seed=seed) for seed in range(4)]
+    assert {found[name].verdict for found in verdicts for name in CLAIMS} == {"not_supported"}

@@ -1,0 +1,388 @@
+import ast
+import datetime as dt
+import hashlib
+import json
+import sys
+import zipfile
+from copy import copy
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from skops.io import dump
+
+from hi_ml import serving
+from hi_ml.serving import UNSEEN, Scorer, codes, convert, inputs, key, load, stays
+
+WORDS = ["", "na", "n/a", "nan", "null", "none", "?"]
+NUMBER = {"role": "age", "source": "Age", "kind": "number", "missing": WORDS, "low": 0, "high": 120}
+FREE = {**NUMBER, "low": None, "high": None}
+DATE = {"role": "day", "source": "Day", "kind": "date", "missing": WORDS, "format": None}
+OUT = {**DATE, "role": "out", "source": "Out"}
+SEX = {"role": "sex", "source": "Sex", "kind": "category", "missing": WORDS, "levels": ["f", "m"], "spelling": "case"}
+STAY = {"role": "stay", "kind": "stay", "between": [DATE, OUT], "inclusive": False}
+
+
+def numbers(values, spec=FREE):
+    typed, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), spec)
+    assert typed.type == pa.float64()
+    return typed.to_pylist(), {rule: np.flatnonzero(mask).tolist() for rule, mask in faults.items() if mask.any()}
+
+
+def dates(values, **spec):
+    typed, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), {**DATE, **spec})
+    assert typed.type == pa.timestamp("us")
+    shown = [day and f"{day:%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00") for day in typed.to_pylist()]
+    return shown, {rule: np.flatnonzero(mask).tolist() for rule, mask in faults.items() if mask.any()}
+
+
+def words(values):
+    typed, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), SEX)
+    assert faults == {}
+    assert pa.types.is_dictionary(typed.type)
+    return typed.to_pylist()
+
+
+# What the file is
+
+
+def test_the_module_imports_nothing_of_hi_ml_and_nothing_that_is_not_pinned():
+    tree = ast.parse(Path(serving.__file__).read_text())
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or "."])
+    }
+    assert not any(node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    assert imported - set(sys.stdlib_module_names) == {"mlflow", "numpy", "pandas", "pyarrow", "skops"}
+
+
+# Cells
+
+
+@pytest.mark.parametrize("missing", ["", " ", "NA", "n/a", "NaN", "Null", "none", " ? "])
+@pytest.mark.parametrize("spec", [NUMBER, DATE, SEX], ids=["number", "date", "category"])
+def test_words_for_missing_are_missing_in_any_case(missing, spec):
+    typed, faults = convert(pa.array([missing, None]), spec)
+    assert typed.to_pylist() == [None, None]
+    assert not any(mask.any() for mask in faults.values())
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [("7", 7), (" 7.50 ", 7.5), ("-3", -3), ("+.5", 0.5), ("1e3", 1000), ("5.", 5), ("007", 7)],
+)
+def test_numbers_are_read_as_they_are_written(written, number):
+    assert numbers([written, "1x"]) == ([number, None], {"number": [1]})
+    assert numbers([written]) == ([number], {})
+
+
+@pytest.mark.parametrize("written", ["12a", "1,5", "1.234,5", "1 000", "0x1F", "inf", "-Infinity", "1_000", "--1", "٣"])
+def test_what_is_no_number_is_a_fault(written):
+    assert numbers([written, "1"]) == ([None, 1], {"number": [0]})
+    assert numbers([written]) == ([None], {"number": [0]})
+
+
+def test_numbers_outside_the_range_are_a_fault_and_its_ends_are_not():
+    assert numbers(["-1", "0", "120", "120.5", ""], NUMBER)[1] == {"range": [0, 3]}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([1, 2, None], pa.int8()),
+        pa.array([1, 2, None], pa.uint64()),
+        pa.array([1.0, 2.0, np.nan]),
+        pa.array([1.0, 2.0, None], pa.float32()),
+        pa.array([Decimal("1.0"), Decimal("2.0"), None]),
+        pa.array(["1", "2", None]),
+        pa.array(["1", "2", None]).dictionary_encode(),
+        pa.array(["1", "2", None], pa.large_string()),
+        pa.array(["1", "2", None], pa.string_view()),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_number_may_come_in_any_type(values):
+    assert numbers(values) == ([1, 2, None], {})
+
+
+def test_infinity_and_dates_are_no_numbers():
+    assert numbers(pa.array([np.inf, 1.0])) == ([None, 1], {"number": [0]})
+    assert numbers(pa.array([dt.date(2024, 1, 1)])) == ([None], {"number": [0]})
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.text(max_size=8)), min_size=1, max_size=8))
+def test_any_text_is_read_or_faulted_and_nothing_raises(cells):
+    for spec in (NUMBER, DATE, {**DATE, "format": "%d/%m/%Y"}, SEX):
+        typed, faults = convert(pa.array(cells, pa.string()), spec)
+        assert len(typed) == len(cells)
+        for i, cell in enumerate(cells):
+            if typed[i].as_py() is None and cell is not None and cell.strip().lower() not in WORDS:
+                assert spec is SEX or any(mask[i] for mask in faults.values())
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_a_number_written_out_is_read_back_to_the_bit(values):
+    assert numbers([repr(value) for value in values]) == (values, {})
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2024-02-29", "2024-02-29"),
+        ("2024-02-29 13:05:00", "2024-02-29 13:05:00"),
+        ("2024-02-29T13:05:00", "2024-02-29 13:05:00"),
+        ("2024-02-29T13:05:00+02:00", "2024-02-29 11:05:00"),
+        ("1899-12-31", "1899-12-31"),
+    ],
+)
+def test_iso_dates_are_read(written, day):
+    assert dates([written]) == ([day], {})
+    assert dates([written, "soon"]) == ([day, None], {"date": [1]})
+
+
+@pytest.mark.parametrize("written", ["29/02/2024", "2023-02-29", "20240229x", "yesterday", "2024-13-01"])
+def test_what_is_no_iso_date_is_a_fault(written):
+    assert dates([written, "2024-01-01"]) == ([None, "2024-01-01"], {"date": [0]})
+
+
+def test_a_declared_format_is_the_only_one_read():
+    assert dates(["29/02/2024", "2024-02-29"], format="%d/%m/%Y") == (["2024-02-29", None], {"date": [1]})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([dt.date(2024, 2, 29), None]),
+        pa.array([dt.datetime(2024, 2, 29), None]),  # noqa: DTZ001 -- a table's dates have no zone
+        pa.array([dt.datetime(2024, 2, 29), None], pa.timestamp("ns")),  # noqa: DTZ001 -- the same
+        pa.array([dt.datetime(2024, 2, 29, tzinfo=dt.UTC), None]),
+        pa.array(["2024-02-29", None]).dictionary_encode(),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_a_date_may_come_in_any_type(values):
+    assert dates(values) == (["2024-02-29", None], {})
+
+
+def test_a_bare_number_is_no_date_and_an_empty_column_of_numbers_is_missing():
+    assert dates([20240229]) == ([None], {"date": [0]})
+    assert dates(pa.array([np.nan, np.nan])) == ([None, None], {})
+
+
+def test_categories_are_trimmed_and_their_white_space_folded():
+    assert words(["  General\t Ward ", None, "n/a"]) == ["General Ward", None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (pa.array([1, 2]), ["1", "2"]),
+        (pa.array([1.0, None, 2.0]), ["1", None, "2"]),
+        (pa.array([1.5, 2.0]), ["1.5", "2"]),
+        (pa.array([True, False]), ["true", "false"]),
+        (pa.array(["a", None, " a "]).dictionary_encode(), ["a", None, "a"]),
+        (pa.array(["na", "b"]).dictionary_encode(), [None, "b"]),
+        (pa.array([None, np.nan], pa.float64()), [None, None]),
+    ],
+    ids=str,
+)
+def test_a_category_reads_as_it_would_from_a_csv(values, shown):
+    assert words(values) == shown
+
+
+def test_spellings_have_their_key():
+    assert key(" A  b ", "exact") == "A b"
+    assert key(" A  b ", "case") == "a b"
+    assert key("Sons, and Miller", "words") == key("MILLER and sons", "words")
+    assert key("Miller", "exact") != key("miller", "exact")
+
+
+def test_codes_tell_levels_unseen_and_missing_apart():
+    found = codes(pa.array(["m", "F ", None, "x", "gone"]), ["f", "m", None], "case")
+    assert found.tolist() == pytest.approx([1, 0, np.nan, UNSEEN, UNSEEN], nan_ok=True)
+    assert codes(pa.array([None, None], pa.string()), ["f"], "case").tolist() == pytest.approx(
+        [np.nan] * 2, nan_ok=True
+    )
+
+
+@pytest.mark.parametrize(("inclusive", "days"), [(False, [2, 0, None]), (True, [3, 1, None])])
+def test_a_stay_counts_midnights_whatever_the_hour(inclusive, days):
+    start, end = (convert(pa.array(cells), DATE)[0] for cells in (
+        ["2024-02-28 23:00:00", "2024-01-01 01:00:00", None],
+        ["2024-03-01 01:00:00", "2024-01-01 23:00:00", "2024-01-01"],
+    ))  # fmt: skip
+    found = stays({"day": start, "out": end}, [{**STAY, "inclusive": inclusive}])
+    assert found["stay"].to_pylist() == days
+
+
+def test_a_stay_asks_for_its_dates_once():
+    assert inputs([DATE, STAY, SEX]) == [DATE, OUT, SEX]
+
+
+# The scorer
+
+
+FRAME = pd.DataFrame(
+    {"Age": [30, 40, 50, 60], "Sex": ["f", "m", "f", "m"], "Day": ["2024-01-01"] * 4, "Out": ["2024-01-09"] * 4}
+)
+
+
+def mapping(**more):
+    return {"kind": "regression", "labels": [], "columns": [NUMBER, SEX, DATE], **more}
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    features = serving.features(Scorer(mapping(), None).typed(FRAME), mapping()["columns"])
+    return make_pipeline(SimpleImputer(keep_empty_features=True), Ridge()).fit(features, [1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.fixture
+def scorer(pipeline):
+    return Scorer(mapping(), pipeline)
+
+
+def test_every_missing_column_is_named(scorer):
+    with pytest.raises(ValueError, match=r"Expected the columns \['Sex', 'Day'\]; found \['Age', 'Shoe'\]"):
+        scorer.predict(pd.DataFrame({"Age": [1], "Shoe": [2]}))
+
+
+def test_every_bad_cell_is_named_by_column_rule_and_row(scorer):
+    broken = FRAME.assign(Age=["30", "old", "-5", "60"], Day=["2024-01-01", "", "soon", "later"])
+    with pytest.raises(ValueError, match="1 = first row") as found:
+        scorer.predict(broken)
+    assert "Age: number in rows 2;" in str(found.value)
+    assert "Age: range in rows 3;" in str(found.value)
+    assert "Day: date in rows 3, 4 " in str(found.value)
+    assert "old" not in str(found.value)  # cells may be private
+
+
+def test_rows_are_counted_in_order_whatever_the_index(scorer):
+    broken = FRAME.assign(Age=["30", "40", "50", "?x"]).set_axis([9, 9, 7, 1])
+    with pytest.raises(ValueError, match="Age: number in rows 4 "):
+        scorer.predict(broken)
+
+
+def test_many_bad_rows_are_counted(scorer):
+    broken = pd.concat([FRAME] * 3, ignore_index=True).assign(Age="x")
+    with pytest.raises(ValueError, match="rows 1, 2, 3, 4, 5 and 7 more"):
+        scorer.predict(broken)
+
+
+def test_a_column_of_several_types_is_read_cell_by_cell(scorer):
+    mixed = FRAME.assign(Age=pd.Series([30, "40", 50.0, "60"], dtype=object))
+    pd.testing.assert_frame_equal(scorer.predict(mixed), scorer.predict(FRAME))
+
+
+def test_an_all_empty_column_of_any_type_is_missing(scorer):
+    for empty in (None, np.nan, pd.NA, pd.NaT, ""):
+        for column in ("Age", "Sex", "Day"):
+            found = scorer.predict(FRAME.assign(**{column: [empty] * 4}))
+            assert np.isfinite(found["prediction"]).all()
+
+
+def test_an_answer_has_the_columns_of_its_kind():
+    """A label that the learner never saw has its column, and no share."""
+    columns = [NUMBER]
+    features = serving.features(Scorer(mapping(columns=columns), None).typed(FRAME), columns)
+    amounts = Scorer(mapping(columns=columns), DummyRegressor(strategy="median").fit(features, [1, 2, 3, 9]))
+    assert amounts.predict(FRAME).to_dict("list") == {"prediction": [2.5] * 4}
+    learner = DummyClassifier(strategy="prior").fit(features, np.array([0.0, 2.0, 2.0, 2.0]))
+    labels = Scorer({"kind": "classification", "labels": ["a", "b c", "d"], "columns": columns}, learner)
+    assert labels.predict(FRAME).to_dict("list") == {
+        "prediction": ["d"] * 4,
+        "p_a": [0.25] * 4,
+        "p_b c": [0.0] * 4,
+        "p_d": [0.75] * 4,
+    }
+
+
+# Loading
+
+
+@pytest.fixture
+def folder(tmp_path, pipeline):
+    return written(tmp_path / "scorer", pipeline)
+
+
+def written(folder, pipeline):
+    """Write a scorer as `hi_ml.packaging` does, whatever the pipeline is made of."""
+    folder.mkdir(exist_ok=True)
+    dump(pipeline, folder / serving.PIPELINE)
+    return signed(folder)
+
+
+def signed(folder):
+    digest = hashlib.sha256((folder / serving.PIPELINE).read_bytes()).hexdigest()
+    (folder / serving.MAPPING).write_text(json.dumps(mapping(pipeline_sha256=digest)))
+    return folder
+
+
+def test_a_scorer_loads_and_gives_the_same_numbers(folder, scorer):
+    pd.testing.assert_frame_equal(load(folder).predict(FRAME), scorer.predict(FRAME), check_exact=True)
+
+
+@pytest.mark.parametrize("place", [0, 100, -1])
+def test_a_pipeline_of_which_one_byte_was_changed_is_refused(folder, place):
+    content = bytearray((folder / serving.PIPELINE).read_bytes())
+    content[place] ^= 1
+    (folder / serving.PIPELINE).write_bytes(content)
+    with pytest.raises(ValueError, match=r"pipeline\.skops was changed: expected SHA-256"):
+        load(folder)
+
+
+def test_a_pipeline_put_in_the_place_of_another_is_refused(folder, tmp_path):
+    other = written(tmp_path / "other", make_pipeline(SimpleImputer(), Ridge(alpha=0.5)))
+    (folder / serving.PIPELINE).write_bytes((other / serving.PIPELINE).read_bytes())
+    with pytest.raises(ValueError, match="was changed"):
+        load(folder)
+
+
+def test_a_type_outside_the_allow_list_is_refused_even_if_the_digest_agrees(tmp_path):
+    strange = written(tmp_path / "strange", make_pipeline(FunctionTransformer(copy), Ridge()))
+    with pytest.raises(ValueError, match=r"types outside the allow-list.*copy\.copy"):
+        load(strange)
+
+
+def test_nothing_of_a_refused_file_is_run(folder, tmp_path):
+    """A file that names a function to call as it is loaded, as an attacker would write it."""
+    content = (folder / serving.PIPELINE).read_bytes()
+    schema, members = schema_of(folder / serving.PIPELINE)
+    for node in nodes(schema):
+        if node.get("__class__") == "Ridge":
+            node.update(__class__="system", __module__="os", __loader__="FunctionNode", content="touch evil")
+    with zipfile.ZipFile(folder / serving.PIPELINE, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, json.dumps(schema) if name == "schema.json" else member)
+    assert (folder / serving.PIPELINE).read_bytes() != content
+    with pytest.raises(ValueError, match="outside the allow-list"):
+        load(signed(folder))
+    assert not list(tmp_path.rglob("evil"))
+
+
+def schema_of(path):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    return json.loads(members["schema.json"]), members
+
+
+def nodes(tree):
+    """Every JSON object below one."""
+    if isinstance(tree, dict):
+        yield tree
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from nodes(child)

@@ -73,6 +73,9 @@ def test_settings_are_in_the_order_of_the_claims_and_checked():
         settings_of({"age_conditoin": NODES["age_condition"]})
     with pytest.raises(ValidationError, match="splitage"):
         settings_of({"age_condition": NODES["age_condition"] | {"splitage": 3}})
+    for wrong in ({"smallest_effect": 0}, {"conditions": []}, {"smallest_group": -1}):
+        with pytest.raises(ValidationError):
+            settings_of({"age_condition": NODES["age_condition"] | wrong})
 
 
 def test_a_choice_of_findings_still_counts_as_five():

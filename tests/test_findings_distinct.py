@@ -38,6 +38,12 @@ def test_every_purpose_has_its_own_random_numbers():
     assert (one_row_each(FRAME, TWINS).rng("identity").random(3) != first).any()
 
 
+def test_hospital_names_may_come_as_codes():
+    coded = one_row_each(FRAME.assign(hospital_as_written=[4, -1, 4, 0, -1]), [0, 1, 2, 3, 4]).rows
+    assert coded["hospital_as_written"].isna().tolist() == [False, True, False, False, True]
+    assert coded["hospital_as_written"].dropna().tolist() == [4, 4, 0]
+
+
 def test_words_match_in_any_case_and_missing_matches_nothing():
     labels = pd.Series(["Cancer", " asthma", None, "Cancers"])
     assert among(labels, ["CANCER", "Asthma "]).tolist() == [True, True, False, False]

@@ -1,7 +1,6 @@
 """The run folder: every file that a run leaves, by name."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from hi_ml.errors import RunFolderInvalid
 _REJECTED = "rejected.csv"
 _CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
 _VERDICT, _LEAKAGE, _DATA, _TIMINGS, _SCORES = "verdict.json", "leakage.json", "data.json", "timings.json", "scores.csv"
+_FINDINGS, _EVIDENCE, _REPORT = "findings.json", "findings.csv", "report.html"
 _PREDICTIONS, _CONTRIBUTIONS = "predictions.parquet", "shap_values.parquet"
 
 
@@ -58,6 +58,15 @@ class RunFolder:
         write_json(self.path / _LEAKAGE, leakage)
         scores.to_csv(self.path / _SCORES, index=False)
 
+    def write_findings(self, findings: list[dict[str, Any]], evidence: pd.DataFrame) -> None:
+        """Write the claims with their verdicts, and their evidence as one flat table."""
+        write_json(self.path / _FINDINGS, findings)
+        evidence.to_csv(self.path / _EVIDENCE, index=False)
+
+    def write_report(self, page: str) -> None:
+        """Write the page for readers."""
+        (self.path / _REPORT).write_text(page, encoding="utf-8")
+
     def write_provenance(self, run: Mapping[str, Any], data: Mapping[str, Any], timings: Mapping[str, float]) -> None:
         """Write what was run, on which data, and how long it took."""
         write_json(self.path / _RUN, run)
@@ -79,21 +88,29 @@ class RunFolder:
         Raises
         ------
         RunFolderInvalid
-            If a file of a finished run is absent.
+            If a file of a finished run is absent or damaged.
         """
         found: dict[str, Any] = {}
-        for name in (_RUN, _VERDICT, _LEAKAGE, _DATA, _TIMINGS, _CONFIG, _SCORES, _OVERRIDES):
-            path = self.path / name
-            if not path.is_file():
+        judged = (_FINDINGS,) if (self.path / _FINDINGS).is_file() else (_VERDICT, _LEAKAGE, _SCORES)
+        for name in (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, *judged):
+            if not (self.path / name).is_file():
                 raise RunFolderInvalid.of(self.path, name)
-            found[path.stem] = _loaded(path)
-        tracked = self.path / _TRACKED
-        found["tracked"] = _loaded(tracked) if tracked.is_file() else {}
+            found[Path(name).stem] = self._loaded(name)
         return found
+
+    def tracked(self) -> dict[str, Any]:
+        """Return which MLflow run shows this folder; empty where none does."""
+        return dict(self._loaded(_TRACKED)) if (self.path / _TRACKED).is_file() else {}
 
     def files(self) -> list[Path]:
         """List what belongs to the run: all but the note of where it is tracked."""
         return sorted(path for path in self.path.rglob("*") if path.is_file() and path.name != _TRACKED)
+
+    def _loaded(self, name: str) -> Any:
+        try:
+            return _loaded(self.path / name)
+        except (ValueError, yaml.YAMLError) as error:
+            raise RunFolderInvalid.of(self.path, f"readable {name}") from error
 
     def _made(self, name: str) -> Path:
         folder = self.path / name
@@ -110,19 +127,22 @@ def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
 
 @contextmanager
 def whole_or_nothing(path: Path) -> Iterator[Path]:
-    """Give a folder to write in that takes its name only when all is written, and vanishes on any failure."""
+    """Give a folder to write in, whose content moves to ``path`` when all is written and vanishes on any failure."""
     work = path.with_name(f"{path.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
         yield work
-        os.replace(work, path)  # noqa: PTH105 -- Path.replace names the wrong file in its error
+        if path.is_dir() and any(path.iterdir()):  # rejected.csv stands there already
+            for entry in path.iterdir():
+                entry.replace(work / entry.name)
+        work.replace(path)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any] | list[dict[str, Any]]) -> None:
     """Write plain values, refusing NaN, which is no JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     path.write_text(f"{text}\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Every way in which hi_ml refuses, with its sentence: what was expected, what was found, what to do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -26,8 +26,28 @@ class ConfigurationInvalid(HiMlError):
     @classmethod
     def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> "ConfigurationInvalid":
         """Name each wrong key with what is wrong and what was found."""
-        lines = [f"{where}: {what} (found {found!r})" for where, what, found in problems]
+        lines = [f"{where}: {what.removeprefix('Value error, ')}{_found(found)}" for where, what, found in problems]
         return cls(f"The configuration is wrong: {'; '.join(lines)}. See --cfg job for what was composed.")
+
+    @classmethod
+    def unknown_key(cls, key: str, known: Sequence[str]) -> "ConfigurationInvalid":
+        """Refuse a key that the configuration does not have."""
+        above, _, name = key.rpartition(".")
+        where = f"{above} has" if above else "There are"
+        return cls(f"There is no key '{key}'{_hint(name, known)}. {where} the keys {', '.join(known)}.")
+
+    @classmethod
+    def unreadable_override(cls, override: str, reason: str) -> "ConfigurationInvalid":
+        """Refuse an argument that is no override in Hydra's grammar."""
+        return cls(
+            f"The argument {override} cannot be read: {reason}. Expected key=value; a value with other than letters, "
+            f"digits and ./_- stands in quotes inside those of the shell: 'key=\"a; b\"'."
+        )
+
+    @classmethod
+    def not_composed(cls, reason: str) -> "ConfigurationInvalid":
+        """Say why the files of conf/ and the arguments make no configuration."""
+        return cls(f"The configuration cannot be composed: {reason}. See --help for its keys and options.")
 
     @classmethod
     def late_column(cls, role: str, known: str, task: str, horizon: str) -> "ConfigurationInvalid":
@@ -82,16 +102,37 @@ class SourceUnreadable(HiMlError):
     def format(cls, source: str, reason: str) -> "SourceUnreadable":
         """Refuse a file that is no table of the expected format."""
         return cls(
-            f"{source} cannot be read as a table: {reason} Expected CSV with separator and encoding as in "
-            f"dataset.separator and dataset.encoding, or Parquet (*.parquet)."
+            f"{source} cannot be read as a table: {' '.join(reason.split()).rstrip('.')}. Expected CSV with separator "
+            f"and encoding as in dataset.separator and dataset.encoding, or Parquet (*.parquet)."
+        )
+
+    @classmethod
+    def binary(cls, source: str) -> "SourceUnreadable":
+        """Refuse a file whose header holds zero bytes."""
+        return cls.format(source, "its first line holds zero bytes, so it is binary, or UTF-16 without its mark")
+
+    @classmethod
+    def types(cls, source: str, reason: str) -> "SourceUnreadable":
+        """Refuse files of which a column is of several types."""
+        return cls(
+            f"The files of {source} do not agree on the type of a column: {' '.join(reason.split()).rstrip('.')}. "
+            f"Expected one type per column; write the files alike, for example all as CSV."
+        )
+
+    @classmethod
+    def quote(cls, source: str, where: str) -> "SourceUnreadable":
+        """Refuse a file in which a quote makes rows part of one field."""
+        return cls(
+            f"{source} has a quote (\") that opens a field {where} and swallows the lines after it: they look like rows. "
+            f"Close the quote, or write a literal one twice inside a quoted field."
         )
 
     @classmethod
     def separator(cls, source: str, expected: str, likely: str) -> "SourceUnreadable":
         """Say which separator the header seems to have."""
         return cls(
-            f"{source} has one column when split at '{expected}'. Its header looks separated by {likely!r}. "
-            f"Set 'dataset.separator=\"{likely}\"'."
+            f"{source} has one column when split at {expected!r}. Its header looks separated by {likely!r}. "
+            f"Set 'dataset.separator={likely!r}'."
         )
 
     @classmethod
@@ -107,14 +148,23 @@ class ColumnProblem(HiMlError):
     """The header is not the one that the dataset's YAML describes."""
 
     @classmethod
-    def missing(cls, source: str, dataset: str, absent: dict[str, str], found: Sequence[str]) -> "ColumnProblem":
-        """Name each absent column, what the file has, and the key to set."""
-        free = list(found)
-        names = ", ".join(f"'{name}'{_hint(name, free)}" for name in absent.values())
-        keys = ", ".join(f"dataset.columns.{role}.from" for role in absent)
+    def missing(cls, source: str, dataset: str, described: dict[str, str], found: Sequence[str]) -> "ColumnProblem":
+        """Name each absent column, what the file has, and the key to set.
+
+        A first line without any described name is not shown: it may be no header, but an admission.
+        """
+        absent = {role: name for role, name in described.items() if name not in found}
+        if {_plain(name) for name in described.values()}.isdisjoint(map(_plain, found)):
+            return cls(
+                f"{source} has none of the columns that dataset={dataset} describes: {_some(described.values())}. "
+                f"Expected a first line with these names. Choose the dataset=<name> of this table, or set "
+                f"dataset.columns.<role>.from to the names in the file."
+            )
+        names = _some(f"'{name}'{_hint(name, found)}" for name in absent.values())
+        keys = _some(f"dataset.columns.{role}.from" for role in absent)
         return cls(
-            f"{source} has no column {names}. It has: {', '.join(found)}. "
-            f"Set {keys} (conf/dataset/{dataset}.yaml) to the name in the file, or to null if the table lacks it."
+            f"{source} has no column {names}. It has: {_some(found, most=40)}. Set {keys} "
+            f"(conf/dataset/{dataset}.yaml) to the name in the file, or to null if the table lacks it."
         )
 
     @classmethod
@@ -127,13 +177,13 @@ class TooManyRejected(HiMlError):
     """More rows cannot be read than the dataset allows."""
 
     @classmethod
-    def of(cls, source: str, counts: dict[str, int], rejected: tuple[int, int, float], file: Path) -> "TooManyRejected":
+    def of(cls, source: str, faults: Sequence[str], rejected: tuple[int, int, float], file: Path) -> "TooManyRejected":
         """Say how many of how many rows, by which rules, and where they are listed."""
         bad, rows, limit = rejected
-        rules = ", ".join(f"{rule} {count}" for rule, count in counts.items())
+        allowed = f"at most {limit:.1%} may be" if bad < rows else "none is left"
         return cls(
-            f"{source}: {bad} of {rows} rows cannot be read ({bad / rows:.1%}; at most {limit:.1%} may be). Cells by "
-            f"column and rule: {rules}. They are listed in {file}. Mend them, or raise dataset.max_rejected."
+            f"{source}: {bad} of {rows} rows cannot be read ({bad / rows:.1%}; {allowed}). Broken rules: "
+            f"{_some(faults, most=20)}. They are listed in {file}. Mend them, or raise dataset.max_rejected."
         )
 
 
@@ -244,6 +294,25 @@ class OutputFailed(HiMlError):
         return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; none was given.")
 
 
+def _plain(name: str) -> str:
+    return name.strip().casefold()
+
+
 def _hint(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    same = {_plain(one): one for one in known}
+    close = get_close_matches(_plain(name), same, n=1)
+    if not close:
+        return ""
+    found = same[close[0]]
+    return f" (did you mean {found if found == found.strip() else repr(found)}?)"
+
+
+def _found(value: object) -> str:
+    """What stood there, unless it is a whole section."""
+    return "" if isinstance(value, Mapping | list) else f" (found {value!r})"
+
+
+def _some(items: Iterable[str], *, most: int = 5) -> str:
+    listed = list(items)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return f"{', '.join(listed[:most])}{more}"

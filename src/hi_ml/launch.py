@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -36,17 +37,25 @@ class Here:
         The composed configuration, plain.
     overrides : list of str
         What stood on the command line.
+    command : str
+        Its name, for example ``hi_ml.train``.
     """
 
     folder: Path
     config: dict[str, Any]
     overrides: list[str]
+    command: str
 
     @classmethod
     def of(cls, cfg: Any) -> "Here":
         """Ask Hydra."""
         asked = HydraConfig.get()
-        return cls(Path(asked.runtime.output_dir), plain(cfg), list(asked.overrides.task))
+        folder = Path(asked.runtime.output_dir)
+        return cls(folder, plain(cfg), list(asked.overrides.task), f"hi_ml.{asked.job.name}")
+
+    def provenance(self) -> dict[str, Any]:
+        """Say which code was called."""
+        return {"command": self.command, "git_commit": _commit()}
 
 
 def run(main: Callable[[], None]) -> None:
@@ -83,6 +92,18 @@ def quiet() -> None:
     """Silence what libraries say of themselves; what hi_ml says stays."""
     for name in ("alembic", "matplotlib", "shap"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _commit() -> str:
+    """Return the commit of the code if it runs from a checkout."""
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 -- whichever git the user has
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return asked.stdout.strip()
 
 
 def _place(error: object) -> str:

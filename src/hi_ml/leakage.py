@@ -198,8 +198,9 @@ def _sentence(task: Task, name: str, gap: tuple[float, float, float], means: dic
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
     scale, unit = (1, task.unit) if task.kind == "regression" else (100, "points")
     value, low, high, most = (number(scale * size, digits=3) for size in (*gap, means["predicted"]))
+    bare = " Too few training rows lack a tested twin to learn from: the comparison is with the constant."
     return (
         f"A random split would flatter the {name} of {task.name} by {value} {unit} (95 % interval {low} to {high}); "
         f"{percent(means['share'])} % of its test rows have a twin in training, and a model that memorises would gain "
-        f"{most}."
+        f"{most}.{bare if means['constant'] else ''}"
     )

@@ -243,7 +243,7 @@ def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     outside = np.zeros(len(values), dtype=bool)
     for bound, beyond in ((spec.get("low"), pc.less), (spec.get("high"), pc.greater)):
         if bound is not None:
-            outside |= pc.fill_null(beyond(numbers, bound), False).to_numpy(zero_copy_only=False)  # noqa: FBT003
+            outside |= pc.fill_null(beyond(numbers, bound), False).to_numpy(zero_copy_only=False)
     return numbers, {"number": _lost(values, numbers), "range": outside}
 
 

@@ -9,7 +9,8 @@ from hi_ml import launch
 from hi_ml.artifacts import RunFolder
 from hi_ml.config import arguments, conf_dir
 from hi_ml.errors import RunFolderInvalid
-from hi_ml.tracking import command_to_open, send
+from hi_ml.stores import command_to_open
+from hi_ml.tracking import send
 
 
 def track(*, run: str | None) -> None:
@@ -28,7 +29,9 @@ def track(*, run: str | None) -> None:
     if run is None or not Path(run).is_dir():
         raise RunFolderInvalid.of(Path(run or "run=<folder>"), "folder")
     tracked = send(RunFolder(Path(run).resolve()))
-    print(f"{tracked.experiment}: run {tracked.run_id}, {tracked.model} version {tracked.version} ({tracked.alias})")
+    print(f"{tracked.experiment}: run {tracked.run_id}")
+    if tracked.model:
+        print(f"{tracked.model}: version {tracked.version} ({tracked.alias})")
     print(command_to_open(tracked.uri))
 
 

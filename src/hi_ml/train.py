@@ -25,8 +25,9 @@ from hi_ml.privacy import PrivateWords
 from hi_ml.runs import screen
 from hi_ml.runs.writing import Request, write
 from hi_ml.splits import Split
+from hi_ml.stores import command_to_open, store_uri
 from hi_ml.tasks import Moment, Task, select
-from hi_ml.tracking import command_to_open, send, store_uri
+from hi_ml.tracking import send
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 Stage = Callable[[str], None]
@@ -70,7 +71,7 @@ def train(
     """
     method = training.Method(model, split, leakage, explain, smallest_skill, seed)
     asked = [replace(task, horizon=horizon or task.horizon) for task in tasks.values()]
-    request = Request(here.config, here.overrides, method, charts == "all")
+    request = Request(here, method, charts == "all")
     failed: list[HiMlError] = []
     with _progress(1 + len(_STEPS) * len(asked)) as stage:
         stage("read")

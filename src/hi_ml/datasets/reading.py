@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,6 @@ from hi_ml.datasets.simulation import simulate
 from hi_ml.datasets.source import Raw, load
 from hi_ml.errors import ConfigurationInvalid, TooManyRejected
 from hi_ml.serving import stays
-from hi_ml.statistics.identity import People
 
 log = logging.getLogger("hi_ml")
 
@@ -43,8 +43,9 @@ class Admissions:
         Rows that must stay together: near-duplicates and the admissions of one patient.
     identity : str
         How patients are told apart, see `hi_ml.datasets.patients.groups`.
-    people : People or None
-        Names, sexes and blood types as codes, with estimated births.
+    coded : dict of str to array of int64, shape (n,)
+        Numbers for text that stays in the reader, -1 where missing: ``patient_name``, ``patient_id``, and
+        ``<role>_as_written`` of a column whose words were put in order.
     rejected : DataFrame
         ``row, column, value, rule`` of every cell that could not be read.
     counts : dict of str to int
@@ -63,7 +64,7 @@ class Admissions:
     twins: Twins
     group: NDArray[np.int64]
     identity: str
-    people: People | None
+    coded: dict[str, NDArray[np.int64]]
     rejected: pd.DataFrame
     counts: dict[str, int]
     column_sha256: dict[str, str]
@@ -75,6 +76,24 @@ class Admissions:
     def sha256(self) -> str:
         """Digest of every cell."""
         return table_digest(self.column_sha256)
+
+    @property
+    def origin(self) -> str:
+        """Where the table came from, in a word."""
+        return self.dataset.source or f"simulated:{self.dataset.scenario}"
+
+    def provenance(self) -> dict[str, Any]:
+        """Say which data were read and what was found wrong with them, ready for JSON."""
+        sizes = np.bincount(self.twins.group)
+        return {
+            "sha256": self.sha256,
+            "column_sha256": self.column_sha256,
+            **self.counts,
+            "duplicate_groups": int((sizes > 1).sum()),
+            "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
+            "duplicates_differ_in": {name or "(nothing)": count for name, count in self.twins.differ.items()},
+            "patients_told_apart_by": self.identity,
+        }
 
 
 def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Admissions:
@@ -100,6 +119,9 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     counts = {"rows_read": len(raw.row) + len(raw.ragged), "rows_rejected": result.rows}
     digests = {role: column_digest(values) for role, values in typed.items()}
     private, public = _texts(dataset, typed)
+    coded = {
+        f"{role}_as_written": cell_codes(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
+    }
     for role, values in typed.items():
         if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
             typed[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
@@ -115,7 +137,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         twins=twins,
         group=group,
         identity=identity,
-        people=known,
+        coded=coded | {role: codes[role] for role in ("patient_name", "patient_id") if role in codes},
         rejected=result.cells,
         counts=counts,
         column_sha256=digests,

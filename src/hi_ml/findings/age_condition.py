@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
@@ -40,11 +42,11 @@ class AgeCondition:
         Admissions needed on each side of the split.
     """
 
-    conditions: list[str]
+    conditions: Annotated[list[str], Field(min_length=1)]
     split_age: float
-    smallest_effect: float
-    smallest_association: float
-    smallest_group: int
+    smallest_effect: PositiveFloat
+    smallest_association: PositiveFloat
+    smallest_group: PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)

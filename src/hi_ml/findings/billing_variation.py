@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
@@ -49,12 +50,12 @@ class BillingVariation:
         Admissions from which a hospital is shown.
     """
 
-    smallest_gap: float
-    smallest_f: float
-    permutations: int
+    smallest_gap: PositiveFloat
+    smallest_f: PositiveFloat
+    permutations: PositiveInt
     smallest_pairs: int
-    smallest_group: int
-    smallest_volume: int
+    smallest_group: PositiveInt
+    smallest_volume: PositiveInt
 
 
 def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation) -> Draft:

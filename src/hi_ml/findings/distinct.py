@@ -64,7 +64,8 @@ def one_row_each(
     Parameters
     ----------
     frame : DataFrame
-        Columns by role, any of which may be absent.
+        Columns by role, any of which may be absent: numbers, dates, and categories as words. Private text comes as
+        integers, -1 for missing: `patient_name`, `patient_id`; `hospital_as_written` may come either way.
     twins : array of int, shape (n,)
         Near-duplicate group of each row; rows of a negative group are alone.
     declarations : Declarations, optional
@@ -79,7 +80,7 @@ def one_row_each(
         With rows in their old order and a fresh index.
     """
     categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
-    frame = frame.astype(dict.fromkeys(categories, "str"))
+    frame = _without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str")))
     group = pd.Series(np.asarray(twins))
     declared = declarations or Declarations()
     if keep_duplicates:
@@ -89,6 +90,14 @@ def one_row_each(
     first, last = (frame[alone | ~group.duplicated(keep=keep).to_numpy()] for keep in ("first", "last"))
     copies = len(frame) - len(first)
     return DistinctAdmissions(first.reset_index(drop=True), last.reset_index(drop=True), copies, declared, seed)
+
+
+def _without_codes_of_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make the missing hospital names missing, where names come as codes."""
+    name = "hospital_as_written"
+    if name not in frame or not pd.api.types.is_integer_dtype(frame[name]):
+        return frame
+    return frame.assign(**{name: frame[name].astype("Int64").where(frame[name] >= 0)})
 
 
 def among(labels: "pd.Series[str]", words: Sequence[str]) -> "pd.Series[bool]":

@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
@@ -48,10 +50,10 @@ class EmergencyStay:
     """
 
     emergency: str
-    smallest_effect: float
-    smallest_interaction: float
-    smallest_group: int
-    age_bands: list[float]
+    smallest_effect: PositiveFloat
+    smallest_interaction: PositiveFloat
+    smallest_group: PositiveInt
+    age_bands: Annotated[list[float], Field(min_length=1)]
 
 
 def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> Draft:

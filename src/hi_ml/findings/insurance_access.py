@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
@@ -42,10 +44,10 @@ class InsuranceAccess:
         Admissions from which an insurer is compared.
     """
 
-    smallest_effect: float
+    smallest_effect: PositiveFloat
     smallest_difference: float
-    age_bands: list[float]
-    smallest_group: int
+    age_bands: Annotated[list[float], Field(min_length=1)]
+    smallest_group: PositiveInt
 
 
 def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:

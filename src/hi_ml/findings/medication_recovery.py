@@ -1,6 +1,7 @@
 """Do advanced medications go with a shorter stay, and with fewer readmissions?"""
 
 import pandas as pd
+from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.config import STRICT
@@ -52,14 +53,14 @@ class MedicationRecovery:
         Of the names.
     """
 
-    smallest_stay: float
-    smallest_readmission: float
-    smallest_f: float
+    smallest_stay: PositiveFloat
+    smallest_readmission: PositiveFloat
+    smallest_f: PositiveFloat
     window: int
-    smallest_group: int
+    smallest_group: PositiveInt
     identity_value: float
     identity_pairs: int
-    resamples: int
+    resamples: PositiveInt
 
 
 def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:

@@ -29,7 +29,7 @@ def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.
         began 0 to `window` days after the discharge.
     """
     known = rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"]) & (patients >= 0)
-    stays = rows[known].assign(patient=patients[known.to_numpy()])
+    stays = rows[known].assign(patient=pd.factorize(patients[known.to_numpy()])[0])
     stays = stays.sort_values(["patient", "admitted_on"], kind="stable")
     followed = stays["discharged_on"] + pd.Timedelta(days=window) <= rows["admitted_on"].max()
     marked: pd.DataFrame = stays.assign(readmitted=_readmitted(stays, window))[followed]

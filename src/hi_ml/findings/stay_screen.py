@@ -57,6 +57,7 @@ def age_band(age: "pd.Series[float]", begins: Sequence[float]) -> "pd.Series[str
     >>> age_band(pd.Series([20.0, 35.0, 80.0]), [35, 50]).tolist()
     ['under 35', '35 to 50', '50 and over']
     """
+    begins = sorted(set(begins))
     names = [f"under {begins[0]:g}", *(f"{low:g} to {high:g}" for low, high in pairwise(begins))]
     bands = pd.cut(age, [-np.inf, *begins, np.inf], right=False, labels=[*names, f"{begins[-1]:g} and over"])
     return bands.astype("str")

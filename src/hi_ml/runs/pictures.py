@@ -52,7 +52,7 @@ def of_explanation(trained: Trained) -> Iterator[Chart]:
         return
     note = caption(len(found.place), f"Test part. {found.method}; 95 % intervals over rows.")
     ranking = importance(found)
-    title = f"What moves {trained.problem.task.name} in {trained.verdict.sentence.split(' ')[0]}: {trained.verdict.verdict.replace('_', ' ')}"
+    title = f"What moves the prediction of {trained.problem.task.name}: {trained.verdict.verdict.replace('_', ' ')}"
     yield "importance", explanations.importance(ranking, title=title, caption=note, unit=found.unit), ranking
     focus = int(np.abs(found.values).sum(axis=2).mean(axis=1).argmax())
     if trained.problem.labels:

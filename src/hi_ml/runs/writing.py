@@ -1,10 +1,7 @@
 """A trained task becomes a run folder, complete without MLflow."""
 
-import subprocess
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from hi_ml import explanations, packaging, splits
 from hi_ml.artifacts import RunFolder, keep_rejected
 from hi_ml.charts.style import save
 from hi_ml.datasets.reading import Admissions
+from hi_ml.launch import Here
 from hi_ml.privacy import PrivateWords
 from hi_ml.runs import pictures
 from hi_ml.training import Method, Trained, timed
@@ -25,16 +23,12 @@ class Request:
 
     Attributes
     ----------
-    config : mapping
-        The composed configuration, plain.
-    overrides : list of str
-        What stood on the command line.
+    here : Here
     method : Method
     all_charts : bool
     """
 
-    config: Mapping[str, Any]
-    overrides: list[str]
+    here: Here
     method: Method
     all_charts: bool
 
@@ -60,7 +54,7 @@ def write(
         If one does.
     """
     problem, seconds = trained.problem, trained.seconds
-    folder.write_request(request.config, request.overrides)
+    folder.write_request(request.here.config, request.here.overrides)
     folder.write_judgement(asdict(trained.verdict), trained.scores, asdict(trained.gap))
     folder.write_rows(_predictions(trained), _contributions(trained))
     if len(admissions.rejected):
@@ -108,8 +102,9 @@ def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str
         f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
     ]  # fmt: skip
     return {
+        **request.here.provenance(),
         "dataset": admissions.dataset.name,
-        "source": str(admissions.dataset.source or f"simulated:{admissions.dataset.scenario}"),
+        "source": admissions.origin,
         "task": problem.task.name,
         "kind": problem.task.kind,
         "unit": problem.task.unit,
@@ -124,35 +119,11 @@ def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str
         "explained_rows": len(trained.explanation.place),
         "explanation": trained.explanation.method,
         "notes": notes,
-        "git_commit": _commit(),
         "started": time.time() - sum(trained.seconds.values()),
         "finished": time.time(),
     }
 
 
 def _data(trained: Trained, admissions: Admissions) -> dict[str, Any]:
-    problem = trained.problem
-    sizes = np.bincount(np.unique(admissions.twins.group, return_inverse=True)[1])
-    return {
-        "sha256": admissions.sha256,
-        "column_sha256": admissions.column_sha256,
-        **admissions.counts,
-        "duplicate_groups": int((sizes > 1).sum()),
-        "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
-        "duplicates_differ_in": {name or "(nothing)": count for name, count in admissions.twins.differ.items()},
-        "patients_told_apart_by": admissions.identity,
-        "used": list(dict.fromkeys(problem.features.role.values())),
-        "refused": problem.refused,
-    }
-
-
-def _commit() -> str:
-    """Return the commit of the code if it runs from a checkout."""
-    try:
-        asked = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 -- whichever git the user has
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return asked.stdout.strip()
+    used = list(dict.fromkeys(trained.problem.features.role.values()))
+    return {**admissions.provenance(), "used": used, "refused": trained.problem.refused}

@@ -1,0 +1,173 @@
+"""What does a CSV file hold, line by line, and in which encoding?"""
+
+import codecs
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pv
+from numpy.typing import NDArray
+
+from hi_ml.datasets.schema import Dataset
+from hi_ml.errors import SourceUnreadable
+
+_SEPARATORS = ",;\t|"
+_PEEK = 1 << 16  # bytes that surely hold the header
+_FEWEST = 5  # columns from which a line with the header's number of separators is taken for a row
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+_MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begins like that of UTF-16
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """A CSV file, compressed or not, of which the header is known.
+
+    Attributes
+    ----------
+    path : Path
+    encoding, separator : str
+    names : list of str
+        The header.
+    bare : bool
+        Whether the file ends with the header.
+    """
+
+    path: Path
+    encoding: str
+    separator: str
+    names: list[str]
+    bare: bool
+
+    @classmethod
+    def of(cls, path: Path, dataset: Dataset) -> "Delimited":
+        """Read the header.
+
+        Raises
+        ------
+        SourceUnreadable
+            If the file is empty, binary, or separated or encoded otherwise than the dataset says.
+        """
+        first = peek(path)
+        encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), dataset.encoding)
+        text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(first).removeprefix("\ufeff")
+        if not text.strip():
+            raise SourceUnreadable.empty(str(path))
+        rows = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=dataset.separator))
+        names = next(rows)
+        if any("\0" in name for name in names):
+            raise SourceUnreadable.binary(str(path))
+        if any("\ufffd" in name for name in names):
+            raise SourceUnreadable.encoding(str(path), encoding, 1)
+        if len(names) == 1 and len(dataset.present()) > 1:
+            likely, count = Counter({mark: names[0].count(mark) for mark in _SEPARATORS}).most_common(1)[0]
+            if count:
+                raise SourceUnreadable.separator(str(path), dataset.separator, likely)
+        return cls(path, encoding, dataset.separator, names, bare=len(first) < _PEEK and next(rows, None) is None)
+
+    def read(self, wanted: list[str]) -> tuple[pa.Table, NDArray[np.int64], NDArray[np.int64]]:
+        """Read columns as text.
+
+        Parameters
+        ----------
+        wanted : list of str
+            Names that occur once in the header.
+
+        Returns
+        -------
+        table : pyarrow.Table, shape (n, n_wanted)
+        row : array of int64, shape (n,)
+            Number of each row of the table, 1 = first data row; an empty line is no row.
+        ragged : array of int64, shape (n_ragged,)
+            Numbers of the rows with a wrong number of fields, which are not in the table.
+
+        Raises
+        ------
+        SourceUnreadable
+            If a byte is not of the encoding, or a quote that does not close swallows rows.
+        """
+        ragged: list[pv.InvalidRow] = []
+        table = self._parsed(wanted, ragged, threads=True)
+        if ragged:  # only the single-threaded reader numbers the rows it refuses
+            ragged.clear()
+            table = self._parsed(wanted, ragged, threads=False)
+        bad = np.array([invalid.number - 1 for invalid in ragged], dtype=np.int64)  # the header is row 1 of the file
+        row = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
+        swallowing = [row[place] for place in self._swallowing(table)]
+        swallowing += [bad[place] for place, invalid in enumerate(ragged) if self._holds_rows(invalid.text)]
+        if swallowing:
+            raise SourceUnreadable.quote(str(self.path), f"in row {min(swallowing)}")
+        return table.select(wanted), row, bad
+
+    def _parsed(self, wanted: list[str], ragged: list[pv.InvalidRow], *, threads: bool) -> pa.Table:
+        def skip(row: pv.InvalidRow) -> str:
+            ragged.append(row)
+            return "skip"
+
+        kinds = {name: pa.string() if name in wanted else pa.binary() for name in self.names}
+        if self.bare:
+            return pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
+        try:
+            return pv.read_csv(
+                _stream(self.path),
+                read_options=pv.ReadOptions(encoding=self.encoding, use_threads=threads),
+                parse_options=pv.ParseOptions(
+                    delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip
+                ),
+                convert_options=pv.ConvertOptions(column_types=kinds, strings_can_be_null=False),
+            )
+        except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+            if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
+                raise SourceUnreadable.encoding(str(self.path), self.encoding, self._bad_line()) from error
+            if "straddl" in str(error):
+                raise SourceUnreadable.quote(str(self.path), "and runs on for a million characters") from error
+            raise
+
+    def _swallowing(self, table: pa.Table) -> list[int]:
+        """Places of the rows in which a cell spans lines and one of these looks like a row."""
+        found = []
+        for column in table.columns:
+            spans = pc.or_(pc.match_substring(column, "\n"), pc.match_substring(column, "\r"))
+            places = pc.indices_nonzero(spans)
+            cells = zip(places.to_pylist(), column.take(places).to_pylist(), strict=True)
+            found += [place for place, cell in cells if self._holds_rows(cell)]
+        return found
+
+    def _holds_rows(self, text: str | bytes) -> bool:
+        written = text if isinstance(text, str) else text.decode(errors="replace")
+        width = len(self.names)
+        return width >= _FEWEST and any(line.count(self.separator) == width - 1 for line in written.splitlines()[1:])
+
+    def _bad_line(self) -> int:
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        line = 1
+        with _stream(self.path) as stream:
+            while block := stream.read(_PEEK):
+                try:
+                    line += decoder.decode(block).count("\n")
+                except UnicodeDecodeError as error:
+                    return line + bytes(error.object[: error.start]).count(b"\n")
+        return line
+
+
+def peek(path: Path) -> bytes:
+    """Return the first bytes of a file, decompressed."""
+    with _stream(path) as stream:
+        return bytes(stream.read(_PEEK))
+
+
+def _stream(path: Path) -> pa.NativeFile:
+    with path.open("rb") as file:
+        start = file.read(4)
+    packed = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
+    return pa.input_stream(str(path), compression=packed)

@@ -1,0 +1,154 @@
+"""What MLflow is told of a run, taken from its folder alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hi_ml.artifacts import RunFolder
+from hi_ml.config import leaves
+
+Found = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, in MLflow's terms.
+
+    Attributes
+    ----------
+    experiment, run_name : str
+    tags, params : mapping of str to str
+    metrics : mapping of str to float
+    started, finished : float
+        Seconds since 1970.
+    dataset, digest, source : str
+    rows : int
+    model : Path or None
+        Folder of an MLflow model, to be registered.
+    registered : str
+        The name to register it under.
+    verdict, sentence : str
+    """
+
+    experiment: str
+    run_name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    started: float
+    finished: float
+    dataset: str
+    digest: str
+    source: str
+    rows: int
+    model: Path | None
+    registered: str
+    verdict: str
+    sentence: str
+
+
+def record(folder: RunFolder) -> Record:
+    """Read a run folder.
+
+    Raises
+    ------
+    RunFolderInvalid
+        If a file of a finished run is absent.
+    """
+    found = folder.read()
+    return _of_findings(found) if "findings" in found else _of_model(found, folder.model)
+
+
+def _of_model(found: Found, model: Path) -> Record:
+    run, verdict = found["run"], found["verdict"]
+    tags = {"verdict": verdict["verdict"], **{key: str(run[key]) for key in ("model", "task", "split_sha256")}}
+    note = f"{verdict['sentence']}\n\n{found['leakage']['sentence']}"
+    return _record(
+        found,
+        experiment=f"{run['dataset']}/{run['task']}",
+        run_name=run["model"],
+        tags=tags,
+        note=note,
+        params=_model_params(found),
+        metrics=_model_metrics(found),
+        model=model,
+        registered=f"{run['dataset']}.{run['task']}",
+        verdict=verdict["verdict"],
+        sentence=verdict["sentence"],
+    )
+
+
+def _of_findings(found: Found) -> Record:
+    findings = found["findings"]
+    metrics: dict[str, float] = {}
+    for finding in findings:
+        name = finding["finding"]
+        metrics |= {f"{name}.p_support": finding["p_support"], f"{name}.p_absence": finding["p_absence"]}
+        for part in finding["evidence"]:
+            if part["role"] == "primary":
+                bounds = {"": part["estimate"], "_low": part["low"], "_high": part["high"]}
+                metrics |= {f"{name}.{part['part']}{end}": at for end, at in bounds.items() if at is not None}
+    said = {finding["finding"]: finding["verdict"] for finding in findings}
+    return _record(
+        found,
+        experiment=f"{found['run']['dataset']}/findings",
+        run_name="findings",
+        tags={f"verdict.{name}": verdict for name, verdict in said.items()},
+        note="\n\n".join(f"**{finding['claim']}** {finding['sentences'][0]}" for finding in findings),
+        params={key: found["run"][key] for key in ("seed", "rows", "keep_duplicates")}
+        | leaves(found["config"]["findings"], prefix="findings."),
+        metrics=metrics,
+        model=None,
+        registered="",
+        verdict="",
+        sentence="",
+    )
+
+
+def _record(found: Found, *, tags: Mapping[str, str], note: str, params: Mapping[str, Any], **rest: Any) -> Record:
+    run, digest = found["run"], found["data"]["sha256"]
+    asked = " ".join(found["overrides"]) or "(all defaults)"
+    shared = {
+        "dataset": run["dataset"],
+        "data_sha256": digest,
+        "git_commit": run["git_commit"],
+        "mlflow.note.content": f"{note}\n\nAsked for: `{asked}`",
+        "mlflow.source.name": run["command"],
+        "mlflow.source.type": "LOCAL",
+    }
+    return Record(
+        tags={**tags, **shared},
+        params={name: str(value) for name, value in params.items()},
+        started=run["started"],
+        finished=run["finished"],
+        dataset=run["dataset"],
+        digest=digest,
+        source=run["source"],
+        rows=run["rows"],
+        **rest,
+    )
+
+
+def _model_metrics(found: Found) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for row in found["scores"].to_dict("records"):
+        name = f"{row['part']}_{row['score']}"
+        metrics |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+        metrics[f"baseline_{row['score']}"] = row["baseline"]
+    verdict = found["verdict"]
+    metrics |= {"skill": verdict["skill"], "skill_low": verdict["low95"], "skill_high": verdict["high95"]}
+    return metrics | {"leakage_gap": found["leakage"]["gap"], "fit_seconds": found["timings"]["fit"]}
+
+
+def _model_params(found: Found) -> dict[str, Any]:
+    """The settings that matter, in the words of the configuration: the learner of this kind of task, not the other."""
+    config, run = found["config"], found["run"]
+    model = dict(config["model"])
+    other = "classification" if run["kind"] == "regression" else "regression"
+    for unused in (other, "space", "name"):
+        model.pop(unused, None)
+    split = {key: value for key, value in config["split"].items() if key != "name"}
+    params = {"model": run["model"], "split": config["split"]["name"], "rows": run["rows"]}
+    params |= {key: run[key] for key in ("seed", "horizon", "features")}
+    return params | leaves(model, prefix="model.") | leaves(split, prefix="split.")

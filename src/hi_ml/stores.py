@@ -1,0 +1,72 @@
+"""Where are runs tracked, who may write there now, and how does one look at them?"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+_LOCK_SECONDS = 300  # two runs at once take turns; creating the store takes seconds
+_SQLITE = "sqlite:///"
+
+
+def store_uri() -> str:
+    """Return where runs are tracked: ``MLFLOW_TRACKING_URI``, else SQLite in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path.cwd() / STORE}"
+
+
+def artifact_place(uri: str, experiment: str) -> str | None:
+    """Return where a new experiment keeps its files: here for SQLite, as the server says for a server."""
+    if not uri.startswith(_SQLITE):
+        return None
+    return f"{(Path.cwd() / ARTIFACTS).as_uri()}/{experiment.replace('/', '.')}"
+
+
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """Let one process at a time use a SQLite store: two that create it at once would break its migration.
+
+    Raises
+    ------
+    TimeoutError
+        If another process keeps it for minutes.
+    """
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    try:
+        with FileLock(f"{uri.removeprefix(_SQLITE).split('?')[0]}.lock", timeout=_LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise TimeoutError(f"another process has held the store for {_LOCK_SECONDS} s") from error
+
+
+def command_to_open(uri: str) -> str:
+    """Return the exact command that shows the runs of a store."""
+    if uri.startswith(("http://", "https://")):
+        return f"python -m webbrowser {without_password(uri)}"
+    beside = Path(sys.executable).with_name("mlflow")
+    mlflow = "mlflow" if shutil.which("mlflow") == str(beside) or not beside.exists() else _short(beside)
+    if uri == f"{_SQLITE}{Path.cwd() / STORE}" and not Path("mlruns").exists():
+        return f"{mlflow} ui"
+    return f"{mlflow} ui --backend-store-uri {uri}"
+
+
+def without_password(uri: str) -> str:
+    """Return a URI without the user and password that may stand in it.
+
+    Examples
+    --------
+    >>> without_password("https://ann:secret@mlflow.example/")
+    'https://mlflow.example/'
+    """
+    head, at, tail = uri.rpartition("@")
+    return f"{head.partition('//')[0]}//{tail}" if at else uri
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing, write_json
+from hi_ml.errors import RunFolderInvalid
+
+SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
+FILES = {
+    "config.yaml",
+    "overrides.txt",
+    "verdict.json",
+    "leakage.json",
+    "scores.csv",
+    "run.json",
+    "data.json",
+    "timings.json",
+    "predictions.parquet",
+    "explanation/shap_values.parquet",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished run."""
+    made = RunFolder(tmp_path)
+    made.write_request({"seed": 0, "model": {"name": "größer"}}, ["seed=0", "task=[a,b]"])
+    made.write_judgement({"verdict": "signal"}, SCORES, {"gap": 0.0})
+    made.write_rows(pd.DataFrame({"row": [1, 2]}), pd.DataFrame({"row": [2]}))
+    made.write_provenance({"task": "billing"}, {"sha256": "ab"}, {"fit": 1.23456})
+    return made
+
+
+def test_every_file_has_its_promised_name(folder):
+    assert {str(path.relative_to(folder.path)) for path in folder.files()} == FILES
+
+
+def test_what_is_written_is_read_back(folder):
+    found = folder.read()
+    assert found["config"] == {"seed": 0, "model": {"name": "größer"}}
+    assert found["overrides"] == ["seed=0", "task=[a,b]"]
+    assert found["verdict"] == {"verdict": "signal"}
+    assert found["run"] == {"task": "billing"}
+    assert found["timings"] == {"fit": 1.235}
+    assert folder.tracked() == {}
+    pd.testing.assert_frame_equal(found["scores"], SCORES, check_exact=True)
+
+
+def test_rows_are_read_back(folder):
+    assert pd.read_parquet(folder.path / "predictions.parquet")["row"].tolist() == [1, 2]
+    assert pd.read_parquet(folder.explanation / "shap_values.parquet")["row"].tolist() == [2]
+
+
+def test_the_note_of_where_a_run_is_tracked_is_read_but_is_no_file_of_the_run(folder):
+    before = folder.files()
+    folder.write_tracked({"uri": "somewhere"})
+    assert folder.tracked() == {"uri": "somewhere"}
+    assert folder.files() == before
+
+
+def test_files_below_folders_are_listed(folder):
+    (folder.charts / "scores.png").write_bytes(b"")
+    folder.model.mkdir()
+    (folder.model / "MLmodel").write_text("")
+    listed = {str(path.relative_to(folder.path)) for path in folder.files()}
+    assert listed == FILES | {"charts/scores.png", "model/MLmodel"}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if not name.endswith(".parquet")))
+def test_a_folder_that_lacks_a_file_is_no_finished_run(folder, name):
+    (folder.path / name).unlink()
+    with pytest.raises(RunFolderInvalid, match=f"has no {name}"):
+        folder.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("verdict.json", "{"), ("config.yaml", "a: [1"), ("scores.csv", ""), ("run.json", "")]
+)
+def test_a_half_written_file_is_no_finished_run(folder, name, content):
+    (folder.path / name).write_text(content)
+    with pytest.raises(RunFolderInvalid, match=f"has no readable {name}"):
+        folder.read()
+
+
+def test_rejected_cells_are_kept_beside_the_runs(tmp_path):
+    cells = pd.DataFrame({"row": [3], "column": ["Age"], "value": ["x,y"], "rule": ["number"]})
+    assert keep_rejected(tmp_path, cells) == tmp_path / "rejected.csv"
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rejected.csv"), cells)
+
+
+def test_json_holds_plain_values_and_no_nan(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"number": np.float64(0.1), "count": np.int64(3), "yes": np.bool_(True), "word": "größer"})
+    assert json.loads(path.read_text()) == {"number": 0.1, "count": 3, "yes": True, "word": "größer"}
+    assert "größer" in path.read_text()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"number": float("nan")})
+
+
+def test_a_folder_takes_its_name_when_all_is_written(tmp_path):
+    path = tmp_path / "runs" / "billing"
+    with whole_or_nothing(path) as work:
+        (work / "a").write_text("done")
+        assert not path.exists()
+    assert (path / "a").read_text() == "done"
+    assert [child.name for child in path.parent.iterdir()] == ["billing"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_folder_that_could_not_be_finished_vanishes(tmp_path, failure):
+    def write_half():
+        with whole_or_nothing(tmp_path / "billing") as work:
+            (work / "a").write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        write_half()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    (tmp_path / "billing.unfinished").mkdir()
+    (tmp_path / "billing.unfinished" / "old").write_text("half")
+    with whole_or_nothing(tmp_path / "billing") as work:
+        (work / "new").write_text("whole")
+    assert [path.name for path in tmp_path.rglob("*")] == ["billing", "new"]
+
+
+def test_a_folder_that_already_stands_is_not_overwritten(tmp_path):
+    (tmp_path / "billing").mkdir()
+    (tmp_path / "billing" / "old").write_text("precious")
+    with pytest.raises(OSError, match="billing"), whole_or_nothing(tmp_path / "billing") as work:
+        (work / "new").write_text("")
+    assert [path.name for path in tmp_path.rglob("*")] == ["billing", "old"]

@@ -1,0 +1,383 @@
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+
+from hi_ml import config, tracking
+from hi_ml.artifacts import RunFolder
+from hi_ml.errors import RunFolderInvalid, TrackingFailed
+from hi_ml.launch import Here
+from hi_ml.stores import command_to_open, store_uri
+from hi_ml.tracking import send
+from hi_ml.train import train
+
+EXPERIMENT, MODEL = "simulated/length_of_stay", "simulated.length_of_stay"
+OVERRIDES = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=20", "tracking=none"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run folder that was never tracked."""
+    place = tmp_path_factory.mktemp("outputs")
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=OVERRIDES)
+    train(**config.arguments(train, cfg), here=Here(place, config.plain(cfg), OVERRIDES, "hi_ml.train"))
+    return place / "length_of_stay"
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory):
+    """A new, empty SQLite store: its migrations take seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, migrated):
+    """An empty working folder with the default store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    shutil.copy(migrated, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def folder(here, finished):
+    return copied(finished, here / "outputs" / "length_of_stay")
+
+
+@pytest.fixture
+def client(here):  # noqa: ARG001 -- the store stands in the working folder
+    return MlflowClient(tracking_uri=store_uri())
+
+
+def copied(finished, path):
+    shutil.copytree(finished, path)
+    return RunFolder(path)
+
+
+def runs(client):
+    return client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+
+
+def artifacts(client, run_id, path=None):
+    """Every file below an artifact folder of a run."""
+    found = set()
+    for one in client.list_artifacts(run_id, path):
+        found |= artifacts(client, run_id, one.path) if one.is_dir else {one.path}
+    return found
+
+
+# One run
+
+
+def test_a_run_is_named_after_its_model_in_the_experiment_of_its_task(folder, client):
+    sent = send(folder)
+    (run,) = runs(client)
+    assert (sent.run_id, sent.experiment) == (run.info.run_id, EXPERIMENT)
+    assert run.info.run_name == "linear"
+    assert run.info.status == "FINISHED"
+    about = folder.read()["run"]
+    assert run.info.start_time == pytest.approx(1000 * about["started"], abs=1)
+    assert run.info.end_time == pytest.approx(1000 * about["finished"], abs=1)
+
+
+def test_the_metrics_are_the_numbers_of_the_folder(folder, client):
+    send(folder)
+    (run,) = runs(client)
+    found, metrics = folder.read(), run.data.metrics
+    expected = {"leakage_gap": found["leakage"]["gap"], "fit_seconds": found["timings"]["fit"]}
+    expected |= {"skill": found["verdict"]["skill"]}
+    expected |= {"skill_low": found["verdict"]["low95"], "skill_high": found["verdict"]["high95"]}
+    for row in found["scores"].to_dict("records"):
+        name = row["score"]
+        expected |= {f"test_{name}": row["value"], f"test_{name}_low": row["low"], f"test_{name}_high": row["high"]}
+        expected[f"baseline_{name}"] = row["baseline"]
+    assert metrics == pytest.approx(expected)
+    assert {"test_mae", "test_within_1_day_low", "baseline_r2"} <= set(metrics)
+
+
+def test_the_parameters_are_the_settings_that_matter(folder, client):
+    send(folder)
+    (run,) = runs(client)
+    params = run.data.params
+    expected = {"model": "linear", "split": "grouped", "seed": "0", "horizon": "admission", "split.train": "0.6"}
+    expected |= {"rows": str(folder.read()["run"]["rows"]), "model.regression.alpha": "10.0"}
+    assert expected.items() <= params.items()
+    assert not [name for name in params if "classification" in name or "space" in name]
+
+
+def test_the_tags_say_what_was_found_in_what(folder, client):
+    send(folder)
+    (run,) = runs(client)
+    found = folder.read()
+    expected = {"verdict": found["verdict"]["verdict"], "data_sha256": found["data"]["sha256"]}
+    expected |= {"dataset": "simulated", "model": "linear", "task": "length_of_stay"}
+    expected |= {key: found["run"][key] for key in ("split_sha256", "git_commit")}
+    assert expected.items() <= run.data.tags.items()
+    assert found["verdict"]["sentence"] in run.data.tags["mlflow.note.content"]
+
+
+def test_the_dataset_has_the_first_36_characters_of_the_real_digest(folder, client):
+    send(folder)
+    (run,) = runs(client)
+    (used,) = run.inputs.dataset_inputs
+    assert used.dataset.name == "simulated"
+    assert used.dataset.digest == folder.read()["data"]["sha256"][:36]
+    assert len(used.dataset.digest) == 36
+
+
+def test_every_file_of_the_folder_is_an_artifact(folder, client):
+    sent = send(folder)
+    files = {str(path.relative_to(folder.path)) for path in folder.files()}
+    assert {"scores.csv", "charts/scores.png", "model/MLmodel", "explanation/shap_values.parquet"} <= files
+    assert artifacts(client, sent.run_id) == files
+    mlflow.set_tracking_uri(store_uri())
+    listed = mlflow.artifacts.list_artifacts(f"runs:/{sent.run_id}/model")
+    assert "model/MLmodel" in {one.path for one in listed}
+    assert (folder.path.parents[1] / "mlartifacts").is_dir()
+    assert not (folder.path.parents[1] / "mlruns").exists()
+
+
+def test_the_tracked_model_scores_as_the_folder_says(folder, client):
+    send(folder)
+    mlflow.set_tracking_uri(store_uri())
+    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+    local = mlflow.pyfunc.load_model(str(folder.model))
+    pd.testing.assert_frame_equal(loaded.predict(local.input_example), local.predict(local.input_example))
+    (logged,) = client.search_logged_models([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    assert logged.status == "READY"
+    assert {metric.key for metric in logged.metrics} >= {"test_mae", "skill"}
+
+
+def test_the_first_version_is_the_champion_and_later_ones_challenge_it(folder, client, finished, here):
+    verdict = folder.read()["verdict"]["verdict"]
+    first = send(folder)
+    second, third = (send(copied(finished, here / str(place))) for place in (2, 3))
+    assert [sent.version for sent in (first, second, third)] == ["1", "2", "3"]
+    assert [sent.alias for sent in (first, second, third)] == ["champion", "challenger", "challenger"]
+    assert {sent.champion_verdict for sent in (first, second, third)} == {verdict}
+    assert client.get_model_version_by_alias(MODEL, "champion").version == "1"
+    assert client.get_model_version_by_alias(MODEL, "challenger").version == "3"
+    version = client.get_model_version(MODEL, "2")
+    assert (version.run_id, version.tags["verdict"]) == (second.run_id, verdict)
+
+
+# Sent again, or elsewhere
+
+
+def test_a_run_sent_twice_is_one_run(folder, client):
+    assert send(folder) == send(folder)
+    assert len(runs(client)) == 1
+    assert len(client.search_model_versions(f"name='{MODEL}'")) == 1
+
+
+def test_a_run_is_sent_once_to_each_store(folder, client, migrated, monkeypatch, here):
+    first = send(folder)
+    other = here / "elsewhere.db"
+    shutil.copy(migrated, other)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    second = send(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert second.run_id != first.run_id
+    assert send(folder) == first
+    assert len(runs(client)) == 1
+
+
+def test_a_run_that_was_deleted_from_its_store_is_sent_again(folder, client):
+    client.delete_run(send(folder).run_id)
+    again = send(folder)
+    assert [run.info.run_id for run in runs(client)] == [again.run_id]
+
+
+def test_a_run_whose_store_was_replaced_by_an_empty_one_is_sent_again(folder, migrated, monkeypatch, here):
+    """The note in the folder is no proof: the store is."""
+    places = [here / "old.db", here / "new.db"]
+    for place in places:
+        shutil.copy(migrated, place)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{places[0]}")
+    send(folder)
+    note = folder.path / "tracked.json"
+    note.write_text(note.read_text().replace("old.db", "new.db"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{places[1]}")
+    send(folder)
+    assert len(runs(MlflowClient(tracking_uri=store_uri()))) == 1
+
+
+# Failures
+
+
+def test_an_unfinished_folder_is_not_sent(folder, client):
+    (folder.path / "verdict.json").unlink()
+    with pytest.raises(RunFolderInvalid, match=r"verdict\.json"):
+        send(folder)
+    assert client.get_experiment_by_name(EXPERIMENT) is None
+
+
+@pytest.mark.parametrize("step", ["_log", "_log_files", "_log_model", "_register"])
+def test_a_store_that_fails_midway_leaves_a_failed_run_and_the_folder(folder, client, monkeypatch, step):
+    def broken(*_):
+        raise RuntimeError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tracking, step, broken)
+        with pytest.raises(TrackingFailed, match=r"disk full.*python -m hi_ml\.track run=") as found:
+            send(folder)
+    assert str(folder.path) in str(found.value)
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
+    assert folder.tracked() == {}
+    sent = send(folder)
+    assert sorted(run.info.status for run in runs(client)) == ["FAILED", "FINISHED"]
+    assert sent.alias == "champion"
+
+
+def test_an_interrupted_run_is_marked_failed_and_stays_an_interruption(folder, client, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking, "_log_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        send(folder)
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
+
+
+def test_a_server_that_is_down_fails_within_seconds_and_tells_no_password(folder, monkeypatch):
+    uri = f"http://ann:secret@127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    started = time.monotonic()
+    with pytest.raises(TrackingFailed, match="did not take the run") as found:
+        send(folder)
+    assert time.monotonic() - started < 10
+    assert "secret" not in str(found.value)
+    assert "127.0.0.1" in str(found.value)
+    assert folder.tracked() == {}
+
+
+def test_a_source_with_quotes_is_tracked(folder, client):
+    run = folder.path / "run.json"
+    run.write_text(run.read_text().replace('"source": "', r'"source": "C:\\data\\\"all\".csv '))
+    send(folder)
+    (sent,) = runs(client)
+    assert 'C:\\\\data\\\\\\"all\\".csv' in sent.inputs.dataset_inputs[0].dataset.source
+
+
+# Where to look
+
+
+def test_the_default_store_is_a_file_in_the_working_folder(here):
+    assert store_uri() == f"sqlite:///{here / 'mlflow.db'}"
+
+
+def test_the_command_to_open_names_the_store_where_mlflow_would_not_find_it(here, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: str(Path(sys.executable).with_name("mlflow")))
+    assert command_to_open(store_uri()) == "mlflow ui"
+    (here / "mlruns").mkdir()  # MLflow would open this old store of files instead
+    assert command_to_open(store_uri()) == f"mlflow ui --backend-store-uri {store_uri()}"
+    assert command_to_open("sqlite:////else/where.db") == "mlflow ui --backend-store-uri sqlite:////else/where.db"
+    assert command_to_open("http://127.0.0.1:5000") == "python -m webbrowser http://127.0.0.1:5000"
+
+
+def test_the_command_to_open_holds_no_password(here, monkeypatch):  # noqa: ARG001 -- an empty working folder
+    monkeypatch.setattr(shutil, "which", lambda _: str(Path(sys.executable).with_name("mlflow")))
+    assert command_to_open("https://ann:secret@host:5000") == "python -m webbrowser https://host:5000"
+    opened = command_to_open("postgresql://ann:secret@host/runs")
+    assert opened == 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
+
+
+# Real servers and processes
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def serve(here, port, migrated):
+    shutil.copy(migrated, here / "server.db")
+    command = [Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
+    places = ["--backend-store-uri", f"sqlite:///{here / 'server.db'}", "--artifacts-destination", str(here / "kept")]
+    return subprocess.Popen(
+        [*command, *places], cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def wait_for(uri, *, seconds=90):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{uri}/health", timeout=2) as answer:  # noqa: S310 -- our own server
+                return answer.status == 200
+        except OSError:
+            time.sleep(0.5)
+    return False
+
+
+def track(folder, **environment):
+    command = [sys.executable, "-m", "hi_ml.track", f"run={folder.path}"]
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environment}
+    return subprocess.run(
+        command, cwd=folder.path.parents[1], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_run_that_found_its_server_down_is_sent_when_it_is_up(folder, here, migrated):
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    started = time.monotonic()
+    down = track(folder, MLFLOW_TRACKING_URI=uri)
+    assert time.monotonic() - started < 40
+    assert down.returncode == 1
+    assert "TrackingFailed" in down.stderr
+    assert f"python -m hi_ml.track run={folder.path}" in down.stderr
+    assert "Traceback" not in down.stderr
+    server = serve(here, port, migrated)
+    try:
+        assert wait_for(uri)
+        up = track(folder, MLFLOW_TRACKING_URI=uri)
+        assert up.returncode == 0, up.stderr
+        again = track(folder, MLFLOW_TRACKING_URI=uri)
+        assert again.returncode == 0, again.stderr
+        client = MlflowClient(tracking_uri=uri)
+        (run,) = runs(client)
+        assert run.info.status == "FINISHED"
+        assert "model/MLmodel" in artifacts(client, run.info.run_id)
+        assert client.get_model_version_by_alias(MODEL, "champion").version == "1"
+        assert up.stdout.splitlines()[-1] == f"python -m webbrowser {uri}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+@pytest.mark.slow
+def test_two_processes_that_create_one_store_at_once_both_succeed(finished, tmp_path):
+    folders = [copied(finished, tmp_path / "outputs" / name) for name in ("a", "b")]
+    command = [sys.executable, "-m", "hi_ml.track"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    sent = [
+        subprocess.Popen([*command, f"run={folder.path}"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+        for folder in folders
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in sent]
+    assert [process.returncode for process in sent] == [0, 0], errors
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert len(runs(client)) == 2
+    aliases = client.get_registered_model(MODEL).aliases
+    assert sorted(aliases) == ["challenger", "champion"]
+    assert np.unique(list(aliases.values())).size == 2

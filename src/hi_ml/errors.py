@@ -132,7 +132,7 @@ class SourceUnreadable(HiMlError):
         """Say which separator the header seems to have."""
         return cls(
             f"{source} has one column when split at {expected!r}. Its header looks separated by {likely!r}. "
-            f"Set 'dataset.separator={likely!r}'."
+            f"Set 'dataset.separator=\"{'\\t' if likely == '\t' else likely}\"'."
         )
 
     @classmethod

@@ -128,9 +128,17 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["billing", "new"]
 
 
-def test_a_folder_that_already_stands_is_not_overwritten(tmp_path):
-    (tmp_path / "billing").mkdir()
-    (tmp_path / "billing" / "old").write_text("precious")
-    with pytest.raises(OSError, match="billing"), whole_or_nothing(tmp_path / "billing") as work:
-        (work / "new").write_text("")
-    assert [path.name for path in tmp_path.rglob("*")] == ["billing", "old"]
+def test_a_finished_run_is_neither_overwritten_nor_mixed_with_another(folder):
+    before = {path: path.read_bytes() for path in folder.files()}
+    with pytest.raises(FileExistsError, match="a finished run stands there"), whole_or_nothing(folder.path) as work:
+        (work / "config.yaml").write_text("new")
+    assert {path: path.read_bytes() for path in folder.files()} == before
+    assert not list(folder.path.parent.glob("*.unfinished"))
+
+
+def test_what_was_rejected_before_stays_beside_the_new_files(tmp_path):
+    (tmp_path / "findings").mkdir()
+    keep_rejected(tmp_path / "findings", pd.DataFrame({"row": [1]}))
+    with whole_or_nothing(tmp_path / "findings") as work:
+        (work / "run.json").write_text("{}")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["findings", "rejected.csv", "run.json"]

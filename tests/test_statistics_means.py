@@ -6,36 +6,19 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
 from hi_ml.statistics.effect import Margin
 from hi_ml.statistics.means import (
-    Moments,
     comparable,
     contrast,
     differences,
     largest_gap,
     mean_limits,
-    moments,
     one_way,
     standardised_difference,
 )
+from hi_ml.statistics.moments import Moments, moments
 
 RNG = np.random.default_rng(3)
 SAMPLES = [RNG.normal(10, 1, 40), RNG.gamma(2, 5, 90), RNG.uniform(0, 30, 55)]
 GROUPS = moments(np.concatenate(SAMPLES), np.repeat([0, 1, 2], [40, 90, 55]), 3)
-
-
-def test_moments_give_means_and_variances():
-    np.testing.assert_allclose(GROUPS.mean, [sample.mean() for sample in SAMPLES], rtol=1e-12)
-    np.testing.assert_allclose(GROUPS.variance, [sample.var(ddof=1) for sample in SAMPLES], rtol=1e-10)
-
-
-def test_parts_add_up_to_the_whole():
-    parts = [moments(sample, np.full(sample.size, code), 3) for code, sample in enumerate(SAMPLES)]
-    for name in ("n", "total", "squares"):
-        np.testing.assert_allclose(sum(getattr(part, name) for part in parts), getattr(GROUPS, name), rtol=1e-12)
-
-
-def test_a_constant_has_no_spread_left_by_rounding():
-    constant = moments(np.full(7, 0.1 + 0.2), np.array([0, 0, 0, 1, 1, 1, 1]), 2)
-    assert constant.within.tolist() == [0.0, 0.0]
 
 
 def test_a_contrast_of_two_is_welch():

@@ -3,7 +3,7 @@ import pytest
 import statsmodels.api as sm
 
 from hi_ml.statistics.effect import Margin
-from hi_ml.statistics.means import moments
+from hi_ml.statistics.moments import moments
 from hi_ml.statistics.regression import residuals, within_strata
 
 MARGIN = Margin(0.05)

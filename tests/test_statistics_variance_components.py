@@ -5,14 +5,8 @@ import pytest
 from scipy import optimize, stats
 
 from hi_ml.statistics.effect import Margin
-from hi_ml.statistics.means import moments
-from hi_ml.statistics.variance_components import (
-    between_groups,
-    funnel,
-    pair_icc,
-    shrunken,
-    smallest_icc,
-)
+from hi_ml.statistics.moments import moments
+from hi_ml.statistics.variance_components import between_groups, pair_icc, smallest_icc
 
 MARGIN = Margin(0.05)
 
@@ -85,33 +79,6 @@ def test_the_smallest_icc_is_the_gap_of_two_random_hospitals():
     draws = np.random.default_rng(5).normal(0, tau, (400_000, 2))
     assert np.abs(np.diff(draws)).mean() == pytest.approx(2_500, rel=0.01)
     assert smallest_icc(0.10, 1_000.0, 1.0) == 0.99
-
-
-def test_shrinkage_is_the_best_linear_prediction():
-    values, group = draw([3, 30, 300], 1.0, seed=6)
-    groups = moments(values, group, 3)
-    found = between_groups(groups, margin=MARGIN)
-    effect, low, high = shrunken(groups, found)
-    share = groups.n * found.gamma / (1 + groups.n * found.gamma)
-    np.testing.assert_allclose(effect, share * (groups.mean - found.centre))
-    assert (np.diff(high - low) < 0).all()
-    assert (np.abs(effect) < np.abs(groups.mean - found.centre)).all()
-
-
-def test_without_variance_between_every_shrunken_effect_is_zero():
-    values, group = draw([5] * 10, 0.0, seed=8)
-    values -= np.array([values[group == g].mean() for g in range(10)])[group]
-    groups = moments(values, group, 10)
-    effect, low, high = shrunken(groups, between_groups(groups, margin=MARGIN))
-    assert not effect.any()
-    assert not low.any()
-    assert not high.any()
-
-
-def test_funnel_limits_hold_a_mean_of_that_size():
-    low, high = funnel(np.array([1.0, 100.0]), centre=50.0, within=100.0, level=0.95)
-    np.testing.assert_allclose(high - 50, stats.norm.ppf(0.975) * np.array([10.0, 1.0]))
-    np.testing.assert_allclose(50 - low, high - 50)
 
 
 def test_n_needed_gives_about_its_power():

@@ -53,7 +53,8 @@ def here(tmp_path, monkeypatch, migrated):
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     shutil.copy(migrated, tmp_path / "mlflow.db")
-    return tmp_path
+    yield tmp_path
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture
@@ -172,8 +173,8 @@ def test_the_first_version_is_the_champion_and_later_ones_challenge_it(folder, c
     assert [sent.version for sent in (first, second, third)] == ["1", "2", "3"]
     assert [sent.alias for sent in (first, second, third)] == ["champion", "challenger", "challenger"]
     assert {sent.champion_verdict for sent in (first, second, third)} == {verdict}
-    assert client.get_model_version_by_alias(MODEL, "champion").version == "1"
-    assert client.get_model_version_by_alias(MODEL, "challenger").version == "3"
+    aliases = client.get_registered_model(MODEL).aliases
+    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "1", "challenger": "3"}
     version = client.get_model_version(MODEL, "2")
     assert (version.run_id, version.tags["verdict"]) == (second.run_id, verdict)
 
@@ -354,11 +355,12 @@ def test_a_run_that_found_its_server_down_is_sent_when_it_is_up(folder, here, mi
         assert up.returncode == 0, up.stderr
         again = track(folder, MLFLOW_TRACKING_URI=uri)
         assert again.returncode == 0, again.stderr
-        client = MlflowClient(tracking_uri=uri)
+        mlflow.set_tracking_uri(uri)
+        client = MlflowClient()
         (run,) = runs(client)
         assert run.info.status == "FINISHED"
         assert "model/MLmodel" in artifacts(client, run.info.run_id)
-        assert client.get_model_version_by_alias(MODEL, "champion").version == "1"
+        assert list(client.get_registered_model(MODEL).aliases) == ["champion"]
         assert up.stdout.splitlines()[-1] == f"python -m webbrowser {uri}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)

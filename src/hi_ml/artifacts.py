@@ -1,5 +1,6 @@
 """The run folder: every file that a run leaves, by name."""
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -79,7 +80,7 @@ class RunFolder:
         contributions.to_parquet(self.explanation / _CONTRIBUTIONS, index=False)
 
     def write_tracked(self, place: Mapping[str, Any]) -> None:
-        """Write which MLflow run shows this folder."""
+        """Write which MLflow run shows this folder, by store."""
         write_json(self.path / _TRACKED, place)
 
     def read(self) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class RunFolder:
         return found
 
     def tracked(self) -> dict[str, Any]:
-        """Return which MLflow run shows this folder; empty where none does."""
+        """Return which MLflow run shows this folder, by store; empty where none does."""
         return dict(self._loaded(_TRACKED)) if (self.path / _TRACKED).is_file() else {}
 
     def files(self) -> list[Path]:
@@ -127,7 +128,15 @@ def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
 
 @contextmanager
 def whole_or_nothing(path: Path) -> Iterator[Path]:
-    """Give a folder to write in, whose content moves to ``path`` when all is written and vanishes on any failure."""
+    """Give a folder to write in, whose content moves to ``path`` when all is written and vanishes on any failure.
+
+    Raises
+    ------
+    FileExistsError
+        If a finished run stands there: it is not mixed with another.
+    """
+    if (path / _RUN).exists():
+        raise FileExistsError(errno.EEXIST, "a finished run stands there already", str(path))
     work = path.with_name(f"{path.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)

@@ -9,6 +9,16 @@ class HiMlError(Exception):
     """The data or the request cannot be served; the command ends with exit code 1."""
 
 
+class Defect(HiMlError):
+    """A fault of hi_ml, not of the data or the request."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "hi_ml stopped at an error that it should have foreseen. Nothing half-written was kept. "
+            "Please report it with the lines above."
+        )
+
+
 class Unserved(HiMlError):
     """Parts of a request were served and kept, others could not be."""
 
@@ -47,7 +57,8 @@ class ConfigurationInvalid(HiMlError):
     @classmethod
     def not_composed(cls, reason: str) -> "ConfigurationInvalid":
         """Say why the files of conf/ and the arguments make no configuration."""
-        return cls(f"The configuration cannot be composed: {reason}. See --help for its keys and options.")
+        text = " ".join(reason.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "").split())
+        return cls(f"The configuration cannot be composed: {text.rstrip('.')}. See --help for its keys and options.")
 
     @classmethod
     def late_column(cls, role: str, known: str, task: str, horizon: str) -> "ConfigurationInvalid":
@@ -123,16 +134,17 @@ class SourceUnreadable(HiMlError):
     def quote(cls, source: str, where: str) -> "SourceUnreadable":
         """Refuse a file in which a quote makes rows part of one field."""
         return cls(
-            f"{source} has a quote (\") that opens a field {where} and swallows the lines after it: they look like rows. "
-            f"Close the quote, or write a literal one twice inside a quoted field."
+            f'{source} has a quote (") that opens a field {where} and swallows the lines after it, which look like '
+            f"rows. Close the quote, or write a literal one twice inside a quoted field."
         )
 
     @classmethod
     def separator(cls, source: str, expected: str, likely: str) -> "SourceUnreadable":
         """Say which separator the header seems to have."""
+        argument = "\\t" if likely == "\t" else likely
         return cls(
             f"{source} has one column when split at {expected!r}. Its header looks separated by {likely!r}. "
-            f"Set 'dataset.separator=\"{'\\t' if likely == '\t' else likely}\"'."
+            f"Set 'dataset.separator=\"{argument}\"'."
         )
 
     @classmethod
@@ -141,6 +153,14 @@ class SourceUnreadable(HiMlError):
         return cls(
             f"{source} is not {expected}: line {line} holds a byte outside it. "
             f"Set dataset.encoding (for example latin-1 or cp1252), or save the file as UTF-8."
+        )
+
+    @classmethod
+    def column(cls, source: str, name: str, found: str, kind: str) -> "SourceUnreadable":
+        """Refuse a column of a type that nothing can be made of."""
+        return cls(
+            f"Column '{name}' of {source} holds {found}, which cannot be read as kind {kind}. "
+            f"Expected text, numbers or dates; write the column as one of them."
         )
 
 
@@ -163,7 +183,7 @@ class ColumnProblem(HiMlError):
         names = _some(f"'{name}'{_hint(name, found)}" for name in absent.values())
         keys = _some(f"dataset.columns.{role}.from" for role in absent)
         return cls(
-            f"{source} has no column {names}. It has: {_some(found, most=40)}. Set {keys} "
+            f"{source} has no column {names}. It has: {_some(map(_shown, found), most=40)}. Set {keys} "
             f"(conf/dataset/{dataset}.yaml) to the name in the file, or to null if the table lacks it."
         )
 
@@ -188,7 +208,7 @@ class TooManyRejected(HiMlError):
 
 
 class NotTrainable(HiMlError):
-    """This task cannot be trained on this table."""
+    """A task cannot be trained on the table."""
 
     @classmethod
     def no_role(cls, task: str, role: str, dataset: str) -> "NotTrainable":
@@ -303,8 +323,11 @@ def _hint(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(_plain(name), same, n=1)
     if not close:
         return ""
-    found = same[close[0]]
-    return f" (did you mean {found if found == found.strip() else repr(found)}?)"
+    return f" (did you mean {_shown(same[close[0]])}?)"
+
+
+def _shown(name: str) -> str:
+    return name if name == name.strip() and name.isprintable() else repr(name)
 
 
 def _found(value: object) -> str:

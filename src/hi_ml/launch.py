@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 
 from hi_ml.config import plain
-from hi_ml.errors import ConfigurationInvalid, HiMlError, OutputFailed
+from hi_ml.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 
 INTERRUPTED = 130
 _QUIET = {
@@ -59,33 +64,44 @@ class Here:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a Hydra application: Ctrl-C ends it with exit code 130 and a word, not a traceback."""
-    os.environ.pop("HYDRA_FULL_ERROR", None)  # one sentence, whatever the user's shell has set
+    """Run a Hydra application: what ends it early ends it with an exit code and a sentence, not with a traceback."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print; the sentence is ours
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module="hydra")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     try:
         main()
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _stop_printing()
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Nothing half-written was kept.\n")
         sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 -- what a command itself raises ends in `one_sentence`
+        _end(_refusal(error))
 
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """End the process with exit code 1 and the sentence of the error, where the error is one that has a sentence."""
+    """End the process with exit code 1 and the sentence of the error; a defect of ours shows its traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        _remove_empty_folder()
+        raise
     except HiMlError as error:
         _end(error)
     except ValidationError as error:
         _end(ConfigurationInvalid.from_list((_place(e), e["msg"], e["input"]) for e in error.errors()))
+    except (HydraException, OmegaConfBaseException) as error:
+        _end(_refusal(error))
     except BrokenPipeError:
-        raise
+        _stop_printing()
     except OSError as error:
         _end(OutputFailed.of(error))
+    except Exception:  # noqa: BLE001 -- it ends here, with all that a report of it needs
+        traceback.print_exc()
+        _end(Defect())
 
 
 def quiet() -> None:
@@ -110,9 +126,30 @@ def _place(error: object) -> str:
     return ".".join(str(part) for part in error["loc"])  # type: ignore[index]
 
 
+def _refusal(error: Exception) -> HiMlError:
+    """Say in our words what Hydra found wrong with the configuration or the run folder."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, OverrideParseException):
+        return ConfigurationInvalid.unreadable_override(error.override, error.message.splitlines()[0])
+    if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
+        return ConfigurationInvalid.unknown_key(str(cause.full_key), list(map(str, cause.parent_node)))
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return OutputFailed.of(error)
+    return ConfigurationInvalid.not_composed(str(error).split("\nConfig search path")[0])
+
+
 def _end(error: HiMlError) -> None:
-    with suppress(OSError, ValueError):  # a run folder in which nothing came to stand
-        Path(HydraConfig.get().runtime.output_dir).rmdir()
+    _remove_empty_folder()
     sys.stdout.flush()
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     sys.exit(1)
+
+
+def _stop_printing() -> None:
+    """Let what is left to print go nowhere: the reader of the pipe has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _remove_empty_folder() -> None:
+    with suppress(OSError, ValueError):  # something stands in it, or Hydra made none
+        Path(HydraConfig.get().runtime.output_dir).rmdir()

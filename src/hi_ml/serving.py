@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ TRUSTED = [
 ]
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_LARGEST = 1e100  # of a number: squares and sums of larger ones overflow
+_EXACT = 2.0**53  # up to which a whole number in floating point is exact
+_ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
+_OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day
+_FIRST_DAY, _LAST_DAY = datetime(1, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 -- local time, as in the table
 _DAY = np.timedelta64(1, "D")
 UNSEEN = -1  # the code of a category that the training rows did not hold
 
@@ -77,9 +83,9 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     Returns
     -------
     typed : pyarrow.Array, shape (n,)
-        float64, timestamp[us] or a dictionary of text; null where missing or unreadable.
+        float64, timestamp[us] in local time or a dictionary of text; null where missing or unreadable.
     faults : dict of str to array of bool, shape (n,)
-        Per broken rule (``number``, ``date``, ``range``) the rows that break it.
+        Per broken rule (``number``, ``date``, ``range``, ``text``) the rows that break it.
     """
     if pa.types.is_dictionary(values.type) and spec["kind"] in ("number", "date"):
         values = values.dictionary_decode()
@@ -88,7 +94,7 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         return _number(values, spec)
     if spec["kind"] == "date":
         return _date(values, spec.get("format"))
-    return _text(values), {}
+    return _text(values)
 
 
 def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> NDArray[np.float64]:
@@ -225,6 +231,9 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
         return kept.take(values.indices)
     if pa.types.is_floating(values.type):
         return pc.if_else(pc.is_nan(values), None, values)
+    if _is_binary(values.type):
+        cells = (None if cell is None else cell.decode(errors="replace") for cell in values.to_pylist())
+        values = pa.array(cells, pa.string())
     if not _is_text(values.type):
         return values
     values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
@@ -235,29 +244,38 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
 def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     if _is_text(values.type):
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
-    elif pa.types.is_temporal(values.type):
-        numbers = pa.nulls(len(values), pa.float64())
-    else:
+    elif _is_number(values.type):
         numbers = pc.cast(values, pa.float64(), safe=False)
+    else:
+        numbers = pa.nulls(len(values), pa.float64())
     numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
     outside = np.zeros(len(values), dtype=bool)
-    for bound, beyond in ((spec.get("low"), pc.less), (spec.get("high"), pc.greater)):
+    low, high = (spec.get("low"), pc.less), (spec.get("high"), pc.greater)
+    for bound, beyond in (low, high, (-_LARGEST, pc.less), (_LARGEST, pc.greater)):
         if bound is not None:
             outside |= pc.fill_null(beyond(numbers, bound), False).to_numpy(zero_copy_only=False)
     return numbers, {"number": _lost(values, numbers), "range": outside}
 
 
 def _date(values: pa.Array, written: str | None) -> tuple[pa.Array, Faults]:
-    stamp = pa.timestamp("us")
-    if pa.types.is_temporal(values.type):
-        dates = pc.cast(pc.cast(values, pa.timestamp("us", getattr(values.type, "tz", None))), stamp)
+    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        dates = _local(values)
     elif not _is_text(values.type):  # a bare number is no date: 20240131 could be anything
-        dates = pa.nulls(len(values), stamp)
-    elif written is not None:
-        dates = _parsed(values, written)
+        dates = pa.nulls(len(values), pa.timestamp("us"))
     else:
-        dates = _iso(values)
+        dates = _local(_iso(values) if written is None else _parsed(values, written))
     return dates, {"date": _lost(values, dates)}
+
+
+def _local(values: pa.Array) -> pa.Array:
+    """Dates as the clock on the ward shows them, since nights are counted there; null outside the calendar."""
+    if getattr(values.type, "tz", None):
+        values = pc.local_timestamp(values)
+    if getattr(values.type, "unit", None) == "ns":
+        return pc.cast(values, pa.timestamp("us"), safe=False)
+    first, last = (pa.scalar(day, values.type) for day in (_FIRST_DAY, _LAST_DAY))
+    known = pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))
+    return pc.cast(pc.if_else(known, values, None), pa.timestamp("us"))
 
 
 def _iso(values: pa.Array) -> pa.Array:
@@ -268,22 +286,28 @@ def _iso(values: pa.Array) -> pa.Array:
 
 
 def _parsed(values: pa.Array, written: str) -> pa.Array:
+    iso = written == "ISO8601"
+    values = pc.if_else(pc.match_substring_regex(values, _ISO if iso else r"\d"), values, None)  # not "today", "now"
+    if iso or "%z" in written:
+        values, written = pc.replace_substring_regex(values, _OFFSET, r"\1"), re.sub(r"\s*%z", "", written)
     dates = pd.to_datetime(values.to_pandas(), format=written, errors="coerce", utc=True).dt.tz_localize(None)
     return pa.Array.from_pandas(dates, type=pa.timestamp("us"), safe=False)
 
 
-def _text(values: pa.Array) -> pa.Array:
+def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
     """Categories as a dictionary of text, white space folded; a whole number reads as it would from a CSV."""
+    if pa.types.is_nested(values.type):
+        return pa.nulls(len(values), pa.string()).dictionary_encode(), {"text": _lost(values, pa.nulls(len(values)))}
     if not pa.types.is_dictionary(values.type):
-        if pa.types.is_floating(values.type):
-            whole = pc.cast(values, pa.int64(), safe=False)
-            same = pc.all(pc.equal(pc.cast(whole, pa.float64()), values)).as_py()
-            values = whole if same else values
-        if not _is_text(values.type):
-            values = pc.cast(values, pa.string())
-        values = values.dictionary_encode()
+        if pa.types.is_floating(values.type) and _is_whole(values):
+            values = pc.cast(values, pa.int64())
+        values = pc.cast(values, pa.string()).dictionary_encode()
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(pc.cast(values.dictionary, pa.string())), r"\s+", " ")
-    return pa.DictionaryArray.from_arrays(values.indices, tidy)
+    binary = pc.match_substring(tidy, "\0")
+    if not pc.any(binary).as_py():
+        return pa.DictionaryArray.from_arrays(values.indices, tidy), {}
+    clean = pc.if_else(binary, None, tidy).take(values.indices)
+    return clean.dictionary_encode(), {"text": _lost(values, clean)}
 
 
 def _date_parts(dates: pa.Array) -> dict[str, NDArray[np.float64]]:
@@ -312,6 +336,21 @@ def _lost(before: pa.Array, after: pa.Array) -> NDArray[np.bool_]:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    some = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(is_one(kind) for is_one in some)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    some = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(is_one(kind) for is_one in some)
+
+
+def _is_whole(values: pa.Array) -> bool:
+    small = pc.less(pc.abs(values), _EXACT)
+    return bool(pc.all(pc.and_(small, pc.equal(pc.trunc(values), values))).as_py())
 
 
 def _arrow(column: pd.Series) -> pa.Array:

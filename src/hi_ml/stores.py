@@ -1,6 +1,7 @@
 """Where are runs tracked, who may write there now, and how does one look at them?"""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -53,19 +54,19 @@ def command_to_open(uri: str) -> str:
     mlflow = "mlflow" if shutil.which("mlflow") == str(beside) or not beside.exists() else _short(beside)
     if uri == f"{_SQLITE}{Path.cwd() / STORE}" and not Path("mlruns").exists():
         return f"{mlflow} ui"
-    return f"{mlflow} ui --backend-store-uri {uri}"
+    shown = uri if uri == without_password(uri) else '"$MLFLOW_TRACKING_URI"'  # which is where it came from
+    return f"{mlflow} ui --backend-store-uri {shown}"
 
 
-def without_password(uri: str) -> str:
-    """Return a URI without the user and password that may stand in it.
+def without_password(text: str) -> str:
+    """Return a URI, or a text with URIs in it, without the users and passwords that may stand there.
 
     Examples
     --------
-    >>> without_password("https://ann:secret@mlflow.example/")
-    'https://mlflow.example/'
+    >>> without_password("https://ann:secret@mlflow.example/ did not answer")
+    'https://mlflow.example/ did not answer'
     """
-    head, at, tail = uri.rpartition("@")
-    return f"{head.partition('//')[0]}//{tail}" if at else uri
+    return re.sub(r"(?<=//)[^/@\s]*@", "", text)
 
 
 def _short(path: Path) -> str:

@@ -9,7 +9,7 @@ from hi_ml import launch
 from hi_ml.artifacts import RunFolder
 from hi_ml.config import arguments, conf_dir
 from hi_ml.errors import RunFolderInvalid
-from hi_ml.stores import command_to_open
+from hi_ml.stores import command_to_open, store_uri
 from hi_ml.tracking import send
 
 
@@ -32,7 +32,7 @@ def track(*, run: str | None) -> None:
     print(f"{tracked.experiment}: run {tracked.run_id}")
     if tracked.model:
         print(f"{tracked.model}: version {tracked.version} ({tracked.alias})")
-    print(command_to_open(tracked.uri))
+    print(command_to_open(store_uri()))
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="track")

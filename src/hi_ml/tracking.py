@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,24 +54,50 @@ def send(folder: RunFolder) -> Tracked:
     TrackingFailed
         If the store does not take the run; the folder stands, and what MLflow has of it is marked failed.
     """
-    known, uri = folder.tracked(), store_uri()
-    if known.get("uri") == uri:
-        return Tracked(**known)
-    made = record(folder)
+    known, made, uri = folder.tracked(), record(folder), store_uri()
+    shown = without_password(uri)
     try:
-        with alone(uri):
-            tracked = _sent(folder, made, uri)
+        with alone(uri), _client(uri) as client:
+            if shown in known and _stands(client, known[shown]["run_id"]):
+                return Tracked(**known[shown])
+            tracked = _sent(client, folder, made, uri)
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
-        raise TrackingFailed.of(folder.path, without_password(uri), error) from error
-    folder.write_tracked(asdict(tracked))
+        raise TrackingFailed.of(folder.path, shown, without_password(str(error))) from error
+    folder.write_tracked(known | {shown: asdict(tracked)})
     return tracked
 
 
-def _sent(folder: RunFolder, made: Record, uri: str) -> Tracked:
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
-    from mlflow import MlflowClient  # noqa: PLC0415 -- a second and a half that tracking=none does not pay
+@contextmanager
+def _client(uri: str) -> Iterator[Any]:
+    """Speak to one store, and let MLflow's own look-ups speak to it too.
 
-    client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    The registry in a database asks the store of the process for a logged model, whichever store the client names; where
+    an old ``./mlruns`` lies, that would be another one.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
+    import mlflow  # noqa: PLC0415 -- a second and a half that tracking=none does not pay
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the setting back
+
+
+def _stands(client: Any, run_id: str) -> bool:
+    """Whether the store still has a run that a folder says it has."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- as above
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def _sent(client: Any, folder: RunFolder, made: Record, uri: str) -> Tracked:
     experiment = _experiment(client, made.experiment, uri)
     run = client.create_run(experiment, int(made.started * 1000), dict(made.tags), run_name=made.run_name)
     run_id = run.info.run_id
@@ -81,7 +109,7 @@ def _sent(folder: RunFolder, made: Record, uri: str) -> Tracked:
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
-    return Tracked(uri, made.experiment, run_id, *registered)
+    return Tracked(without_password(uri), made.experiment, run_id, *registered)
 
 
 def _experiment(client: Any, name: str, uri: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hi_ml.serving import key
 
 _SIGNIFICANT = 6  # digits in which two copies of a number agree, whatever their last bits
+_MOST_DIGITS = 300  # behind the point; the power of ten of more overflows
 
 
 def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.DictionaryArray, int]:
@@ -53,16 +54,15 @@ def cell_codes(values: pa.Array) -> NDArray[np.int64]:
     """
     if pa.types.is_dictionary(values.type):
         folded = pc.utf8_lower(values.dictionary)
-        place = pd.factorize(folded.to_numpy(zero_copy_only=False))[0]
-        return np.append(place, -1)[pc.fill_null(values.indices, len(place)).to_numpy(zero_copy_only=False)]
+        place = np.append(pd.factorize(folded.to_numpy(zero_copy_only=False))[0], -1)
+        indices = pc.fill_null(values.indices, len(folded)).to_numpy(zero_copy_only=False)
+        return np.asarray(place[indices], dtype=np.int64)
     if pa.types.is_temporal(values.type):
         return np.asarray(pd.factorize(values.to_numpy(zero_copy_only=False))[0], dtype=np.int64)
     return np.asarray(pd.factorize(_significant(values.to_numpy(zero_copy_only=False)))[0], dtype=np.int64)
 
 
 def _significant(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    magnitude = np.floor(
-        np.log10(np.abs(numbers), where=(numbers != 0) & np.isfinite(numbers), out=np.zeros(len(numbers)))
-    )
-    scale = 10.0 ** (_SIGNIFICANT - 1 - magnitude)
-    return np.round(numbers * scale) / scale
+    magnitude = np.log10(np.abs(numbers), where=(numbers != 0) & np.isfinite(numbers), out=np.zeros(len(numbers)))
+    scale = 10.0 ** np.minimum(_SIGNIFICANT - 1 - np.floor(magnitude), _MOST_DIGITS)
+    return np.asarray(np.round(numbers * scale) / scale)

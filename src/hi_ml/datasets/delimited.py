@@ -137,9 +137,11 @@ class Delimited:
         """Places of the rows in which a cell spans lines and one of these looks like a row."""
         found = []
         for column in table.columns:
+            if (pc.max(pc.binary_length(column)).as_py() or 0) < len(self.names):
+                continue  # too short to hold the separators of a row
             spans = pc.or_(pc.match_substring(column, "\n"), pc.match_substring(column, "\r"))
-            places = pc.indices_nonzero(spans)
-            cells = zip(places.to_pylist(), column.take(places).to_pylist(), strict=True)
+            places = np.flatnonzero(spans.to_numpy())
+            cells = zip(places.tolist(), column.take(pa.array(places)).to_pylist(), strict=True)
             found += [place for place, cell in cells if self._holds_rows(cell)]
         return found
 

@@ -83,7 +83,7 @@ def joined(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]
     ends = np.concatenate(left), np.concatenate(right)
     graph = coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(n, n))
     labels = connected_components(graph, directed=False)[1]
-    return pd.factorize(labels)[0].astype(np.int64)
+    return np.asarray(pd.factorize(labels)[0], dtype=np.int64)
 
 
 def _matches(
@@ -99,7 +99,7 @@ def _matches(
     return first[equal], second[equal]
 
 
-def _splitmix(values: Codes, *, salt: int) -> NDArray[np.uint64]:
+def _splitmix(values: NDArray[np.int32], *, salt: int) -> NDArray[np.uint64]:
     """Hash integers to 64 bits (the SplitMix64 finaliser), another function for every salt."""
     z = values.astype(np.uint64) + np.uint64((salt * 0x9E3779B97F4A7C15) % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -16,7 +16,7 @@ _VERDICT_ONLY = IdentityRule(resamples=1)  # the bootstrap gives an interval tha
 
 
 def people(codes: Mapping[str, Codes], typed: Mapping[str, pa.Array]) -> People | None:
-    """Collect what could tell two people of one name apart; None where a column for it is absent.
+    """Collect what could tell two people of one name apart; None where a column for it is absent, or age is no number.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def people(codes: Mapping[str, Codes], typed: Mapping[str, pa.Array]) -> People 
     typed : mapping of str to pyarrow.Array, shape (n,)
         ``age`` in years and ``admitted_on``, from which a date of birth is estimated.
     """
-    if not set(codes) >= _NEEDED:
+    if not set(codes) >= _NEEDED or not pa.types.is_floating(typed["age"].type):
         return None
     admitted = typed["admitted_on"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
     day = np.where(np.isnat(admitted), np.nan, admitted.astype("int64").astype(float))

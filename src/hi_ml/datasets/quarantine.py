@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.source import Raw
+from hi_ml.errors import SourceUnreadable
+from hi_ml.privacy import PrivateWords
 from hi_ml.serving import convert
 
-PRIVATE = "<private>"
+PRIVATE, ROW = "<private>", "<row>"
+Broken = tuple[str, str, NDArray[np.bool_]]  # role, rule, rows
 
 
 @dataclass(frozen=True)
@@ -38,79 +41,99 @@ class Quarantine:
 def quarantined(raw: Raw, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
     """Type every column and set aside the rows with a cell that breaks a rule.
 
-    Rules: ``fields`` (a wrong number of fields), ``number``, ``date``, ``range``, ``order`` (discharge before admission).
+    Rules: ``fields`` (a wrong number of them), ``number``, ``date``, ``text``, ``range``, ``order`` (discharge before
+    admission).
 
     Returns
     -------
     typed : dict of str to pyarrow.Array, shape (n,)
         By role, all rows of the raw table.
     Quarantine
+
+    Raises
+    ------
+    SourceUnreadable
+        If a column is of a type that nothing can be made of.
     """
     typed: dict[str, pa.Array] = {}
-    broken: list[tuple[str, str, NDArray[np.bool_]]] = []
+    broken: list[Broken] = []
     for role in dataset.present():
-        spec = dataset.spec(role)
-        typed[role], faults = convert(_whole(raw.table.column(spec["source"])), spec)
+        typed[role], faults = _converted(raw, dataset, role)
         broken += [(role, rule, mask) for rule, mask in faults.items() if mask.any()]
     broken += _disordered(typed)
     good = np.ones(len(raw.row), dtype=bool)
     for _, _, mask in broken:
         good &= ~mask
-    hidden = _doubtful(dataset, typed)
-    cells = [_cells(raw, dataset, role, rule, mask, hidden) for role, rule, mask in broken]
-    if len(raw.ragged):
-        cells.append(pd.DataFrame({"row": raw.ragged, "column": "", "value": "<row>", "rule": "fields"}))
-    listed = pd.concat(cells).sort_values(["row", "column"], ignore_index=True) if cells else _no_cells()
+    ragged = pd.DataFrame({"row": raw.ragged, "column": "", "value": ROW, "rule": "fields"})
+    listed = pd.concat([*_cells(raw, dataset, typed, broken), ragged])
+    listed = listed.sort_values(["row", "column"], kind="stable", ignore_index=True)
     return typed, Quarantine(good, listed, int((~good).sum()) + len(raw.ragged))
 
 
-def _disordered(typed: Mapping[str, pa.Array]) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def _converted(raw: Raw, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
+    spec = dataset.spec(role)
+    column = raw.table.column(spec["source"])
+    try:
+        return convert(_whole(column), spec)
+    except pa.ArrowException as error:
+        raise SourceUnreadable.column(str(dataset.source), spec["source"], str(column.type), spec["kind"]) from error
+
+
+def _disordered(typed: Mapping[str, pa.Array]) -> list[Broken]:
     if not {"admitted_on", "discharged_on"} <= set(typed):
         return []
-    mask = pc.fill_null(pc.less(typed["discharged_on"], typed["admitted_on"]), fill_value=False)
-    early = mask.to_numpy(zero_copy_only=False)
+    early = _mask(pc.less(typed["discharged_on"], typed["admitted_on"]))
     return [("discharged_on", "order", early)] if early.any() else []
 
 
-def _cells(
-    raw: Raw, dataset: Dataset, role: str, rule: str, mask: NDArray[np.bool_], hidden: NDArray[np.bool_]
-) -> pd.DataFrame:
-    places = np.flatnonzero(mask)
-    column = dataset.columns[role]
-    source = str(column.source)
-    values = [str(value) for value in raw.table.column(source).take(pa.array(places)).to_pylist()]
-    names = _private_words(raw, dataset) if any(" " in value for value in values) else set()
-    shown = [
-        PRIVATE if column.private or hidden[place] or value.casefold().strip() in names else value
-        for place, value in zip(places, values, strict=True)
-    ]
-    return pd.DataFrame({"row": raw.row[places], "column": source, "value": shown, "rule": rule})
+def _cells(raw: Raw, dataset: Dataset, typed: Mapping[str, pa.Array], broken: list[Broken]) -> list[pd.DataFrame]:
+    """The broken cells of each rule; a value is shown unless it is private, or could be."""
+    if not broken:
+        return []
+    doubtful, private = _doubtful(dataset, typed), _private_texts(raw, dataset)
+    alone, words = {text.casefold() for text in private}, PrivateWords.of(private, ())
+    cells = []
+    for role, rule, mask in broken:
+        places, source = np.flatnonzero(mask), str(dataset.columns[role].source)
+        values = _written(raw.table.column(source).take(pa.array(places)))
+        hidden = [
+            dataset.columns[role].private or doubtful[place] or value.casefold().strip() in alone or words.count(value)
+            for place, value in zip(places, values, strict=True)
+        ]
+        shown = np.where(hidden, PRIVATE, np.array(values, dtype=object))
+        cells.append(pd.DataFrame({"row": raw.row[places], "column": source, "value": shown, "rule": rule}))
+    return cells
 
 
 def _doubtful(dataset: Dataset, typed: Mapping[str, pa.Array]) -> NDArray[np.bool_]:
     """Rows in which a private text holds no letter: their fields may be shifted, and a name stand anywhere."""
-    n = len(next(iter(typed.values())))
-    doubtful = np.zeros(n, dtype=bool)
+    doubtful = np.zeros(len(next(iter(typed.values()))), dtype=bool)
     for role, values in typed.items():
-        if dataset.columns[role].private and pa.types.is_dictionary(values.type):
-            lettered = pc.match_substring_regex(values.dictionary, r"\pL").take(values.indices)
-            doubtful |= ~pc.fill_null(lettered, fill_value=False).to_numpy(zero_copy_only=False)
+        if dataset.columns[role].private and dataset.columns[role].kind == "text":
+            doubtful |= ~_mask(pc.match_substring_regex(values.dictionary, r"\pL").take(values.indices))
     return doubtful
 
 
-def _private_words(raw: Raw, dataset: Dataset) -> set[str]:
-    names: set[str] = set()
-    for column in dataset.present().values():
-        if column.private:
-            texts = pc.unique(pc.cast(_whole(raw.table.column(column.source)), pa.string())).to_pylist()
-            names |= {text.casefold().strip() for text in texts if text}
-    return names
+def _private_texts(raw: Raw, dataset: Dataset) -> set[str]:
+    sources = {str(column.source) for column in dataset.present().values() if column.private}
+    return {text.strip() for source in sources for text in _written(raw.table.column(source).unique())} - {""}
+
+
+def _written(values: pa.Array | pa.ChunkedArray) -> list[str]:
+    """Cells as text; a missing one is empty."""
+    try:
+        texts = pc.cast(values, pa.string()).to_pylist()
+    except pa.ArrowException:  # lists, structures, bytes
+        texts = [cell if cell is None else str(cell) for cell in values.to_pylist()]
+    return [text or "" for text in texts]
+
+
+def _mask(values: pa.Array) -> NDArray[np.bool_]:
+    """True where true, so not where missing."""
+    mask: NDArray[np.bool_] = pc.fill_null(values, fill_value=False).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     whole = column.combine_chunks()
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
-
-
-def _no_cells() -> pd.DataFrame:
-    return pd.DataFrame({"row": pd.Series(dtype="int64"), "column": "", "value": "", "rule": ""})

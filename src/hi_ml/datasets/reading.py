@@ -16,7 +16,7 @@ from hi_ml.datasets.cleaning import cell_codes, one_spelling
 from hi_ml.datasets.digests import column_digest, table_digest
 from hi_ml.datasets.duplicates import Twins, near_duplicates
 from hi_ml.datasets.patients import groups, people
-from hi_ml.datasets.quarantine import Quarantine, quarantined
+from hi_ml.datasets.quarantine import PRIVATE, ROW, Quarantine, quarantined
 from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.simulation import simulate
 from hi_ml.datasets.source import Raw, load
@@ -24,6 +24,7 @@ from hi_ml.errors import ConfigurationInvalid, TooManyRejected
 from hi_ml.serving import stays
 
 log = logging.getLogger("hi_ml")
+_EXAMPLE = 40  # characters of an unreadable value that an error shows
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,11 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     raw = load(dataset) if dataset.source is not None else _simulated(dataset)
     typed, result = quarantined(raw, dataset)
     _report(dataset, raw, result, keep_rejected)
+    private = _texts(dataset, typed, private=True)  # of rejected rows too
     typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
-    counts = {"rows_read": len(raw.row) + len(raw.ragged), "rows_rejected": result.rows}
+    counts = {"rows_read": len(raw), "rows_rejected": result.rows}
     digests = {role: column_digest(values) for role, values in typed.items()}
-    private, public = _texts(dataset, typed)
+    public = _texts(dataset, typed, private=False)
     coded = {
         f"{role}_as_written": cell_codes(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
     }
@@ -142,7 +144,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         counts=counts,
         column_sha256=digests,
         private=private,
-        public=public | _texts(dataset, typed)[1],
+        public=public,
         extra=raw.extra,
     )
     pairs = sum(twins.differ.values())
@@ -156,7 +158,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
 def _simulated(dataset: Dataset) -> Raw:
     try:
         table = simulate(
-            dataset.scenario, dataset.rows, seed=dataset.seed, effect=dataset.effect, hospitals=dataset.hospitals
+            str(dataset.scenario), dataset.rows, seed=dataset.seed, effect=dataset.effect, hospitals=dataset.hospitals
         ).table
     except ValueError as error:
         raise ConfigurationInvalid(f"dataset={dataset.name} cannot be simulated: {error}") from error
@@ -167,11 +169,19 @@ def _report(dataset: Dataset, raw: Raw, result: Quarantine, keep_rejected: Calla
     if not result.rows:
         return
     path = keep_rejected(result.cells)
-    total = len(raw.row) + len(raw.ragged)
-    if result.rows > dataset.max_rejected * total or result.rows == total:
-        by_rule = result.cells.groupby(["column", "rule"]).size().to_dict()
-        counts = {f"{column} {rule}": int(count) for (column, rule), count in by_rule.items()}
-        raise TooManyRejected.of(str(dataset.source), counts, (result.rows, total, dataset.max_rejected), path)
+    if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
+        faults = [_fault(cells) for _, cells in result.cells.groupby(["column", "rule"])]
+        limits = (result.rows, len(raw), dataset.max_rejected)
+        raise TooManyRejected.of(dataset.source or f"dataset={dataset.name}", faults, limits, path)
+
+
+def _fault(cells: pd.DataFrame) -> str:
+    """One rule of one column in words, with a value that broke it."""
+    first = cells.iloc[0]
+    if first["value"] == ROW:
+        return f"{len(cells)} with another number of fields than the header"
+    example = "" if first["value"] == PRIVATE else f" (such as {first['value'][:_EXAMPLE]!r})"
+    return f"{first['column']} {first['rule']} {len(cells)}{example}"
 
 
 def _flagged(dataset: Dataset, typed: Mapping[str, pa.Array]) -> dict[str, int]:
@@ -182,13 +192,13 @@ def _flagged(dataset: Dataset, typed: Mapping[str, pa.Array]) -> dict[str, int]:
     }
 
 
-def _texts(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[frozenset[str], frozenset[str]]:
-    private: set[str] = set()
-    public: set[str] = set()
+def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) -> frozenset[str]:
+    """Text that stands in the private columns, or in the others."""
+    texts: set[str | None] = set()
     for role, values in typed.items():
-        if pa.types.is_dictionary(values.type):
-            (private if dataset.columns[role].private else public).update(values.dictionary.to_pylist())
-    return frozenset(private), frozenset(public)
+        if pa.types.is_dictionary(values.type) and dataset.columns[role].private == private:
+            texts.update(values.unique().dictionary_decode().to_pylist())
+    return frozenset(text for text in texts if text is not None)
 
 
 def _numbers_rows(kind: str, codes: NDArray[np.int64]) -> bool:

@@ -149,7 +149,7 @@ class Dataset:
     advanced_medications: list[str] | None = None
     scenario: str | None = None
     rows: int = 55_500
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     effect: float = 2.0
     hospitals: int | None = None
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.statistics.effect import Floats
-from hi_ml.statistics.means import Moments, mean_limits
+from hi_ml.statistics.means import mean_limits
+from hi_ml.statistics.moments import Moments
 
 SUMS = ("n", "total", "squares")
 

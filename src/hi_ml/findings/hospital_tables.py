@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from hi_ml.findings.aggregates import moments_of
 from hi_ml.statistics.effect import Floats
 from hi_ml.statistics.means import mean_limits
-from hi_ml.statistics.variance_components import BetweenGroups, funnel, shrunken
+from hi_ml.statistics.shrinkage import funnel, shrunken
+from hi_ml.statistics.variance_components import BetweenGroups
 
 LEVELS = {"95": 0.95, "998": 0.998}
 """Warning and alarm limits of a funnel, by custom."""

@@ -11,7 +11,8 @@ from hi_ml.findings.gates import lacking
 from hi_ml.findings.stay_screen import age_band
 from hi_ml.statistics.contingency import association, can_vary
 from hi_ml.statistics.effect import Margin
-from hi_ml.statistics.means import Moments, comparable, standardised_difference
+from hi_ml.statistics.means import comparable, standardised_difference
+from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.multiplicity import discoveries
 
 CASE_MIX = ("condition", "sex", "blood_type")

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.statistics.effect import Floats, Integers
-from hi_ml.statistics.means import comparable, differences, moments
+from hi_ml.statistics.means import comparable, differences
+from hi_ml.statistics.moments import moments
 from hi_ml.statistics.multiplicity import discoveries
 
 _Coded = tuple[str, Integers, pd.Index]

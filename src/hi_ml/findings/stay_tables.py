@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from hi_ml.findings.aggregates import counts, mean_table, moments_of, sums
 from hi_ml.findings.distinct import among
 from hi_ml.statistics.effect import LEVEL
-from hi_ml.statistics.means import Moments, comparable, differences
+from hi_ml.statistics.means import comparable, differences
+from hi_ml.statistics.moments import Moments
 
 
 def stay_sums(rows: pd.DataFrame, emergency: str, *also: str) -> pd.DataFrame:

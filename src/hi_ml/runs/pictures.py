@@ -112,5 +112,5 @@ def _shown(trained: Trained, found: Explanation) -> tuple[pd.DataFrame, pd.DataF
     rows = np.flatnonzero(trained.problem.where("test"))[found.place]
     values = trained.problem.table[found.roles].iloc[rows].set_axis(trained.problem.row[rows])
     dates = values.select_dtypes("datetime")
-    years = dates.apply(lambda day: day.dt.year + (day.dt.dayofyear - 1) / _DAYS_OF_YEAR)
+    years = dates.apply(lambda day: day.dt.year + (day.dt.day_of_year - 1) / _DAYS_OF_YEAR)
     return values.assign(**years), values.assign(**dates.apply(lambda day: day.dt.strftime("%Y-%m-%d")))

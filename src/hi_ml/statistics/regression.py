@@ -3,7 +3,7 @@
 import numpy as np
 
 from hi_ml.statistics.effect import Effect, Floats, Margin
-from hi_ml.statistics.means import Moments
+from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.noncentral import chi_square_effect
 
 _NO_VARIANCE = 1e-9

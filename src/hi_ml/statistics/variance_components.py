@@ -1,15 +1,14 @@
-"""How much of the variance lies between groups (hospitals), and how far is each from the rest?"""
+"""How much of the variance lies between groups, such as hospitals?"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2, f, norm
+from scipy.stats import chi2, f
 
 from hi_ml.statistics.effect import LARGEST_N, LEVEL, Effect, Floats, Margin, rounded_up
-from hi_ml.statistics.means import Moments
+from hi_ml.statistics.moments import Moments
 
 GAP_PER_SD = 2 / math.sqrt(math.pi)
 """Mean distance of two draws of a normal distribution, in its standard deviations: 1.128."""
@@ -130,46 +129,6 @@ def pair_icc(groups: Moments, mean: float, variance: float) -> float:
     """
     products = (groups.n * (groups.mean - mean)) ** 2 - groups.within - groups.n * (groups.mean - mean) ** 2
     return float(products.sum() / (groups.n * (groups.n - 1)).sum() / variance)
-
-
-def shrunken(groups: Moments, between: BetweenGroups) -> tuple[Floats, Floats, Floats]:
-    """Shrink each group's deviation towards 0 by how little it tells: B_i (m_i - m), B_i = n_i gamma / (1 + n_i gamma).
-
-    Parameters
-    ----------
-    groups : Moments
-    between : BetweenGroups
-        Estimated from these groups, or from all that could tell.
-
-    Returns
-    -------
-    effect, low, high : ndarray of float64, shape (k,)
-        In the unit of the values; 95 % limits from the variance tau^2 (1 - B_i), gamma taken as known.
-    """
-    weight = groups.n * between.gamma / (1 + groups.n * between.gamma)
-    effect = weight * (groups.mean - between.centre) + 0.0  # so that no effect reads as -0
-    half = norm.isf(LEVEL / 2) * np.sqrt(between.gamma * between.within * (1 - weight))
-    return effect, effect - half, effect + half
-
-
-def funnel(sizes: Floats, *, centre: float, within: float, level: float) -> tuple[Floats, Floats]:
-    """Give the limits between which a group mean falls if no group differs.
-
-    Parameters
-    ----------
-    sizes : ndarray of float64, shape (k,)
-        Observations per group.
-    centre, within : float
-        Mean of all observations, and their variance within groups.
-    level : float
-        Probability that a group falls inside: 0.95 and 0.998 by custom.
-
-    References
-    ----------
-    Spiegelhalter (2005), Statistics in Medicine 24, 1185. https://doi.org/10.1002/sim.1970
-    """
-    half = norm.isf((1 - level) / 2) * np.sqrt(within / sizes)
-    return centre - half, centre + half
 
 
 def _pivot(groups: Moments, within: float) -> Callable[[float], float]:

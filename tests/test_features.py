@@ -102,10 +102,11 @@ def test_a_number_and_a_date_have_no_levels(made):
     assert made.levels("length_of_stay") is None
 
 
-def test_some_columns_bring_their_features_and_no_others(made):
+def test_some_columns_bring_their_features_in_the_order_that_was_asked(made):
+    """A model trained beside others must be the one trained alone."""
     some = made.only(["admitted_on", "age"])
-    assert list(some.frame) == ["age", "admitted_on", "admitted_on.weekday", "admitted_on.month"]
-    assert list(some.specs) == ["age", "admitted_on"]
+    assert list(some.frame) == list(some.role) == ["admitted_on", "admitted_on.weekday", "admitted_on.month", "age"]
+    assert list(some.specs) == ["admitted_on", "age"]
     pd.testing.assert_frame_equal(some.frame, made.frame[list(some.frame)])
 
 

@@ -1,15 +1,26 @@
 """Where is conf/, and how does a node of it become an object?"""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import hydra.utils
 from omegaconf import OmegaConf
-from pydantic import ConfigDict, TypeAdapter, create_model
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, create_model
 
 # For `pydantic.dataclasses.dataclass(config=STRICT)`: a misspelt key must not pass silently.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w -]*", name):
+        raise ValueError("expected a name of letters, digits, spaces, _ and -")
+    return name
+
+
+# Names end up in paths, feature names and model names: no character of theirs may mean anything there.
+Name = Annotated[str, AfterValidator(_plain_name)]
 
 
 def conf_dir() -> Path:
@@ -70,7 +81,8 @@ def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
     pydantic.ValidationError
         As `build`; each place starts with the key.
     """
-    hints = {key: (kind, ...) for key, kind in get_type_hints(command).items() if key not in ("return", "here")}
+    kinds = get_type_hints(command, include_extras=True)
+    hints = {key: (kind, ...) for key, kind in kinds.items() if key not in ("return", "here")}
     keys: Any = create_model("Arguments", __config__=ConfigDict(**STRICT, protected_namespaces=()), **hints)
     made = keys.model_validate(plain(cfg))
     return {key: getattr(made, key) for key in hints}

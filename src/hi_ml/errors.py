@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+_WORDS = {"Unexpected keyword argument": "there is no such key", "Field required": "expected a value, found none"}
+
 
 class HiMlError(Exception):
     """The data or the request cannot be served; the command ends with exit code 1."""
@@ -36,7 +38,10 @@ class ConfigurationInvalid(HiMlError):
     @classmethod
     def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> "ConfigurationInvalid":
         """Name each wrong key with what is wrong and what was found."""
-        lines = [f"{where}: {what.removeprefix('Value error, ')}{_found(found)}" for where, what, found in problems]
+        lines = [
+            f"{where}: {_WORDS.get(what, what.removeprefix('Value error, '))}{_found(found)}"
+            for where, what, found in problems
+        ]
         return cls(f"The configuration is wrong: {'; '.join(lines)}. See --cfg job for what was composed.")
 
     @classmethod
@@ -44,7 +49,10 @@ class ConfigurationInvalid(HiMlError):
         """Refuse a key that the configuration does not have."""
         above, _, name = key.rpartition(".")
         where = f"{above} has" if above else "There are"
-        return cls(f"There is no key '{key}'{_hint(name, known)}. {where} the keys {', '.join(known)}.")
+        return cls(
+            f"There is no key '{key}'{_hint(name, known)}. {where} the keys {', '.join(known)}. "
+            f"One that the YAML files leave out is added with a plus: +{key}=<value>."
+        )
 
     @classmethod
     def unreadable_override(cls, override: str, reason: str) -> "ConfigurationInvalid":
@@ -75,6 +83,12 @@ class ConfigurationInvalid(HiMlError):
             f"Column '{role}' cannot be a feature of {task}: {reason}. Choose from {', '.join(usable)} "
             f"in tasks.{task}.features{_hint(role, usable)}."
         )
+
+    @classmethod
+    def learner(cls, model: str, error: Exception) -> "ConfigurationInvalid":
+        """Pass on what a learner says of its settings."""
+        said = " ".join(str(error).split()) or type(error).__name__
+        return cls(f"The learner of model={model} refuses its settings: {said}. Check the keys under model.")
 
     @classmethod
     def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> "ConfigurationInvalid":
@@ -306,6 +320,13 @@ class OutputFailed(HiMlError):
         return cls(
             f"Could not write{where}: {error.strerror or error}. Nothing half-written was kept. "
             f"Free space or choose a writable folder, then run again."
+        )
+
+    @classmethod
+    def stands(cls, path: Path) -> "OutputFailed":
+        """Refuse to overwrite a result."""
+        return cls(
+            f"{path} stands already, and results are not overwritten. Remove it, or choose another hydra.run.dir."
         )
 
     @classmethod

@@ -43,12 +43,10 @@ class Features:
         return cls(pd.concat(frames, axis=1) if frames else pd.DataFrame(), specs, role_of)
 
     def only(self, roles: Iterable[str]) -> "Features":
-        """Keep the features of some columns."""
-        kept = set(roles)
-        role_of = {name: role for name, role in self.role.items() if role in kept}
-        return Features(
-            self.frame[list(role_of)], {role: spec for role, spec in self.specs.items() if role in kept}, role_of
-        )
+        """Keep the features of some columns, in the order of these: a model must not depend on what else was made."""
+        specs = {role: self.specs[role] for role in roles}
+        role_of = {name: role for role in specs for name, source in self.role.items() if source == role}
+        return Features(self.frame[list(role_of)], specs, role_of)
 
     def part(self, rows: NDArray[np.bool_] | NDArray[np.int64], names: list[str]) -> "Features":
         """Keep some rows (a mask or places) and some features."""

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -18,10 +20,13 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hi_ml.config import plain
 from hi_ml.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 
+Stage = Callable[[str], None]
 INTERRUPTED = 130
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -104,6 +109,21 @@ def one_sentence() -> Iterator[None]:
         _end(Defect())
 
 
+@contextmanager
+def progress(steps: int) -> Iterator[Stage]:
+    """Show on a terminal, and only there, which of so many steps is under way; log lines pass above the bar."""
+    wide, high = shutil.get_terminal_size()  # a terminal without a size counts as one of 80 x 24
+    bar = tqdm(total=steps, disable=None, leave=False, ncols=wide, nrows=high, bar_format="{desc} {bar} {elapsed}")
+    with bar, logging_redirect_tqdm():
+
+        def stage(name: str) -> None:
+            bar.set_description_str(name, refresh=False)
+            bar.update()
+            bar.refresh()
+
+        yield stage
+
+
 def quiet() -> None:
     """Silence what libraries say of themselves; what hi_ml says stays."""
     for name in ("alembic", "matplotlib", "shap"):
@@ -132,10 +152,12 @@ def _refusal(error: Exception) -> HiMlError:
     if isinstance(error, OverrideParseException):
         return ConfigurationInvalid.unreadable_override(error.override, error.message.splitlines()[0])
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
-        return ConfigurationInvalid.unknown_key(str(cause.full_key), list(map(str, cause.parent_node)))
+        known = [str(key) for key in cause.parent_node if key != "hydra"]
+        return ConfigurationInvalid.unknown_key(str(cause.full_key), known)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return OutputFailed.of(error)
-    return ConfigurationInvalid.not_composed(str(error).split("\nConfig search path")[0])
+    place = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) else ""
+    return ConfigurationInvalid.not_composed(place + re.split(r"\n(?:Config search path| *full_key):", str(error))[0])
 
 
 def _end(error: HiMlError) -> None:

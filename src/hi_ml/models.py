@@ -2,6 +2,8 @@
 
 import inspect
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from hi_ml.config import STRICT, instantiate
+from hi_ml.errors import ConfigurationInvalid
 from hi_ml.features import Features
 from hi_ml.serving import UNSEEN
 from hi_ml.splits import folds
@@ -177,19 +180,35 @@ def fit(
     started = time.perf_counter()
     if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
         model = replace(model, classification=_CONSTANT, early_stopping=None)
-    learner = instantiate(model.classification if classes else model.regression)
+    learner = _learner(model, classes=classes)
     if "random_state" in learner.get_params():
         learner.set_params(random_state=seed)
     inner, held = _inner(model, target, group, seed=seed, classes=classes)
     encoder = _encoder(model, features, target[inner], group[inner], classes=classes, seed=seed)
     X = encoder.fit_transform(features.frame.iloc[inner], target[inner])
     _forget_folds(encoder)
-    if len(held):
-        _fit_stopping(learner, model, (X, target[inner]), (encoder.transform(features.frame.iloc[held]), target[held]))
-    else:
-        learner.fit(X, target[inner])
+    with _refusals(model):
+        if len(held):
+            stopping = encoder.transform(features.frame.iloc[held]), target[held]
+            _fit_stopping(learner, model, (X, target[inner]), stopping)
+        else:
+            learner.fit(X, target[inner])
     pipeline = Pipeline([("encode", encoder), ("learn", learner)])
     return Fitted(pipeline, list(features.frame.columns), classes, time.perf_counter() - started)
+
+
+def _learner(model: Model, *, classes: int) -> Any:
+    with _refusals(model):
+        return instantiate(model.classification if classes else model.regression)
+
+
+@contextmanager
+def _refusals(model: Model) -> Iterator[None]:
+    """Turn what a learner says of its settings, in whatever exception, into a sentence about the configuration."""
+    try:
+        yield
+    except Exception as error:  # each library has its own
+        raise ConfigurationInvalid.learner(model.name, error) from error
 
 
 def _inner(

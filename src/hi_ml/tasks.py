@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from pydantic.dataclasses import dataclass
 
-from hi_ml.config import STRICT
+from hi_ml.config import STRICT, Name
 from hi_ml.errors import ConfigurationInvalid
 
 Moment = Literal["admission", "stay", "discharge", "after"]
@@ -57,7 +57,7 @@ class Task:
         Roles to use; None takes all that the horizon allows.
     """
 
-    name: str
+    name: Name
     target: str
     kind: Literal["regression", "classification"]
     unit: str
@@ -67,6 +67,11 @@ class Task:
     relative: bool = False
     whole: bool = False
     features: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the score is one of the kind."""
+        if (self.score == "log_loss") != (self.kind == "classification"):
+            raise ValueError(f"{self.score} scores no {self.kind}; mae is for regression, log_loss for classification")
 
 
 def select(task: Task, columns: Mapping[str, Described]) -> tuple[list[str], dict[str, str]]:

@@ -1,23 +1,21 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
+from pydantic import Field
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hi_ml import launch, training
 from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing
 from hi_ml.config import arguments, conf_dir
 from hi_ml.datasets.reading import Admissions, read
 from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
+from hi_ml.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
 from hi_ml.features import Features
 from hi_ml.leakage import Leakage
 from hi_ml.models import Model
@@ -30,7 +28,6 @@ from hi_ml.tasks import Moment, Task, select
 from hi_ml.tracking import send
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
-Stage = Callable[[str], None]
 
 
 def train(
@@ -39,9 +36,9 @@ def train(
     model: Model,
     tasks: dict[str, Task],
     split: Split,
-    seed: int,
+    seed: Annotated[int, Field(ge=0, lt=2**32)],
     horizon: Moment | None,
-    smallest_skill: float,
+    smallest_skill: Annotated[float, Field(ge=0, lt=1)],
     leakage: Leakage,
     explain: training.Explain,
     charts: Literal["default", "all"],
@@ -70,10 +67,13 @@ def train(
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
     method = training.Method(model, split, leakage, explain, smallest_skill, seed)
+    for task in tasks.values():
+        if (here.folder / task.name).exists():
+            raise OutputFailed.stands(here.folder / task.name)
     asked = [replace(task, horizon=horizon or task.horizon) for task in tasks.values()]
     request = Request(here, method, charts == "all")
     failed: list[HiMlError] = []
-    with _progress(1 + len(_STEPS) * len(asked)) as stage:
+    with launch.progress(1 + len(_STEPS) * len(asked)) as stage:
         stage("read")
         started: dict[str, float] = {}
         table = _prepared(dataset, asked, here.folder, started)
@@ -105,7 +105,7 @@ def _prepared(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[s
 
 
 def _made(
-    task: Task, table: Table, request: Request, path: Path, *, seconds: dict[str, float], stage: Stage
+    task: Task, table: Table, request: Request, path: Path, *, seconds: dict[str, float], stage: launch.Stage
 ) -> RunFolder:
     """Train one task and write its run folder, whole or not at all."""
     admissions, features, words = table
@@ -129,25 +129,14 @@ def _track(folder: RunFolder) -> None:
 
 
 def _say_where(folder: Path, *, tracked: bool) -> None:
+    made = sorted(path.parent for path in folder.glob("*/run.json"))
+    if not made:
+        return
     print()
     if tracked:
         print(command_to_open(store_uri()))
         return
-    made = sorted(path.parent for path in folder.glob("*/run.json"))
-    print(f"python -m hi_ml.track run={made[0] if made else folder}")
-
-
-@contextmanager
-def _progress(steps: int) -> Iterator[Stage]:
-    """Show the stage on a terminal, where the work takes longer than two seconds."""
-    bar = tqdm(total=steps, disable=None, delay=2, leave=False, bar_format="{desc} {bar} {elapsed}")
-    with bar, logging_redirect_tqdm():
-
-        def stage(name: str) -> None:
-            bar.set_description_str(name)
-            bar.update()
-
-        yield stage
+    print(f"python -m hi_ml.track run={made[0]}")
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")

@@ -144,6 +144,8 @@ def pose(admissions: Admissions, task: Task, *, features: Features, method: Meth
     if task.target not in table:
         raise NotTrainable.no_role(task.name, task.target, dataset.name)
     roles, refused = select(task, available(admissions))
+    if not roles:
+        raise NotTrainable.no_features(task.name, refused)
     known = table[task.target].notna().to_numpy()
     target, labels = _target(task, table[task.target][known])
     group = admissions.group[known]
@@ -249,7 +251,7 @@ def _judged(problem: Problem, method: Method, predicted: Floats, baseline: scori
 def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
     found = values.nunique()
     if found < 2:  # noqa: PLR2004 -- one value needs no model
-        what = f"only {values.iloc[0]!r}" if found else "none at all"
+        what = f"only {values.iloc[0]}" if found else "none at all"
         raise NotTrainable.target(task.name, task.target, what)
     if task.kind == "regression":
         if not pd.api.types.is_numeric_dtype(values):

@@ -14,7 +14,8 @@ BELOW_ABOVE = LinearSegmentedColormap.from_list("below_above", [LIGHT, "#FFFFFF"
 _CELL = 0.62  # inches: least width of a cell
 _WIDEST = 9.0  # inches
 _MOST_ROWS, _MOST_COLUMNS = 20, 12
-_FAR = 4.0  # standard deviations: the scale never zooms in so far that noise looks like a pattern
+_FAR = 5.0  # standard deviations: the scale never zooms in so far that noise looks like a pattern
+_HEADROOM = 1.25  # of the largest share: the darkest shade is never reached, so figures stay legible
 _DARK_BLUE = 0.55  # share of the way to the dark end from which ink gives way to white
 
 
@@ -30,14 +31,16 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     title, caption : str
         The verdict as a sentence; n and method.
     """
-    cells, further = _largest(table.pivot(index="condition", columns="decade", values="share"))
+    cells, further = _largest(table.set_index(["condition", "decade"])["share"].unstack())
     n = table.drop_duplicates("decade").set_index("decade")["n"]
     if further:
         caption = f"{caption} {further} smaller conditions are in the table."
     height = 0.32 * len(cells) + 1.0
     figure = new_figure(title, caption, height=height, width=_width(cells.shape[1], names=2.6))
     ax = figure.subplots()
-    drawn = ax.imshow(100 * cells, cmap=COUNTS, vmin=0, vmax=100 * _positive(np.nanmax(cells)), aspect="auto")
+    drawn = ax.imshow(
+        100 * cells, cmap=COUNTS, vmin=0, vmax=100 * _HEADROOM * _positive(np.nanmax(cells)), aspect="auto"
+    )
     add_colorbar(ax, drawn, "Share (%)")
     for (row, column), share in np.ndenumerate(cells.to_numpy()):
         ax.text(column, row, f"{100 * share:.1f}", ha="center", va="center", fontsize=9, color=INK)
@@ -67,7 +70,7 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
         caption = f"{caption} {further} insurers closer to the rest are in the table."
     sizes = [len(grid) for grid in grids]
     height = 0.42 * sum(sizes) + 0.42 * len(grids) + 0.7
-    figure = new_figure(title, caption, height=height, width=_width(grids[0].shape[1], names=3.2, cell=0.95))
+    figure = new_figure(title, caption, height=height, width=_width(grids[0].shape[1], names=3.2, cell=1.05))
     panels = figure.subplots(len(grids), 1, squeeze=False, sharex=True, height_ratios=sizes).ravel()
     far = max(_FAR, float(table["residual"].abs().max()))
     for ax, outcome, grid in zip(panels, outcomes, grids, strict=True):
@@ -79,13 +82,13 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
         if ax is panels[int(np.argmax(sizes))]:
             add_colorbar(ax, drawn, "Adjusted residual")
     insurers = grids[0]["residual"].columns
-    panels[-1].set_xticks(range(len(insurers)), [wrapped(insurer, 12, 3) for insurer in insurers])
+    panels[-1].set_xticks(range(len(insurers)), [wrapped(insurer, 16, 3) for insurer in insurers], fontsize=8.5)
     return figure
 
 
 def _grid(part: pd.DataFrame, insurers: list[str]) -> pd.DataFrame:
     """Spread one outcome over levels x insurers, for share, residual and discovery beside one another."""
-    grid = part.pivot(index="level", columns="insurer", values=["residual", "share", "discovery"])
+    grid = part.set_index(["level", "insurer"])[["residual", "share", "discovery"]].unstack()
     far = grid["residual"].abs().max(axis=1).astype(float)
     kept = grid.index.isin(far.nlargest(_MOST_ROWS).index)
     order = pd.MultiIndex.from_product([["residual", "share", "discovery"], insurers])
@@ -102,7 +105,9 @@ def _write_residuals(ax: Axes, grid: pd.DataFrame, far: float) -> None:
     for (row, column), value in np.ndenumerate(residual):
         if np.isnan(value):
             continue
-        text = f"{100 * share[row, column]:.1f} %\n{value:+.1f}{' *' if found[row, column] else ''}".replace("-", "−")
+        text = f"{100 * share[row, column]:.1f} %\n{round(value, 1) + 0.0:+.1f}{' *' if found[row, column] else ''}".replace(
+            "-", "−"
+        )
         color = "white" if value > _DARK_BLUE * far else INK
         weight = "bold" if found[row, column] else "normal"
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color, fontweight=weight)

@@ -35,7 +35,7 @@ def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     title, caption : str
         The verdict as a sentence; n and method, with the volume from which a hospital is shown.
     """
-    shown, between = table.iloc[::-1], 0
+    shown, between = table.sort_values("effect", ascending=False, kind="stable"), 0
     if len(table) > _MOST:
         between = len(table) - 2 * _ENDS
         shown = pd.concat([shown.iloc[:_ENDS], shown.iloc[-_ENDS:]])
@@ -86,30 +86,24 @@ def hospital_funnel(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     title, caption : str
         The verdict as a sentence; n and method, with the volume from which a hospital is shown.
     """
-    figure = new_figure(title, caption, height=3.6, width=_WIDTH, legend_lines=1)
+    figure = new_figure(title, caption, height=3.6, width=_WIDTH)
     ax = figure.subplots()
     limits = table[table["layer"] == "limit"].sort_values("n")
-    _draw_limits(ax, limits)
-    points = _draw_points(ax, table[table["layer"] == "hospital"])
+    key = [*_draw_points(ax, table[table["layer"] == "hospital"]), *_draw_limits(ax, limits)]
     ax.set(xlabel="Admissions of the hospital", ylabel="Mean bill (currency)")
     plain_ticks([ax])
     if limits["n"].max() > _WIDE * limits["n"].min():
         _spread_volumes(ax, limits["n"])
-    add_legend(figure, points)
+    ax.legend(handles=key, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
     return figure
 
 
-def _draw_limits(ax: Axes, limits: pd.DataFrame) -> None:
+def _draw_limits(ax: Axes, limits: pd.DataFrame) -> list[Artist]:
     ax.fill_between(limits["n"], limits["low95"], limits["high95"], color=BAND, linewidth=0)
-    ax.plot(limits["n"], limits["centre"], color=INK, linewidth=1)
-    last = limits.iloc[-1]
+    (centre,) = ax.plot(limits["n"], limits["centre"], color=INK, linewidth=1, label="mean of all")
     for name in ("low998", "high998"):
-        ax.plot(limits["n"], limits[name], color=MUTED, linewidth=1.2, linestyle="--")
-    words = {"high998": "99.8 % limits", "high95": "95 % limits", "centre": "mean of all"}
-    for name, label in words.items():
-        ax.annotate(
-            label, (1.02, last[name]), xycoords=ax.get_yaxis_transform(), va="center", fontsize=8.5, color=MUTED
-        )
+        (outer,) = ax.plot(limits["n"], limits[name], color=MUTED, linewidth=1.2, linestyle="--", label="99.8 % limits")
+    return [Patch(color=BAND, label="95 % limits"), outer, centre]
 
 
 def _draw_points(ax: Axes, hospitals: pd.DataFrame) -> list[Artist]:

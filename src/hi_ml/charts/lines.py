@@ -142,7 +142,11 @@ def _draw_bar(ax: Axes, smallest: float, table: pd.DataFrame) -> None:
     line = ax.plot([1.015, 1.015], ends, color=INK, linewidth=3, transform=ax.get_yaxis_transform(), clip_on=False)
     line[0].set_solid_capstyle("butt")
     ax.annotate(
-        f"{number(smallest)} days:\nmatters", (1.03, middle), xycoords=ax.get_yaxis_transform(), va="center", fontsize=8
+        f"{number(smallest)} day{'s' * (smallest != 1)}:\nmatters",
+        (1.03, middle),
+        xycoords=ax.get_yaxis_transform(),
+        va="center",
+        fontsize=8,
     )
 
 

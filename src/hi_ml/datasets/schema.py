@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat
 from pydantic.dataclasses import dataclass
 
-from hi_ml.config import STRICT
+from hi_ml.config import STRICT, Name
 
 # The roles that hi_ml knows; any other column may be added under its own name.
 ROLES = (
@@ -54,9 +54,6 @@ def _under_own_name(columns: object) -> object:
     return {role: {"from": role, **node} if isinstance(node, Mapping) else node for role, node in columns.items()}
 
 
-# Roles and names end up in paths, feature names and model names: no character of theirs may mean anything there.
-Role = Annotated[str, StringConstraints(pattern=r"^\w[\w -]*$")]
-Name = Annotated[str, StringConstraints(pattern=r"^\w[\w .-]*$")]
 Separator = Annotated[str, AfterValidator(_one_character)]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 DateFormat = Annotated[str, AfterValidator(_reads_dates)]
@@ -101,9 +98,9 @@ class Column:
         """Check that what is said of the column fits its kind."""
         bounds = [name for name in ("low", "high", "flag_below") if getattr(self, name) is not None]
         if bounds and self.kind != "number":
-            raise ValueError(f"{', '.join(bounds)} belongs to kind number, this column is of kind {self.kind}")
+            raise ValueError(f"only kind number can have {', '.join(bounds)}, this column is of kind {self.kind}")
         if self.format is not None and self.kind != "date":
-            raise ValueError(f"format belongs to kind date, this column is of kind {self.kind}")
+            raise ValueError(f"only kind date can have a format, this column is of kind {self.kind}")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low is {self.low:g}, above high, which is {self.high:g}")
 
@@ -136,7 +133,7 @@ class Dataset:
     """
 
     name: Name
-    columns: Annotated[dict[Role, Column], BeforeValidator(_under_own_name)]
+    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]
     source: str | None = Field(default=None, min_length=1)
     get: str = ""
     separator: Separator = ","

@@ -112,7 +112,7 @@ def _stays_by_condition(finding: Finding, table: pd.DataFrame, title: str) -> Dr
     table = table.rename(columns={"condition": "label"}).assign(unit="days", mark=mark)
     every = evidence_table(finding).query("mark == @DECIDES").assign(label="all conditions")
     table = pd.concat([every, table], ignore_index=True).astype({"discovery": "boolean"}).fillna({"discovery": False})
-    note = f"Mean stay of emergency admissions less that of the others. {_BARS}; grey: too small to matter. {_STAR}"
+    note = f"Emergency admissions less the others; conditions cannot change the verdict. {_BARS}; grey: too small to matter. {_STAR}"
     return forest(table, title=title, caption=caption(int(table["n"].max()), note), marks=(DECIDES, mark)), table
 
 
@@ -128,8 +128,9 @@ def _decade_lines(_: Finding, table: pd.DataFrame, title: str) -> Drawn:
 
 def _hospitals(finding: Finding, table: pd.DataFrame, title: str) -> Drawn:
     table = table.assign(centre=finding.tables["hospital_funnel"]["centre"].iloc[0])
+    volume = int(finding.tables["funnel_limits"]["n"].min())
     note = (
-        f"{len(table):,} hospitals of {int(table['n'].min()):,} admissions or more. Means shrunken towards the mean of "
+        f"{len(table):,} hospitals of {volume:,} admissions or more. Means shrunken towards the mean of "
         "all, the more so the fewer the admissions; all are equal where no variance between hospitals is found."
     )
     return hospital_bills(table, title=title, caption=caption(int(table["n"].sum()), note)), table
@@ -182,8 +183,8 @@ def _distribution(_: Finding, table: pd.DataFrame, title: str) -> Drawn:
 def _care(_: Finding, table: pd.DataFrame, title: str) -> Drawn:
     n = int(table.drop_duplicates(["outcome", "insurer"]).groupby("outcome")["n"].sum().max())
     note = (
-        "Share of the insurer's admissions, and below it the adjusted residual within condition and age band: beyond "
-        f"±2 is rare by chance. {_STAR}"
+        "Share of the insurer's admissions, and below it the adjusted residual within condition and age band: by chance, "
+        f"1 cell in 20 lies beyond ±2. {_STAR}"
     )
     return heat_maps.residuals_by_insurer(table, title=title, caption=caption(n, note)), table
 

@@ -1,0 +1,143 @@
+"""Each command as a user calls it: in a folder of its own, by its exit code, its files and its last line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+FILES = {
+    "config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet", "data.json",
+    "timings.json", "run.json", "explanation/shap_values.parquet", "explanation/importance.csv", "model/MLmodel",
+}  # fmt: skip
+
+
+def call(folder, module, *overrides, **environment):
+    """Run a command and return what it said and how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", f"hi_ml.{module}", *overrides],
+        cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One run of two tasks on a small table, tracked."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = call(folder, "train", "dataset.rows=4000", "task=[length_of_stay,test_results]")
+    assert done.returncode == 0, done.stderr
+    (run,) = folder.glob("outputs/train/*")
+    return folder, run, done
+
+
+def test_a_run_leaves_every_file_of_the_contract(trained):
+    _, run, _ = trained
+    for task in ("length_of_stay", "test_results"):
+        found = {str(path.relative_to(run / task)) for path in (run / task).rglob("*") if path.is_file()}
+        assert found >= FILES
+        pictures = {path for path in found if path.endswith(".png")}
+        assert {path.replace(".png", ".csv") for path in pictures} <= found
+        assert len(pictures) >= 7
+    assert not list(run.rglob("*.unfinished"))
+
+
+def test_the_files_have_the_columns_and_keys_of_the_contract(trained):
+    _, run, _ = trained
+    days, results = run / "length_of_stay", run / "test_results"
+    assert list(pd.read_csv(days / "scores.csv")) == ["score", "part", "value", "low", "high", "baseline", "unit"]
+    verdict = json.loads((days / "verdict.json").read_text())
+    assert set(verdict) >= {
+        "verdict", "score", "skill", "low95", "high95", "low90", "high90", "smallest_skill", "n_groups", "sentence",
+    }  # fmt: skip
+    leakage = json.loads((results / "leakage.json").read_text())
+    assert leakage["score"] == "accuracy"
+    assert set(leakage) >= {
+        "random_score", "grouped_score", "gap", "low", "high", "twin_share", "predicted_gap",
+    }  # fmt: skip
+    predictions = pd.read_parquet(results / "predictions.parquet")
+    assert list(predictions)[:4] == ["row", "group", "target", "prediction"]
+    assert {f"p_{label}" for label in predictions["target"].unique()} <= set(predictions)
+    data = json.loads((days / "data.json").read_text())
+    assert data["rows_read"] == 4000
+    assert len(data["sha256"]) == 64
+    assert "private" in data["refused"]["patient_name"]
+    assert "after the horizon" in data["refused"]["billed"]
+    assert "age" in data["used"]
+    assert yaml.safe_load((days / "config.yaml").read_text())["dataset"]["rows"] == 4000
+    assert (days / "overrides.txt").read_text().splitlines() == ["dataset.rows=4000", "task=[length_of_stay,test_results]"]
+
+
+def test_the_contributions_add_up_to_the_predictions(trained):
+    _, run, _ = trained
+    explained = pd.read_parquet(run / "length_of_stay" / "explanation" / "shap_values.parquet").set_index("row")
+    predicted = pd.read_parquet(run / "length_of_stay" / "predictions.parquet").set_index("row")["prediction"]
+    pd.testing.assert_series_equal(explained.sum(axis=1), predicted[explained.index], check_names=False)
+
+
+def test_the_screen_shows_table_verdict_leak_folder_and_the_command_to_look(trained):
+    folder, run, done = trained
+    verdict = json.loads((run / "length_of_stay" / "verdict.json").read_text())
+    assert verdict["sentence"] in done.stdout
+    assert json.loads((run / "length_of_stay" / "leakage.json").read_text())["sentence"] in done.stdout
+    assert f"Run folder: {run / 'length_of_stay'}" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("mlflow ui")
+    assert done.stderr == ""
+    assert (folder / "mlflow.db").is_file()
+
+
+def test_the_same_seed_gives_the_same_scores_to_the_last_digit(trained, tmp_path):
+    _, run, _ = trained
+    done = call(tmp_path, "train", "dataset.rows=4000", "task=length_of_stay", "tracking=none")
+    assert done.returncode == 0, done.stderr
+    (again,) = tmp_path.glob("outputs/train/*")
+    for name in ("scores.csv", "verdict.json", "leakage.json", "explanation/shap_values.parquet"):
+        assert (again / "length_of_stay" / name).read_bytes() == (run / "length_of_stay" / name).read_bytes(), name
+
+
+def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_sends_the_run(tmp_path):
+    done = call(tmp_path, "train", "dataset.rows=800", "task=billing", "model=baseline", "tracking=none")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("python -m hi_ml.track run=")
+    sent = call(tmp_path, "track", last.split()[-1])
+    assert sent.returncode == 0, sent.stderr
+    assert (tmp_path / "mlflow.db").is_file()
+
+
+def test_simulate_writes_a_table_that_train_reads(tmp_path):
+    done = call(tmp_path, "simulate", "output=made.csv", "rows=900", "scenario=noise")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.glob("made*")} == {"made.csv", "made.truth.json", "made.truth.parquet"}
+    read = call(tmp_path, "train", "dataset=kaggle", "dataset.source=made.csv", "task=billing", "tracking=none")
+    assert read.returncode == 0, read.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "words"),
+    [
+        (["dataset.nothing=1"], 1, "dataset.nothing"),
+        (["model=nothing"], 1, "nothing"),
+        (["--nothing"], 2, "unrecognized"),
+        (["model.regression.num_leaves=many", "dataset.rows=600", "tracking=none"], 1, "many"),
+        (["tasks.billing.features=[age,medication]", "task=billing", "dataset.rows=600"], 1, "medication"),
+        (["seed=x"], 1, "seed"),
+    ],
+)
+def test_a_wrong_request_ends_in_one_sentence(tmp_path, overrides, code, words):
+    done = call(tmp_path, "train", *overrides)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.unfinished"))
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_a_folder_per_job(tmp_path):
+    done = call(tmp_path, "train", "--multirun", "task=billing", "seed=0,1", "dataset.rows=800", "tracking=none")
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("outputs/train/multirun/*/*/billing/verdict.json"))) == 2

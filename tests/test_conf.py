@@ -1,0 +1,191 @@
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from pydantic import ValidationError
+
+from hi_ml.config import arguments, conf_dir, instantiate, leaves
+from hi_ml.findings.claims import settings_of
+
+CONF = conf_dir()
+SHARED = {"house"}  # no command of its own
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem not in SHARED)
+OPTIONS = sorted(
+    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "experiment")
+)
+EXPERIMENTS = sorted(path.stem for path in CONF.glob("experiment/*.yaml"))
+
+
+def composed(command, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(command, overrides=list(overrides))
+
+
+def function(command):
+    """The function that a YAML is the interface of."""
+    found = import_module(f"hi_ml.{command}")
+    module = found if hasattr(found, "main") else import_module(f"hi_ml.{command}.__main__")
+    return getattr(module, command)
+
+
+def built(command, *overrides):
+    return arguments(function(command), composed(command, *overrides))
+
+
+def asks(group):
+    """The command that chooses from a group of options."""
+    return "findings" if group == "finding" else "train"
+
+
+def test_every_command_of_the_package_has_its_yaml():
+    source = Path(import_module("hi_ml").__file__).parent
+    applications = {
+        (path.parent if path.stem == "__main__" else path).stem
+        for path in source.rglob("*.py")
+        if "@hydra.main" in path.read_text()
+    }
+    assert applications == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_keys_of_a_command_are_its_parameters(command):
+    parameters = set(inspect.signature(function(command)).parameters) - {"here"}
+    assert set(composed(command)) == parameters
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_defaults_of_a_command_build(command):
+    assert set(built(command)) == set(composed(command))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_writes_below_its_own_name(command):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = compose(command, return_hydra_config=True).hydra
+    assert hydra.job.name == command
+    assert hydra.job.chdir is False
+    assert hydra.output_subdir is None
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=map("=".join, OPTIONS))
+def test_every_option_composes_and_builds(group, option):
+    made = built(asks(group), f"{group}={option}")
+    if group == "finding":
+        assert settings_of(made["findings"])
+    elif group == "task":
+        assert list(made["tasks"]) == [option]
+        assert made["tasks"][option].name == option
+    else:
+        assert made[group].name == option
+
+
+@pytest.mark.parametrize("option", EXPERIMENTS)
+def test_every_experiment_composes_and_builds(option):
+    assert built("train", f"+experiment={option}")
+    assert (CONF.parent / "experiments").is_dir()
+
+
+def test_no_yaml_is_left_out():
+    tested = {CONF / f"{name}.yaml" for name in [*COMMANDS, *SHARED]}
+    tested |= {CONF / group / f"{option}.yaml" for group, option in OPTIONS}
+    tested |= {CONF / "experiment" / f"{option}.yaml" for option in EXPERIMENTS}
+    tested |= {CONF / "hydra" / "job_logging" / "house.yaml"}  # composed by every command
+    assert set(CONF.rglob("*.yaml")) == tested
+    assert not [path for path in CONF.rglob("*") if path.is_file() and path.suffix != ".yaml"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "tasks"),
+    [
+        ("task=billing", ["billing"]),
+        ("task=[billing,test_results]", ["billing", "test_results"]),
+        ("task=[test_results,billing]", ["test_results", "billing"]),
+    ],
+)
+def test_one_task_or_several_can_be_asked_for(asked, tasks):
+    assert list(built("train", asked)["tasks"]) == tasks
+
+
+def test_the_defaults_are_those_of_the_contract():
+    cfg = composed("train")
+    assert (cfg.dataset.name, cfg.model.name, cfg.split.name, cfg.seed) == ("simulated", "lgbm", "grouped", 0)
+    assert list(cfg.tasks) == ["length_of_stay", "billing", "test_results"]
+    assert {name: task.horizon for name, task in cfg.tasks.items()} == {
+        "length_of_stay": "admission",
+        "billing": "admission",
+        "test_results": "stay",
+    }
+    assert (cfg.split.train, cfg.split.calibration, cfg.split.test) == (0.6, 0.2, 0.2)
+    assert (cfg.leakage.test, cfg.leakage.repeats, cfg.smallest_skill) == (0.2, 1, 0.02)
+    simulate = composed("simulate")
+    assert (simulate.scenario, simulate.rows, simulate.seed, simulate.effect) == ("planted", 55500, 0, 2)
+
+
+@pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "model"])
+def test_the_learners_of_a_model_exist_and_take_their_arguments(name):
+    model = built("train", f"model={name}")["model"]
+    for node in (model.regression, model.classification):
+        learner = instantiate(node)
+        assert leaves(node).keys() - {"_target_"} <= learner.get_params().keys()
+        assert hasattr(learner, "fit")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "sed=1",
+        "model.learning_rate=0.1",
+        "dataset.colums.age=null",
+        "task=bills",
+        "model=lightgbm",
+        "split=groups",
+    ],
+)
+def test_an_unknown_key_or_option_does_not_compose(wrong):
+    with pytest.raises((ConfigCompositionException, MissingConfigException)):
+        composed("train", wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ("+model.lerning_rate=0.1", "model.lerning_rate"),
+        ("+dataset.columns.age.minimum=0", "dataset.columns.age.minimum"),
+        ("+tasks.billing.targets=x", "tasks.billing.targets"),
+        ("+unheard=1", "unheard"),
+        ("seed=soon", "seed"),
+        ("seed=-1", "seed"),
+        ("seed=4294967296", "seed"),
+        ("smallest_skill=-0.1", "smallest_skill"),
+        ("smallest_skill=2", "smallest_skill"),
+        ("horizon=yesterday", "horizon"),
+        ("charts=some", "charts"),
+        ("tracking=maybe", "tracking"),
+        ("split.test=0.5", "split"),
+        ("tasks.billing.kind=ranking", "tasks.billing.kind"),
+        ("dataset.columns.age.known=someday", "dataset.columns.age.known"),
+        ("dataset.max_rejected=lots", "dataset.max_rejected"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place(wrong, place):
+    with pytest.raises(ValidationError) as found:
+        built("train", wrong)
+    assert place in {".".join(map(str, error["loc"])) for error in found.value.errors()}
+
+
+def test_a_folder_of_the_user_adds_options(tmp_path):
+    (tmp_path / "model").mkdir()
+    mine = yaml.safe_load((CONF / "model" / "linear.yaml").read_text()) | {"name": "mine"}
+    (tmp_path / "model" / "mine.yaml").write_text(yaml.safe_dump(mine))
+    assert built("train", f"hydra.searchpath=[file://{tmp_path}]", "model=mine")["model"].name == "mine"
+
+
+def test_no_option_is_called_null():
+    """It would arrive as None and break composition."""
+    assert "null" not in {option for _, option in OPTIONS}
+    assert ConfigStore.instance().repo.keys() <= {"hydra", "hydra_config.yaml", "_dummy_empty_config_.yaml"}

@@ -1,0 +1,221 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from scipy.special import softmax
+
+from hi_ml import config, serving
+from hi_ml.datasets.simulation import simulate
+from hi_ml.errors import PrivateValueFound
+from hi_ml.launch import Here
+from hi_ml.train import train
+
+ROWS = 500
+REGRESSION, CLASSES = "length_of_stay", "test_results"
+TASKS = [REGRESSION, CLASSES]
+OFTEN = [f"dataset.rows={ROWS}", "explain.rows=40", "tracking=none"]
+CHARTS = {
+    REGRESSION: ["scores", "predicted_observed", "residuals"],
+    CLASSES: ["scores", "confusion_matrix", "reliability", "roc", "precision_recall"],
+}
+EXPLAINING = ["importance", "beeswarm", "dependence", "waterfall"]
+
+
+def run(folder, *overrides):
+    """Do what the command does, in this process."""
+    asked = [*OFTEN, *overrides]
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    train(**config.arguments(train, cfg), here=Here(folder, config.plain(cfg), asked, "hi_ml.train"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("outputs"), f"task=[{','.join(TASKS)}]")
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """The table that the runs read, as a file would hold it."""
+    return simulate("planted", ROWS, seed=0).table.to_pandas()
+
+
+def said(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def scores(folder):
+    return pd.read_csv(folder / "scores.csv").set_index("score")
+
+
+def predictions(folder):
+    return pd.read_parquet(folder / "predictions.parquet")
+
+
+def contributions(folder):
+    return pd.read_parquet(folder / "explanation" / "shap_values.parquet")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_run_folder_holds_what_was_promised(outputs, task):
+    found = {str(path.relative_to(outputs / task)) for path in (outputs / task).rglob("*") if path.is_file()}
+    promised = {"config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet"}
+    promised |= {"data.json", "timings.json", "run.json", "explanation/shap_values.parquet", "model/MLmodel"}
+    promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
+    promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}
+    assert {name for name in found if not name.startswith("model/")} | {"model/MLmodel"} == promised
+    assert sorted(path.name for path in outputs.iterdir()) == TASKS
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_files_have_the_promised_keys(outputs, task):
+    folder = outputs / task
+    assert list(scores(folder).reset_index()) == ["score", "part", "value", "low", "high", "baseline", "unit"]
+    verdict = {"verdict", "score", "skill", "low95", "high95", "low90", "high90", "smallest_skill", "n_groups"}
+    assert set(said(folder, "verdict")) == verdict | {"sentence"}
+    leakage = {"score", "random_score", "grouped_score", "gap", "low", "high", "twin_share", "predicted_gap"}
+    assert leakage <= set(said(folder, "leakage"))
+    data = {"sha256", "column_sha256", "rows_read", "rows_rejected", "duplicate_groups", "duplicate_pairs"}
+    assert data | {"used", "refused"} <= set(said(folder, "data"))
+    assert {"read", "fit", "score", "leakage", "explain", "draw", "package"} <= set(said(folder, "timings"))
+    assert all(seconds >= 0 for seconds in said(folder, "timings").values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_was_asked_can_be_asked_again(outputs, task):
+    asked = (outputs / task / "overrides.txt").read_text().splitlines()
+    assert asked == [*OFTEN, f"task=[{','.join(TASKS)}]"]
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        again = config.plain(compose("train", overrides=asked))
+    assert yaml.safe_load((outputs / task / "config.yaml").read_text()) == again
+
+
+def test_the_scores_are_those_of_the_predictions(outputs):
+    folder = outputs / REGRESSION
+    rows = predictions(folder)
+    assert list(rows) == ["row", "group", "target", "prediction"]
+    error = (rows["target"] - rows["prediction"]).abs().groupby(rows["group"]).mean()
+    assert scores(folder).loc["mae", "value"] == pytest.approx(error.mean())
+    assert said(folder, "verdict")["n_groups"] == len(error)
+    assert said(folder, "run")["parts"]["test"] == len(rows)
+
+
+def test_the_class_scores_are_those_of_the_predictions(outputs):
+    folder = outputs / CLASSES
+    rows = predictions(folder)
+    labels = ["Abnormal", "Inconclusive", "Normal"]
+    assert list(rows) == ["row", "group", "target", "prediction", *(f"p_{label}" for label in labels)]
+    shares = rows[[f"p_{label}" for label in labels]].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert [labels[k] for k in shares.argmax(axis=1)] == rows["prediction"].tolist()
+    right = (rows["prediction"] == rows["target"]).astype(float).groupby(rows["group"]).mean()
+    assert scores(folder).loc["accuracy", "value"] == pytest.approx(right.mean())
+    true = np.array([shares[i, labels.index(label)] for i, label in enumerate(rows["target"])])
+    loss = pd.Series(-np.log(true)).groupby(rows["group"]).mean()
+    assert scores(folder).loc["log_loss", "value"] == pytest.approx(loss.mean())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_skill_is_one_less_the_score_over_its_baseline(outputs, task):
+    verdict = said(outputs / task, "verdict")
+    primary = scores(outputs / task).loc[verdict["score"]]
+    assert verdict["skill"] == pytest.approx(1 - primary["value"] / primary["baseline"])
+
+
+def test_rows_are_numbered_as_in_the_source(outputs, raw):
+    rows = predictions(outputs / REGRESSION)
+    stay = pd.to_datetime(raw["Discharge Date"]) - pd.to_datetime(raw["Date of Admission"])
+    assert rows["target"].tolist() == stay.dt.days.to_numpy()[rows["row"] - 1].tolist()
+    assert predictions(outputs / CLASSES)["target"].tolist() == raw["Test Results"].to_numpy()[rows["row"] - 1].tolist()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_saved_model_gives_the_predictions_of_the_folder(outputs, raw, task):
+    rows = predictions(outputs / task)
+    found = serving.load(outputs / task / "model" / "artifacts" / "scorer").predict(raw).iloc[rows["row"] - 1]
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), rows[list(found)], check_exact=True, check_dtype=False)
+
+
+def test_contributions_and_base_add_up_to_the_prediction(outputs):
+    why = contributions(outputs / REGRESSION).set_index("row")
+    assert len(why) == 40
+    predicted = predictions(outputs / REGRESSION).set_index("row")["prediction"]
+    np.testing.assert_allclose(why.sum(axis=1), predicted[why.index], rtol=1e-6)
+    assert [name for name in why if name != "base_value"] == said(outputs / REGRESSION, "data")["used"]
+
+
+def test_contributions_of_classes_add_up_to_the_shares(outputs):
+    why = contributions(outputs / CLASSES)
+    added = why.assign(all=why.drop(columns=["row", "class"]).sum(axis=1)).pivot_table("all", "row", "class")
+    expected = predictions(outputs / CLASSES).set_index("row").loc[added.index, [f"p_{name}" for name in added]]
+    np.testing.assert_allclose(softmax(added.to_numpy(), axis=1), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_name_of_a_patient_or_doctor_stands_anywhere(outputs, raw, task):
+    names = {name.casefold() for column in ("Name", "Doctor") for name in raw[column]}
+    hospitals = " ".join(raw["Hospital"]).casefold()
+    names = [name for name in names if name not in hospitals]
+    assert len(names) > ROWS
+    texts = [path.read_bytes().decode(errors="ignore").casefold() for path in (outputs / task).rglob("*.*")]
+    assert not [name for name in names if any(name in text for text in texts)]
+
+
+def test_a_private_name_on_the_command_line_leaves_no_folder(tmp_path, raw):
+    name = next(name for name in raw["Name"] if name.count(" ") == 1)
+    with pytest.raises(PrivateValueFound, match=r"config\.yaml.*overrides\.txt") as found:
+        run(tmp_path / "run", f"task={REGRESSION}", f"dataset.get='{name.upper()}'", "explain.rows=0")
+    assert name.casefold() not in str(found.value).casefold()
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_the_same_seed_leaves_the_same_numbers_whatever_else_is_trained(outputs, tmp_path):
+    again = run(tmp_path / "again", f"task={CLASSES}")
+    for name in ("verdict", "leakage", "data"):
+        assert said(again / CLASSES, name) == said(outputs / CLASSES, name)
+    pd.testing.assert_frame_equal(scores(again / CLASSES), scores(outputs / CLASSES), check_exact=True)
+    for read in (predictions, contributions):
+        pd.testing.assert_frame_equal(read(again / CLASSES), read(outputs / CLASSES), check_exact=True)
+    moving = {"started", "finished"}
+    first, second = (said(folder / CLASSES, "run") for folder in (outputs, again))
+    assert {key for key in first if first[key] != second[key]} <= moving
+
+
+def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(tmp_path, raw):
+    raw.assign(Age=["old", *raw["Age"][1:]]).to_csv(tmp_path / "table.csv", index=False)
+    folder = run(tmp_path / "run", f"task={REGRESSION}", "model=baseline", f"dataset.source={tmp_path}/table.csv")
+    for place in (folder, folder / REGRESSION):
+        assert pd.read_csv(place / "rejected.csv").to_dict("records") == [
+            {"row": 1, "column": "Age", "value": "old", "rule": "number"}
+        ]
+    data = said(folder / REGRESSION, "data")
+    assert (data["rows_read"], data["rows_rejected"]) == (ROWS, 1)
+    assert said(folder / REGRESSION, "run")["rows"] == ROWS - 1
+    assert predictions(folder / REGRESSION)["row"].min() > 1
+
+
+def test_a_learner_of_the_mean_says_so(tmp_path):
+    folder = run(tmp_path / "run", f"task=[{','.join(TASKS)}]", "model=linear", "explain.rows=1")
+    assert "predicts the mean" in said(folder / REGRESSION, "run")["notes"][0]
+    assert said(folder / CLASSES, "run")["notes"] == []
+
+
+def test_no_number_of_a_run_is_nan(outputs):
+    for path in outputs.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+    for task in TASKS:
+        assert scores(outputs / task)[["value", "low", "high", "baseline"]].map(math.isfinite).all(axis=None)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_few_explained_rows_make_a_whole_folder(tmp_path, rows):
+    folder = run(tmp_path / "run", f"task={CLASSES}", f"explain.rows={rows}") / CLASSES
+    assert contributions(folder)["row"].nunique() == rows
+    assert said(folder, "run")["explained_rows"] == rows
+    assert (folder / "explanation" / "importance.png").exists() == (rows > 0)

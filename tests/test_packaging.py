@@ -1,7 +1,13 @@
 import hashlib
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,10 +34,10 @@ from hi_ml.features import Features
 from hi_ml.models import Fitted, Model, fit
 from hi_ml.tasks import Task
 
-TASKS = ["length_of_stay", "billing", "test_results"]
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 ROWS, TAUGHT = 700, 500
 PAIRS = [(model, task) for model in MODELS for task in ("length_of_stay", "test_results")]
+SAVED = [*PAIRS, ("lgbm", "billing")]
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def kept(tmp_path_factory):
     admissions = read(build(Dataset, composed[MODELS[0]].dataset), lambda _: place)
     return {
         (model, task): saved(place / f"{model}-{task}", build(Model, composed[model].model), tasks[task], admissions)
-        for model, task in PAIRS
+        for model, task in SAVED
     }
 
 
@@ -295,13 +301,49 @@ def test_a_machine_without_hi_ml_gives_the_same_numbers(kept, raw, tmp_path, mod
     np.testing.assert_allclose(numbers(found), kept[model, task].expected(), rtol=1e-14 if model != "linear" else 1e-9)
 
 
+def mlflow_models(verb, folder, *options):
+    return [Path(sys.executable).with_name("mlflow"), "models", verb, "-m", folder, "--env-manager", "local", *options]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
-def test_mlflow_models_predict_gives_the_same_numbers(kept, raw, tmp_path, task):
-    raw.to_csv(tmp_path / "in.csv", index=False)
-    mlflow_ = Path(sys.executable).with_name("mlflow")
-    command = [mlflow_, "models", "predict", "-m", kept["lgbm", task].folder, "-i", "in.csv", "-o", "out.json"]
-    options = ["-t", "csv", "--env-manager", "local"]
-    subprocess.run([*command, *options], cwd=tmp_path, check=True, capture_output=True, text=True)
-    found = pd.DataFrame(json.loads((tmp_path / "out.json").read_text())["predictions"])
-    np.testing.assert_array_equal(numbers(found), kept["lgbm", task].expected())
+@pytest.mark.parametrize(("task", "kind"), [("length_of_stay", "csv"), ("test_results", "csv"), ("billing", "json")])
+def test_mlflow_models_predict_gives_the_same_numbers(kept, raw, tmp_path, task, kind):
+    one = kept["lgbm", task]
+    if kind == "csv":
+        raw.to_csv(tmp_path / "in", index=False)
+    else:
+        (tmp_path / "in").write_text(json.dumps({"dataframe_split": raw.to_dict("split")}))
+    command = mlflow_models("predict", one.folder, "-i", "in", "-o", "out", "-t", kind)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    found = pd.DataFrame(json.loads((tmp_path / "out").read_text())["predictions"])
+    np.testing.assert_array_equal(numbers(found), one.expected())
+
+
+@pytest.mark.slow
+def test_mlflow_models_serve_gives_the_same_numbers(kept, raw, tmp_path):
+    one = kept["lgbm", "test_results"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = mlflow_models("serve", one.folder, "--host", "127.0.0.1", "--port", str(port))
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    try:
+        answer = asked(f"http://127.0.0.1:{port}/invocations", {"dataframe_split": raw.to_dict("split")}, server)
+        np.testing.assert_array_equal(numbers(pd.DataFrame(answer["predictions"])), one.expected())
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def asked(url, body, server, *, seconds=90):
+    """Post to a server that may still be starting."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310 -- our own server
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 -- the same
+                return json.loads(answer.read())
+        except urllib.error.URLError:
+            time.sleep(0.5)
+    raise TimeoutError(url)

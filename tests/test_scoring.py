@@ -137,6 +137,15 @@ def test_a_near_bill_is_within_a_share_of_the_bill_and_a_near_stay_within_days()
     assert scored(DAYS, target, predicted, baseline, group).loc["within_1_day", "value"] == 0.25
 
 
+def test_a_prediction_of_whole_days_is_rounded_before_it_is_called_a_hit():
+    baseline = Baseline(median=8.5, mean=8.5, shares=np.array([]))
+    target, predicted, group = np.full(4, 10.0), np.array([8.6, 11.4, 11.6, 8.4]), np.arange(4)
+    whole = scored(DAYS, target, predicted, baseline, group).loc["within_1_day"]
+    split = scored(replace(DAYS, whole=False), target, predicted, baseline, group).loc["within_1_day"]
+    assert (whole["value"], split["value"]) == (0.5, 0)
+    assert (whole["baseline"], split["baseline"]) == (0, 0)  # 8.5 is rounded to the even 8
+
+
 def test_each_baseline_is_the_best_constant_for_its_score():
     target, predicted, baseline, _ = case(DAYS, seed=4)
     found = scored(DAYS, target, predicted, baseline, np.arange(len(target)))["baseline"]

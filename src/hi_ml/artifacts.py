@@ -122,7 +122,13 @@ class RunFolder:
 def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     """Write the cells that could not be read, in the folder of a command, and return where."""
     path = folder / _REJECTED
-    cells.to_csv(path, index=False)
+    work = path.with_name(f"{path.name}.unfinished")
+    try:
+        cells.to_csv(work, index=False)
+        os.replace(work, path)  # noqa: PTH105 -- as below
+    except BaseException:
+        work.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -1,5 +1,6 @@
 """Every way in which hi_ml refuses, with its sentence: what was expected, what was found, what to do."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -291,9 +292,10 @@ class TrackingFailed(HiMlError):
     @classmethod
     def of(cls, folder: Path, uri: str, reason: object) -> "TrackingFailed":
         """Say what stands, what failed and how to send it later."""
-        text = " ".join(str(reason).split()) or type(reason).__name__
+        text = " ".join(re.sub(r"\[SQL:.*|\(raised as a result of[^)]*\)", "", str(reason), flags=re.DOTALL).split())
         return cls(
-            f"MLflow at {uri} did not take the run: {text[:300]}. Nothing is lost: the run stands in {folder}. "
+            f"MLflow at {uri} did not take the run: {text[:300] or type(reason).__name__}. "
+            f"Nothing is lost: the run stands in {folder}. "
             f"Send it when the store answers: python -m hi_ml.track run={folder}"
         )
 

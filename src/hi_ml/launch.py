@@ -2,8 +2,8 @@
 
 import logging
 import os
-import shutil
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +31,7 @@ INTERRUPTED = 130
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what it logs as an error it raises too
 }
 
 

@@ -1,16 +1,20 @@
 """Does a private word of the table stand in any file that a run leaves?"""
 
+import html
 import io
 import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from hi_ml.errors import PrivateValueFound
 
@@ -18,6 +22,7 @@ _WORD = re.compile(r"\w+")
 # What may stand between two words of one name. Anything else (a quote, a bare comma, a line's end) ends a text.
 _JOINT = re.compile(r"[ \t.'’-]+|, +|[.,'’-]* +")
 _WORDS_OF_A_NAME = 2
+_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def _by_first(names: Iterable[tuple[str, ...]]) -> dict[str, frozenset[tuple[str
 
 def _found(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
     """Yield the names that stand in a text as whole words, one after the other."""
-    for line in text.casefold().splitlines():
+    for line in _unescaped(text).casefold().splitlines():
         if names.keys().isdisjoint(_WORD.findall(line)):  # nearly every line of a model: numbers
             continue
         words = list(_WORD.finditer(line))
@@ -92,40 +97,82 @@ def _found(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[
             for name in names.get(match[0], ()):
                 run = words[i : i + len(name)]
                 if tuple(word[0] for word in run) == name and all(
-                    _JOINT.fullmatch(line, one.end(), other.start()) for one, other in zip(run, run[1:], strict=False)
+                    _JOINT.fullmatch(line, one.end(), other.start()) for one, other in pairwise(run)
                 ):
                     yield name
 
 
+def _unescaped(text: str) -> str:
+    """Undo what formats inside of formats do to letters: JSON in YAML, HTML, addresses."""
+    if "\\" in text:
+        text = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+    if "&" in text:
+        text = html.unescape(text)
+    return unquote(text) if "%" in text else text
+
+
 def _texts(name: str, content: bytes) -> Iterator[str]:
-    """Yield every text that a file holds, decoded: members of archives, strings of Parquet, cells of JSON."""
+    """Yield every text that a file holds, decoded: members of archives, strings of Parquet, cells of JSON and YAML."""
     if content.startswith(b"PK\x03\x04"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.namelist():
+                yield member
                 yield from _texts(member, archive.read(member))
     elif content.startswith(b"PAR1"):
         yield from _parquet(content)
-    elif content.startswith(b"\x93NUMPY"):
+    elif content.startswith(b"\x93NUMPY") and not _holds_objects(content):
         array = np.load(io.BytesIO(content), allow_pickle=False)
         yield from map(str, np.unique(array)) if array.dtype.kind in "US" else ()
     elif content.startswith(b"\x89PNG"):
         return  # pixels: every chart is drawn from a table that is searched
-    elif name.endswith((".json", ".ipynb")):
-        yield from _strings(json.loads(content))
     else:
-        yield content.decode("utf-8", errors="replace")
+        yield from _written(name, content.decode("utf-8", errors="replace"))
+
+
+def _written(name: str, text: str) -> Iterator[str]:
+    """Yield a text, or where it is JSON or YAML, which break and escape strings, the strings in it."""
+    try:
+        if name.endswith((".json", ".ipynb")):
+            yield from _strings(json.loads(text))
+        elif name.endswith((".yaml", ".yml", "MLmodel")):
+            yield from _strings(yaml.safe_load(text))
+        else:
+            yield text
+    except (ValueError, yaml.YAMLError):  # not what its name says
+        yield text
+
+
+def _holds_objects(content: bytes) -> bool:
+    """Whether an array is a pickle, which is never opened; its bytes are searched."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return bool(read(file)[2].hasobject)
 
 
 def _parquet(content: bytes) -> Iterator[str]:
     table = pq.read_table(io.BytesIO(content))
     yield from table.column_names
+    yield from (value.decode(errors="replace") for value in (table.schema.metadata or {}).values())
     for column in table.columns:
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            yield from (text for text in column.unique().to_pylist() if text)
-        elif pa.types.is_dictionary(column.type):
-            yield from (
-                text for chunk in column.chunks for text in chunk.dictionary.to_pylist() if isinstance(text, str)
-            )
+        for chunk in column.chunks:
+            yield from _cells(chunk)
+
+
+def _cells(values: pa.Array) -> Iterator[str]:
+    """Yield the different texts of an array, however deep they lie."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        yield from _cells(values.dictionary)
+    elif pa.types.is_struct(kind):
+        for field in values.flatten():
+            yield from _cells(field)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        yield from _cells(values.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        yield from (text for text in values.unique().to_pylist() if text)
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        yield from (cell.decode(errors="replace") for cell in values.unique().to_pylist() if cell)
 
 
 def _strings(node: object) -> Iterator[str]:

@@ -40,7 +40,8 @@ def alone(uri: str) -> Iterator[None]:
         yield
         return
     try:
-        with FileLock(f"{uri.removeprefix(_SQLITE).split('?')[0]}.lock", timeout=_LOCK_SECONDS):
+        path = uri.removeprefix(_SQLITE).split("?")[0].removeprefix("file:")
+        with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
             yield
     except Timeout as error:
         raise TimeoutError(f"another process has held the store for {_LOCK_SECONDS} s") from error

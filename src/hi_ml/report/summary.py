@@ -1,0 +1,149 @@
+"""Findings and facts of the table become one plain dict: every text and number of the page, ready to be read."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hi_ml.charts.units import interval, p_value, scale_of, written
+from hi_ml.findings.evidence import Evidence, Gap
+from hi_ml.findings.finding import Finding
+from hi_ml.statistics.effect import LEVEL
+from hi_ml.statistics.multiplicity import FAMILY
+from hi_ml.wording import number
+
+VERDICTS = {
+    "supported": "Supported",
+    "not_supported": "Not supported",
+    "inconclusive": "Inconclusive",
+    "not_testable": "Not testable",
+}
+ROLES = {
+    "primary": "Decides the verdict",
+    "secondary": "Shown beside it; cannot change the verdict",
+    "exploratory": "Exploratory; cannot change the verdict",
+}
+RULES = {
+    "all": "The claim holds if all of its parts hold.",
+    "any": "The claim holds if at least one of its parts does.",
+}
+_NOTHING = "–"
+_PERCENT = 100
+
+
+def summarize(findings: Sequence[Finding], *, facts: Mapping[str, Any], with_copies: str | None) -> dict[str, Any]:
+    """Collect what the report says.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In the order of the report.
+    facts : mapping of str to value
+        Of the table: ``dataset`` (its name) and ``admissions`` (how many, copies counted once) open the report; all
+        others, such as ``rows``, ``copies``, ``rejected``, ``sha256`` or ``seed``, are listed by name in this order.
+    with_copies : str or None
+        What would have been claimed with near-duplicates kept, in one line.
+
+    Returns
+    -------
+    dict
+        Text, lists and dicts only, ready for JSON and for `hi_ml.report.page.render`.
+    """
+    dataset = _fact(facts.get("dataset", "this table"))
+    return {
+        "title": f"Findings: {dataset}",
+        "dataset": dataset,
+        "admissions": _fact(facts.get("admissions")),
+        "lead": _lead(findings),
+        "facts": [
+            {"name": name.replace("_", " "), "value": _fact(value)}
+            for name, value in facts.items()
+            if name not in ("dataset", "admissions")
+        ],
+        "findings": [_finding(finding) for finding in findings],
+        "with_copies": with_copies,
+        "family": str(FAMILY),
+        "level": f"{_PERCENT * LEVEL:g} %",
+    }
+
+
+def _lead(findings: Sequence[Finding]) -> str:
+    """Count the verdicts."""
+    found = Counter(finding.verdict for finding in findings)
+    counted = [f"{found[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if found[verdict]]
+    return f"{len(findings)} claim{'s' * (len(findings) != 1)}: {', '.join(counted) or 'none was asked for'}."
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    verdict, *statements = finding.sentences
+    return {
+        "finding": finding.finding,
+        "name": finding.finding.replace("_", " "),
+        "claim": finding.claim,
+        "verdict": finding.verdict,
+        "verdict_words": VERDICTS[finding.verdict],
+        "reason": finding.reason,
+        "sentence": verdict,
+        "statements": statements,
+        "rule": RULES[finding.rule] if finding.parts > 1 else "",
+        "parts": f"{finding.parts_testable} of {finding.parts}",
+        "p_support": p_value(finding.p_support),
+        "p_absence": p_value(finding.p_absence),
+        "ruled_out": list(_ruled_out(finding)),
+        "gaps": [_gap(gap) for gap in finding.gaps],
+        "evidence": [
+            {"role": words, "rows": [_row(item) for item in finding.evidence if item.role == role]}
+            for role, words in ROLES.items()
+            if any(item.role == role for item in finding.evidence)
+        ],
+        "notes": list(finding.notes),
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {"part": gap.part.replace("_", " "), "words": gap.words, "reason": gap.reason, "key": gap.key}
+
+
+def _row(item: Evidence) -> dict[str, Any]:
+    smallest = item.smallest_effect
+    return {
+        "what": item.estimand[:1].upper() + item.estimand[1:],
+        "remarks": list(_remarks(item)),
+        "estimate": written(item.estimate, item.unit),
+        "interval": interval(item.low, item.high, item.unit),
+        "unit": scale_of(item.unit).words,
+        "n": f"{item.n:,}",
+        "smallest_effect": _NOTHING if smallest is None else written(smallest, item.unit, signed=False),
+        "p_support": p_value(item.p_support),
+        "p_absence": p_value(item.p_absence),
+    }
+
+
+def _remarks(item: Evidence) -> Iterator[str]:
+    """Say which details a reader needs to understand the estimate."""
+    for name, value in item.detail.items():
+        if isinstance(value, str):
+            yield f"{name.replace('_', ' ')}: {value.replace('_', ' ') if name == 'verdict' else value}"
+    if "p_value" in item.detail:
+        p = p_value(float(item.detail["p_value"]))
+        yield f"p {p if p.startswith('<') else f'= {p}'}, not adjusted"
+    if "discovery" in item.detail:
+        stands = "stands" if item.detail["discovery"] else "does not stand"
+        yield f"{stands} at a false discovery rate of {_PERCENT * LEVEL:g} %"
+
+
+def _ruled_out(finding: Finding) -> Iterator[str]:
+    """Say, part by part, which effects the table excludes, whatever the verdict."""
+    units = {item.part: item.unit for item in finding.evidence}
+    for part, high in finding.excludes_effects_above.items():
+        unit = units[part]
+        yield f"{part.replace('_', ' ')}: above {written(high, unit)} {scale_of(unit).words}"
+
+
+def _fact(value: Any) -> str:
+    if value is None or value == "":
+        return _NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value) if isinstance(value, float) else str(value)

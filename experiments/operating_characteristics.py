@@ -30,7 +30,7 @@ from hi_ml.findings.distinct import Declarations, one_row_each
 from hi_ml.findings.finding import Finding
 
 PERMUTATIONS = 249
-"""Of the bills; a run takes 999. With 200 or more the hospitals can be significant after Holm, and any number is valid."""
+"""Of the bills; a run takes 999. From 200 on the hospitals can be significant after Holm; any number is valid."""
 RESAMPLES = 1
 """Of the names; their interval decides nothing."""
 TRUSTED = 0.90

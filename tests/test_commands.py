@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pandas as pd
 import pytest
 import yaml
+
+from hi_ml.datasets.simulation import simulate
 
 FILES = {
     "config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet", "data.json",
@@ -89,6 +92,7 @@ def test_the_screen_shows_table_verdict_leak_folder_and_the_command_to_look(trai
     assert (folder / "mlflow.db").is_file()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores_to_the_last_digit(trained, tmp_path):
     _, run, _ = trained
     done = call(tmp_path, "train", "dataset.rows=4000", "task=length_of_stay", "tracking=none")
@@ -109,6 +113,7 @@ def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_sends_the_
     assert (tmp_path / "mlflow.db").is_file()
 
 
+@pytest.mark.slow
 def test_simulate_writes_a_table_that_train_reads(tmp_path):
     done = call(tmp_path, "simulate", "output=made.csv", "rows=900", "scenario=noise")
     assert done.returncode == 0, done.stderr
@@ -141,3 +146,34 @@ def test_a_sweep_leaves_a_folder_per_job(tmp_path):
     done = call(tmp_path, "train", "--multirun", "task=billing", "seed=0,1", "dataset.rows=800", "tracking=none")
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/train/multirun/*/*/billing/verdict.json"))) == 2
+
+
+@pytest.mark.slow
+def test_no_private_name_reaches_any_file_of_a_run_or_of_the_store(tmp_path):
+    """Canaries in every private column, in any case, must be nowhere: folder, database, artifacts, screen."""
+    table = pd.DataFrame(simulate(rows=900).table.to_pydict())
+    table.loc[::3, "Name"] = "Zyxcanary Qwfpname"
+    table.loc[::5, "Doctor"] = "DR VBKCANARY JLUYDOCTOR"
+    source = tmp_path / "table.csv"
+    table.to_csv(source, index=False)
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    said = [call(place, module, "dataset=kaggle", f"dataset.source={source}") for module in ("train", "findings")]
+    assert [done.returncode for done in said] == [0, 0], [done.stderr for done in said]
+    leaked = [
+        path
+        for path in place.rglob("*")
+        if path.is_file()
+        for content in (path.read_bytes().lower(), unpacked(path))
+        if b"canary" in content or b"qwfpname" in content or b"jluydoctor" in content
+    ]
+    assert leaked == []
+    assert "canary" not in "".join(done.stdout + done.stderr for done in said).lower()
+
+
+def unpacked(path):
+    """Return what a compressed file holds, as lower-case bytes."""
+    if path.suffix == ".skops":
+        with zipfile.ZipFile(path) as archive:
+            return b"".join(archive.read(name) for name in archive.namelist()).lower()
+    return pd.read_parquet(path).to_csv().encode().lower() if path.suffix == ".parquet" else b""

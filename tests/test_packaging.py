@@ -326,14 +326,16 @@ def test_mlflow_models_serve_gives_the_same_numbers(kept, raw, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = mlflow_models("serve", one.folder, "--host", "127.0.0.1", "--port", str(port))
+    activated = {**os.environ, "PATH": f"{command[0].parent}{os.pathsep}{os.environ['PATH']}"}  # it looks for uvicorn
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, cwd=tmp_path, env=activated, stdout=log, stderr=log, start_new_session=True)
     try:
         answer = asked(f"http://127.0.0.1:{port}/invocations", {"dataframe_split": raw.to_dict("split")}, server)
         np.testing.assert_array_equal(numbers(pd.DataFrame(answer["predictions"])), one.expected())
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
 
 
 def asked(url, body, server, *, seconds=90):

@@ -261,7 +261,7 @@ def test_on_noise_a_signal_is_seen_as_rarely_as_its_level_allows():
     tasks, method = asked("explain.rows=0")
     seen = [
         trained(simulated(rows=1500, scenario="noise", seed=seed), task, replace(method, seed=seed)).verdict.verdict
-        for seed in range(40)
+        for seed in range(15)
         for task in tasks.values()
     ]
     assert stats.binomtest(seen.count("signal"), len(seen), 0.025, alternative="greater").pvalue > 0.01

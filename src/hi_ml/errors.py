@@ -294,7 +294,7 @@ class TrackingFailed(HiMlError):
         """Say what stands, what failed and how to send it later."""
         text = " ".join(re.sub(r"\[SQL:.*|\(raised as a result of[^)]*\)", "", str(reason), flags=re.DOTALL).split())
         return cls(
-            f"MLflow at {uri} did not take the run: {text[:300] or type(reason).__name__}. "
+            f"MLflow at {uri} did not take the run: {text[:300] or 'it gave no reason'}. "
             f"Nothing is lost: the run stands in {folder}. "
             f"Send it when the store answers: python -m hi_ml.track run={folder}"
         )

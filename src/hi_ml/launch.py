@@ -74,6 +74,7 @@ def run(main: Callable[[], None]) -> None:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module="hydra")
+    logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     try:
         main()

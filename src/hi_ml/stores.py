@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
@@ -42,9 +43,22 @@ def alone(uri: str) -> Iterator[None]:
     try:
         path = uri.removeprefix(_SQLITE).split("?")[0].removeprefix("file:")
         with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+            _create(Path(path))
             yield
     except Timeout as error:
         raise TimeoutError(f"another process has held the store for {_LOCK_SECONDS} s") from error
+
+
+def _create(path: Path) -> None:
+    """Create a SQLite store, whole or not at all: one whose migrations were interrupted is of no use to MLflow."""
+    if path.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 -- seconds that only tracking pays
+
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        SqlAlchemyStore(f"{_SQLITE}{made}", (Path.cwd() / ARTIFACTS).as_uri()).engine.dispose()
+        made.replace(path)
 
 
 def command_to_open(uri: str) -> str:

@@ -11,6 +11,7 @@ from hi_ml.charts.style import COUNTS, DARK, INK, LIGHT, wrapped
 
 BELOW_ABOVE = LinearSegmentedColormap.from_list("below_above", [LIGHT, "#FFFFFF", DARK])
 """Light for below, dark for above: told apart in grey, too."""
+_LAYERS = ["residual", "share", "discovery"]
 _CELL = 0.62  # inches: least width of a cell
 _WIDEST = 9.0  # inches
 _MOST_ROWS, _MOST_COLUMNS = 20, 12
@@ -31,7 +32,7 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     title, caption : str
         The verdict as a sentence; n and method.
     """
-    cells, further = _largest(table.set_index(["condition", "decade"])["share"].unstack())
+    cells, further = _largest(table.pivot_table(index="condition", columns="decade", values="share", aggfunc="first"))
     n = table.drop_duplicates("decade").set_index("decade")["n"]
     if further:
         caption = f"{caption} {further} smaller conditions are in the table."
@@ -44,7 +45,9 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     add_colorbar(ax, drawn, "Share (%)")
     for (row, column), share in np.ndenumerate(cells.to_numpy()):
         ax.text(column, row, f"{100 * share:.1f}", ha="center", va="center", fontsize=9, color=INK)
-    ax.set_xticks(range(cells.shape[1]), [f"{decade}–{decade + 9}\n{n[decade]:,}" for decade in cells.columns])
+    ax.set_xticks(
+        range(cells.shape[1]), [f"{decade}–{decade + 9}\n{n[decade]:,}" for decade in map(int, cells.columns)]
+    )
     ax.set_yticks(range(len(cells)), [wrapped(name, 28, 1) for name in cells.index])
     ax.set_xlabel("Age at admission (years), and admissions of that age")
     _bare(ax)
@@ -88,10 +91,10 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
 
 def _grid(part: pd.DataFrame, insurers: list[str]) -> pd.DataFrame:
     """Spread one outcome over levels x insurers, for share, residual and discovery beside one another."""
-    grid = part.set_index(["level", "insurer"])[["residual", "share", "discovery"]].unstack()
-    far = grid["residual"].abs().max(axis=1).astype(float)
+    grid = part.pivot_table(index="level", columns="insurer", values=_LAYERS, aggfunc="first")
+    far = part["residual"].abs().groupby(part["level"]).max()
     kept = grid.index.isin(far.nlargest(_MOST_ROWS).index)
-    order = pd.MultiIndex.from_product([["residual", "share", "discovery"], insurers])
+    order = pd.MultiIndex.from_product([_LAYERS, insurers])
     return grid.reindex(columns=order)[kept].astype(float)
 
 
@@ -101,15 +104,14 @@ def _far_insurers(table: pd.DataFrame) -> list[str]:
 
 
 def _write_residuals(ax: Axes, grid: pd.DataFrame, far: float) -> None:
-    share, residual, found = (grid[name].to_numpy() for name in ("share", "residual", "discovery"))
+    residual, share, found = (grid[name].to_numpy() for name in _LAYERS)
     for (row, column), value in np.ndenumerate(residual):
         if np.isnan(value):
             continue
-        text = f"{100 * share[row, column]:.1f} %\n{round(value, 1) + 0.0:+.1f}{' *' if found[row, column] else ''}".replace(
-            "-", "−"
-        )
+        star = bool(found[row, column])
+        text = f"{100 * share[row, column]:.1f} %\n{round(value, 1) + 0.0:+.1f}{' *' * star}".replace("-", "−")
         color = "white" if value > _DARK_BLUE * far else INK
-        weight = "bold" if found[row, column] else "normal"
+        weight = "bold" if star else "normal"
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color, fontweight=weight)
 
 

@@ -74,10 +74,7 @@ def stay_by_month(table: pd.DataFrame, *, title: str, caption: str, smallest: fl
         ax.yaxis.set_major_locator(MaxNLocator(4))
         if smallest:
             _draw_bar(ax, smallest, table)
-    locator = AutoDateLocator(minticks=3, maxticks=8)
-    panels[-1].xaxis.set_major_locator(locator)
-    panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
-    panels[-1].set_xlabel("Month of admission")
+    _tick_months(panels[-1])
     panels[len(types) // 2].set_ylabel("Mean length of stay (days)")
     panels[0].set_ylim(*_reach(table["mean"], smallest or 0.0))
     key = [_line("mean stay of the month"), Patch(color=BAND, label="95 % interval")]
@@ -132,6 +129,13 @@ def _draw_band(ax: Axes, x: "pd.Series[float]", values: np.ndarray) -> None:
     ax.fill_between(place, low, high, color=BAND, linewidth=0)
     ax.vlines(place, low, high, color=BAND, linewidth=2, zorder=1)
     ax.plot(place, middle, "o-", color=DARK, markersize=3, linewidth=1.4)
+
+
+def _tick_months(ax: Axes) -> None:
+    locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
+    ax.set_xlabel("Month of admission")
 
 
 def _draw_bar(ax: Axes, smallest: float, table: pd.DataFrame) -> None:

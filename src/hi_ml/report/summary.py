@@ -68,7 +68,7 @@ def summarize(findings: Sequence[Finding], *, facts: Mapping[str, Any], with_cop
 
 def _lead(findings: Sequence[Finding]) -> str:
     """Count the verdicts."""
-    found = Counter(finding.verdict for finding in findings)
+    found: Counter[str] = Counter(finding.verdict for finding in findings)
     counted = [f"{found[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if found[verdict]]
     return f"{len(findings)} claim{'s' * (len(findings) != 1)}: {', '.join(counted) or 'none was asked for'}."
 

@@ -50,7 +50,7 @@ def of_explanation(trained: Trained) -> Iterator[Chart]:
     found = trained.explanation
     if not len(found.place):
         return
-    note = caption(len(found.place), f"Test part. {found.method}; 95 % intervals over rows.")
+    note = caption(len(found.place), f"Test part; {found.method}; 95 % intervals over rows.")
     ranking = importance(found)
     title = f"What moves the prediction of {trained.problem.task.name}: {trained.verdict.verdict.replace('_', ' ')}"
     yield "importance", explanations.importance(ranking, title=title, caption=note, unit=found.unit), ranking
@@ -61,7 +61,7 @@ def of_explanation(trained: Trained) -> Iterator[Chart]:
     values = pd.DataFrame(found.values[focus], columns=found.roles, index=rows)
     shown, dated = _shown(trained, found)
     base = float(found.base[focus])
-    note = caption(len(found.place), f"Test part. {found.method}.")
+    note = caption(len(found.place), f"Test part; {found.method}.")
     look = {"title": title, "caption": note, "unit": found.unit}
     table = contributions.swarm_table(values, shown)
     yield "beeswarm", explanations.beeswarm(table, **look), table

@@ -116,12 +116,23 @@ def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str
         "parts": known,
         "split": request.method.split.name,
         "split_sha256": splits.digest(problem.parts, problem.row),
+        "unseen_in_test": _unseen(trained),
         "explained_rows": len(trained.explanation.place),
         "explanation": trained.explanation.method,
         "notes": notes,
         "started": time.time() - sum(trained.seconds.values()),
         "finished": time.time(),
     }
+
+
+def _unseen(trained: Trained) -> dict[str, int]:
+    """Count, per category column, the test rows whose level no training row held."""
+    problem, found = trained.problem, {}
+    for name, role in problem.features.role.items():
+        if problem.features.levels(name) is not None:
+            taught, asked = (problem.features.frame.loc[problem.where(part), name] for part in ("train", "test"))
+            found[role] = int((~asked.isin(taught) & asked.notna()).sum())
+    return found
 
 
 def _data(trained: Trained, admissions: Admissions) -> dict[str, Any]:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install train test slow lint format
+.PHONY: install train test slow lint format studies notebook
 
 install: .venv/installed
 
@@ -29,3 +29,9 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+studies: install
+	$(BIN)/python experiments/operating_characteristics.py --tables 200 80 --sizes 5000 50000
+
+notebook: install
+	$(BIN)/python experiments/make_notebook.py

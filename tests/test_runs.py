@@ -200,10 +200,10 @@ def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(tmp_
     assert predictions(folder / REGRESSION)["row"].min() > 1
 
 
-def test_a_learner_of_the_mean_says_so(tmp_path):
-    folder = run(tmp_path / "run", f"task=[{','.join(TASKS)}]", "model=linear", "explain.rows=1")
+def test_a_learner_of_the_mean_says_so(outputs, tmp_path):
+    folder = run(tmp_path / "run", f"task={REGRESSION}", "model=linear", "explain.rows=0")
     assert "predicts the mean" in said(folder / REGRESSION, "run")["notes"][0]
-    assert said(folder / CLASSES, "run")["notes"] == []
+    assert said(outputs / REGRESSION, "run")["notes"] == said(outputs / CLASSES, "run")["notes"] == []
 
 
 def test_no_number_of_a_run_is_nan(outputs):
@@ -213,7 +213,7 @@ def test_no_number_of_a_run_is_nan(outputs):
         assert scores(outputs / task)[["value", "low", "high", "baseline"]].map(math.isfinite).all(axis=None)
 
 
-@pytest.mark.parametrize("rows", [0, 1, 2])
+@pytest.mark.parametrize("rows", [0, 1])
 def test_few_explained_rows_make_a_whole_folder(tmp_path, rows):
     folder = run(tmp_path / "run", f"task={CLASSES}", f"explain.rows={rows}") / CLASSES
     assert contributions(folder)["row"].nunique() == rows

@@ -24,7 +24,7 @@ from hi_ml.tracking import send
 from hi_ml.train import train
 
 EXPERIMENT, MODEL = "simulated/length_of_stay", "simulated.length_of_stay"
-OVERRIDES = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=20", "tracking=none"]
+OVERRIDES = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none"]
 
 
 @pytest.fixture(scope="module")

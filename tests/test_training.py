@@ -158,10 +158,10 @@ def test_a_task_whose_column_is_missing_names_the_key_to_set(admissions, default
 @pytest.mark.parametrize(
     ("name", "columns", "found"),
     [
-        ("billing", {"billed": 5.0}, r"only (np\.float64\()?5\.0"),
+        ("billing", {"billed": 5.0}, r"only 5\.0"),
         ("billing", {"billed": np.nan}, "none at all"),
         ("billing", {"billed": pd.Categorical(["high", "low"] * 400)}, "categories"),
-        ("test_results", {"test_result": pd.Categorical(["Normal"] * 800)}, "only 'Normal'"),
+        ("test_results", {"test_result": pd.Categorical(["Normal"] * 800)}, "only Normal"),
     ],
 )
 def test_a_target_without_two_values_is_not_trainable(admissions, defaults, name, columns, found):

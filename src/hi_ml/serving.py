@@ -33,6 +33,7 @@ TRUSTED = [
     "sklearn._loss.link.Interval",
     "sklearn._loss.link.MultinomialLogit",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",  # its indices are not checked: only a file of the expected digest is opened
 ]
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"

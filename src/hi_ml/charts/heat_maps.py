@@ -14,7 +14,8 @@ BELOW_ABOVE = LinearSegmentedColormap.from_list("below_above", [LIGHT, "#FFFFFF"
 _LAYERS = ["residual", "share", "discovery"]
 _CELL = 0.62  # inches: least width of a cell
 _WIDEST = 9.0  # inches
-_MOST_ROWS, _MOST_COLUMNS = 20, 12
+_MOST_ROWS, _MOST_COLUMNS = 20, 10
+_SIDE_BY_SIDE = 6  # from more insurers on, their names stand upright
 _FAR = 5.0  # standard deviations: the scale never zooms in so far that noise looks like a pattern
 _HEADROOM = 1.25  # of the largest share: the darkest shade is never reached, so figures stay legible
 _DARK_BLUE = 0.55  # share of the way to the dark end from which ink gives way to white
@@ -61,19 +62,20 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
     Parameters
     ----------
     table : DataFrame
-        `outcome, insurer, level, share, residual, discovery`: one panel per outcome, up to 20 levels each, and up to 12
+        `outcome, insurer, level, share, residual, discovery`: one panel per outcome, up to 20 levels each, and up to 10
         insurers, those with the farthest residuals.
     title, caption : str
         The verdict as a sentence; n and method.
     """
     outcomes = list(dict.fromkeys(table["outcome"]))
-    grids = [_grid(table[table["outcome"] == outcome], _far_insurers(table)) for outcome in outcomes]
-    further = table["insurer"].nunique() - grids[0].shape[1]
+    insurers = _far_insurers(table)
+    grids = [_grid(table[table["outcome"] == outcome], insurers) for outcome in outcomes]
+    further = table["insurer"].nunique() - len(insurers)
     if further > 0:
         caption = f"{caption} {further} insurers closer to the rest are in the table."
     sizes = [len(grid) for grid in grids]
-    height = 0.42 * sum(sizes) + 0.42 * len(grids) + 0.7
-    figure = new_figure(title, caption, height=height, width=_width(grids[0].shape[1], names=3.2, cell=1.05))
+    height = 0.42 * sum(sizes) + 0.42 * len(grids) + (0.7 if len(insurers) <= _SIDE_BY_SIDE else 1.9)
+    figure = new_figure(title, caption, height=height, width=_width(len(insurers), names=3.2, cell=1.05))
     panels = figure.subplots(len(grids), 1, squeeze=False, sharex=True, height_ratios=sizes).ravel()
     far = max(_FAR, float(table["residual"].abs().max()))
     for ax, outcome, grid in zip(panels, outcomes, grids, strict=True):
@@ -84,8 +86,9 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
         _bare(ax)
         if ax is panels[int(np.argmax(sizes))]:
             add_colorbar(ax, drawn, "Adjusted residual")
-    insurers = grids[0]["residual"].columns
-    panels[-1].set_xticks(range(len(insurers)), [wrapped(insurer, 16, 3) for insurer in insurers], fontsize=8.5)
+    upright = len(insurers) > _SIDE_BY_SIDE
+    names = [wrapped(insurer, *((24, 2) if upright else (16, 3))) for insurer in insurers]
+    panels[-1].set_xticks(range(len(insurers)), names, fontsize=8.5, rotation=90 if upright else 0)
     return figure
 
 

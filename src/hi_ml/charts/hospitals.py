@@ -50,7 +50,6 @@ def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         words = f"… {between:,} hospitals between …"
         ax.annotate(words, (0.02, -_ENDS), xycoords=ax.get_yaxis_transform(), va="center", fontsize=8.5, color=MUTED)
     ax.set_xlabel("Mean bill (currency)")
-    ax.set_ylabel("Hospital (admissions)")
     add_legend(figure, _key())
     return figure
 

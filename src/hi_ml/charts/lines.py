@@ -1,7 +1,5 @@
 """How do a share and a mean run along age and time? Lines with the bands of their intervals."""
 
-import math
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,9 +13,9 @@ from hi_ml.charts.layout import add_legend, chart, name_axes, name_panel, new_fi
 from hi_ml.charts.style import BAND, DARK, INK, NEUTRAL, number, wrapped
 
 _MOST = 12  # panels
-_TALL = 1.35  # inches of a panel of months
+_TALL, _LEAST = 1.35, 2.9  # inches of one panel above others, and of all
 _LONGEST = 60  # days: what lies beyond is counted, not drawn
-_ROOM = 0.15  # of the range of the means, above and below it
+_ROOM, _LEAST_ROOM = 0.15, 1.0  # above and below the means: share of their range, and days
 _MIDDLE = 5  # years from the beginning of a decade
 
 
@@ -63,7 +61,7 @@ def stay_by_month(table: pd.DataFrame, *, title: str, caption: str, smallest: fl
         Difference that matters, in days: drawn as a bar beside the panels.
     """
     types = _largest(table)
-    figure = new_figure(title, caption, height=_TALL * len(types) + 0.5, width=7.2, legend_lines=1)
+    figure = new_figure(title, caption, height=max(_LEAST, _TALL * len(types) + 0.5), width=7.2, legend_lines=1)
     panels = figure.subplots(len(types), 1, squeeze=False, sharex=True, sharey=True).ravel()
     shown = {name: table[table["admission_type"] == name].sort_values("month") for name in types}
     for ax, name in zip(panels, types, strict=True):
@@ -97,7 +95,7 @@ def stay_distribution(table: pd.DataFrame, *, title: str, caption: str) -> Figur
         The verdict as a sentence; n and method.
     """
     types = _largest(table)
-    figure = new_figure(title, caption, height=_TALL * len(types) + 0.5, legend_lines=1)
+    figure = new_figure(title, caption, height=max(_LEAST, _TALL * len(types) + 0.5), legend_lines=1)
     panels = figure.subplots(len(types), 1, squeeze=False, sharex=True, sharey=True).ravel()
     for ax, name in zip(panels, types, strict=True):
         part = table[table["admission_type"] == name]
@@ -157,5 +155,5 @@ def _draw_bar(ax: Axes, smallest: float, table: pd.DataFrame) -> None:
 def _reach(mean: "pd.Series[float]", smallest: float) -> tuple[float, float]:
     """Limits of the axis: the means and some room, at least twice the difference that matters; bands may leave it."""
     low, high = float(mean.min()), float(mean.max())
-    room = max(_ROOM * (high - low), smallest - (high - low) / 2, math.ulp(1.0) + 0.02 * abs(high))
+    room = max(_ROOM * (high - low), smallest - (high - low) / 2, _LEAST_ROOM)
     return low - room, high + room

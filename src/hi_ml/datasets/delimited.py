@@ -97,10 +97,13 @@ class Delimited:
             If a byte is not of the encoding, or a quote that does not close swallows rows.
         """
         ragged: list[pv.InvalidRow] = []
-        table = self._parsed(wanted, ragged, threads=True)
-        if ragged:  # only the single-threaded reader numbers the rows it refuses
-            ragged.clear()
-            table = self._parsed(wanted, ragged, threads=False)
+        try:
+            table = self._parsed(wanted)
+        except pa.ArrowInvalid as error:
+            if "CSV parse error" not in str(error):  # which quotes the row, so it goes no further
+                raise
+            self._check_encoding()  # before Arrow hands over rows as text
+            table = self._parsed(wanted, ragged)
         bad = np.array([invalid.number - 1 for invalid in ragged], dtype=np.int64)  # the header is row 1 of the file
         row = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
         swallowing = [row[place] for place in self._swallowing(table)]
@@ -109,26 +112,29 @@ class Delimited:
             raise SourceUnreadable.quote(str(self.path), f"in row {min(swallowing)}")
         return table.select(wanted), row, bad
 
-    def _parsed(self, wanted: list[str], ragged: list[pv.InvalidRow], *, threads: bool) -> pa.Table:
+    def _parsed(self, wanted: list[str], ragged: list[pv.InvalidRow] | None = None) -> pa.Table:
+        """All columns; rows with a wrong number of fields go to ``ragged``, and without it raise."""
+
         def skip(row: pv.InvalidRow) -> str:
-            ragged.append(row)
+            ragged.append(row)  # type: ignore[union-attr]
             return "skip"
 
         kinds = {name: pa.string() if name in wanted else pa.binary() for name in self.names}
         if self.bare:
             return pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
+        numbered = ragged is not None  # only the single-threaded reader numbers the rows it refuses
         try:
             return pv.read_csv(
                 _stream(self.path),
-                read_options=pv.ReadOptions(encoding=self.encoding, use_threads=threads),
+                read_options=pv.ReadOptions(encoding=self.encoding, use_threads=not numbered),
                 parse_options=pv.ParseOptions(
-                    delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip
+                    delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip if numbered else None
                 ),
                 convert_options=pv.ConvertOptions(column_types=kinds, strings_can_be_null=False),
             )
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
-                raise SourceUnreadable.encoding(str(self.path), self.encoding, self._bad_line()) from error
+                self._check_encoding()
             if "straddl" in str(error):
                 raise SourceUnreadable.quote(str(self.path), "and runs on for a million characters") from error
             raise
@@ -150,16 +156,19 @@ class Delimited:
         width = len(self.names)
         return width >= _FEWEST and any(line.count(self.separator) == width - 1 for line in written.splitlines()[1:])
 
-    def _bad_line(self) -> int:
+    def _check_encoding(self) -> None:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         line = 1
         with _stream(self.path) as stream:
-            while block := stream.read(_PEEK):
+            while not stream.closed:
+                block = stream.read(_PEEK)
                 try:
-                    line += decoder.decode(block).count("\n")
+                    line += decoder.decode(block, final=not block).count("\n")
                 except UnicodeDecodeError as error:
-                    return line + bytes(error.object[: error.start]).count(b"\n")
-        return line
+                    line += bytes(error.object[: error.start]).count(b"\n")
+                    raise SourceUnreadable.encoding(str(self.path), self.encoding, line) from error
+                if not block:
+                    return
 
 
 def peek(path: Path) -> bytes:

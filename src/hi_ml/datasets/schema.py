@@ -31,7 +31,7 @@ def _one_character(separator: str) -> str:
 
 def _known_encoding(name: str) -> str:
     try:
-        b"".decode(name)  # refuses codecs that are no encodings of text (hex, rot13) too
+        "a".encode(name)  # refuses codecs that are no encodings of text (hex, rot13) too
     except (LookupError, ValueError) as error:
         raise ValueError("expected an encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16") from error
     return codecs.lookup(name).name

@@ -77,8 +77,8 @@ def hospital_means(finding: Finding, table: pd.DataFrame, title: str) -> Drawn:
     table = table.assign(centre=finding.tables["hospital_funnel"]["centre"].iloc[0])
     volume = int(finding.tables["funnel_limits"]["n"].min())
     note = (
-        f"{len(table):,} hospitals of {volume:,} admissions or more. Means shrunken towards the mean of "
-        "all, the more so the fewer the admissions; all are equal where no variance between hospitals is found."
+        f"{len(table):,} hospitals of {volume:,} admissions or more (in brackets). Means are shrunken towards "
+        "that of all, the more so the fewer admissions; all are equal where no variance between hospitals is found."
     )
     return hospital_bills(table, title=title, caption=caption(int(table["n"].sum()), note)), table
 

@@ -31,9 +31,9 @@ _PICTURES = {
     "insurers": _Picture("insurer_means", drawings.insurer_means, "Bar chart: mean bill by insurer"),
     "by_condition": _Picture("stay_by_condition", drawings.stays_by_condition, "Forest plot: emergencies less others"),
     "months": _Picture("stay_by_month", drawings.months, "Line graphs: mean stay by admission type and month"),
-    "distribution": _Picture("stay_distribution", drawings.distribution, "Bar charts: lengths of stay by admission type"),
+    "distribution": _Picture("stay_distribution", drawings.distribution, "Bar charts: stays by admission type"),
     "stays": _Picture("stay_by_medication", drawings.medication_stays, "Bar chart: mean stay by medication"),
-    "names": _Picture("identity", drawings.names, "Bar chart: agreement of admissions of one name, and by chance"),
+    "names": _Picture("identity", drawings.names, "Bar chart: agreement of admissions of one name"),
     "care": _Picture("payer_care", drawings.care, "Heat map: recorded care by insurer, with adjusted residuals"),
     "balance": _Picture("payer_balance", drawings.differences, "Love plot: differences between insurers"),
 }  # fmt: skip

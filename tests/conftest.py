@@ -1,0 +1,87 @@
+"""What several test files share: a small table and its description, commands, a store that is ready."""
+
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow.csv
+import pytest
+import yaml
+
+from hi_ml.artifacts import keep_rejected
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.datasets.simulation import simulate
+
+
+class Ended(NamedTuple):
+    """How a command ended and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def admissions_csv(tmp_path_factory):
+    """A small simulated table as a CSV file, under the names of the Kaggle table."""
+    path = tmp_path_factory.mktemp("admissions") / "admissions.csv"
+    pyarrow.csv.write_csv(simulate("planted", 300, seed=1, hospitals=5).table, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cells(admissions_csv):
+    """The same table as text, cell by cell; take a copy to damage it."""
+    return pd.read_csv(admissions_csv, dtype=str, keep_default_na=False)
+
+
+@pytest.fixture(scope="session")
+def described():
+    """Describe a file as conf/dataset/kaggle.yaml does, with changes; ``columns`` adds to or replaces columns."""
+    kaggle = yaml.safe_load((conf_dir() / "dataset" / "kaggle.yaml").read_text(encoding="utf-8"))
+
+    def describe(source, *, columns=(), **changes):
+        node = {**kaggle, "source": str(source), **changes}
+        return build(Dataset, {**node, "columns": {**kaggle["columns"], **dict(columns)}})
+
+    return describe
+
+
+@pytest.fixture
+def reading(tmp_path, described):
+    """Read a file; what is rejected goes to rejected.csv in the folder of the test."""
+
+    def read_it(source, **changes):
+        return read(described(source, **changes), lambda cells: keep_rejected(tmp_path, cells))
+
+    return read_it
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run a command in a folder of the test, on one thread: ``command("train", "seed=1")``."""
+
+    def run(module, *overrides, cwd=tmp_path, shell="", **environment):
+        words = [sys.executable, "-m", f"hi_ml.{module}", *overrides]
+        ended = subprocess.run(
+            ["bash", "-c", f'{shell}; exec "$@"', "bash", *words] if shell else words,
+            cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True,
+            check=False, timeout=300,
+        )  # fmt: skip
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory):
+    """An empty MLflow store, its migrations done; copy it rather than create another."""
+    from hi_ml.stores import alone  # noqa: PLC0415 -- seconds that only the tests of tracking pay
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with alone(f"sqlite:///{path}"):
+        return path

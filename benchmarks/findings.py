@@ -162,6 +162,7 @@ def closed_form(files: str, threads: int) -> dict[str, Any]:
     settings = settings_of(composed().findings)
     clock = started()
     with duckdb.connect(config={"threads": threads}) as connection:
+        connection.execute("SET enable_progress_bar = false")
         cells = connection.execute(CUBE, {"files": files, "years": YEARS}).df()
         hospitals = connection.execute(HOSPITAL_SUMS, {"files": files}).df().set_index("hospital")
     limits = finished(cells, hospitals, settings)

@@ -1,4 +1,4 @@
-"""Make the notebook of the findings: its cells stand here, its outputs come from running them.
+"""Make the notebook of the findings: the cells stand below, their outputs come from running them.
 
     python experiments/make_notebook.py [--output experiments/healthinsights.ipynb]
 
@@ -12,27 +12,32 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from traitlets.config import Config
 
 SECONDS = 600
 """A cell may take this long."""
-CELLS = (
-    """\
+BETWEEN = "\n# %%"
+"""What parts the cells; one that begins with ` [markdown]` is text."""
+SOURCE = '''
+# %% [markdown]
 # What does a table of hospital admissions really say?
 
 Five claims that people make about such tables, each stated so that it can be false, tested, and given a verdict. The
-code is that of `python -m hi_ml.findings`. `make notebook` writes and runs this file; change `DATASET` to any option of
-`conf/dataset` to ask another table.
-""",
-    """\
+code is that of `python -m hi_ml.findings`; `make notebook` writes and runs these cells. `DATASET` may be any option of
+`conf/dataset`.
+
+# %%
 DATASET = "simulated"
-""",
-    """\
+
+# %%
+from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 from hydra import compose, initialize_config_dir
-from IPython.display import Image, display
+from IPython.display import Image
+from PIL import Image as Picture
 
 from hi_ml.charts.style import house_style
 from hi_ml.config import build, conf_dir
@@ -41,46 +46,111 @@ from hi_ml.datasets.schema import Dataset
 from hi_ml.findings.claims import settings_of, state
 from hi_ml.findings.copies import difference
 from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.report.folder import evidence_of
 from hi_ml.report.pictures import of_finding, shows
-""",
-    """\
-## The table
 
-One row per admission: near-duplicates are found, and one of each is kept, before anything is tested.
-""",
-    """\
+# %%
+# Of near-duplicate rows one is kept, before anything is tested.
 with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
     cfg = compose("findings", [f"dataset={DATASET}"])
 dataset = build(Dataset, cfg.dataset)
-admissions = read(dataset, lambda cells: Path("rejected.csv"))
+with chdir(conf_dir().parent):
+    admissions = read(dataset, lambda _: Path("rejected.csv"))
 declared = Declarations(dataset.acute_conditions, dataset.severe_conditions, dataset.advanced_medications)
-frame, twins = admissions.table.assign(**admissions.coded), admissions.twins.group
-distinct = one_row_each(frame, twins, declarations=declared, seed=cfg.seed)
-pd.Series({**admissions.counts, "near-duplicates": distinct.copies, "admissions": len(distinct.rows)}, name="rows")
-""",
-    """\
-## The claims and their verdicts
-""",
-    """\
+every, twins = admissions.table.assign(**admissions.coded), admissions.twins.group
+distinct = one_row_each(every, twins, declarations=declared, seed=cfg.seed)
+pd.Series(admissions.counts | {"near_duplicates": distinct.copies, "admissions": len(distinct.rows)}, name="rows")
+
+# %%
 settings = settings_of(cfg.findings)
 findings = {finding.finding: finding for finding in state(distinct, settings)}
-with pd.option_context("display.max_colwidth", None):
-    display(pd.DataFrame([(f.claim, f.verdict, f.reason) for f in findings.values()], columns=["claim", "verdict", "reason"]))
-""",
-    """\
-for name, finding in findings.items():
-    print(name.replace("_", " "), *finding.sentences, sep="\\n  ", end="\\n\\n")
-""",
-    """\
-## The evidence
+for finding in findings.values():
+    print(finding.claim, *finding.sentences, sep="\\n    ", end="\\n\\n")
 
-Only what is `primary` decides.
-""",
-    """\
+# %%
 columns = ["part", "role", "estimate", "low", "high", "unit", "n", "smallest_effect", "p_support", "p_absence"]
-rows = [(name, *(getattr(part, column) for column in columns)) for name in findings for part in findings[name].evidence]
-evidence = pd.DataFrame(rows, columns=["finding", *columns])
-evidence[evidence["role"] == "primary"].drop(columns="role").set_index(["finding", "part"]).style.format(precision=3)
-""",
-)
+parts = [(name, *(getattr(part, key) for key in columns)) for name in findings for part in findings[name].evidence]
+evidence = pd.DataFrame(parts, columns=["finding", *columns]).set_index(["finding", "part"])
+evidence[evidence["role"] == "primary"].drop(columns="role").round(4)  # what else was estimated decides nothing
+
+
+# %%
+def draw(name: str, dpi: int = 75, colours: int = 255) -> None:
+    """Show the charts of a finding, small enough for a notebook."""
+    for stem, figure, _ in of_finding(findings[name]):
+        drawn, small = BytesIO(), BytesIO()
+        with house_style():
+            figure.savefig(drawn, dpi=dpi)
+        Picture.open(drawn).convert("RGB").quantize(colours).save(small, "png", optimize=True)
+        display(Image(small.getvalue(), alt=shows(stem)))
+
+
+# %%
+draw("age_condition")
+
+# %%
+draw("billing_variation")
+
+# %%
+draw("emergency_stay")
+
+# %%
+draw("medication_recovery")
+
+# %%
+draw("insurance_access")
+
+# %%
+# What would have been claimed with the near-duplicates kept, which is no result.
+kept = one_row_each(every, twins, declarations=declared, seed=cfg.seed, keep_duplicates=True)
+print(difference(list(findings.values()), state(kept, settings)) or "No verdict would have been another one.")
+'''
+
+
+def main() -> None:
+    """Write and run the notebook."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("healthinsights.ipynb"))
+    output = parser.parse_args().output
+    nbformat.write(executed(built()), output)
+    print(f"{output.name}: {output.stat().st_size / 1e3:,.0f} kB")
+
+
+def built() -> NotebookNode:
+    """Turn the source into cells that have not been run."""
+    notebook = new_notebook(
+        metadata={"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    )
+    for number, text in enumerate(SOURCE.split(BETWEEN)[1:]):
+        kind, _, content = text.partition("\n")
+        make = new_markdown_cell if "markdown" in kind else new_code_cell
+        notebook.cells.append(make(content.strip(), id=f"cell-{number}"))
+    return notebook
+
+
+def executed(notebook: NotebookNode) -> NotebookNode:
+    """Run the cells, and keep of the run what they put out.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+
+    Returns
+    -------
+    NotebookNode
+        The same, without the traces of the machine and the hour.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell fails.
+    """
+    metadata = dict(notebook.metadata)
+    no_port = Config({"KernelManager": {"transport": "ipc"}})  # nobody else on the machine can talk to the kernel
+    NotebookClient(notebook, config=no_port, timeout=SECONDS, record_timing=False).execute()
+    notebook.metadata.clear()
+    notebook.metadata.update(metadata)
+    return notebook
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """The charts of the findings draw their tables: on good, tiny and degenerate ones, and nothing on top of another."""
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -63,12 +64,16 @@ def findings(frame, *names, declared=DECLARED):
 
 
 MANY = [f"{HOSTILE}, number {i}" for i in range(26)]
-ORDINARY = findings(admissions(3_000))
 CASES = {
-    "ordinary": ORDINARY,
-    "tiny": findings(admissions(30)),
-    "tiny, all shown": findings(admissions(90, condition=["Diabetes", "Cancer"], insurer=["A", "B"])),
-    "crowded, with hostile names": findings(
+    "ordinary": lambda: findings(admissions(3_000)),
+    "tiny": lambda: findings(admissions(30)),
+    "tiny, all shown": lambda: findings(
+        admissions(90, condition=["Diabetes", "Cancer"], insurer=["A", "B"]),
+        "age_condition",
+        "billing_variation",
+        "emergency_stay",
+    ),
+    "crowded, with hostile names": lambda: findings(
         admissions(
             2_600,
             condition=MANY,
@@ -79,23 +84,23 @@ CASES = {
             length_of_stay=np.random.default_rng(1).exponential(40, 2_600).round() + 1,
         )
     ),
-    "one insurer": findings(admissions(600, insurer=["Aetna"]), "billing_variation", "insurance_access"),
-    "one hospital": findings(admissions(600, hospital=["General"]), "billing_variation"),
-    "two hospitals, one of them large": findings(
+    "one insurer": lambda: findings(admissions(600, insurer=["Aetna"]), "billing_variation", "insurance_access"),
+    "one hospital": lambda: findings(admissions(600, hospital=["General"]), "billing_variation"),
+    "two hospitals, one of them large": lambda: findings(
         admissions(2_000, hospital=np.array(["Large"] * 1_965 + ["Small"] * 35)), "billing_variation"
     ),
-    "no emergencies": findings(admissions(600, admission_type=["Elective", "Urgent"]), "emergency_stay"),
-    "constant stay": findings(
-        admissions(600, length_of_stay=np.full(600, 3.0)), "emergency_stay", "medication_recovery", "insurance_access"
+    "no emergencies": lambda: findings(admissions(600, admission_type=["Elective", "Urgent"]), "emergency_stay"),
+    "constant stay": lambda: findings(
+        admissions(600, length_of_stay=np.full(600, 3.0)), "emergency_stay", "medication_recovery"
     ),
-    "one month, one type": findings(
+    "one month, one type": lambda: findings(
         admissions(60, admission_type=["Emergency"], admitted_on=np.full(60, np.datetime64("2024-02-03"))),
         "emergency_stay",
     ),
-    "one age, one condition": findings(
+    "one age, one condition": lambda: findings(
         admissions(80, condition=["Diabetes"], age=np.repeat([30.0, 50.0], 40)), "age_condition"
     ),
-    "nothing declared, columns absent": findings(
+    "nothing declared, columns absent": lambda: findings(
         admissions(300, condition=None, admitted_on=np.full(300, np.datetime64("NaT", "D")), insurer=None),
         declared=Declarations(),
     ),
@@ -109,15 +114,22 @@ EVERY = [
 ]  # fmt: skip
 
 
-def charts(found):
-    return [(finding, *chart) for finding in found for chart in of_finding(finding)]
+@cache
+def found_in(case):
+    return CASES[case]()
 
 
-DRAWN = {"ordinary": charts(ORDINARY)}
+@cache
+def charts(case="ordinary"):
+    return [(finding, *chart) for finding in found_in(case) for chart in of_finding(finding)]
 
 
-def the(name):
-    return next((figure, table) for _, found, figure, table in DRAWN["ordinary"] if found == name)
+def the(name, case="ordinary"):
+    return next((figure, table) for _, drawn, figure, table in charts(case) if drawn == name)
+
+
+def ordinary(name):
+    return next(finding for finding in found_in("ordinary") if finding.finding == name)
 
 
 def texts(figure):
@@ -158,37 +170,39 @@ def check_places(figure, name):
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_chart_draws_without_warning_and_no_text_covers_another_or_leaves_the_picture(case):
-    drawn = DRAWN.setdefault(case, charts(CASES[case]))
+    drawn = charts(case)
     for _, name, figure, _ in drawn:
         check_places(figure, name)
     assert len({name for _, name, _, _ in drawn}) == len(drawn)
 
 
 def test_all_charts_are_drawn_in_the_order_of_the_report():
-    assert [name for _, name, _, _ in DRAWN["ordinary"]] == EVERY
+    assert [name for _, name, _, _ in charts()] == EVERY
 
 
 def test_what_cannot_be_tested_leaves_no_empty_chart():
     for case in ("one insurer", "one hospital", "tiny", "nothing declared, columns absent"):
-        for _, name, _, table in DRAWN.setdefault(case, charts(CASES[case])):
+        for _, name, _, table in charts(case):
             assert len(table), name
-    names = {name for _, name, _, _ in DRAWN["one hospital"]}
+    names = {name for _, name, _, _ in charts("one hospital")}
     assert names == {"billing_variation_forest", "billing_variation_insurers"}
 
 
 def test_the_title_states_the_verdict_and_the_claim():
-    for finding, _, figure, _ in DRAWN["ordinary"]:
+    for finding, _, figure, _ in charts():
         title = figure.get_suptitle().replace("\n", " ")
         verdict, _, why = finding.sentences[0].partition(": ")
         assert title.startswith(verdict.rstrip("."))
         assert f"“{finding.claim}”" in title
         assert why[1:] in title
-    bare = next(finding for finding in CASES["nothing declared, columns absent"] if finding.verdict == "not_testable")
+    bare = next(
+        finding for finding in found_in("nothing declared, columns absent") if finding.verdict == "not_testable"
+    )
     assert title_of(bare) == f"Not testable on this table: “{bare.claim}”"
 
 
 def test_the_caption_gives_n_and_the_method():
-    for _, name, figure, _ in DRAWN["ordinary"]:
+    for _, name, figure, _ in charts():
         foot = next(text for text in figure.texts if text.get_gid() == "caption").get_text()
         assert foot.startswith("n = "), name
         assert len(foot) > 30, name
@@ -217,7 +231,7 @@ def test_axes_carry_the_unit(name, unit):
 
 
 def test_picture_and_table_are_written_side_by_side(tmp_path):
-    for _, name, figure, table in DRAWN["ordinary"]:
+    for _, name, figure, table in charts():
         picture, data = save(figure, table, tmp_path / name)
         with Image.open(picture) as image:
             assert image.size[0] >= 800
@@ -230,7 +244,7 @@ def test_picture_and_table_are_written_side_by_side(tmp_path):
 
 
 def test_a_chart_draws_the_numbers_of_its_finding():
-    evidence = next(finding for finding in ORDINARY if finding.finding == "emergency_stay").evidence
+    evidence = ordinary("emergency_stay").evidence
     _, table = the("emergency_stay_forest")
     part = next(item for item in evidence if item.role == "primary")
     assert table[["estimate", "low", "high"]].iloc[0].tolist() == [part.estimate, part.low, part.high]
@@ -266,7 +280,7 @@ def test_bars_and_shares_start_at_zero():
 
 
 def test_the_heat_map_of_care_writes_each_share_and_marks_discoveries():
-    found = next(finding for finding in ORDINARY if finding.finding == "insurance_access")
+    found = ordinary("insurance_access")
     table = found.tables["payer_care"].assign(discovery=lambda cells: cells.index == 3)
     table.loc[3, "residual"] = 4.2
     tables = dict(found.tables) | {"payer_care": table}
@@ -278,11 +292,7 @@ def test_the_heat_map_of_care_writes_each_share_and_marks_discoveries():
 
 
 def test_names_of_many_hospitals_are_cut_to_both_ends():
-    figure, table = next(
-        (figure, table)
-        for _, name, figure, table in DRAWN["crowded, with hostile names"]
-        if name == "billing_variation_hospitals"
-    )
+    figure, table = the("billing_variation_hospitals", "crowded, with hostile names")
     assert len(table) > 40
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert len(labels) == 30
@@ -307,7 +317,8 @@ def test_every_chart_says_what_it_shows():
 
 def test_drawing_twice_gives_the_same_picture():
     one, other = (
-        {name: figure for name, figure, _ in of_finding(ORDINARY[4])}["insurance_access_balance"] for _ in range(2)
+        {name: figure for name, figure, _ in of_finding(ordinary("insurance_access"))}["insurance_access_balance"]
+        for _ in range(2)
     )
     for figure in (one, other):
         figure.canvas.draw()

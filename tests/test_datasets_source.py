@@ -161,7 +161,7 @@ def test_a_quote_that_swallows_a_large_file_is_found(loading, text):
         loading("\n".join([header, *lines]))
 
 
-def test_a_quote_inside_a_value_is_a_quote(loading, cells, text):
+def test_a_quote_inside_a_value_is_a_quote(loading, text):
     raw = loading(text.replace('"', "").replace("Female", 'Fe"male'))
     assert set(raw.table["Gender"].to_pylist()) == {"Male", 'Fe"male'}
     assert len(raw) == N
@@ -296,7 +296,7 @@ def test_files_that_disagree_on_a_type_are_refused(tmp_path, described, admissio
     pa.parquet.write_table(table, tmp_path / "a.parquet")
     numbers = table.set_column(1, "Age", table["Age"].cast(pa.int64()))
     pa.parquet.write_table(numbers, tmp_path / "b.parquet")
-    with pytest.raises(SourceUnreadable, match="do not agree on the type of a column.*Age.*string vs int64"):
+    with pytest.raises(SourceUnreadable, match=r"do not agree on the type of a column.*Age.*string vs int64"):
         load(described(tmp_path / "*.parquet"))
 
 

@@ -113,7 +113,8 @@ def test_some_columns_bring_their_features_in_the_order_that_was_asked(made):
 @pytest.mark.parametrize("rows", [np.array([True, False, False, True]), np.array([0, 3])], ids=["mask", "places"])
 def test_some_rows_are_numbered_anew(made, rows):
     part = made.part(rows, ["hospital", "age"])
-    assert part.frame.to_dict("list") == {"hospital": [1, 0], "age": [30, 50]}
+    expected = pd.DataFrame({"hospital": [1, 0], "age": [30, 50]}, dtype=float)
+    pd.testing.assert_frame_equal(part.frame, expected)
     assert part.role == {"hospital": "hospital", "age": "age"}
     assert part.levels("hospital") == made.levels("hospital")
 

@@ -101,6 +101,20 @@ def test_the_same_seed_gives_the_same_predictions_to_the_last_bit(name, classes)
     np.testing.assert_array_equal(first, again)
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_seed_reaches_the_learner(name):
+    made, group = admissions()
+    learner = fitted(shipped(name), made, outcome(made, 0), group, seed=42).pipeline[-1]
+    assert learner.get_params().get("random_state", 42) == 42
+
+
+def test_a_linear_model_learns_from_what_is_missing():
+    made = features(age=np.where(np.arange(400) < 200, np.nan, np.arange(400.0)))
+    target = np.where(np.arange(400) < 200, 30.0, 5.0)
+    predicted = fitted(shipped("linear"), made, target, np.arange(400)).predict(made.frame)
+    assert predicted[:200].mean() > predicted[200:].mean() + 20
+
+
 def test_another_seed_gives_another_model():
     made, group = admissions()
     first, other = (
@@ -273,7 +287,7 @@ def test_a_date_stays_if_any_part_of_it_varies():
 def test_a_noise_column_of_200_levels_gives_no_signal(name):
     """Encoded on the rows that taught it, it would cost a linear model 2 % of its error."""
     gained, constant = [], []
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         hospital = np.arange(6000) % 200
         target, made = rng.integers(1, 31, 6000).astype(float), features(hospital=hospital)
@@ -285,7 +299,7 @@ def test_a_noise_column_of_200_levels_gives_no_signal(name):
         assert judge(name, loss, base, task=DAYS, smallest=0.02).verdict == "no_signal"
         gained.append((base - loss).mean())
         constant.append(base.mean())
-    assert abs(sum(gained) / sum(constant)) < 0.01
+    assert abs(sum(gained) / sum(constant)) < 0.015
 
 
 def test_a_misspelt_key_of_a_model_is_refused():

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,7 +41,7 @@ PAIRS = [(model, task) for model in MODELS for task in ("length_of_stay", "test_
 SAVED = [*PAIRS, ("lgbm", "billing")]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Kept:
     """A model on disk, and what it was made from."""
 
@@ -53,6 +54,15 @@ class Kept:
     def scorer(self):
         return self.folder / "artifacts" / "scorer"
 
+    @cached_property
+    def by_hi_ml(self):
+        return serving.load(self.scorer)
+
+    @cached_property
+    def by_mlflow(self):
+        return mlflow.pyfunc.load_model(str(self.folder))
+
+    @cached_property
     def expected(self):
         """What the fitted pipeline says of every row of the table."""
         return self.fitted.predict(self.features.frame)
@@ -109,16 +119,15 @@ def same(found, expected, model):
 @pytest.mark.parametrize(("model", "task"), PAIRS)
 def test_a_model_loaded_again_gives_the_same_numbers(kept, raw, model, task):
     one = kept[model, task]
-    by_hi_ml = serving.load(one.scorer).predict(raw)
-    by_mlflow = mlflow.pyfunc.load_model(str(one.folder)).predict(raw)
-    same(numbers(by_hi_ml), one.expected(), model)
-    same(numbers(by_mlflow), one.expected(), model)
+    by_hi_ml, by_mlflow = one.by_hi_ml.predict(raw), one.by_mlflow.predict(raw)
+    same(numbers(by_hi_ml), one.expected, model)
+    same(numbers(by_mlflow), one.expected, model)
     pd.testing.assert_frame_equal(by_hi_ml, by_mlflow, check_exact=model != "linear")
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_label_is_the_likeliest_and_the_shares_are_named_verbatim(kept, raw, model):
-    found = serving.load(kept[model, "test_results"].scorer).predict(raw)
+    found = kept[model, "test_results"].by_hi_ml.predict(raw)
     assert list(found) == ["prediction", "p_Abnormal", "p_Inconclusive", "p_Normal"]
     shares = found.drop(columns="prediction")
     assert (shares.idxmax(axis=1).str.removeprefix("p_") == found["prediction"]).all()
@@ -127,10 +136,10 @@ def test_the_label_is_the_likeliest_and_the_shares_are_named_verbatim(kept, raw,
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_order_and_number_of_rows_asked_at_once_do_not_matter(kept, raw, model):
-    scorer = serving.load(kept[model, "length_of_stay"].scorer)
+    scorer = kept[model, "length_of_stay"].by_hi_ml
     whole = numbers(scorer.predict(raw))
-    one_by_one = [numbers(scorer.predict(raw.iloc[[i]]))[0] for i in range(0, ROWS, 50)]
-    same(one_by_one, whole[::50], model)
+    one_by_one = [numbers(scorer.predict(raw.iloc[[i]]))[0] for i in range(0, ROWS, 100)]
+    same(one_by_one, whole[::100], model)
     same(numbers(scorer.predict(raw[::-1].reset_index(drop=True))), whole[::-1], model)
 
 
@@ -153,8 +162,8 @@ AS_FILED = {
 @pytest.mark.parametrize("written", AS_FILED.values(), ids=AS_FILED)
 @pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
 def test_however_the_cells_are_written_the_numbers_are_the_same(kept, raw, task, written):
-    model = mlflow.pyfunc.load_model(str(kept["lgbm", task].folder))
-    same(numbers(model.predict(written(raw))), kept["lgbm", task].expected(), "lgbm")
+    one = kept["lgbm", task]
+    same(numbers(one.by_mlflow.predict(written(raw))), one.expected, "lgbm")
 
 
 HOLES = {
@@ -169,14 +178,15 @@ HOLES = {
 @pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES)
 @pytest.mark.parametrize("column", ["Age", "Medical Condition", "Date of Admission"])
 def test_missing_cells_are_scored(kept, raw, model, hole, column):
-    found = mlflow.pyfunc.load_model(str(kept[model, "length_of_stay"].folder))
-    assert np.isfinite(numbers(found.predict(raw.assign(**{column: hole(raw[column])})))).all()
+    some = raw[:50]
+    found = kept[model, "length_of_stay"].by_mlflow.predict(some.assign(**{column: hole(some[column])}))
+    assert np.isfinite(numbers(found)).all()
 
 
 def test_a_category_never_seen_is_scored_as_one_that_training_lacked(kept, raw):
     one = kept["lgbm", "test_results"]
     features = one.features.frame.assign(condition=float(serving.UNSEEN))
-    found = serving.load(one.scorer).predict(raw.assign(**{"Medical Condition": "Green Fever"}))
+    found = one.by_hi_ml.predict(raw.assign(**{"Medical Condition": "Green Fever"}))
     same(numbers(found), one.fitted.predict(features), "lgbm")
 
 
@@ -211,10 +221,10 @@ def test_the_signature_names_every_column_and_takes_any_type(kept, model, task):
 
 @pytest.mark.parametrize(("model", "task"), PAIRS)
 def test_the_input_example_is_invented_and_can_be_scored(kept, raw, model, task):
-    example = mlflow.pyfunc.load_model(str(kept[model, task].folder)).input_example
+    example = kept[model, task].by_mlflow.input_example
     assert len(example) == 1
     assert not raw.merge(example.astype(raw.dtypes[list(example)]), on=list(example)).shape[0]
-    assert np.isfinite(numbers(serving.load(kept[model, task].scorer).predict(example))).all()
+    assert np.isfinite(numbers(kept[model, task].by_hi_ml.predict(example))).all()
 
 
 def test_an_invented_admission_obeys_the_mapping():
@@ -238,7 +248,7 @@ def test_a_computed_stay_asks_for_its_two_dates(tmp_path, raw):
     sources = [spec["source"] for spec in serving.inputs(one.mapping()["columns"])]
     assert {"Date of Admission", "Discharge Date"} <= set(sources)
     assert len(sources) == len(set(sources))
-    same(numbers(serving.load(one.scorer).predict(raw)), one.expected(), "lgbm")
+    same(numbers(one.by_hi_ml.predict(raw)), one.expected, "lgbm")
 
 
 @pytest.mark.parametrize(("model", "task"), PAIRS)
@@ -292,13 +302,13 @@ assert not [name for name in sys.modules if name.startswith("hi_ml.")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "task"), PAIRS)
+@pytest.mark.parametrize(("model", "task"), [*PAIRS[::3], ("lgbm", "billing")])
 def test_a_machine_without_hi_ml_gives_the_same_numbers(kept, raw, tmp_path, model, task):
     raw.to_csv(tmp_path / "in.csv", index=False)
     command = [sys.executable, "-I", "-c", WITHOUT_HI_ML, kept[model, task].folder, "in.csv", "out.json"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     found = pd.read_json(tmp_path / "out.json")
-    np.testing.assert_allclose(numbers(found), kept[model, task].expected(), rtol=1e-14 if model != "linear" else 1e-9)
+    np.testing.assert_allclose(numbers(found), kept[model, task].expected, rtol=1e-14 if model != "linear" else 1e-9)
 
 
 def mlflow_models(verb, folder, *options):
@@ -316,7 +326,7 @@ def test_mlflow_models_predict_gives_the_same_numbers(kept, raw, tmp_path, task,
     command = mlflow_models("predict", one.folder, "-i", "in", "-o", "out", "-t", kind)
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     found = pd.DataFrame(json.loads((tmp_path / "out").read_text())["predictions"])
-    np.testing.assert_array_equal(numbers(found), one.expected())
+    np.testing.assert_array_equal(numbers(found), one.expected)
 
 
 @pytest.mark.slow
@@ -331,7 +341,7 @@ def test_mlflow_models_serve_gives_the_same_numbers(kept, raw, tmp_path):
         server = subprocess.Popen(command, cwd=tmp_path, env=activated, stdout=log, stderr=log, start_new_session=True)
     try:
         answer = asked(f"http://127.0.0.1:{port}/invocations", {"dataframe_split": raw.to_dict("split")}, server)
-        np.testing.assert_array_equal(numbers(pd.DataFrame(answer["predictions"])), one.expected())
+        np.testing.assert_array_equal(numbers(pd.DataFrame(answer["predictions"])), one.expected)
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)

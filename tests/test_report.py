@@ -40,7 +40,7 @@ def drafts():
     unsure = part("stay", unit="days", estimate=0.77, low=0.47, high=1.06, high90=1.01, n=7_207, smallest_effect=1.0,
                   p_support=0.001, p_absence=0.06, n_needed=9_000)  # fmt: skip
     return [
-        Draft("age_condition", "The old have more.", "all", 2, (part(), pair), (acute,), ("Shares are of admissions.",)),
+        Draft("age_condition", "The old have it.", "all", 2, (part(), pair), (acute,), ("Shares are of admissions.",)),
         Draft("billing_variation", "Bills differ.", "any", 2, (large, part("g", unit="share of variance"))),
         Draft("emergency_stay", "Emergencies stay longer.", "all", 1, (unsure, cancer)),
         Draft("medication_recovery", "Drugs help.", "all", 1, gaps=(Gap("", "NO_PATIENT_ID", "names are chance"),)),

@@ -117,6 +117,34 @@ def test_a_number_may_come_in_any_type(values):
     assert numbers(values) == ([1, 2, None], {})
 
 
+@pytest.mark.parametrize("huge", ["1e101", "-1e300", 1e101])
+def test_numbers_whose_squares_would_overflow_are_out_of_range(huge):
+    found, faults = numbers([huge])
+    assert faults == {"range": [0]}
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("spec", [NUMBER, DATE, SEX], ids=["number", "date", "category"])
+def test_a_cell_that_is_a_list_is_a_fault(spec):
+    typed, faults = convert(pa.array([[1], None, []]), spec)
+    assert typed.null_count == 3
+    assert [np.flatnonzero(mask).tolist() for mask in faults.values() if mask.any()] == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("spec", "cell", "read"), [(FREE, b" 7 ", 7.0), (SEX, b" f ", "f"), (SEX, b"\xff", "\ufffd")], ids=str
+)
+def test_bytes_are_read_as_text(spec, cell, read):
+    for kind in (pa.binary(), pa.large_binary()):
+        assert convert(pa.array([cell, None], kind), spec)[0].to_pylist() == [read, None]
+
+
+def test_text_with_a_zero_byte_is_a_fault():
+    typed, faults = convert(pa.array(["f\0", "m", None]), SEX)
+    assert typed.to_pylist() == [None, "m", None]
+    assert faults["text"].tolist() == [True, False, False]
+
+
 def test_infinity_and_dates_are_no_numbers():
     assert numbers(pa.array([np.inf, 1.0])) == ([None, 1], {"number": [0]})
     assert numbers(pa.array([dt.date(2024, 1, 1)])) == ([None], {"number": [0]})
@@ -191,6 +219,15 @@ def test_a_declared_format_is_the_only_one_read():
 )
 def test_a_date_may_come_in_any_type(values):
     assert dates(values) == (["2024-02-29", None], {})
+
+
+def test_a_moment_with_a_zone_is_read_as_its_own_clock_shows_it():
+    moment = dt.datetime(2024, 2, 29, 23, 30, tzinfo=dt.UTC)
+    assert dates(pa.array([moment], pa.timestamp("us", "Asia/Tokyo"))) == (["2024-03-01 08:30:00"], {})
+
+
+def test_a_moment_outside_the_calendar_is_a_fault():
+    assert dates(pa.array([10**18, -(10**18), 0], pa.timestamp("us"))) == ([None, None, "1970-01-01"], {"date": [0, 1]})
 
 
 def test_a_bare_number_is_no_date_and_an_empty_column_of_numbers_is_missing():

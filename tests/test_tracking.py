@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import mlflow
 import numpy as np
@@ -14,6 +16,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from hi_ml import config, tracking
 from hi_ml.artifacts import RunFolder
@@ -53,8 +56,7 @@ def here(tmp_path, monkeypatch, migrated):
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     shutil.copy(migrated, tmp_path / "mlflow.db")
-    yield tmp_path
-    mlflow.set_tracking_uri(None)
+    return tmp_path
 
 
 @pytest.fixture
@@ -72,6 +74,16 @@ def copied(finished, path):
     return RunFolder(path)
 
 
+@contextmanager
+def looking_at(uri):
+    """Some of MLflow looks models up in the store of the process, not of its client."""
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
 def runs(client):
     return client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
 
@@ -87,21 +99,41 @@ def artifacts(client, run_id, path=None):
 # One run
 
 
-def test_a_run_is_named_after_its_model_in_the_experiment_of_its_task(folder, client):
-    sent = send(folder)
+@pytest.fixture(scope="module")
+def one(finished, migrated, tmp_path_factory):
+    """A run that was sent to the default store of an empty folder, to be looked at."""
+    place = tmp_path_factory.mktemp("one")
+    shutil.copy(migrated, place / "mlflow.db")
+    folder = copied(finished, place / "outputs" / "length_of_stay")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
+        sent, uri = send(folder), store_uri()
+    client = MlflowClient(tracking_uri=uri)
     (run,) = runs(client)
-    assert (sent.run_id, sent.experiment) == (run.info.run_id, EXPERIMENT)
-    assert run.info.run_name == "linear"
-    assert run.info.status == "FINISHED"
-    about = folder.read()["run"]
-    assert run.info.start_time == pytest.approx(1000 * about["started"], abs=1)
-    assert run.info.end_time == pytest.approx(1000 * about["finished"], abs=1)
+    return One(place, folder, uri, sent, client, run)
 
 
-def test_the_metrics_are_the_numbers_of_the_folder(folder, client):
-    send(folder)
-    (run,) = runs(client)
-    found, metrics = folder.read(), run.data.metrics
+class One(NamedTuple):
+    place: Path
+    folder: RunFolder
+    uri: str
+    sent: tracking.Tracked
+    client: MlflowClient
+    run: Run
+
+
+def test_a_run_is_named_after_its_model_in_the_experiment_of_its_task(one):
+    assert (one.sent.run_id, one.sent.experiment) == (one.run.info.run_id, EXPERIMENT)
+    assert one.run.info.run_name == "linear"
+    assert one.run.info.status == "FINISHED"
+    about = one.folder.read()["run"]
+    assert one.run.info.start_time == pytest.approx(1000 * about["started"], abs=1)
+    assert one.run.info.end_time == pytest.approx(1000 * about["finished"], abs=1)
+
+
+def test_the_metrics_are_the_numbers_of_the_folder(one):
+    found = one.folder.read()
     expected = {"leakage_gap": found["leakage"]["gap"], "fit_seconds": found["timings"]["fit"]}
     expected |= {"skill": found["verdict"]["skill"]}
     expected |= {"skill_low": found["verdict"]["low95"], "skill_high": found["verdict"]["high95"]}
@@ -109,59 +141,50 @@ def test_the_metrics_are_the_numbers_of_the_folder(folder, client):
         name = row["score"]
         expected |= {f"test_{name}": row["value"], f"test_{name}_low": row["low"], f"test_{name}_high": row["high"]}
         expected[f"baseline_{name}"] = row["baseline"]
-    assert metrics == pytest.approx(expected)
-    assert {"test_mae", "test_within_1_day_low", "baseline_r2"} <= set(metrics)
+    assert one.run.data.metrics == pytest.approx(expected)
+    assert {"test_mae", "test_within_1_day_low", "baseline_r2"} <= set(one.run.data.metrics)
 
 
-def test_the_parameters_are_the_settings_that_matter(folder, client):
-    send(folder)
-    (run,) = runs(client)
-    params = run.data.params
+def test_the_parameters_are_the_settings_that_matter(one):
+    params = one.run.data.params
     expected = {"model": "linear", "split": "grouped", "seed": "0", "horizon": "admission", "split.train": "0.6"}
-    expected |= {"rows": str(folder.read()["run"]["rows"]), "model.regression.alpha": "10.0"}
+    expected |= {"rows": str(one.folder.read()["run"]["rows"]), "model.regression.alpha": "10.0"}
     assert expected.items() <= params.items()
     assert not [name for name in params if "classification" in name or "space" in name]
 
 
-def test_the_tags_say_what_was_found_in_what(folder, client):
-    send(folder)
-    (run,) = runs(client)
-    found = folder.read()
+def test_the_tags_say_what_was_found_in_what(one):
+    found, tags = one.folder.read(), one.run.data.tags
     expected = {"verdict": found["verdict"]["verdict"], "data_sha256": found["data"]["sha256"]}
     expected |= {"dataset": "simulated", "model": "linear", "task": "length_of_stay"}
     expected |= {key: found["run"][key] for key in ("split_sha256", "git_commit")}
-    assert expected.items() <= run.data.tags.items()
-    assert found["verdict"]["sentence"] in run.data.tags["mlflow.note.content"]
+    assert expected.items() <= tags.items()
+    assert found["verdict"]["sentence"] in tags["mlflow.note.content"]
 
 
-def test_the_dataset_has_the_first_36_characters_of_the_real_digest(folder, client):
-    send(folder)
-    (run,) = runs(client)
-    (used,) = run.inputs.dataset_inputs
+def test_the_dataset_has_the_first_36_characters_of_the_real_digest(one):
+    (used,) = one.run.inputs.dataset_inputs
     assert used.dataset.name == "simulated"
-    assert used.dataset.digest == folder.read()["data"]["sha256"][:36]
+    assert used.dataset.digest == one.folder.read()["data"]["sha256"][:36]
     assert len(used.dataset.digest) == 36
 
 
-def test_every_file_of_the_folder_is_an_artifact(folder, client):
-    sent = send(folder)
-    files = {str(path.relative_to(folder.path)) for path in folder.files()}
+def test_every_file_of_the_folder_is_an_artifact(one):
+    files = {str(path.relative_to(one.folder.path)) for path in one.folder.files()}
     assert {"scores.csv", "charts/scores.png", "model/MLmodel", "explanation/shap_values.parquet"} <= files
-    assert artifacts(client, sent.run_id) == files
-    mlflow.set_tracking_uri(store_uri())
-    listed = mlflow.artifacts.list_artifacts(f"runs:/{sent.run_id}/model")
-    assert "model/MLmodel" in {one.path for one in listed}
-    assert (folder.path.parents[1] / "mlartifacts").is_dir()
-    assert not (folder.path.parents[1] / "mlruns").exists()
+    with looking_at(one.uri):
+        assert artifacts(one.client, one.sent.run_id) == files
+        listed = mlflow.artifacts.list_artifacts(f"runs:/{one.sent.run_id}/model")
+    assert "model/MLmodel" in {file.path for file in listed}
+    assert {path.name for path in one.place.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlartifacts", "outputs"}
 
 
-def test_the_tracked_model_scores_as_the_folder_says(folder, client):
-    send(folder)
-    mlflow.set_tracking_uri(store_uri())
-    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
-    local = mlflow.pyfunc.load_model(str(folder.model))
-    pd.testing.assert_frame_equal(loaded.predict(local.input_example), local.predict(local.input_example))
-    (logged,) = client.search_logged_models([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+def test_the_tracked_model_scores_as_the_folder_says(one):
+    with looking_at(one.uri):
+        tracked = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+    local = mlflow.pyfunc.load_model(str(one.folder.model))
+    pd.testing.assert_frame_equal(tracked.predict(local.input_example), local.predict(local.input_example))
+    (logged,) = one.client.search_logged_models([one.client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert logged.status == "READY"
     assert {metric.key for metric in logged.metrics} >= {"test_mae", "skill"}
 
@@ -355,11 +378,11 @@ def test_a_run_that_found_its_server_down_is_sent_when_it_is_up(folder, here, mi
         assert up.returncode == 0, up.stderr
         again = track(folder, MLFLOW_TRACKING_URI=uri)
         assert again.returncode == 0, again.stderr
-        mlflow.set_tracking_uri(uri)
-        client = MlflowClient()
+        client = MlflowClient(tracking_uri=uri)
         (run,) = runs(client)
         assert run.info.status == "FINISHED"
-        assert "model/MLmodel" in artifacts(client, run.info.run_id)
+        with looking_at(uri):
+            assert "model/MLmodel" in artifacts(client, run.info.run_id)
         assert list(client.get_registered_model(MODEL).aliases) == ["champion"]
         assert up.stdout.splitlines()[-1] == f"python -m webbrowser {uri}"
     finally:

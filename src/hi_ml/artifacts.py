@@ -125,7 +125,7 @@ def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     work = path.with_name(f"{path.name}.unfinished")
     try:
         cells.to_csv(work, index=False)
-        os.replace(work, path)  # noqa: PTH105 -- as below
+        work.replace(path)
     except BaseException:
         work.unlink(missing_ok=True)
         raise

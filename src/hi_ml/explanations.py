@@ -13,6 +13,7 @@ from hi_ml.statistics.grouped import mean_interval
 
 Floats = NDArray[np.float64]
 _PROBE = 20  # rows that tell how long a row takes
+_LOG_ODDS = ("booster_", "decision_function", "class_prior_")  # what a classifier has that adds up log-odds
 _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 
 
@@ -30,7 +31,7 @@ class Explanation:
         The prediction before any column speaks.
     roles : list of str
     unit : str
-        Of the task, or ``log-odds``.
+        Of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities.
     method : str
         How they were computed.
     """
@@ -55,7 +56,7 @@ def explain(
     role : dict of str to str
         By feature, the column it came from.
     unit : str
-        Of a regression; classes are explained in log-odds.
+        Of a regression; classes are explained in what their learner adds up.
     limits : (int, float)
         At most so many rows, and about so many seconds; rows are taken evenly over the frame.
 
@@ -67,7 +68,7 @@ def explain(
     rows, seconds = limits
     encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
     frame = frame[fitted.features]
-    unit = "log-odds" if fitted.classes else unit
+    unit = _of_classes(learner) if fitted.classes else unit
     roles = list(dict.fromkeys(role[name] for name in fitted.features))
     place = _evenly(len(frame), _affordable(encoder, learner, frame, rows, seconds))
     if not len(place):
@@ -156,6 +157,11 @@ def _raw(learner: Any, X: Floats) -> Floats:
     else:
         raw = learner.predict(X)
     return np.atleast_2d(np.asarray(raw, dtype=float).T)
+
+
+def _of_classes(learner: Any) -> str:
+    """The unit of what a classifier adds up: only a forest averages probabilities."""
+    return "log-odds" if any(hasattr(learner, name) for name in _LOG_ODDS) else "share"
 
 
 def _check(added: Floats, learner: Any, X: Floats) -> None:

@@ -82,9 +82,7 @@ def agreement(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
 
 def name_lines(ax: Axes, place: Floats, names: Sequence[str], *, size: float = 8.5) -> None:
     """Name the lines of a panel, one at each place, and leave its other axis to numbers from zero."""
-    ax.margins(x=0.03)
-    if ax.get_xlim()[0] >= 0:
-        ax.set_xlim(left=0)
+    ax.margins(x=0.03)  # bars keep the axis at zero
     plain_ticks([ax])
     ax.set_yticks(place, names, fontsize=size)
     ax.set_ylim(place.min() - 0.6, place.max() + 0.6)

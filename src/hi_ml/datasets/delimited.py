@@ -5,6 +5,7 @@ import csv
 import io
 from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -160,15 +161,12 @@ class Delimited:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         line = 1
         with _stream(self.path) as stream:
-            while not stream.closed:
-                block = stream.read(_PEEK)
+            for block in chain(iter(lambda: stream.read(_PEEK), b""), [b""]):
                 try:
                     line += decoder.decode(block, final=not block).count("\n")
                 except UnicodeDecodeError as error:
                     line += bytes(error.object[: error.start]).count(b"\n")
                     raise SourceUnreadable.encoding(str(self.path), self.encoding, line) from error
-                if not block:
-                    return
 
 
 def peek(path: Path) -> bytes:

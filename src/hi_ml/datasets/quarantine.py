@@ -116,7 +116,7 @@ def _doubtful(dataset: Dataset, typed: Mapping[str, pa.Array]) -> NDArray[np.boo
 
 def _private_texts(raw: Raw, dataset: Dataset) -> set[str]:
     sources = {str(column.source) for column in dataset.present().values() if column.private}
-    return {text.strip() for source in sources for text in _written(raw.table.column(source).unique())} - {""}
+    return {text.strip() for source in sources for text in _written(raw.table.column(source))} - {""}
 
 
 def _written(values: pa.Array | pa.ChunkedArray) -> list[str]:

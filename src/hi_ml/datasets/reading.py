@@ -129,7 +129,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
             typed[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
     counts |= _flagged(dataset, typed)
     codes = {role: cell_codes(values) for role, values in typed.items()}
-    twins = near_duplicates({r: c for r, c in codes.items() if not _numbers_rows(dataset.columns[r].kind, c)})
+    telling = {role: cells for role, cells in codes.items() if not _numbers_rows(dataset.columns[role].kind, cells)}
+    twins = near_duplicates(telling or codes)
     known = people(codes, typed)
     group, identity = groups(twins, known, codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(

@@ -73,7 +73,7 @@ def write(stated: Stated, folder: RunFolder, *, here: Here, words: PrivateWords,
         files = []
         for name, figure, table in pictures.of_finding(finding):
             picture, _ = save(figure, table, folder.charts / name)
-            files.append((name.replace("_", " "), picture))
+            files.append((pictures.shows(name), picture))
         drawn[finding.finding] = files
     summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies)
     folder.write_report(page.render(summary, drawn))

@@ -1,0 +1,99 @@
+import inspect
+
+import pytest
+
+from hi_ml import errors
+from hi_ml.errors import (
+    ColumnProblem,
+    ConfigurationInvalid,
+    HiMlError,
+    NotTrainable,
+    OutputFailed,
+    SourceUnreadable,
+    TooManyRejected,
+    TrackingFailed,
+    Unserved,
+)
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, HiMlError)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_refusal_is_one_that_ends_a_command_with_a_sentence(kind):
+    assert issubclass(kind, HiMlError)
+    assert kind.__doc__.endswith(".")
+
+
+def test_a_single_failure_stays_what_it_is():
+    one = NotTrainable("first")
+    assert Unserved.of([one]) is one
+
+
+def test_several_failures_are_told_one_a_line():
+    assert str(Unserved.of([NotTrainable("first"), TrackingFailed("second")])).splitlines() == [
+        "NotTrainable: first",
+        "TrackingFailed: second",
+    ]
+
+
+def test_a_wrong_value_is_shown_but_a_whole_section_is_not():
+    said = str(
+        ConfigurationInvalid.from_list([("seed", "Value error, expected a number", "x"), ("a.b", "Field required", {})])
+    )
+    assert said.startswith(
+        "The configuration is wrong: seed: expected a number (found 'x'); a.b: expected a value, found"
+    )
+    assert "{}" not in said
+
+
+def test_an_unknown_key_is_told_with_those_that_exist():
+    said = str(ConfigurationInvalid.unknown_key("dataset.sorce", ["name", "source"]))
+    assert "'dataset.sorce' (did you mean source?). dataset has the keys name, source." in said
+    assert "There are the keys seed." in str(ConfigurationInvalid.unknown_key("sede", ["seed"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("Insurer", ["Insurers", "Payer"], "did you mean Insurers?"),
+        ("Age", ["AGE"], "did you mean AGE?"),
+        ("Age", [" age "], "did you mean ' age '?"),
+        ("Age", ["Blood\nAge"], None),
+        ("Age", ["Zodiac"], None),
+    ],
+)
+def test_a_hint_is_given_where_a_name_is_near(name, known, hint):
+    said = str(ConfigurationInvalid.not_one_of("key", name, known))
+    assert (hint or "did you mean") in said or hint is None
+    assert ("did you mean" in said) == (hint is not None)
+
+
+def test_long_lists_are_cut():
+    described = {f"role_{i}": f"Column {i}" for i in range(20)}
+    said = str(ColumnProblem.missing("a.csv", "mine", described, ["Column 3"]))
+    assert "'Column 5' (did you mean Column 3?) and 14 more" in said
+    assert "and 14 more (conf/dataset/mine.yaml)" in said
+
+
+def test_a_reason_is_put_in_one_line_without_its_full_stop():
+    said = str(SourceUnreadable.format("a.csv", "it broke\n in  two.."))
+    assert said.startswith("a.csv cannot be read as a table: it broke in two. Expected CSV")
+
+
+def test_the_rows_that_were_rejected_are_counted_against_what_was_allowed(tmp_path):
+    said = str(TooManyRejected.of("a.csv", ["Age number 7"], (7, 100, 0.05), tmp_path / "rejected.csv"))
+    assert "7 of 100 rows cannot be read (7.0%; at most 5.0% may be). Broken rules: Age number 7." in said
+    assert "none is left" in str(TooManyRejected.of("a.csv", [], (3, 3, 0.05), tmp_path))
+
+
+def test_a_store_that_fails_is_quoted_without_its_statement(tmp_path):
+    reason = "(raised as a result of Query-invoked autoflush; x)\n(sqlite3.OperationalError) readonly [SQL: INSERT (?)]"
+    said = str(TrackingFailed.of(tmp_path, "sqlite:///a.db", reason))
+    assert "did not take the run: (sqlite3.OperationalError) readonly. Nothing is lost" in said
+    assert f"python -m hi_ml.track run={tmp_path}" in said
+    assert "it gave no reason" in str(TrackingFailed.of(tmp_path, "sqlite:///a.db", ""))
+
+
+def test_a_failed_output_names_the_file_and_the_reason():
+    said = str(OutputFailed.of(OSError(28, "No space left on device", "/tmp/a.csv")))  # noqa: S108 -- never opened
+    assert said.startswith("Could not write /tmp/a.csv: No space left on device. Nothing half-written was kept.")

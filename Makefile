@@ -31,7 +31,7 @@ format: install
 	$(BIN)/ruff format .
 
 studies: install
-	$(BIN)/python experiments/operating_characteristics.py --tables 200 80 --sizes 5000 50000
+	$(BIN)/python experiments/operating_characteristics.py
 
 notebook: install
 	$(BIN)/python experiments/make_notebook.py

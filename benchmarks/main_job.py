@@ -39,7 +39,7 @@ def main() -> None:
             print(f"{name}: median {statistics.median(found):.1f} s of {', '.join(f'{one:.1f}' for one in found)}")
         one, three = (statistics.median(found) for found in times.values())
         print(f"ratio: {three / one:.2f}")
-        latest = sorted((Path(place) / "outputs" / "train").iterdir())[-1]
+        latest = max((Path(place) / "outputs" / "train").iterdir())
         for path in sorted(latest.glob("*/timings.json")):
             print(path.parent.name, json.dumps(json.loads(path.read_text())))
 

@@ -20,7 +20,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import train_test_split
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 -- the backend comes first
+from matplotlib import pyplot as plt
 
 FEATURES = [
     "Age", "Gender", "Blood Type", "Medical Condition", "Insurance Provider", "Admission Type", "Hospital",

@@ -13,6 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pyarrow import csv
+
+from hi_ml.datasets.simulation import simulate
+
 CHILD = """
 import json, resource, sys, time
 import numpy as np
@@ -69,7 +73,9 @@ def main() -> None:
             source = Path(folder) / "table.csv"
             write = f"from hi_ml.datasets.simulation import simulate; import pyarrow.csv as c; c.write_csv(simulate(rows={rows}).table, {str(source)!r})"
             subprocess.run([sys.executable, "-c", write], check=True)
-            done = subprocess.run([sys.executable, "-c", CHILD, str(source)], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-c", CHILD, str(source)], check=True, capture_output=True, text=True
+            )
         found = json.loads(done.stdout.splitlines()[-1])
         print(f"{rows:,} rows: peak {found['peak_mib']:,.0f} MiB")
         for step, seconds in found["seconds"].items():

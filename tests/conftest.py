@@ -1,5 +1,6 @@
 """What several test files share: a small table and its description, commands, a store that is ready."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pyarrow.csv
 import pytest
 import yaml
 
+from hi_ml import launch
 from hi_ml.artifacts import keep_rejected
 from hi_ml.config import build, conf_dir
 from hi_ml.datasets.reading import read
@@ -63,18 +65,42 @@ def reading(tmp_path, described):
 
 @pytest.fixture
 def command(tmp_path):
-    """Run a command in a folder of the test, on one thread: ``command("train", "seed=1")``."""
+    """Run a command in the folder of the test, on one thread: ``command("train", "seed=1", under="ulimit -f 9")``."""
 
-    def run(module, *overrides, cwd=tmp_path, shell="", **environment):
+    def run(module, *overrides, under="", **environment):
         words = [sys.executable, "-m", f"hi_ml.{module}", *overrides]
         ended = subprocess.run(
-            ["bash", "-c", f'{shell}; exec "$@"', "bash", *words] if shell else words,
-            cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True,
+            ["bash", "-c", f'{under}; exec "$@"', "bash", *words] if under else words,
+            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}, capture_output=True, text=True,
             check=False, timeout=300,
         )  # fmt: skip
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     return run
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch, capsys):
+    """Run a Hydra application as `command` does, but in this process: ``inside(main, "seed=1")``."""
+    root, ours = logging.getLogger(), logging.getLogger("hi_ml")
+    handlers, level, environment, raising = root.handlers[:], ours.level, dict(os.environ), logging.raiseExceptions
+
+    def run(main, *arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        code = 0
+        try:
+            launch.run(main)
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    yield run
+    root.handlers[:], logging.raiseExceptions = handlers, raising
+    ours.setLevel(level)
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,8 @@ def test_the_files_have_the_columns_and_keys_of_the_contract(trained):
     assert "after the horizon" in data["refused"]["billed"]
     assert "age" in data["used"]
     assert yaml.safe_load((days / "config.yaml").read_text())["dataset"]["rows"] == 4000
-    assert (days / "overrides.txt").read_text().splitlines() == ["dataset.rows=4000", "task=[length_of_stay,test_results]"]
+    asked = (days / "overrides.txt").read_text().splitlines()
+    assert asked == ["dataset.rows=4000", "task=[length_of_stay,test_results]"]
 
 
 def test_the_contributions_add_up_to_the_predictions(trained):

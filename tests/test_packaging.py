@@ -212,7 +212,7 @@ def test_the_signature_names_every_column_and_takes_any_type(kept, model, task):
     signature = get_model_info(str(one.folder)).signature
     sources = [spec["source"] for spec in serving.inputs(one.mapping()["columns"])]
     assert [column.name for column in signature.inputs] == sources
-    assert {type(column.type) for column in signature.inputs} == {AnyType}
+    assert {(type(column.type), column.required) for column in signature.inputs} == {(AnyType, True)}
     named = [f"p_{label}" for label in one.labels]
     assert [column.name for column in signature.outputs] == ["prediction", *named]
     assert "Name" not in sources

@@ -323,6 +323,16 @@ def test_every_bad_cell_is_named_by_column_rule_and_row(scorer):
     assert "old" not in str(found.value)  # cells may be private
 
 
+def test_a_stay_that_ends_before_it_begins_is_named():
+    """The reader rejects such a row: a model never saw one."""
+    columns = [STAY]
+    features = serving.features(Scorer(mapping(columns=columns), None).typed(FRAME), columns)
+    scorer = Scorer(mapping(columns=columns), DummyRegressor().fit(features, [1, 2, 3, 4]))
+    assert len(scorer.predict(FRAME.assign(Out=["2024-01-01", None, "2024-01-02", ""]))) == 4
+    with pytest.raises(ValueError, match="Out: order in rows 2 "):
+        scorer.predict(FRAME.assign(Out=["2024-01-01", "2023-12-31", None, "2024-01-02"]))
+
+
 def test_rows_are_counted_in_order_whatever_the_index(scorer):
     broken = FRAME.assign(Age=["30", "40", "50", "?x"]).set_axis([9, 9, 7, 1])
     with pytest.raises(ValueError, match="Age: number in rows 4 "):

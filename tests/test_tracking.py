@@ -205,6 +205,15 @@ def test_the_first_version_is_the_champion_and_later_ones_challenge_it(folder, c
 # Sent again, or elsewhere
 
 
+def test_an_old_store_of_files_in_the_folder_does_not_get_in_the_way(folder, client, here):
+    """MLflow's own look-ups would go there, whichever store the client names."""
+    (here / "mlruns" / "0").mkdir(parents=True)
+    (here / "mlruns" / "0" / "meta.yaml").write_text("experiment_id: '0'")
+    assert send(folder).alias == "champion"
+    assert len(runs(client)) == 1
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
 def test_a_run_sent_twice_is_one_run(folder, client):
     assert send(folder) == send(folder)
     assert len(runs(client)) == 1

@@ -40,9 +40,7 @@ def test_the_wheel_brings_its_own_code_and_configuration(installed, tmp_path):
 
 
 def test_the_main_job_runs_from_the_wheel(installed, tmp_path):
-    done = elsewhere(
-        installed, tmp_path, "-m", "hi_ml.train", "dataset.rows=600", "task=billing", "tracking=none"
-    )
+    done = elsewhere(installed, tmp_path, "-m", "hi_ml.train", "dataset.rows=600", "task=billing", "tracking=none")
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.glob("outputs/train/*/billing/verdict.json"))
 

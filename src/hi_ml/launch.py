@@ -163,7 +163,8 @@ def _refusal(error: Exception) -> HiMlError:
 
 def _end(error: HiMlError) -> None:
     _remove_empty_folder()
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     sys.exit(1)
 

@@ -123,7 +123,8 @@ def _texts(name: str, content: bytes) -> Iterator[str]:
     elif content.startswith(b"\x93NUMPY") and not _holds_objects(content):
         array = np.load(io.BytesIO(content), allow_pickle=False)
         if array.dtype.kind in "US":
-            yield from np.strings.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array.ravel()
+            texts = np.strings.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+            yield from texts.ravel()
     elif content.startswith(b"\x89PNG"):
         return  # pixels: every chart is drawn from a table that is searched
     else:

@@ -242,11 +242,12 @@ def _classes(task: Task, target: Floats, predicted: Floats, baseline: Baseline, 
         rows.append(("roc_auc", resampled(area), 0.5, "area"))
     f1, usual_f1 = bootstrap.macro_f1(counts), float(bootstrap.macro_f1(usual_counts)[0])
     balanced = bootstrap.balanced_accuracy(counts)
+    right, always_right = (_mean((made == truth).astype(float), group) for made in (label, usual))
     return [
         *rows,
         ("macro_f1", resampled(f1), usual_f1, "share"),
         ("balanced_accuracy", resampled(balanced), float(bootstrap.balanced_accuracy(usual_counts)[0]), "share"),
-        ("accuracy", _mean((label == truth).astype(float), group), _mean((usual == truth).astype(float), group).value, "share"),
+        ("accuracy", right, always_right.value, "share"),
     ]  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> NDAr
     place = {key(level, spelling): float(i) for i, level in enumerate(levels) if level is not None}
     table = [place.get(key(level, spelling), UNSEEN) for level in values.dictionary.to_pylist()]
     indices = pc.fill_null(values.indices, len(table)).to_numpy(zero_copy_only=False)
-    return np.array([*table, np.nan])[indices]
+    return np.asarray(np.array([*table, np.nan])[indices])
 
 
 def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataFrame:
@@ -154,6 +154,12 @@ def stays(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, p
     return made
 
 
+def disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
+    """Tell the rows whose second date lies before the first, shape (n,)."""
+    early: NDArray[np.bool_] = pc.fill_null(pc.less(end, start), fill_value=False).to_numpy(zero_copy_only=False)
+    return early
+
+
 @dataclass(frozen=True)
 class Scorer:
     """A fitted pipeline with the mapping that feeds it."""
@@ -169,12 +175,13 @@ class Scorer:
             raise ValueError(f"Expected the columns {absent}; found {list(frame.columns)}. Add or rename them.")
         typed, broken = {}, []
         for spec in needed:
-            typed[spec["role"]], faults = convert(_arrow(frame[spec["source"]]), spec)
-            broken += [
-                f"{spec['source']}: {rule} in rows {_first(mask)}" for rule, mask in faults.items() if mask.any()
-            ]
-        if broken:
-            raise ValueError(f"Cannot read {'; '.join(broken)} (1 = first row). Mend or remove these rows.")
+            typed[spec["role"]], faults = convert(_arrow(frame[str(spec["source"])]), spec)
+            broken += [(spec["source"], rule, mask) for rule, mask in faults.items()]
+        for start, end in (spec["between"] for spec in self.mapping["columns"] if spec["kind"] == "stay"):
+            broken.append((end["source"], "order", disordered(typed[start["role"]], typed[end["role"]])))
+        said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in broken if mask.any()]
+        if said:
+            raise ValueError(f"Cannot read {'; '.join(said)} (1 = first row). Mend or remove these rows.")
         return typed | stays(typed, self.mapping["columns"])
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -371,9 +378,10 @@ def _first(mask: NDArray[np.bool_], *, most: int = 5) -> str:
 
 def _set_as_mlflow_model() -> None:
     """Say to MLflow, which runs this file as code, what it is to serve."""
-    import mlflow  # noqa: PLC0415 -- a second and a half that hi_ml's own scoring need not pay
+    from mlflow.models import set_model  # noqa: PLC0415 -- a second and a half that hi_ml's own scoring need not pay
+    from mlflow.pyfunc.model import PythonModel  # noqa: PLC0415 -- as above
 
-    class Admissions(mlflow.pyfunc.PythonModel):
+    class Admissions(PythonModel):
         """The scorer as an MLflow model."""
 
         def load_context(self, context: Any) -> None:
@@ -385,7 +393,7 @@ def _set_as_mlflow_model() -> None:
             del context, params
             return self.scorer.predict(model_input)
 
-    mlflow.models.set_model(Admissions())
+    set_model(Admissions())
 
 
 if __name__.startswith("code_model_"):  # the name under which MLflow runs the file of a model written as code

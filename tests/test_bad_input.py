@@ -1,0 +1,354 @@
+"""Whatever is wrong with the table, the request or the disk: a result or one sentence, and nothing half-written."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hi_ml import artifacts, training
+from hi_ml import train as module
+from hi_ml.datasets.simulation import simulate
+
+QUICK = ("dataset=kaggle", "dataset.source=mine.csv", "task=length_of_stay", "model=baseline", "tracking=none")
+
+
+@pytest.fixture
+def train(inside):
+    """Train the baseline on mine.csv, in this process."""
+    return lambda *more: inside(module.main, *QUICK, *more)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write mine.csv from bytes, text or a frame."""
+
+    def write_it(content, name="mine.csv"):
+        if isinstance(content, pd.DataFrame):
+            content = content.to_csv(index=False)
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return write_it
+
+
+@pytest.fixture
+def place(tmp_path, admissions_csv):
+    """A folder with mine.csv."""
+    shutil.copy(admissions_csv, tmp_path / "mine.csv")
+    return tmp_path
+
+
+def files(folder, but=("mine.csv",)):
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name not in but
+    )
+
+
+def one_sentence(ended, kind, words):
+    """Whether a command refused in one sentence of a kind, with some words in it."""
+    assert ended.code == 1
+    assert re.fullmatch(rf"{kind}: .*\n", ended.stderr), ended.stderr
+    assert words in ended.stderr
+    assert "hi_ml.track" not in ended.stdout
+    return True
+
+
+def ragged(cells):
+    header, *lines = cells.to_csv(index=False).splitlines()
+    return "\n".join([header, *(f"{line},1" if row % 9 == 0 else line for row, line in enumerate(lines))])
+
+
+FILES = {
+    "empty": (lambda _: "", "SourceUnreadable", "mine.csv is empty"),
+    "header only": (lambda cells: cells.head(0), "SourceUnreadable", "a header and no rows"),
+    "header without a line end": (",".join, "SourceUnreadable", "a header and no rows"),
+    "missing column": (lambda cells: cells.drop(columns="Age"), "ColumnProblem", "no column 'Age'"),
+    "misspelt column": (
+        lambda cells: cells.rename(columns={"Doctor": "Docter"}), "ColumnProblem", "'Doctor' (did you mean Docter?)",
+    ),
+    "no header": (lambda cells: cells.to_csv(index=False, header=False), "ColumnProblem", "none of the columns"),
+    "duplicated column": (
+        lambda cells: pd.concat([cells, cells[["Age"]]], axis=1), "ColumnProblem", "more than one column named 'Age'",
+    ),
+    "wrong separator": (lambda cells: cells.to_csv(index=False, sep=";"), "SourceUnreadable", "separated by ';'"),
+    "Latin-1": (
+        lambda cells: cells.replace("Female", "Féminin").to_csv(index=False).encode("latin-1"),
+        "SourceUnreadable", "is not utf-8: line",
+    ),
+    "UTF-16 without its mark": (
+        lambda cells: cells.to_csv(index=False).encode("utf-16-le"), "SourceUnreadable", "zero bytes",
+    ),
+    "binary": (lambda _: bytes(range(256)) * 99, "SourceUnreadable", "zero bytes"),
+    "a web page": (lambda _: "<!DOCTYPE html><html>Sign in</html>", "ColumnProblem", "none of the columns"),
+    "a workbook": (lambda _: b"PK\x03\x04" + bytes(range(256)) * 9, "SourceUnreadable", "zero bytes"),
+    "cut-off Parquet": (lambda _: b"PAR1" + bytes(99), "SourceUnreadable", "cannot be read as a table: Parquet"),
+    "cut-off gzip": (lambda _: b"\x1f\x8b\x08" + bytes(99), "SourceUnreadable", "cannot be read as a table"),
+    "ragged rows": (ragged, "TooManyRejected", "34 of 300 rows cannot be read (11.3%; at most 5.0% may be)"),
+    "open quote": (
+        lambda cells: cells.to_csv(index=False).replace("\n", '\n"', 9), "SourceUnreadable", "swallows the lines",
+    ),
+    "no dates": (
+        lambda cells: cells.assign(**{"Discharge Date": "soon"}), "TooManyRejected", "date 300 (such as 'soon')",
+    ),
+    "discharge before admission": (
+        lambda cells: cells.assign(**{"Discharge Date": "1999-01-01"}), "TooManyRejected", "Discharge Date order 300",
+    ),
+    "ages of letters": (lambda cells: cells.assign(Age="abc"), "TooManyRejected", "Age number 300 (such as 'abc')"),
+    "ages of 400": (lambda cells: cells.assign(Age="400"), "TooManyRejected", "Age range 300 (such as '400')"),
+    "no value anywhere": (
+        lambda cells: cells.assign(**dict.fromkeys(cells, "NaN")), "NotTrainable", "found none at all",
+    ),
+    "constant target": (
+        lambda cells: cells.assign(**{"Date of Admission": "2024-01-01", "Discharge Date": "2024-01-08"}),
+        "NotTrainable", "found only 7.0",
+    ),
+    "ten rows": (lambda cells: cells.head(10), "NotTrainable", "at least 15 groups of rows"),
+    "one row": (lambda cells: cells.head(1), "NotTrainable", "found only"),
+    "one admission, copied": (lambda cells: pd.concat([cells.head(1)] * 60), "NotTrainable", "found only"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_bad_file_ends_in_one_sentence(tmp_path, train, write, cells, file):
+    content, kind, words = FILES[file]
+    write(content(cells))
+    assert one_sentence(train(), kind, words)
+    left = [name.split("/")[-1] for name in files(tmp_path)]
+    assert left == (["rejected.csv"] if kind == "TooManyRejected" else [])
+
+
+def test_an_absent_file_is_told_with_where_to_get_it(train):
+    assert one_sentence(train(), "SourceUnreadable", "kaggle.com/datasets/prasad22")
+
+
+def test_a_folder_is_no_table(tmp_path, train):
+    (tmp_path / "mine.csv").mkdir()
+    assert one_sentence(train(), "SourceUnreadable", "mine.csv is a folder")
+
+
+def test_one_class_is_not_trainable(train, write, cells):
+    write(cells.assign(**{"Test Results": "Normal"}))
+    assert one_sentence(train("task=test_results"), "NotTrainable", "found only Normal")
+
+
+def test_one_group_is_not_trainable(train, write, cells):
+    write(cells.assign(Patient="1"))
+    patient = "+dataset.columns.patient_id={from: Patient, kind: identifier, known: admission, private: true}"
+    assert one_sentence(train(patient), "NotTrainable", "found 1 in 300 usable rows")
+
+
+REQUESTS = [
+    (["dataset.sorce=x"], "ConfigurationInvalid", "did you mean source?"),
+    (["+model.foo=1"], "ConfigurationInvalid", "model.foo: there is no such key"),
+    (["+dataset.columns.age.foo=1"], "ConfigurationInvalid", "dataset.columns.age.foo: there is no such key"),
+    (["model=nothing"], "ConfigurationInvalid", "Available options in 'model': baseline"),
+    (["task=nothing"], "ConfigurationInvalid", "billing length_of_stay test_results"),
+    (["task=[]"], "ConfigurationInvalid", "tasks: expected a value, found none"),
+    (["task=null"], "ConfigurationInvalid", "must be a string or a list"),
+    (["seed=-1"], "ConfigurationInvalid", "seed: Input should be greater than or equal to 0"),
+    (["seed=4294967296"], "ConfigurationInvalid", "seed: Input should be less than 4294967296"),
+    (["seed=1.5"], "ConfigurationInvalid", "seed: "),
+    (["smallest_skill=nan"], "ConfigurationInvalid", "smallest_skill: "),
+    (["smallest_skill=-0.1"], "ConfigurationInvalid", "smallest_skill: "),
+    (["horizon=later"], "ConfigurationInvalid", "'admission', 'stay', 'discharge' or 'after'"),
+    (["split.train=0.9"], "ConfigurationInvalid", "sum to 1"),
+    (["dataset.max_rejected=abc"], "ConfigurationInvalid", "dataset.max_rejected: "),
+    (["dataset.max_rejected=2"], "ConfigurationInvalid", "dataset.max_rejected: "),
+    (["dataset.separator=tab"], "ConfigurationInvalid", "dataset.separator: expected one character"),
+    (["dataset.encoding=utf-9"], "ConfigurationInvalid", "dataset.encoding: expected an encoding"),
+    (["dataset.missing=na"], "ConfigurationInvalid", "dataset.missing: Input should be a valid list"),
+    (["dataset.source=null"], "ConfigurationInvalid", "no scenario to simulate"),
+    (["dataset.columns.age.kind=date"], "ConfigurationInvalid", "only kind number can have low, high"),
+    (["dataset.columns.age.from=Years"], "ColumnProblem", "Set dataset.columns.age.from"),
+    (["dataset.columns.hospital.from=Doctor"], "ConfigurationInvalid", "columns.doctor is private"),
+    (["dataset.columns.admitted_on.from=null"], "NotTrainable", "declares no 'length_of_stay'"),
+    (["+dataset.columns.zodiac={kind: category, known: admission}"], "ColumnProblem", "no column 'zodiac'"),
+    (["tasks.length_of_stay.features=[]"], "NotTrainable", "no column is left to predict from"),
+    (["tasks.length_of_stay.features=[room]"], "ConfigurationInvalid", "set horizon=stay"),
+    (["tasks.length_of_stay.target=zodiac"], "NotTrainable", "columns.zodiac.from"),
+    (["tasks.length_of_stay.score=log_loss"], "ConfigurationInvalid", "log_loss scores no regression"),
+    (["tasks.length_of_stay.name=../up"], "ConfigurationInvalid", "a name of letters"),
+    (["model.regression._target_=no.Such"], "ConfigurationInvalid", "Error locating target 'no.Such'"),
+    (["+model.regression.foo=1"], "ConfigurationInvalid", "unexpected keyword argument 'foo'"),
+    (["model.regression.strategy=nothing"], "ConfigurationInvalid", "strategy"),
+    (["hydra.run.dir=mine.csv/x"], "OutputFailed", "Could not write mine.csv/x: Not a directory"),
+]
+
+
+@pytest.mark.parametrize(("words", "kind", "said"), REQUESTS, ids=[" ".join(words) for words, _, _ in REQUESTS])
+def test_a_bad_request_ends_in_one_sentence(place, train, words, kind, said):
+    assert one_sentence(train(*words), kind, said)
+    assert files(place) == []
+
+
+def test_an_unknown_option_ends_in_two(train):
+    found = train("--nothing")
+    assert found.code == 2
+    assert "unrecognized arguments: --nothing" in found.stderr
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path, train, write, cells):
+    write(cells)
+    (tmp_path / "out" / "length_of_stay").mkdir(parents=True)
+    (tmp_path / "out" / "length_of_stay" / "run.json").write_text("{}", encoding="utf-8")
+    assert one_sentence(train("hydra.run.dir=out"), "OutputFailed", "length_of_stay")
+    assert files(tmp_path) == ["out/length_of_stay/run.json"]
+
+
+def many_levels(_):
+    table = simulate("planted", 10_000, seed=1).table.to_pandas().astype(str)
+    return table.assign(**{"Insurance Provider": [f"Insurer {row}" for row in range(10_000)]})
+
+
+def holes(cells):
+    return cells.mask(np.random.default_rng(0).random(cells.shape) < 0.1, "")
+
+
+def stray_damage(cells):
+    damaged = cells.copy()
+    damaged.loc[3, "Age"], damaged.loc[4, "Age"], damaged.loc[5, "Discharge Date"] = "abc", "400", "1999-01-01"
+    header, *lines = damaged.to_csv(index=False).splitlines()
+    return "\r\n".join([header, *lines[:9], "", "x", *lines[9:]])
+
+
+WHOLE = {
+    "as it is": (lambda cells: cells, "lgbm", 0),
+    "stray damage": (stray_damage, "baseline", 4),
+    "another column": (lambda cells: cells.assign(note="é"), "baseline", 0),
+    "30 rows": (lambda cells: cells.head(30), "lgbm", 0),
+    "NaN in every column": (holes, "linear", 0),
+    "a column of one value": (lambda cells: cells.assign(Gender="Female", Age="40"), "linear", 0),
+    "a column without values": (lambda cells: cells.assign(Hospital="", Age=""), "lgbm", 0),
+    "categories that are numbers": (lambda cells: cells.assign(Gender=np.arange(300) % 2), "lgbm", 0),
+    "10,000 levels": (many_levels, "lgbm", 0),
+}
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(name, marks=() if name == "stray damage" else pytest.mark.slow) for name in WHOLE]
+)
+def test_an_odd_table_ends_in_a_result(tmp_path, train, write, cells, file):
+    make, model, rejected = WHOLE[file]
+    write(make(cells))
+    ended = train(f"model={model}")
+    assert (ended.code, ended.stderr) == (0, "")
+    (run,) = tmp_path.glob("outputs/train/*/length_of_stay")
+    assert json.loads((run / "data.json").read_text(encoding="utf-8"))["rows_rejected"] == rejected
+    assert json.loads((run / "verdict.json").read_text(encoding="utf-8"))["verdict"]
+    assert (run / "rejected.csv").exists() == bool(rejected)
+    assert not [name for name in files(tmp_path) if "unfinished" in name]
+
+
+@pytest.mark.parametrize("stage", ["read", "train", "write"])
+def test_an_interrupt_at_any_stage_ends_in_130_and_leaves_nothing(tmp_path, train, write, cells, monkeypatch, stage):
+    def interrupt(*_, **__):
+        if stage == "write":
+            for place in tmp_path.rglob("*.unfinished"):
+                (place / "half.csv").write_text("half", encoding="utf-8")
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)  # the signal comes first
+
+    monkeypatch.setattr(training if stage == "train" else module, stage, interrupt)
+    write(cells)
+    ended = train()
+    assert (ended.code, ended.stderr) == (130, "\nInterrupted. Nothing half-written was kept.\n")
+    assert files(tmp_path) == []
+    assert not list(tmp_path.glob("outputs/train/*"))
+
+
+def test_an_interrupt_while_rejected_cells_are_written_leaves_no_half_file(tmp_path, monkeypatch):
+    def half(_, path, **__):
+        path.write_text("half", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", half)
+    with pytest.raises(KeyboardInterrupt):
+        artifacts.keep_rejected(tmp_path, pd.DataFrame())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [2, 4, 6, 8])
+def test_a_real_interrupt_ends_in_130_wherever_it_comes(place, seconds):
+    words = [sys.executable, "-m", "hi_ml.train", *QUICK[:-1], "model=lgbm"]
+    with subprocess.Popen(words, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as begun:
+        try:
+            begun.wait(seconds)
+        except subprocess.TimeoutExpired:
+            begun.send_signal(signal.SIGINT)
+        said = begun.communicate(timeout=120)[1]
+    assert begun.returncode in (130, 0)  # a quick machine may be done
+    assert "Traceback" not in said
+    left = files(place)
+    assert not [name for name in left if "unfinished" in name]
+    runs = {name.split("/")[2] for name in left if name.startswith("outputs/")}
+    assert all((place / "outputs/train" / run / "length_of_stay" / "data.json").exists() for run in runs)
+    if (place / "mlflow.db").exists():
+        with sqlite3.connect(place / "mlflow.db") as store:
+            assert store.execute("select count(*) from experiments").fetchone()[0] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [1, 20, 60])
+def test_a_full_disk_ends_in_one_sentence_and_leaves_nothing(place, command, kilobytes):
+    ended = command("train", *QUICK, under=f"ulimit -f {kilobytes}")
+    assert one_sentence(ended, "OutputFailed", "Could not write")
+    assert files(place) == []
+
+
+@pytest.mark.slow
+def test_a_disk_too_full_for_the_store_loses_no_run_and_leaves_no_half_store(place, command):
+    ended = command("train", *QUICK[:-1], under="ulimit -f 300")
+    assert ended.code == 1
+    assert re.fullmatch(r"TrackingFailed: .*Nothing is lost.*python -m hi_ml\.track run=\S+\n", ended.stderr)
+    assert not (place / "mlflow.db").exists()
+    sent = command("track", ended.stderr.split()[-1])
+    assert sent.code == 0, sent.stderr
+    assert (place / "mlflow.db").is_file()
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_create_one_store(place):
+    words = [sys.executable, "-m", "hi_ml.train", *QUICK[:-1]]
+    both = [subprocess.Popen(words, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [one.communicate(timeout=300)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    with sqlite3.connect(place / "mlflow.db") as store:
+        assert store.execute("select status from runs").fetchall() == [("FINISHED",)] * 2
+        assert store.execute("select version from model_versions order by 1").fetchall() == [(1,), (2,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("sqlite:///file:{place}/mlflow.db?mode=ro&uri=true", "readonly database"),
+        ("sqlite:///{place}/mine.csv/mlflow.db", "mine.csv"),
+        ("http://127.0.0.1:9", "127.0.0.1"),
+    ],
+)
+def test_a_store_that_takes_nothing_loses_no_run(place, command, migrated_store, uri, words):
+    shutil.copy(migrated_store, place / "mlflow.db")
+    ended = command("train", *QUICK[:-1], MLFLOW_TRACKING_URI=uri.format(place=place))
+    assert ended.code == 1
+    assert re.fullmatch(r"TrackingFailed: .*Nothing is lost.*python -m hi_ml\.track run=\S+\n", ended.stderr)
+    assert words in ended.stderr
+    sent = command("track", ended.stderr.split()[-1])
+    assert sent.code == 0, sent.stderr
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_seen_enough_is_no_error(place):
+    words = f"{sys.executable} -m hi_ml.train --cfg job | head -1"
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {words}"], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,0 +1,189 @@
+import os
+import signal
+import subprocess
+import sys
+
+import hydra
+import pytest
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from hi_ml import launch
+from hi_ml.config import STRICT, arguments
+from hi_ml.errors import HiMlError
+
+SETTINGS = """
+defaults:
+  - override hydra/job_logging: none
+  - override hydra/hydra_logging: none
+  - _self_
+seed: 0
+place: {city: Ulm, street: null}
+again: ${seed}
+hydra:
+  output_subdir: null
+  run: {dir: out}
+  sweep: {dir: sweep}
+"""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Place:
+    """A section of the settings."""
+
+    city: str
+    street: str | None
+    number: int = Field(1, ge=1)
+
+
+def takes(*, seed: int, place: Place, again: int) -> None:
+    """The types of the settings."""
+
+
+@pytest.fixture
+def ends(tmp_path, inside):
+    """Run an application that does something, and return how it ended."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "app.yaml").write_text(SETTINGS, encoding="utf-8")
+
+    def run(*words, does=lambda: None):
+        @hydra.main(version_base="1.3", config_path=str(tmp_path / "conf"), config_name="app")
+        def main(cfg):
+            with launch.one_sentence():
+                arguments(takes, cfg)
+                does()
+
+        return inside(main, *words)
+
+    return run
+
+
+def raises(error):
+    def does():
+        raise error
+
+    return does
+
+
+def test_a_command_that_is_done_ends_in_zero(ends):
+    assert ends(does=lambda: print("made")) == (0, "made\n", "")
+
+
+def test_a_refusal_ends_in_one_with_its_sentence_and_leaves_no_empty_folder(tmp_path, ends):
+    assert ends(does=raises(HiMlError("No such table."))) == (1, "", "HiMlError: No such table.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_made_before_a_refusal_stands(tmp_path, ends):
+    def does():
+        (tmp_path / "out" / "rejected.csv").write_text("row", encoding="utf-8")
+        raise HiMlError("Too many.")
+
+    assert ends(does=does).code == 1
+    assert (tmp_path / "out" / "rejected.csv").exists()
+
+
+def test_a_failed_write_is_told_with_the_file(ends):
+    found = ends(does=lambda: open("conf/no/file.csv", "w", encoding="utf-8"))  # noqa: SIM115, PTH123 -- it fails
+    assert found.code == 1
+    assert found.stderr.startswith("OutputFailed: Could not write conf/no/file.csv: No such file or directory.")
+
+
+def test_a_defect_shows_its_traceback_and_asks_for_a_report(tmp_path, ends):
+    found = ends(does=raises(ZeroDivisionError("a defect")))
+    assert found.code == 1
+    assert found.stderr.startswith("Traceback")
+    assert "ZeroDivisionError: a defect\nDefect: " in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sede=1"], "There is no key 'sede' (did you mean seed?). There are the keys seed, place, again."),
+        (["place.cty=X"], "There is no key 'place.cty' (did you mean city?). place has the keys city, street."),
+        (["+place.zip=1"], "place.zip: there is no such key (found 1)"),
+        (["+place.number=0"], "place.number: Input should be greater than or equal to 1 (found 0)"),
+        (["+other=1"], "other: "),
+        (["seed=x"], "seed: Input should be a valid integer, unable to parse string as an integer (found 'x')"),
+        (["seed=null"], "seed: Input should be a valid integer (found None)"),
+        (["place=null"], "place: Input should be a dictionary"),
+        (["~place.city"], "place.city: expected a value, found none"),
+        (["place.city=[a,b]", "seed=1.5"], "seed: Input should be a valid integer, got a number"),
+        (["again=${nothing}"], "again: Interpolation key 'nothing' not found"),
+        (["again=${oc.env:NO_SUCH_VARIABLE}"], "NO_SUCH_VARIABLE"),
+        (["seed"], "The argument seed cannot be read"),
+        (["a=b=c"], "The argument a=b=c cannot be read: mismatched input '='"),
+        (["place.city=;"], "Expected key=value; a value with other than letters"),
+        (["=5"], "The configuration cannot be composed: "),
+        (["hydra/job_logging=nothing"], "Could not find 'hydra/job_logging/nothing' Available options"),
+        (["--config-name", "nothing"], "Cannot find primary config 'nothing'"),
+        (["--config-dir", "nothing"], "nothing' not found"),
+        (["--cfg", "job", "--multirun"], "Only one of --run, --multirun, --cfg"),
+        (["hydra.run.dir=conf/app.yaml"], "OutputFailed: Could not write conf/app.yaml: File exists"),
+        (["hydra.run.dir=conf/app.yaml/x"], "OutputFailed: Could not write conf/app.yaml/x: Not a directory"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_configuration_ends_in_one_with_one_sentence(ends, words, said):
+    found = ends(*words)
+    assert found.code == 1
+    assert said in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert found.stdout == ""
+
+
+def test_the_shell_cannot_ask_for_tracebacks(ends, monkeypatch):
+    for value in ("0", "1"):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", value)
+        assert ends("sede=1").stderr.count("\n") == 1
+
+
+def test_an_unknown_flag_ends_in_two(ends):
+    found = ends("--nothing")
+    assert found.code == 2
+    assert "unrecognized arguments: --nothing" in found.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--multirun", "seed=1,2"]])
+def test_an_interrupt_ends_in_130_and_leaves_no_empty_folder(tmp_path, ends, words):
+    found = ends(*words, does=lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert found == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_is_heard_even_where_the_shell_told_to_ignore_it(ends):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert ends(does=lambda: os.kill(os.getpid(), signal.SIGINT)).code == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):
+    found = ends("--multirun", "seed=1,x,2", does=lambda: print("ran"))
+    assert (found.code, found.stdout) == (1, "ran\n")
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("[0-9]")) == ["0"]
+
+
+def test_a_user_may_let_mlflow_talk(ends, monkeypatch):
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "DEBUG")
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    ends()
+    assert os.environ["MLFLOW_LOGGING_LEVEL"] == "DEBUG"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@pytest.mark.parametrize("delay", [0.6, 1.2])  # seconds; the imports take about two
+def test_an_interrupt_while_a_command_still_imports_ends_in_130(tmp_path, delay):
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "hi_ml.train"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with begun:
+        with pytest.raises(subprocess.TimeoutExpired):
+            begun.wait(delay)
+        begun.send_signal(signal.SIGINT)
+        said = begun.communicate(timeout=60)[1]
+    assert begun.returncode == 130
+    assert "Traceback" not in said
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -71,11 +71,9 @@ def main() -> None:
     for place, rows in enumerate(sizes):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "table.csv"
-            write = f"from hi_ml.datasets.simulation import simulate; import pyarrow.csv as c; c.write_csv(simulate(rows={rows}).table, {str(source)!r})"
-            subprocess.run([sys.executable, "-c", write], check=True)
-            done = subprocess.run(
-                [sys.executable, "-c", CHILD, str(source)], check=True, capture_output=True, text=True
-            )
+            csv.write_csv(simulate(rows=rows).table, source)
+            child = [sys.executable, "-c", CHILD, str(source)]
+            done = subprocess.run(child, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         print(f"{rows:,} rows: peak {found['peak_mib']:,.0f} MiB")
         for step, seconds in found["seconds"].items():

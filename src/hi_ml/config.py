@@ -82,7 +82,7 @@ def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
         As `build`; each place starts with the key.
     """
     kinds = get_type_hints(command, include_extras=True)
-    hints = {key: (kind, ...) for key, kind in kinds.items() if key not in ("return", "here")}
+    hints: dict[str, Any] = {key: (kind, ...) for key, kind in kinds.items() if key not in ("return", "here")}
     keys: Any = create_model("Arguments", __config__=ConfigDict(**STRICT, protected_namespaces=()), **hints)
     made = keys.model_validate(plain(cfg))
     return {key: getattr(made, key) for key in hints}

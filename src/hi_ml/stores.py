@@ -57,7 +57,8 @@ def _create(path: Path) -> None:
 
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         made = Path(folder) / path.name
-        SqlAlchemyStore(f"{_SQLITE}{made}", (Path.cwd() / ARTIFACTS).as_uri()).engine.dispose()
+        store = SqlAlchemyStore(f"{_SQLITE}{made}", (Path.cwd() / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
+        store.engine.dispose()
         made.replace(path)
 
 

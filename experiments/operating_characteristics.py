@@ -1,6 +1,7 @@
 """How often are the verdicts of the findings right, on tables whose truth is known?
 
-    python experiments/operating_characteristics.py [--tables 200] [--sizes 5000 50000] [--seed 0] [--output <csv>]
+    python experiments/operating_characteristics.py [--tables 200] [--sizes 5000 50000] [--worlds <names>] [--seed 0]
+        [--output <csv>]
 
 Simulates three worlds: noise, effects exactly at the smallest that matters, and effects twice as large. States the five
 findings on every table, with one row per near-duplicate group as the simulator made them, and counts what was promised:
@@ -86,13 +87,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, nargs="+", default=[200], help="of each world; one number, or one a size")
     parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 50_000], help="admissions of a table")
+    names = [world.name for world in WORLDS]
+    parser.add_argument("--worlds", nargs="+", choices=names, default=names, help="which of them")
     parser.add_argument("--seed", type=int, default=0, help="of the first table")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     asked = parser.parse_args()
     tables = asked.tables * len(asked.sizes) if len(asked.tables) == 1 else asked.tables
     parts = []
     for size, number in zip(asked.sizes, tables, strict=True):
-        for world in WORLDS:
+        for world in (world for world in WORLDS if world.name in asked.worlds):
             parts.append(summary(study(world, size, range(asked.seed, asked.seed + number))))
             pd.concat(parts).to_csv(asked.output, index=False)
     print(pd.concat(parts).to_string(index=False))

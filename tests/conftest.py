@@ -84,6 +84,7 @@ def inside(tmp_path, monkeypatch, capsys):
     """Run a Hydra application as `command` does, but in this process: ``inside(main, "seed=1")``."""
     root, ours = logging.getLogger(), logging.getLogger("hi_ml")
     handlers, level, environment, raising = root.handlers[:], ours.level, dict(os.environ), logging.raiseExceptions
+    hook = sys.unraisablehook
 
     def run(main, *arguments):
         monkeypatch.chdir(tmp_path)
@@ -97,7 +98,7 @@ def inside(tmp_path, monkeypatch, capsys):
         return Ended(code, said.out, said.err)
 
     yield run
-    root.handlers[:], logging.raiseExceptions = handlers, raising
+    root.handlers[:], logging.raiseExceptions, sys.unraisablehook = handlers, raising, hook
     ours.setLevel(level)
     os.environ.clear()
     os.environ.update(environment)

@@ -52,6 +52,8 @@ def damaged(tmp_path, cells, reading):
         ("Date of Admission", "20200131", "date"),
         ("Date of Admission", "2020", "date"),
         ("Date of Admission", "123456-01-01", "date"),
+        ("Date of Admission", "0001-01-01", "date"),
+        ("Discharge Date", "9999-12-31", "date"),
         ("Gender", "Fe\0male", "text"),
     ],
 )

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import hydra
 import pytest
@@ -158,6 +159,19 @@ def test_an_interrupt_is_heard_even_where_the_shell_told_to_ignore_it(ends):
         assert ends(does=lambda: os.kill(os.getpid(), signal.SIGINT)).code == 130
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            sum(range(1_000))  # the signal is heard here, where no exception gets out
+
+    def does():
+        Thing()
+        time.sleep(10)
+
+    assert ends(does=does) == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
 
 
 def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):

@@ -244,6 +244,7 @@ def test_categories_are_trimmed_and_their_white_space_folded():
     [
         (pa.array([1, 2]), ["1", "2"]),
         (pa.array([1.0, None, 2.0]), ["1", None, "2"]),
+        (pa.array([1e15, None, 2.0]), ["1000000000000000", None, "2"]),
         (pa.array([1.5, 2.0]), ["1.5", "2"]),
         (pa.array([True, False]), ["true", "false"]),
         (pa.array(["a", None, " a "]).dictionary_encode(), ["a", None, "a"]),

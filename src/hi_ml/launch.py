@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -28,6 +29,7 @@ from hi_ml.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 
 Stage = Callable[[str], None]
 INTERRUPTED = 130
+_SOON = 0.01  # seconds in which a destructor ends
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -76,6 +78,7 @@ def run(main: Callable[[], None]) -> None:
     warnings.filterwarnings("ignore", module="hydra")
     logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    sys.unraisablehook = _hear_again
     try:
         main()
     except BrokenPipeError:
@@ -167,6 +170,14 @@ def _end(error: HiMlError) -> None:
         sys.stdout.flush()
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     sys.exit(1)
+
+
+def _hear_again(lost: Any) -> None:
+    """Repeat an interrupt that came where Python drops exceptions, inside a destructor for example."""
+    if lost.exc_type is KeyboardInterrupt:
+        Timer(_SOON, signal.raise_signal, [signal.SIGINT]).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def _stop_printing() -> None:

@@ -41,7 +41,8 @@ _LARGEST = 1e100  # of a number: squares and sums of larger ones overflow
 _EXACT = 2.0**53  # up to which a whole number in floating point is exact
 _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
 _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day
-_FIRST_DAY, _LAST_DAY = datetime(1, 1, 1), datetime(9999, 12, 31)  # noqa: DTZ001 -- local time, as in the table
+# What a count of nanoseconds can reach, as libraries assume.
+_FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
 _DAY = np.timedelta64(1, "D")
 UNSEEN = -1  # the code of a category that the training rows did not hold
 
@@ -276,7 +277,7 @@ def _date(values: pa.Array, written: str | None) -> tuple[pa.Array, Faults]:
 
 
 def _local(values: pa.Array) -> pa.Array:
-    """Dates as the clock on the ward shows them, since nights are counted there; null outside the calendar."""
+    """Dates as the clock on the ward shows them, since nights are counted there; null where too far off."""
     if getattr(values.type, "tz", None):
         values = pc.local_timestamp(values)
     if getattr(values.type, "unit", None) == "ns":

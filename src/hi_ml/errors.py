@@ -332,9 +332,10 @@ class OutputFailed(HiMlError):
         )
 
     @classmethod
-    def no_path(cls, command: str) -> "OutputFailed":
+    def no_path(cls, command: str, found: str | None) -> "OutputFailed":
         """Ask for the path to write to."""
-        return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; none was given.")
+        given = "none was given" if found is None else f"found output={found}"
+        return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; {given}.")
 
 
 def _plain(name: str) -> str:

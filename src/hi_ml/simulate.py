@@ -34,7 +34,7 @@ def simulate(*, scenario: str, rows: int, seed: int, effect: float, hospitals: i
         If there is no such scenario, or a number is out of range.
     """
     if output is None or Path(output).suffix not in (".csv", ".parquet"):
-        raise OutputFailed.no_path("simulate")
+        raise OutputFailed.no_path("simulate", output)
     try:
         drawn = draw(scenario, rows, seed=seed, effect=effect, hospitals=hospitals)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """How a simulated table and its truth are kept in files."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -42,10 +43,14 @@ def write(simulated: Simulated, output: Path) -> list[Path]:
     ------
     ValueError
         If `output` has another suffix.
+    IsADirectoryError
+        If a folder stands there.
     """
     output = Path(output)
     if output.suffix not in _WRITERS:
         raise ValueError(f"The output must end in .csv or .parquet; found {output.name!r}. Rename it.")
+    if output.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     found = truth(simulated)
     facts = json.dumps({"coefficients": found.coefficients, "scores": found.scores}, indent=2, allow_nan=False)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hi_ml.datasets import duplicates
 from hi_ml.datasets.duplicates import joined, near_duplicates
 from hi_ml.datasets.reading import read
 from hi_ml.datasets.simulation import simulate
@@ -93,6 +94,15 @@ def test_a_row_that_differs_in_two_columns_is_no_twin():
     columns = {name: np.append(column, column[7]) for name, column in distinct(50).items()}
     columns["column 0"][-1] = columns["column 1"][-1] = 1_000
     assert near_duplicates(columns).differ == {}
+
+
+def test_rows_of_one_hash_are_still_compared_cell_by_cell(monkeypatch):
+    monkeypatch.setattr(duplicates, "_splitmix", lambda values, salt: values.astype(np.uint64) * np.uint64(salt) % 3)
+    columns = {name: np.append(column, column[7]) for name, column in distinct(50, width=4).items()}
+    group = near_duplicates(columns).group
+    for i, j in combinations(range(51), 2):
+        if group[i] == group[j]:
+            assert sum(column[i] != column[j] for column in columns.values()) <= 1
 
 
 def test_a_missing_cell_is_a_value_like_another():

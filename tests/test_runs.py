@@ -200,9 +200,11 @@ def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(tmp_
     assert predictions(folder / REGRESSION)["row"].min() > 1
 
 
-def test_a_learner_of_the_mean_says_so(outputs, tmp_path):
+def test_a_learner_of_the_mean_says_so_and_no_explained_rows_are_a_choice(outputs, tmp_path):
     folder = run(tmp_path / "run", f"task={REGRESSION}", "model=linear", "explain.rows=0")
     assert "predicts the mean" in said(folder / REGRESSION, "run")["notes"][0]
+    assert contributions(folder / REGRESSION).empty
+    assert not list((folder / REGRESSION / "explanation").glob("*.png"))
     assert said(outputs / REGRESSION, "run")["notes"] == said(outputs / CLASSES, "run")["notes"] == []
 
 
@@ -213,9 +215,7 @@ def test_no_number_of_a_run_is_nan(outputs):
         assert scores(outputs / task)[["value", "low", "high", "baseline"]].map(math.isfinite).all(axis=None)
 
 
-@pytest.mark.parametrize("rows", [0, 1])
-def test_few_explained_rows_make_a_whole_folder(tmp_path, rows):
-    folder = run(tmp_path / "run", f"task={CLASSES}", f"explain.rows={rows}") / CLASSES
-    assert contributions(folder)["row"].nunique() == rows
-    assert said(folder, "run")["explained_rows"] == rows
-    assert (folder / "explanation" / "importance.png").exists() == (rows > 0)
+def test_one_explained_row_makes_a_whole_folder(tmp_path):
+    folder = run(tmp_path / "run", f"task={CLASSES}", "explain.rows=1") / CLASSES
+    assert contributions(folder)["row"].nunique() == said(folder, "run")["explained_rows"] == 1
+    assert (folder / "explanation" / "waterfall.png").exists()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
@@ -84,6 +84,7 @@ def test_one_class_alone_has_no_area():
     assert np.isnan(bootstrap.roc_auc(np.zeros(4, dtype=int), np.full((4, 2), 0.5), unit(4))).all()
 
 
+@settings(deadline=None)
 @given(
     arrays(float, st.integers(1, 25), elements=st.floats(0, 100, width=16)).flatmap(
         lambda values: st.tuples(st.just(values), arrays(int, len(values), elements=st.integers(0, 3)))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,6 +17,7 @@ def clustered(seed, *, groups=40, most=6):
     return rng.normal(size=7 * groups)[group] + rng.gamma(1.0, size=len(group)), group
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-1e6, 1e6)), min_size=1, max_size=30))
 def test_group_means_are_those_of_a_loop(rows):
     group, values = np.array([g for g, _ in rows]), np.array([v for _, v in rows])

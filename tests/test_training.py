@@ -186,7 +186,7 @@ def test_a_part_of_a_single_group_is_not_trainable(admissions, first, part):
         posed(altered(admissions, group=giant), tasks["length_of_stay"], method)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_giant_group_is_trained_on_or_refused_wherever_it_falls(admissions, defaults, seed):
     tasks, method = defaults
     giant = np.where(np.arange(800) < 700, -1, np.arange(800))
@@ -247,7 +247,7 @@ def test_the_baseline_has_no_skill_over_itself(admissions, name):
 
 
 def test_planted_effects_are_a_signal_and_noise_is_none():
-    tasks, method = asked("leakage.test=0.1", "explain.rows=20")
+    tasks, method = asked("leakage.test=0.1", "explain.rows=0")
     planted, noise = simulated(rows=4000), simulated(rows=4000, scenario="noise")
     assert trained(planted, tasks["length_of_stay"], method).verdict.verdict == "signal"
     assert trained(planted, tasks["test_results"], method).verdict.verdict == "signal"

@@ -32,6 +32,8 @@ format: install
 
 studies: install
 	$(BIN)/python experiments/operating_characteristics.py
+	$(BIN)/python experiments/operating_characteristics.py --tables 2000 --sizes 5000 --worlds "at the smallest" \
+		--output experiments/operating_characteristics_coverage.csv
 
 notebook: install
 	$(BIN)/python experiments/make_notebook.py

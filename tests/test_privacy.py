@@ -59,7 +59,7 @@ FILES = {
     "MLmodel": lambda name: yaml.safe_dump({"signature": json.dumps([{"name": name}])}).encode(),
     "broken.yaml": lambda name: f"a: [{name}".encode(),
     "page.html": lambda name: f"<p>{html.escape(name)}</p>".encode(),
-    "link.txt": lambda name: f"file:///tmp/{quote(name)}/x".encode(),
+    "link.txt": lambda name: f"file:///srv/{quote(name)}/x".encode(),
     "model.skops": lambda name: as_zip(**{"schema.json": json.dumps({"content": {"levels": [name]}})}),
     "named member.zip": lambda name: as_zip(**{f"{name}.txt": "x"}),
     "zip in.zip": lambda name: as_zip(inner=as_zip(**{"a.txt": name})),

@@ -344,7 +344,14 @@ def free_port():
 def serve(here, port, migrated):
     shutil.copy(migrated, here / "server.db")
     command = [Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
-    places = ["--backend-store-uri", f"sqlite:///{here / 'server.db'}", "--artifacts-destination", str(here / "kept")]
+    places = [
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{here / 'server.db'}",
+        "--artifacts-destination",
+        str(here / "kept"),
+    ]
     return subprocess.Popen(
         [*command, *places], cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer
+from threading import Timer, main_thread
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -175,7 +175,7 @@ def _end(error: HiMlError) -> None:
 def _hear_again(lost: Any) -> None:
     """Repeat an interrupt that came where Python drops exceptions, inside a destructor for example."""
     if lost.exc_type is KeyboardInterrupt:
-        Timer(_SOON, signal.raise_signal, [signal.SIGINT]).start()
+        Timer(_SOON, signal.pthread_kill, [main_thread().ident, signal.SIGINT]).start()
     else:
         sys.__unraisablehook__(lost)
 

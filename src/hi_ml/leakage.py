@@ -36,7 +36,7 @@ class Leakage:
         Random splits; 1 gives a bootstrap interval, more a corrected resampled t interval (Nadeau & Bengio 2003).
     """
 
-    test: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, le=0.5)
     repeats: int = Field(1, ge=1)
 
 

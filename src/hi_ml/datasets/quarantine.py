@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.source import Raw
-from hi_ml.errors import SourceUnreadable
+from hi_ml.errors import SourceUnreadable, TooManyRejected
 from hi_ml.privacy import PrivateWords
 from hi_ml.serving import convert
 
 PRIVATE, ROW = "<private>", "<row>"
+_EXAMPLE = 40  # characters of an unreadable value that an error shows
 Broken = tuple[str, str, NDArray[np.bool_]]  # role, rule, rows
 
 
@@ -68,6 +70,29 @@ def quarantined(raw: Raw, dataset: Dataset) -> tuple[dict[str, pa.Array], Quaran
     listed = pd.concat([*_cells(raw, dataset, typed, broken), ragged])
     listed = listed.sort_values(["row", "column"], kind="stable", ignore_index=True)
     return typed, Quarantine(good, listed, int((~good).sum()) + len(raw.ragged))
+
+
+def check_share(dataset: Dataset, raw: Raw, result: Quarantine, listed: Path) -> None:
+    """Stop where more rows are set aside than the dataset allows, or all.
+
+    Raises
+    ------
+    TooManyRejected
+        With the file that lists the cells.
+    """
+    if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
+        faults = [_fault(cells) for _, cells in result.cells.groupby(["column", "rule"])]
+        share = (result.rows, len(raw), dataset.max_rejected)
+        raise TooManyRejected.of(dataset.source or f"dataset={dataset.name}", faults, share, listed)
+
+
+def _fault(cells: pd.DataFrame) -> str:
+    """One rule of one column in words, with a value that broke it."""
+    first = cells.iloc[0]
+    if first["rule"] == "fields":
+        return f"{len(cells)} with another number of fields than the header"
+    example = "" if first["value"] == PRIVATE else f" (such as {first['value'][:_EXAMPLE]!r})"
+    return f"{first['column']} {first['rule']} {len(cells)}{example}"
 
 
 def _converted(raw: Raw, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:

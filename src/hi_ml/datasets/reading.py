@@ -16,15 +16,14 @@ from hi_ml.datasets.cleaning import cell_codes, one_spelling
 from hi_ml.datasets.digests import column_digest, table_digest
 from hi_ml.datasets.duplicates import Twins, near_duplicates
 from hi_ml.datasets.patients import groups, people
-from hi_ml.datasets.quarantine import PRIVATE, ROW, Quarantine, quarantined
+from hi_ml.datasets.quarantine import check_share, quarantined
 from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.simulation import simulate
 from hi_ml.datasets.source import Raw, load
-from hi_ml.errors import ConfigurationInvalid, TooManyRejected
+from hi_ml.errors import ConfigurationInvalid
 from hi_ml.serving import stays
 
 log = logging.getLogger("hi_ml")
-_EXAMPLE = 40  # characters of an unreadable value that an error shows
 
 
 @dataclass(frozen=True)
@@ -115,19 +114,16 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     """
     raw = load(dataset) if dataset.source is not None else _simulated(dataset)
     typed, result = quarantined(raw, dataset)
-    _report(dataset, raw, result, keep_rejected)
+    if result.rows:
+        check_share(dataset, raw, result, keep_rejected(result.cells))
     private = _texts(dataset, typed, private=True)  # of rejected rows too
     typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
-    counts = {"rows_read": len(raw), "rows_rejected": result.rows}
     digests = {role: column_digest(values) for role, values in typed.items()}
     public = _texts(dataset, typed, private=False)
     coded = {
         f"{role}_as_written": cell_codes(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
     }
-    for role, values in typed.items():
-        if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
-            typed[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
-    counts |= _flagged(dataset, typed)
+    typed, merged = _one_spelling_each(dataset, typed)
     codes = {role: cell_codes(values) for role, values in typed.items()}
     telling = {role: cells for role, cells in codes.items() if not _numbers_rows(dataset.columns[role].kind, cells)}
     twins = near_duplicates(telling or codes)
@@ -142,7 +138,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         identity=identity,
         coded=coded | {role: codes[role] for role in ("patient_name", "patient_id") if role in codes},
         rejected=result.cells,
-        counts=counts,
+        counts={"rows_read": len(raw), "rows_rejected": result.rows, **merged, **_flagged(dataset, typed)},
         column_sha256=digests,
         private=private,
         public=public,
@@ -166,23 +162,13 @@ def _simulated(dataset: Dataset) -> Raw:
     return Raw(table, np.arange(1, table.num_rows + 1), np.array([], dtype=np.int64))
 
 
-def _report(dataset: Dataset, raw: Raw, result: Quarantine, keep_rejected: Callable[[pd.DataFrame], Path]) -> None:
-    if not result.rows:
-        return
-    path = keep_rejected(result.cells)
-    if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
-        faults = [_fault(cells) for _, cells in result.cells.groupby(["column", "rule"])]
-        limits = (result.rows, len(raw), dataset.max_rejected)
-        raise TooManyRejected.of(dataset.source or f"dataset={dataset.name}", faults, limits, path)
-
-
-def _fault(cells: pd.DataFrame) -> str:
-    """One rule of one column in words, with a value that broke it."""
-    first = cells.iloc[0]
-    if first["value"] == ROW:
-        return f"{len(cells)} with another number of fields than the header"
-    example = "" if first["value"] == PRIVATE else f" (such as {first['value'][:_EXAMPLE]!r})"
-    return f"{first['column']} {first['rule']} {len(cells)}{example}"
+def _one_spelling_each(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], dict[str, int]]:
+    """Merge the spellings of every public category, and count those given up."""
+    merged, counts = dict(typed), {}
+    for role, values in typed.items():
+        if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
+            merged[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
+    return merged, counts
 
 
 def _flagged(dataset: Dataset, typed: Mapping[str, pa.Array]) -> dict[str, int]:

@@ -277,6 +277,16 @@ def test_a_column_with_holes_and_one_value_can_be_learnt_from_and_an_empty_one_c
     assert list(left_out) == ["empty"]
 
 
+@pytest.mark.parametrize("classes", [0, 3], ids=["regression", "classes"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_column_that_is_empty_in_the_rows_at_hand_stops_no_fit(name, classes):
+    """A nearly empty column may be wholly so in a part of the training rows: the held-out ones, or a random split's."""
+    made, group = admissions()
+    empty = Features(made.frame.assign(age=np.nan, condition=np.nan), made.specs, made.role)
+    found = fitted(shipped(name), empty, outcome(made, classes), group, classes=classes)
+    np.testing.assert_array_equal(found.predict(made.frame), found.predict(empty.frame))
+
+
 def test_a_date_stays_if_any_part_of_it_varies():
     frame = pd.DataFrame({"admitted_on": np.arange(20.0), "admitted_on.month": 1.0})
     made = Features(frame, {"admitted_on": {}}, dict.fromkeys(frame, "admitted_on"))

@@ -130,7 +130,7 @@ def progress(steps: int) -> Iterator[Stage]:
 
 def quiet() -> None:
     """Silence what libraries say of themselves; what hi_ml says stays."""
-    for name in ("alembic", "matplotlib", "shap"):
+    for name in ("alembic", "matplotlib", "mlflow", "shap"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

@@ -184,8 +184,9 @@ def fit(
     if "random_state" in learner.get_params():
         learner.set_params(random_state=seed)
     inner, held = _inner(model, target, group, seed=seed, classes=classes)
-    encoder = _encoder(model, features, target[inner], group[inner], classes=classes, seed=seed)
-    X = encoder.fit_transform(features.frame.iloc[inner], target[inner])
+    taught = features.part(inner, list(features.frame.columns))
+    encoder = _encoder(model, taught, target[inner], group[inner], classes=classes, seed=seed)
+    X = encoder.fit_transform(taught.frame, target[inner])
     _forget_folds(encoder)
     with _refusals(model):
         if len(held):
@@ -245,8 +246,10 @@ def _encoder(
     kind = {0: "continuous", 2: "binary"}.get(classes and len(np.unique(target)), "multiclass")
     steps = []
     for place, name in enumerate(features.frame.columns):
-        if features.levels(name) is None:
-            step: Any = _numbers(model.encoding.numbers)
+        if features.frame[name].isna().all():
+            step: Any = "drop"  # no row of these has a value, and a learner may refuse such a column
+        elif features.levels(name) is None:
+            step = _numbers(model.encoding.numbers)
         elif _many(model, features, name):
             step = TargetEncoder(target_type=kind, cv=cross)
         else:

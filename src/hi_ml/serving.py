@@ -37,7 +37,7 @@ TRUSTED = [
 ]
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_LARGEST = 1e100  # of a number: squares and sums of larger ones overflow
+_LARGEST = 1e15  # of a number: a larger one is no measurement, and its powers overflow in single precision
 _EXACT = 2.0**53  # up to which a whole number in floating point is exact
 _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
 _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day

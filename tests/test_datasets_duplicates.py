@@ -177,14 +177,15 @@ def test_the_copies_of_the_real_table_are_those_that_an_independent_search_found
 def test_twice_the_rows_take_little_more_than_twice_the_time():
     def seconds(n):
         rng = np.random.default_rng(0)
-        columns = {f"column {j}": rng.integers(0, n // 2, n) for j in range(15)}
+        levels = [n // 2, n // 2, n // 3, 1_800, 1_800, 400, 70, 8, 6, 5, 5, 3, 3, 2, 2]
+        columns = {f"column {j}": rng.integers(0, most, n) for j, most in enumerate(levels)}
         times = []
-        for _ in range(5):
-            started = time.perf_counter()
+        for _ in range(9):
+            started = time.process_time()
             near_duplicates(columns)
-            times.append(time.perf_counter() - started)
+            times.append(time.process_time() - started)
         return min(times)
 
     once = seconds(55_500)
     assert once < 2
-    assert seconds(111_000) / once <= 2.6  # 2.3 on a machine that does nothing else
+    assert seconds(111_000) / once <= 2.8  # 2.2 on a machine that does nothing else

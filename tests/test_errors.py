@@ -95,5 +95,5 @@ def test_a_store_that_fails_is_quoted_without_its_statement(tmp_path):
 
 
 def test_a_failed_output_names_the_file_and_the_reason():
-    said = str(OutputFailed.of(OSError(28, "No space left on device", "/tmp/a.csv")))  # noqa: S108 -- never opened
+    said = str(OutputFailed.of(OSError(28, "No space left on device", "folder/a.csv")))
     assert said.startswith("Could not write folder/a.csv: No space left on device. Nothing half-written was kept.")

@@ -103,6 +103,17 @@ def test_a_class_that_training_lacks_is_not_explained(name):
     assert set(laid["class"]) == ({"Normal"} if len(found.base) == 1 else {"Abnormal", "Normal"})
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_column_of_which_the_model_saw_nothing_contributes_nothing(name):
+    made = admissions()
+    empty = Features(made.frame.assign(age=np.nan), made.specs, made.role)
+    fitted = fit(shipped(name), empty, outcome(made, 0), group=np.arange(ROWS), classes=0, seed=0)
+    found = explain(fitted, made.frame, made.role, unit="days", limits=ALL)
+    assert not contributions(found)[:, :, ROLES.index("age")].any()
+    assert found.roles == ROLES
+    np.testing.assert_allclose(added(found)[:, 0], fitted.predict(made.frame), rtol=1e-6)
+
+
 @pytest.mark.parametrize("classes", [0, 2, 3])
 @pytest.mark.filterwarnings("ignore:LightGBM binary classifier:UserWarning")  # shap says what its output was once
 def test_lightgbm_contributions_are_those_of_shap(classes):

@@ -18,8 +18,8 @@ def test_the_readme_is_short_enough_to_read():
 
 
 def test_every_make_target_exists():
-    for target in sorted(set(re.findall(r"make ([a-z]+)", TEXT)) - {"are"}):
-        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+    for target in sorted(set(re.findall(r"^make ([a-z]+)$|`make ([a-z]+)`", TEXT, flags=re.MULTILINE))):
+        subprocess.run(["make", "-n", "".join(target)], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_every_file_it_names_exists():

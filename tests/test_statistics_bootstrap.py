@@ -136,8 +136,9 @@ def test_the_percentile_interval_leaves_draws_without_a_value_out():
 
 
 def test_the_percentile_interval_holds_its_estimate():
-    found = bootstrap.percentile_interval(np.array([3.0, 0.0, 1.0, 2.0]))
-    assert (found.low < 1, found.value, found.high) == (True, 3.0, 3.0)
+    above, below = (bootstrap.percentile_interval(np.array([value, 0.0, 1.0, 2.0])) for value in (3.0, -1.0))
+    assert (above.low, above.value, above.high) == (pytest.approx(0.05), 3.0, 3.0)
+    assert (below.low, below.value, below.high) == (-1.0, -1.0, pytest.approx(1.95))
 
 
 def test_the_interval_of_a_mean_is_as_wide_as_the_t_interval():

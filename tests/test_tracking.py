@@ -40,22 +40,14 @@ def finished(tmp_path_factory):
     return place / "length_of_stay"
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """A new, empty SQLite store: its migrations take seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def here(tmp_path, monkeypatch, migrated):
+def here(tmp_path, monkeypatch, migrated_store):
     """An empty working folder with the default store."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_REGISTRY_URI", raising=False)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    shutil.copy(migrated, tmp_path / "mlflow.db")
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
     return tmp_path
 
 
@@ -100,10 +92,10 @@ def artifacts(client, run_id, path=None):
 
 
 @pytest.fixture(scope="module")
-def one(finished, migrated, tmp_path_factory):
+def one(finished, migrated_store, tmp_path_factory):
     """A run that was sent to the default store of an empty folder, to be looked at."""
     place = tmp_path_factory.mktemp("one")
-    shutil.copy(migrated, place / "mlflow.db")
+    shutil.copy(migrated_store, place / "mlflow.db")
     folder = copied(finished, place / "outputs" / "length_of_stay")
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(place)
@@ -220,10 +212,10 @@ def test_a_run_sent_twice_is_one_run(folder, client):
     assert len(client.search_model_versions(f"name='{MODEL}'")) == 1
 
 
-def test_a_run_is_sent_once_to_each_store(folder, client, migrated, monkeypatch, here):
+def test_a_run_is_sent_once_to_each_store(folder, client, migrated_store, monkeypatch, here):
     first = send(folder)
     other = here / "elsewhere.db"
-    shutil.copy(migrated, other)
+    shutil.copy(migrated_store, other)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
     second = send(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -238,11 +230,11 @@ def test_a_run_that_was_deleted_from_its_store_is_sent_again(folder, client):
     assert [run.info.run_id for run in runs(client)] == [again.run_id]
 
 
-def test_a_run_whose_store_was_replaced_by_an_empty_one_is_sent_again(folder, migrated, monkeypatch, here):
+def test_a_run_whose_store_was_replaced_by_an_empty_one_is_sent_again(folder, migrated_store, monkeypatch, here):
     """The note in the folder is no proof: the store is."""
     places = [here / "old.db", here / "new.db"]
     for place in places:
-        shutil.copy(migrated, place)
+        shutil.copy(migrated_store, place)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{places[0]}")
     send(folder)
     note = folder.path / "tracked.json"
@@ -341,8 +333,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def serve(here, port, migrated):
-    shutil.copy(migrated, here / "server.db")
+def serve(here, port, migrated_store):
+    shutil.copy(migrated_store, here / "server.db")
     command = [Path(sys.executable).with_name("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
     places = [
         "--workers",
@@ -377,7 +369,7 @@ def track(folder, **environment):
 
 
 @pytest.mark.slow
-def test_a_run_that_found_its_server_down_is_sent_when_it_is_up(folder, here, migrated):
+def test_a_run_that_found_its_server_down_is_sent_when_it_is_up(folder, here, migrated_store):
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     started = time.monotonic()
@@ -387,7 +379,7 @@ def test_a_run_that_found_its_server_down_is_sent_when_it_is_up(folder, here, mi
     assert "TrackingFailed" in down.stderr
     assert f"python -m hi_ml.track run={folder.path}" in down.stderr
     assert "Traceback" not in down.stderr
-    server = serve(here, port, migrated)
+    server = serve(here, port, migrated_store)
     try:
         assert wait_for(uri)
         up = track(folder, MLFLOW_TRACKING_URI=uri)

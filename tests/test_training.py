@@ -307,6 +307,15 @@ def test_nothing_but_the_features_is_taught(admissions, defaults):
     np.testing.assert_array_equal(trained(changed, task, method).predicted, before.predicted)
 
 
+def test_a_nearly_empty_column_is_trained_with(admissions):
+    """Its only two values are all in some part of the rows, and absent in others: refits for the leak among them."""
+    tasks, method = asked("model=hist_gbm", "task=billing", "leakage.repeats=4", "explain.rows=20")
+    train = np.flatnonzero(posed(admissions, tasks["billing"], method).parts == 0)
+    age = np.full(800, np.nan)
+    age[train[:2]] = [30.0, 40.0]
+    assert "age" in trained(altered(admissions, admissions.group, age=age), tasks["billing"], method).explanation.roles
+
+
 def test_a_table_pasted_together_many_times_is_trained_and_judged(admissions, defaults):
     """Every row has copies everywhere: the leakage has no clean rows to compare with, and says so."""
     pasted = np.tile(np.arange(40), 40)

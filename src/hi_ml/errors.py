@@ -134,8 +134,8 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def binary(cls, source: str) -> "SourceUnreadable":
-        """Refuse a file whose header holds zero bytes."""
-        return cls.format(source, "its first line holds zero bytes, so it is binary, or UTF-16 without its mark")
+        """Refuse a file whose first bytes are no text."""
+        return cls.format(source, "it holds zero bytes, so it is a workbook, a picture or the like, or UTF-16 unmarked")
 
     @classmethod
     def types(cls, source: str, reason: str) -> "SourceUnreadable":

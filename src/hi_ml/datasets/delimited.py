@@ -66,9 +66,10 @@ class Delimited:
             raise SourceUnreadable.empty(str(path))
         rows = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=dataset.separator))
         names = next(rows)
-        if any("\0" in name for name in names):
+        undecoded = any("\ufffd" in name for name in names)
+        if any("\0" in name for name in names) or (undecoded and b"\0" in first):
             raise SourceUnreadable.binary(str(path))
-        if any("\ufffd" in name for name in names):
+        if undecoded:
             raise SourceUnreadable.encoding(str(path), encoding, 1)
         if len(names) == 1 and len(dataset.present()) > 1:
             likely, count = Counter({mark: names[0].count(mark) for mark in _SEPARATORS}).most_common(1)[0]

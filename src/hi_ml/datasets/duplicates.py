@@ -56,11 +56,11 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
     array([0, 1, 2, 3, 0])
     """
     names = list(columns)
-    codes = np.column_stack([pd.factorize(columns[name])[0].astype(np.int32) for name in names])
-    n = len(codes)
-    hashes = np.column_stack([_splitmix(codes[:, j], salt=j + 1) for j in range(len(names))])
-    total = hashes.sum(axis=1, dtype=np.uint64)
-    agree = np.array([np.sum((np.bincount(codes[:, j]) / n) ** 2) for j in range(len(names))])
+    codes = [pd.factorize(columns[name])[0].astype(np.int32) for name in names]
+    n = len(codes[0])
+    hashes = [_splitmix(column, salt=j + 1) for j, column in enumerate(codes)]
+    total: NDArray[np.uint64] = np.sum(hashes, axis=0, dtype=np.uint64)
+    agree = np.array([np.sum((np.bincount(column) / n) ** 2) for column in codes])
     pairs = n * (n - 1) / 2
     left, right, differ, skipped = [], [], {}, []
     for j, name in [(-1, ""), *enumerate(names)]:
@@ -68,8 +68,8 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
         if not others or pairs * float(np.prod(agree[others])) > 1:
             skipped.append(name)
             continue
-        first, second = _matches(codes, others, total if j < 0 else total - hashes[:, j])
-        new = np.ones(len(first), dtype=bool) if j < 0 else codes[first, j] != codes[second, j]
+        first, second = _matches([codes[k] for k in others], total if j < 0 else total - hashes[j])
+        new = np.ones(len(first), dtype=bool) if j < 0 else codes[j][first] != codes[j][second]
         differ[name] = int(new.sum())
         left.append(first)
         right.append(second)
@@ -86,16 +86,14 @@ def joined(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]
     return np.asarray(pd.factorize(labels)[0], dtype=np.int64)
 
 
-def _matches(
-    codes: NDArray[np.int32], others: list[int], key: NDArray[np.uint64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Neighbouring rows of equal key whose cells in the other columns are equal too."""
+def _matches(columns: list[NDArray[np.int32]], key: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Neighbouring rows of equal key whose cells in the columns are equal too."""
     crowded = np.flatnonzero(pd.Series(key).duplicated(keep=False))  # hashing: the rest is alone
     rows = crowded[np.argsort(key[crowded], kind="stable")]
     first, second = rows[:-1], rows[1:]
     same = key[first] == key[second]
     first, second = first[same], second[same]
-    equal = (codes[first][:, others] == codes[second][:, others]).all(axis=1)
+    equal = np.all([column[first] == column[second] for column in columns], axis=0)
     return first[equal], second[equal]
 
 

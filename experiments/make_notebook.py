@@ -7,6 +7,7 @@ The notebook shows what `python -m hi_ml.findings` computes, by the same functio
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
@@ -145,8 +146,10 @@ def executed(notebook: NotebookNode) -> NotebookNode:
         If a cell fails.
     """
     metadata = dict(notebook.metadata)
-    no_port = Config({"KernelManager": {"transport": "ipc"}})  # nobody else on the machine can talk to the kernel
-    NotebookClient(notebook, config=no_port, timeout=SECONDS, record_timing=False).execute()
+    with TemporaryDirectory() as folder:
+        # sockets in a folder of its own: nobody else on the machine can talk to the kernel, and none is left behind
+        private = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"}})
+        NotebookClient(notebook, config=private, timeout=SECONDS, record_timing=False).execute()
     notebook.metadata.clear()
     notebook.metadata.update(metadata)
     return notebook

@@ -2,10 +2,11 @@
 
 import time
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import hydra
 from omegaconf import DictConfig
+from pydantic import Field
 
 from hi_ml import launch
 from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing
@@ -25,7 +26,7 @@ def findings(
     *,
     dataset: Dataset,
     findings: dict[str, Any],
-    seed: int,
+    seed: Annotated[int, Field(ge=0, lt=2**32)],
     keep_duplicates: bool,
     tracking: Literal["default", "none"],
     here: launch.Here,

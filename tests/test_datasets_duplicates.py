@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -171,21 +170,3 @@ def test_the_copies_of_the_real_table_are_those_that_an_independent_search_found
     sizes = np.bincount(twins.group)
     assert (sizes * (sizes - 1) // 2).sum() == 5_500
     assert np.flatnonzero(sizes > 2).size == 0
-
-
-@pytest.mark.slow
-def test_twice_the_rows_take_little_more_than_twice_the_time():
-    def seconds(n):
-        rng = np.random.default_rng(0)
-        levels = [n // 2, n // 2, n // 3, 1_800, 1_800, 400, 70, 8, 6, 5, 5, 3, 3, 2, 2]
-        columns = {f"column {j}": rng.integers(0, most, n) for j, most in enumerate(levels)}
-        times = []
-        for _ in range(9):
-            started = time.process_time()
-            near_duplicates(columns)
-            times.append(time.process_time() - started)
-        return min(times)
-
-    once = seconds(55_500)
-    assert once < 2
-    assert seconds(111_000) / once <= 2.8  # 2.2 on a machine that does nothing else

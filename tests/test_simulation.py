@@ -1,6 +1,5 @@
 import json
 import re
-import time
 from datetime import date
 from functools import cached_property
 
@@ -771,15 +770,3 @@ def test_best_bills_explain_on_average_what_the_specification_says():
     # The hospitals are drawn anew with each seed, and their variance with them: 4 standard errors of this mean are 8 %.
     for horizon, expected in (("admission", 0.251), ("discharge", 0.281)):
         assert np.mean([by[horizon]["optimal"]["r2"] for by in scores]) == pytest.approx(expected, rel=0.08)
-
-
-@pytest.mark.slow
-def test_time_grows_in_proportion_to_rows():
-    def seconds(rows):
-        start = time.process_time()
-        simulate("planted", rows)
-        return time.process_time() - start
-
-    seconds(1_000)
-    single, double = (min(seconds(rows) for _ in range(3)) for rows in (300_000, 600_000))
-    assert double / single < 2.6

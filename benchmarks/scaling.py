@@ -26,7 +26,7 @@ from hi_ml.datasets.cleaning import cell_codes
 from hi_ml.datasets import reading
 from hi_ml.datasets.schema import Dataset
 from hi_ml.features import Features
-from hi_ml import training
+from hi_ml import problems, training
 from hi_ml.leakage import Leakage
 from hi_ml.models import Model, fit
 from hi_ml.splits import Split
@@ -49,8 +49,10 @@ seconds["read and check"] = time.perf_counter() - started - seconds["near-duplic
 task = build(Task, cfg.tasks.length_of_stay)
 method = training.Method(build(Model, cfg.model), build(Split, cfg.split), Leakage(), training.Explain(), 0.02, 0)
 started = time.perf_counter()
-features = Features.of(admissions, select(task, training.available(admissions))[0])
-problem = training.pose(admissions, task, features=features, method=method)
+features = Features.of(admissions, select(task, problems.available(admissions))[0])
+problem = problems.pose(
+    admissions, task, features=features, model=method.model, split=method.split, seed=method.seed
+)
 seconds["encode and split"] = time.perf_counter() - started
 rows = np.flatnonzero(problem.where("train"))
 chosen = problem.features.part(rows, list(problem.features.frame.columns))

@@ -17,8 +17,8 @@ LAYERS = {
     1: [{"tasks", "artifacts", "privacy", "launch", "stores"}],
     2: [{"datasets", "charts", "records"}],
     3: [{"splits", "scoring", "features", "findings"}],
-    4: [{"models", "intervals"}, {"explanations"}],
-    5: [{"leakage", "packaging"}, {"training"}, {"refits"}],
+    4: [{"encoding"}, {"models"}, {"explanations", "intervals"}],
+    5: [{"problems", "leakage", "packaging"}, {"training"}, {"refits"}],
     6: [{"tracking", "report", "runs"}],
     7: [COMMANDS],
 }

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from scipy import stats
 
 from hi_ml.config import build
+from hi_ml.encoding import Encoding
 from hi_ml.features import Features
 from hi_ml.leakage import Leakage, measure
-from hi_ml.models import Encoding, Model, fit
+from hi_ml.models import Model, fit
 from hi_ml.tasks import Task
 
 DAYS = Task("days", "days", "regression", "days", "admission", "mae", within=1)

@@ -7,10 +7,11 @@ import yaml
 from lightgbm import LGBMRegressor
 from pydantic import ValidationError
 
-from hi_ml import models
+from hi_ml import encoding, models
 from hi_ml.config import build, conf_dir
+from hi_ml.encoding import Encoding, usable
 from hi_ml.features import Features
-from hi_ml.models import EarlyStopping, Encoding, Model, fit, usable
+from hi_ml.models import EarlyStopping, Model, fit
 from hi_ml.scoring import Baseline, judge, losses
 from hi_ml.serving import UNSEEN
 from hi_ml.tasks import Task
@@ -56,7 +57,7 @@ def fitted(model, made, target, group, *, classes=0, seed=0):
 
 def cross_fitted(model, made, target, group, *, classes=0):
     """What the learner sees of the training rows."""
-    encoder = models._encoder(model, made, target, group, classes=classes, seed=0)
+    encoder = encoding.encoder(model.encoding, made, target, group, classes=classes, seed=0)
     return encoder.fit_transform(made.frame, target)
 
 
@@ -252,7 +253,7 @@ def test_a_category_of_more_levels_than_many_is_target_encoded(levels, columns):
 )
 def test_a_column_of_very_many_levels_stays_where_half_of_the_rows_sit_in_filled_levels(hospital, kept):
     made = features(hospital=hospital, age=np.linspace(0, 1, len(hospital)))
-    names, left_out = usable(shipped("lgbm"), made, np.ones(len(hospital), dtype=bool))
+    names, left_out = usable(shipped("lgbm").encoding, made, np.ones(len(hospital), dtype=bool))
     assert ("hospital" in names) == kept
     assert ("hospital" in left_out) != kept
     if not kept:
@@ -264,7 +265,7 @@ def test_only_training_rows_decide_what_can_be_learnt():
     hospital = levels_of(*[20] * 50)
     train = np.arange(len(hospital)) % 20 < 19  # 19 rows of every level
     made = features(hospital=hospital, flat=np.where(train, 1.0, 2.0), age=np.arange(len(hospital), dtype=float))
-    names, left_out = usable(shipped("lgbm"), made, train)
+    names, left_out = usable(shipped("lgbm").encoding, made, train)
     assert names == ["age"]
     assert left_out["flat"] == "one value in the training rows"
     assert "19" not in left_out["hospital"]
@@ -272,7 +273,7 @@ def test_only_training_rows_decide_what_can_be_learnt():
 
 def test_a_column_with_holes_and_one_value_can_be_learnt_from_and_an_empty_one_cannot():
     made = features(empty=np.full(40, np.nan), marked=np.where(np.arange(40) < 20, 1.0, np.nan))
-    names, left_out = usable(shipped("linear"), made, np.ones(40, dtype=bool))
+    names, left_out = usable(shipped("linear").encoding, made, np.ones(40, dtype=bool))
     assert names == ["marked"]
     assert list(left_out) == ["empty"]
 
@@ -290,7 +291,7 @@ def test_a_column_that_is_empty_in_the_rows_at_hand_stops_no_fit(name, classes):
 def test_a_date_stays_if_any_part_of_it_varies():
     frame = pd.DataFrame({"admitted_on": np.arange(20.0), "admitted_on.month": 1.0})
     made = Features(frame, {"admitted_on": {}}, dict.fromkeys(frame, "admitted_on"))
-    assert usable(shipped("lgbm"), made, np.ones(20, dtype=bool)) == (["admitted_on"], {})
+    assert usable(shipped("lgbm").encoding, made, np.ones(20, dtype=bool)) == (["admitted_on"], {})
 
 
 @pytest.mark.parametrize("name", LEARNING)

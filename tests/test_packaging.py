@@ -25,15 +25,16 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from hi_ml import packaging, serving, training
+from hi_ml import packaging, problems, serving
 from hi_ml.config import build, conf_dir
 from hi_ml.datasets.reading import read
 from hi_ml.datasets.schema import Dataset
 from hi_ml.datasets.simulation import simulate
+from hi_ml.encoding import usable
 from hi_ml.errors import ModelUnservable
 from hi_ml.features import Features
 from hi_ml.models import Fitted, Model, fit
-from hi_ml.tasks import Task
+from hi_ml.tasks import Task, select
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 ROWS, TAUGHT = 700, 500
@@ -94,11 +95,11 @@ def kept(tmp_path_factory):
 
 
 def saved(folder, model, task, admissions):
-    roles = training.select(task, training.available(admissions))[0]
+    roles = select(task, problems.available(admissions))[0]
     features = Features.of(admissions, roles)
-    target, labels = training._target(task, admissions.table[task.target])
+    target, labels = problems._target(task, admissions.table[task.target])
     first = np.arange(ROWS) < TAUGHT
-    names, _ = training.models.usable(model, features, first)
+    names, _ = usable(model.encoding, features, first)
     taught = features.part(first, names)
     fitted = fit(model, taught, target[first], group=admissions.group[first], classes=len(labels), seed=0)
     packaging.save(folder, fitted, packaging.mapping(task, fitted, taught, labels=labels, seen=taught.frame))

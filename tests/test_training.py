@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 from scipy import stats
 
-from hi_ml import splits, training
+from hi_ml import problems, splits, training
 from hi_ml.config import build, conf_dir
 from hi_ml.datasets.duplicates import Twins
 from hi_ml.datasets.reading import read
@@ -19,7 +19,7 @@ from hi_ml.features import Features
 from hi_ml.leakage import Leakage
 from hi_ml.models import Model
 from hi_ml.splits import Split
-from hi_ml.tasks import Task
+from hi_ml.tasks import Task, select
 from hi_ml.training import Explain, Method
 
 TASKS = ["length_of_stay", "billing", "test_results"]
@@ -58,8 +58,8 @@ def defaults():
 
 
 def posed(admissions, task, method):
-    features = Features.of(admissions, training.select(task, training.available(admissions))[0])
-    return training.pose(admissions, task, features=features, method=method)
+    features = Features.of(admissions, select(task, problems.available(admissions))[0])
+    return problems.pose(admissions, task, features=features, model=method.model, split=method.split, seed=method.seed)
 
 
 def trained(admissions, task, method):
@@ -105,7 +105,7 @@ def test_the_length_of_stay_is_never_predicted_from_its_end(admissions, defaults
 def test_a_later_column_is_refused_before_anything_is_fitted(admissions):
     tasks, _ = asked("task=length_of_stay", "tasks.length_of_stay.features=[age,medication]")
     with pytest.raises(ConfigurationInvalid, match=r"'medication' cannot predict length_of_stay at admission"):
-        training.select(tasks["length_of_stay"], training.available(admissions))
+        select(tasks["length_of_stay"], problems.available(admissions))
 
 
 @pytest.mark.parametrize("name", TASKS)

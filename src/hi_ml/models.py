@@ -1,4 +1,4 @@
-"""From a YAML to a fitted scikit-learn Pipeline: encoding, learner, early stopping."""
+"""From a YAML to a fitted scikit-learn Pipeline: a learner on encoded features, with early stopping."""
 
 import inspect
 import time
@@ -13,41 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.pipeline import Pipeline
 
 from hi_ml.config import STRICT, instantiate
+from hi_ml.encoding import Encoding, encoder, forget_folds
 from hi_ml.errors import ConfigurationInvalid
 from hi_ml.features import Features
-from hi_ml.serving import UNSEEN
 from hi_ml.splits import folds
 
 Floats = NDArray[np.float64]
-_TARGET_FOLDS = 5  # cross-fitting of a target encoding
 _CONSTANT = {"_target_": "sklearn.dummy.DummyClassifier", "strategy": "prior"}
-
-
-@dataclass(frozen=True, config=STRICT)
-class Encoding:
-    """How features become what a learner takes.
-
-    Attributes
-    ----------
-    categories : {"ordinal", "onehot"}
-    numbers : {"raw", "scaled"}
-        ``scaled`` also fills missing numbers with the median and marks where it did.
-    many_levels : int
-        A category of more levels is target-encoded.
-    level_rows : int
-        It is left out unless half of the training rows sit in levels of at least so many rows.
-    """
-
-    categories: Literal["ordinal", "onehot"]
-    numbers: Literal["raw", "scaled"]
-    many_levels: int = 32
-    level_rows: int = 20
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -123,38 +98,6 @@ class Fitted:
         return shares
 
 
-def usable(model: Model, features: Features, train: NDArray[np.bool_]) -> tuple[list[str], dict[str, str]]:
-    """Choose the features that the training rows can teach.
-
-    Parameters
-    ----------
-    model : Model
-    features : Features
-    train : array of bool, shape (n,)
-
-    Returns
-    -------
-    kept : list of str
-        Features.
-    left_out : dict of str to str
-        Role and reason of the columns of which nothing is kept.
-    """
-    kept, why = [], {}
-    for name, role in features.role.items():
-        values = features.frame.loc[train, name]
-        if values.nunique(dropna=False) < 2:  # noqa: PLR2004 -- one value teaches nothing
-            why[role] = "one value in the training rows"
-        elif _many(model, features, name) and not _well_filled(values, model.encoding.level_rows):
-            why[role] = (
-                f"{values.nunique()} levels, and fewer than half of the training rows in levels of "
-                f"{model.encoding.level_rows} rows or more"
-            )
-        else:
-            kept.append(name)
-    roles = {features.role[name] for name in kept}
-    return kept, {role: reason for role, reason in why.items() if role not in roles}
-
-
 def fit(
     model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
 ) -> Fitted:
@@ -185,16 +128,16 @@ def fit(
         learner.set_params(random_state=seed)
     inner, held = _inner(model, target, group, seed=seed, classes=classes)
     taught = features.part(inner, list(features.frame.columns))
-    encoder = _encoder(model, taught, target[inner], group[inner], classes=classes, seed=seed)
-    X = encoder.fit_transform(taught.frame, target[inner])
-    _forget_folds(encoder)
+    encode = encoder(model.encoding, taught, target[inner], group[inner], classes=classes, seed=seed)
+    X = encode.fit_transform(taught.frame, target[inner])
+    forget_folds(encode)
     with _refusals(model):
         if len(held):
-            stopping = encoder.transform(features.frame.iloc[held]), target[held]
+            stopping = encode.transform(features.frame.iloc[held]), target[held]
             _fit_stopping(learner, model, (X, target[inner]), stopping)
         else:
             learner.fit(X, target[inner])
-    pipeline = Pipeline([("encode", encoder), ("learn", learner)])
+    pipeline = Pipeline([("encode", encode), ("learn", learner)])
     return Fitted(pipeline, list(features.frame.columns), classes, time.perf_counter() - started)
 
 
@@ -236,51 +179,3 @@ def _fit_stopping(learner: Any, model: Model, train: tuple[Floats, Floats], held
 
     rounds = model.early_stopping.rounds if model.early_stopping else 0
     learner.fit(*train, eval_X=held[0], eval_y=held[1], callbacks=[early_stopping(rounds, verbose=False)])
-
-
-def _encoder(
-    model: Model, features: Features, target: Floats, group: NDArray[np.int64], *, classes: int, seed: int
-) -> ColumnTransformer:
-    """One transformer per feature, so that every encoded column knows the feature it came from."""
-    cross = folds(group, count=_TARGET_FOLDS, seed=seed)
-    kind = {0: "continuous", 2: "binary"}.get(classes and len(np.unique(target)), "multiclass")
-    steps = []
-    for place, name in enumerate(features.frame.columns):
-        if features.frame[name].isna().all():
-            step: Any = "drop"  # no row of these has a value, and a learner may refuse such a column
-        elif features.levels(name) is None:
-            step = _numbers(model.encoding.numbers)
-        elif _many(model, features, name):
-            step = TargetEncoder(target_type=kind, cv=cross)
-        else:
-            step = _categories(model.encoding.categories)
-        steps.append((f"feature_{place}", step, [name]))
-    return ColumnTransformer(steps, sparse_threshold=0)
-
-
-def _numbers(how: str) -> Any:
-    if how == "raw":
-        return "passthrough"
-    return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-
-
-def _categories(how: str) -> Any:
-    if how == "onehot":
-        return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNSEEN)
-
-
-def _forget_folds(encoder: ColumnTransformer) -> None:
-    """The folds of the cross-fitting are row numbers: no part of a model that is kept."""
-    for _, step, _ in encoder.transformers_:
-        if isinstance(step, TargetEncoder):
-            step.set_params(cv=_TARGET_FOLDS)
-
-
-def _many(model: Model, features: Features, name: str) -> bool:
-    return len(features.levels(name) or ()) > model.encoding.many_levels
-
-
-def _well_filled(values: pd.Series, rows: int) -> bool:
-    counts = values.value_counts()
-    return bool(counts[counts >= rows].sum() * 2 >= len(values))

@@ -5,8 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml import models, scoring
+from hi_ml.problems import Problem
 from hi_ml.statistics.grouped import group_means, mean_interval
-from hi_ml.training import Method, Problem, Trained
+from hi_ml.training import Method, Trained
 
 Floats = NDArray[np.float64]
 _SHARES = (0.125, 0.25, 0.5)  # of the training groups; all of them are fitted already

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from pydantic import Field
 from tqdm import tqdm
 
-from hi_ml import launch, training
+from hi_ml import launch, problems, training
 from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing
 from hi_ml.config import arguments, conf_dir
 from hi_ml.datasets.reading import Admissions, read
@@ -98,7 +98,7 @@ def _prepared(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[s
     with training.timed(seconds, "read"):
         admissions = read(dataset, partial(keep_rejected, folder))
     with training.timed(seconds, "encode"):
-        columns = training.available(admissions)
+        columns = problems.available(admissions)
         features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
         words = PrivateWords.of(admissions.private, admissions.public)
     return admissions, features, words
@@ -110,8 +110,11 @@ def _made(
     """Train one task and write its run folder, whole or not at all."""
     admissions, features, words = table
     stage(f"{task.name}: fit, judge, explain")
-    problem = training.pose(admissions, task, features=features, method=request.method)
-    trained = training.train(problem, request.method, seconds)
+    method = request.method
+    problem = problems.pose(
+        admissions, task, features=features, model=method.model, split=method.split, seed=method.seed
+    )
+    trained = training.train(problem, method, seconds)
     stage(f"{task.name}: charts, model, run folder")
     with whole_or_nothing(path) as work:
         write(trained, RunFolder(work), admissions=admissions, request=request, words=words)

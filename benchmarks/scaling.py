@@ -26,8 +26,7 @@ from hi_ml.datasets.cleaning import cell_codes
 from hi_ml.datasets import reading
 from hi_ml.datasets.schema import Dataset
 from hi_ml.features import Features
-from hi_ml import problems, training
-from hi_ml.leakage import Leakage
+from hi_ml import problems
 from hi_ml.models import Model, fit
 from hi_ml.splits import Split
 from hi_ml.tasks import Task, select
@@ -47,17 +46,15 @@ started = time.perf_counter()
 admissions = reading.read(build(Dataset, cfg.dataset), lambda cells: None)
 seconds["read and check"] = time.perf_counter() - started - seconds["near-duplicates"]
 task = build(Task, cfg.tasks.length_of_stay)
-method = training.Method(build(Model, cfg.model), build(Split, cfg.split), Leakage(), training.Explain(), 0.02, 0)
+model, split = build(Model, cfg.model), build(Split, cfg.split)
 started = time.perf_counter()
 features = Features.of(admissions, select(task, problems.available(admissions))[0])
-problem = problems.pose(
-    admissions, task, features=features, model=method.model, split=method.split, seed=method.seed
-)
+problem = problems.pose(admissions, task, features=features, model=model, split=split, seed=0)
 seconds["encode and split"] = time.perf_counter() - started
 rows = np.flatnonzero(problem.where("train"))
 chosen = problem.features.part(rows, list(problem.features.frame.columns))
 started = time.perf_counter()
-fit(method.model, chosen, problem.target[rows], group=problem.group[rows], classes=0, seed=0)
+fit(model, chosen, problem.target[rows], group=problem.group[rows], classes=0, seed=0)
 seconds["fit"] = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"seconds": seconds, "peak_mib": peak}))

@@ -1,11 +1,14 @@
 """What several test files share: a small table and its description, commands, a store that is ready."""
 
+import functools
 import logging
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow.csv
 import pytest
@@ -112,3 +115,60 @@ def migrated_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with alone(f"sqlite:///{path}"):
         return path
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory, admissions_csv, described):
+    """Teach a small model in this process, ready for batch scoring: ``taught("lgbm", "length_of_stay")``.
+
+    The table declares its column ``Case`` as the id, and Name and Doctor as private. ``save=True`` makes the MLflow
+    model too, at ``.folder.parents[1]``.
+    """
+    from hydra import compose, initialize_config_dir  # noqa: PLC0415 -- what most test files do not need
+
+    from hi_ml import (  # noqa: PLC0415 -- the same
+        artifacts,
+        drift,
+        encoding,
+        features,
+        models,
+        packaging,
+        problems,
+        serving,
+        tasks,
+    )  # fmt: skip
+
+    case = {"from": "Case", "kind": "identifier", "known": "admission"}
+    table = pyarrow.csv.read_csv(admissions_csv)
+    path = tmp_path_factory.mktemp("taught") / "taught.csv"
+    pyarrow.csv.write_csv(table.append_column("Case", [[f"c{row}" for row in range(table.num_rows)]]), path)
+    dataset = described(path, columns={"case": case})
+    admissions = read(dataset, lambda _: path)
+    interval = {
+        "level": 0.9, "method": "residual", "whole": True, "by": None, "thresholds": {"all": 0.6, "levels": None},
+        "approximate": False, "sentence": "",
+    }  # fmt: skip
+
+    @functools.cache
+    def teach(name, task_name, save=False):
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose("train", [f"model={name}", f"task={task_name}"])
+        task, model = build(dict[str, tasks.Task], cfg.tasks)[task_name], build(models.Model, cfg.model)
+        made = features.Features.of(admissions, tasks.select(task, problems.available(admissions))[0])
+        target, labels = problems._target(task, admissions.table[task.target])
+        rows = np.ones(len(target), dtype=bool)
+        chosen = made.part(rows, encoding.usable(model.encoding, made, rows)[0])
+        fitted = models.fit(model, chosen, target, group=admissions.group, classes=len(labels), seed=0)
+        mapping = packaging.mapping(task, fitted, chosen, labels=labels, seen=chosen.frame, interval=interval)
+        mapping |= packaging.carried(dataset)
+        profile = drift.profile(chosen.frame, mapping["columns"], admissions.group)
+        folder = tmp_path_factory.mktemp("model") / "model"
+        if save:
+            packaging.save(folder, fitted, mapping, reference=profile)
+        scorer = folder / "artifacts" / "scorer"
+        scorer.mkdir(parents=True, exist_ok=True)
+        artifacts.write_json(scorer / drift.FILE, profile)
+        ready = serving.Scorer(mapping, fitted.pipeline)
+        return SimpleNamespace(scorer=ready, uri=f"models:/{name}/1", sha256=name, verdict="signal", folder=scorer)
+
+    return teach

@@ -9,7 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from hi_ml import coverage
 from hi_ml.charts import classification, explanations, regression
+from hi_ml.charts.intervals import intervals
 from hi_ml.charts.layout import new_figure
 from hi_ml.charts.scores import scores_against_baseline
 from hi_ml.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, house_style, number, save, wrapped
@@ -25,6 +27,7 @@ WORDS = {
     "title": "lgbm removes less than 2 % of the baseline's error (95 % interval −0.3 to 0.4 %): no signal",
     "caption": caption(11100, "Test part of a grouped split; bars are 95 % intervals over groups of near-duplicates."),
 }
+ENDS = {"": -1.25, "_low": -10.25, "_high": 10.25}
 HIGHER = {"accuracy", "r2", "roc_auc"}
 
 
@@ -50,6 +53,16 @@ def of_classes(labels, n, *, absent=()):
         classification.roc: curves.roc_table(target, shares, labels=labels),
         classification.precision_recall: curves.precision_recall_table(target, shares, labels=labels),
     }
+
+
+def with_calibration(labels):
+    """A reliability table with numbers as wide as they come, and a class without."""
+    table = of_classes(labels, 3000)[classification.reliability]
+    known = table["class"] != labels[-1]
+    for name in ("in_the_large", "slope"):
+        for end, value in ENDS.items():
+            table[f"{name}{end}"] = np.where(known, value, np.nan)
+    return table
 
 
 def of_contributions(n, *, scale=1.0):
@@ -82,6 +95,15 @@ def of_scores(rows):
     return {scores_against_baseline: table}
 
 
+def of_intervals(names, *, unit="days", scale=1.0, by="prediction"):
+    n = len(names)
+    rng = np.random.default_rng(3)
+    held, size, codes = (rng.random(100 * n) < 0.9).astype(float), scale * rng.uniform(10, 30, 100 * n), np.arange(n)
+    checked = coverage.Checked(held, size, (0.9, 25 * scale), level=0.9, unit=unit)
+    slices = coverage.Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
+    return {intervals: coverage.table(checked, slices, calibrated=500)}
+
+
 GOOD_SCORES = [("mae", 12_275, 12_150, 12_410, 12_271, "US$"), ("r2", 0.2, 0.19, 0.21, 0.0, "")]
 ODD_SCORES = [
     ("roc_auc", np.nan, np.nan, np.nan, 0.5, np.nan),
@@ -104,6 +126,7 @@ CASES = {
     "regression of 5 rows": of_regression(5),
     "regression of 1 row": of_regression(1),
     "3 classes": of_classes(THREE, 3000),
+    "3 classes with their calibration": {classification.reliability: with_calibration(THREE)},
     "2 classes of 5 rows": of_classes(["no", "yes"], 5),
     "3 classes of 5 rows, one absent": of_classes(THREE, 5, absent=["Abnormal"]),
     "1 class": of_classes(["only"], 50),
@@ -116,6 +139,12 @@ CASES = {
     "contributions of 5 rows": of_contributions(5),
     "contributions of 1 row": of_contributions(1),
     "no contributions": of_contributions(30, scale=0),
+    "intervals": of_intervals(["under 11.7", "11.7 to 13", "13 to 15", "from 15"]),
+    "intervals in money": of_intervals(["under 19,900", "19,900 to 22,000", "from 22,000"], unit="US$", scale=1234.5),
+    "sets of long labels": of_intervals(LONG, unit="labels", scale=0.1, by="a_role_whose_name_is_rather_long"),
+    "intervals of 40 levels": of_intervals([f"{i}: {name}" for i, name in enumerate([*TWENTY, *TWENTY])]),
+    "intervals without slices": of_intervals(["only"]) | {intervals: of_intervals(["only"])[intervals].iloc[:1]},
+    "intervals of no width": of_intervals(["under 2", "from 2"], scale=0.0),
     "scores": of_scores(GOOD_SCORES),
     "odd scores": of_scores(ODD_SCORES),
 }
@@ -125,7 +154,7 @@ CHARTS = [
 
 
 def drawn(draw, table, **words) -> Figure:
-    unit = {} if draw.__module__.endswith("classification") else {"unit": words.pop("unit", "days")}
+    unit = {} if draw.__module__.endswith(("classification", "intervals")) else {"unit": words.pop("unit", "days")}
     if draw is scores_against_baseline:
         unit = {"higher_is_better": HIGHER}
     return draw(table, **{**WORDS, **words}, **unit)
@@ -166,7 +195,7 @@ def test_a_chart_draws_and_no_text_covers_another_or_leaves_the_picture(draw, ta
         assert place.y1 < height + 1, text
 
 
-@pytest.mark.parametrize("case", ["regression", "3 classes", "contributions", "scores"])
+@pytest.mark.parametrize("case", ["regression", "3 classes", "contributions", "intervals", "scores"])
 def test_title_and_caption_stand_as_given(case):
     for draw, table in CASES[case].items():
         figure = drawn(draw, table)
@@ -233,6 +262,22 @@ def painted(draw, table):
     figure = drawn(draw, table)
     figure.canvas.draw()
     return figure
+
+
+def test_coverage_stands_against_its_level_and_size_against_knowing_nothing():
+    found = CASES["intervals"][intervals]
+    left, right = drawn(intervals, found).axes
+    assert left.lines[0].get_xdata()[0] == 90
+    assert right.lines[0].get_xdata()[0] == 25
+    np.testing.assert_allclose(left.lines[1].get_xdata(), 100 * found["coverage"])
+    np.testing.assert_allclose(right.lines[1].get_xdata(), found["size"])
+    band = left.collections[0].get_segments()
+    np.testing.assert_allclose([segment[:, 0] for segment in band], 100 * found[["low", "high"]])
+    assert right.get_xlim()[0] == 0
+    assert [text.get_text() for text in left.get_yticklabels()][:2] == ["all, n = 400", "under 11.7, n = 100"]
+    assert (left.get_ylabel(), left.get_xlabel()) == ("Prediction (days)", "Coverage (% of groups)")
+    assert right.get_xlabel() == "Mean width (days)"
+    assert drawn(intervals, CASES["sets of long labels"][intervals]).axes[1].get_xlabel() == "Mean size (labels)"
 
 
 def test_better_is_right_for_every_score():
@@ -355,3 +400,10 @@ def test_a_long_title_makes_the_figure_taller_and_not_the_chart_smaller():
     assert long.get_figheight() > short.get_figheight() + 0.5
     panel = [(one.subplotpars.top - one.subplotpars.bottom) * one.get_figheight() for one in (short, long)]
     assert panel == pytest.approx([3, 3])
+
+
+def test_a_reliability_chart_names_the_calibration_of_each_class():
+    table = with_calibration(THREE)
+    titles = [ax.get_title(loc="left") for ax in drawn(classification.reliability, table).axes]
+    assert titles[0] == "Normal\nin the large −1.25\n(−10.25 to 10.25)\nslope −1.25\n(−10.25 to 10.25)"
+    assert titles[2] == "Inconclusive\nin the large\nnot estimable\nslope\nnot estimable"

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hi_ml.datasets.digests import column_digest, table_digest
+from hi_ml.datasets.digests import column_digest, row_digests, table_digest
 from hi_ml.datasets.simulation import simulate
 
 TEXT = st.lists(st.one_of(st.none(), st.text(max_size=4)), min_size=1, max_size=12)
@@ -105,3 +106,72 @@ def test_the_digest_of_a_role_names_the_column_that_changed(tmp_path, cells, rea
     cells.assign(Age=np.where(np.arange(len(cells)) == 3, "1", cells["Age"])).to_csv(tmp_path / "mine.csv", index=False)
     after = reading(tmp_path / "mine.csv").column_sha256
     assert [role for role in before if before[role] != after[role]] == ["age"]
+
+
+# Rows
+
+
+def admissions(rows=40):
+    """Typed public columns, with missing cells."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, rows).astype(float),
+            "hospital": pd.Categorical(rng.choice(["St Ann", "Lee and Sons", "Über-Klinik"], rows)),
+            "admitted_on": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, rows), unit="D"),
+        }
+    )
+    table.loc[3, ["age", "admitted_on"]] = None
+    table.loc[4, "hospital"] = None
+    return table
+
+
+SPELLING = {"hospital": "words"}
+
+
+def test_a_row_keeps_its_digest_in_another_order_and_beside_other_rows():
+    table = admissions()
+    digests = row_digests(table, SPELLING)
+    assert digests.dtype == np.uint64
+    more = pd.concat([table.astype({"hospital": str}).iloc[[7]].assign(hospital="Aaa"), table[::-1]])
+    more["hospital"] = pd.Categorical(more["hospital"], categories=["Aaa", "Über-Klinik", "St Ann", "Lee and Sons"])
+    np.testing.assert_array_equal(row_digests(more[["hospital", "admitted_on", "age"]], SPELLING)[1:], digests[::-1])
+
+
+def test_two_spellings_of_one_category_have_one_digest():
+    table = admissions()
+    other = table.assign(hospital=table["hospital"].cat.rename_categories({"Lee and Sons": "SONS, and Lee"}))
+    np.testing.assert_array_equal(row_digests(other, SPELLING), row_digests(table, SPELLING))
+    assert (row_digests(other, {}) != row_digests(table, {})).any()
+
+
+@pytest.mark.parametrize(
+    ("role", "value"),
+    [("age", 17.5), ("age", np.nan), ("hospital", "St Ann"), ("hospital", None), ("admitted_on", pd.NaT)],
+)
+def test_any_other_cell_makes_another_digest(role, value):
+    table = admissions()
+    row = int(np.flatnonzero(table["hospital"] == "Lee and Sons")[0])
+    changed = table.copy()
+    changed.loc[row, role] = value
+    differ = row_digests(changed, SPELLING) != row_digests(table, SPELLING)
+    assert np.flatnonzero(differ).tolist() == [row]
+
+
+def test_the_cells_of_two_columns_cannot_be_exchanged():
+    table = pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 1.0]})
+    first, second = row_digests(table, {})
+    assert first != second
+
+
+def test_zero_is_zero_whatever_its_sign():
+    assert len(set(row_digests(pd.DataFrame({"a": [0.0, -0.0]}), {}))) == 1
+
+
+def test_the_digests_of_rows_are_the_same_in_every_process():
+    """They are kept beside models for years: these numbers may not change."""
+    table = pd.DataFrame({"age": [30.0, np.nan], "sex": pd.Categorical(["Female", None])})
+    days = pd.to_datetime(["2024-01-31", None])
+    for unit in ("s", "us", "ns"):
+        table["admitted_on"] = days.astype(f"datetime64[{unit}]")
+        assert row_digests(table, {"sex": "case"}).tolist() == [12904461011164968042, 5880988458008420037]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -159,6 +161,21 @@ def test_a_constant_has_no_contributions():
     _, found = explained(shipped("baseline"), target, classes=3)
     assert not contributions(found).any()
     np.testing.assert_allclose(log_softmax(found.base), np.log(np.bincount(target.astype(int)) / ROWS))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_a_learner_that_no_exact_method_knows_is_explained_by_sampling(classes):
+    near = {"_target_": "sklearn.neighbors.KNeighborsRegressor", "n_neighbors": 20}
+    model = replace(
+        shipped("linear"),
+        regression=near,
+        classification={**near, "_target_": "sklearn.neighbors.KNeighborsClassifier"},
+    )
+    fitted, found = explained(model, outcome(admissions(), classes), classes=classes, limits=(40, 60.0))
+    made = admissions().frame.iloc[found.place]
+    assert found.method.startswith("permutation SHAP")
+    np.testing.assert_allclose(added(found).squeeze(), fitted.predict(made), atol=1e-9)
+    assert importance(found)["column"].iloc[0] == "condition"
 
 
 @pytest.mark.parametrize(("rows", "place"), [(4, [0, 100, 199, 299]), (1, [0]), (ROWS, range(ROWS))])

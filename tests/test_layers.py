@@ -9,17 +9,17 @@ import hi_ml
 
 SOURCE = Path(hi_ml.__file__).parent
 ANYWHERE = {"errors", "config"}  # every module may refuse, and be configured
-COMMANDS = {"train", "simulate", "track", "findings.__main__"}
+COMMANDS = {"predict", "compare", "train", "simulate", "track", "tune", "findings.__main__"}
 
 # A layer imports from the layers above it; within a layer, a step from the steps before it.
 LAYERS = {
-    0: [{"errors", "config", "statistics", "serving", "wording"}],
+    0: [{"errors", "config", "statistics", "serving", "wording", "bands"}],
     1: [{"tasks", "artifacts", "privacy", "launch", "stores"}],
-    2: [{"datasets", "charts", "records"}],
-    3: [{"splits", "scoring", "features", "findings"}],
-    4: [{"encoding"}, {"models"}, {"explanations", "intervals"}],
-    5: [{"problems", "leakage", "packaging"}, {"training"}, {"refits"}],
-    6: [{"tracking", "report", "runs"}],
+    2: [{"datasets", "charts", "records", "delivered"}],
+    3: [{"splits", "scoring", "features", "findings", "drift", "regions", "coverage"}],
+    4: [{"encoding", "spaces", "contributions"}, {"models"}, {"explanations", "intervals"}],
+    5: [{"problems", "leakage", "packaging", "measures", "reasons"}, {"recalibration", "calibration", "subgroups", "comparison", "probes", "significance"}, {"training"}, {"refits", "meeting", "tuning"}],
+    6: [{"nested", "promotion", "history", "report", "runs", "batch"}, {"tracking"}],
     7: [COMMANDS],
 }
 DEPTH = {unit: (layer, step) for layer, steps in LAYERS.items() for step, units in enumerate(steps) for unit in units}

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from hi_ml import encoding, models
 from hi_ml.config import build, conf_dir
 from hi_ml.encoding import Encoding, usable
+from hi_ml.errors import ConfigurationInvalid
 from hi_ml.features import Features
-from hi_ml.models import EarlyStopping, Model, fit
+from hi_ml.models import EarlyStopping, Model, Quantile, fit, fit_bounds
 from hi_ml.scoring import Baseline, judge, losses
 from hi_ml.serving import UNSEEN
 from hi_ml.tasks import Task
@@ -331,3 +332,48 @@ def test_scikit_learn_learners_that_stop_early_get_the_held_rows_too():
     made, group = admissions()
     learner = fitted(model, made, outcome(made, 0), group).pipeline[-1]
     assert len(learner.validation_score_) == learner.n_iter_ + 1
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_bounds_are_quantiles_where_the_learner_has_some(name):
+    made, group = admissions(3000)
+    target = outcome(made, 0)
+    found = fit_bounds(shipped(name), made, target, group=group, level=0.8, seed=0)
+    if shipped(name).quantile is None:
+        assert found is None
+        return
+    X = fitted(shipped(name), made, target, group).pipeline[0].transform(made.frame)
+    low, high = (learner.predict(X) for learner in found)
+    assert (target < low).mean() == pytest.approx(0.1, abs=0.025)
+    assert (target > high).mean() == pytest.approx(0.1, abs=0.025)
+
+
+@pytest.mark.parametrize("name", ["lgbm", "hist_gbm"])
+def test_bounds_learn_from_the_rows_of_the_model_and_stop_on_those_it_stops_on(name):
+    """Of the median, they are the model itself."""
+    made, group = admissions(1500)
+    target = outcome(made, 0)
+    model = shipped(name)
+    median = {**model.regression, **model.quantile.arguments, model.quantile.level: 0.5}
+    expected = fitted(replace(model, regression=median), made, target, group)
+    low, _ = fit_bounds(model, made, target, group=group, level=1e-12, seed=0)
+    X = expected.pipeline[0].transform(made.frame)
+    np.testing.assert_allclose(low.predict(X), expected.predict(made.frame), rtol=1e-9)
+
+
+def test_what_is_asked_of_the_learner_is_asked_of_its_bounds():
+    made, group = admissions()
+    model = shipped("lgbm")
+    model = replace(model, regression={**model.regression, "num_leaves": 3})
+    low, high = fit_bounds(model, made, outcome(made, 0), group=group, level=0.9, seed=7)
+    for learner, level in ((low, 0.05), (high, 0.95)):
+        asked = learner.get_params()
+        assert (asked["num_leaves"], asked["objective"], asked["random_state"]) == (3, "quantile", 7)
+        assert asked["alpha"] == pytest.approx(level)
+
+
+def test_a_learner_that_refuses_its_quantile_says_so():
+    made, group = admissions()
+    model = replace(shipped("linear"), quantile=Quantile(level="quantile", arguments={}))
+    with pytest.raises(ConfigurationInvalid, match="model=linear refuses its settings"):
+        fit_bounds(model, made, outcome(made, 0), group=group, level=0.9, seed=0)

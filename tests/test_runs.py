@@ -8,7 +8,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from scipy.special import softmax
 
-from hi_ml import config, serving
+from hi_ml import config, drift, serving
 from hi_ml.datasets.simulation import simulate
 from hi_ml.errors import PrivateValueFound
 from hi_ml.launch import Here
@@ -19,8 +19,8 @@ REGRESSION, CLASSES = "length_of_stay", "test_results"
 TASKS = [REGRESSION, CLASSES]
 OFTEN = [f"dataset.rows={ROWS}", "explain.rows=40", "tracking=none"]
 CHARTS = {
-    REGRESSION: ["scores", "predicted_observed", "residuals"],
-    CLASSES: ["scores", "confusion_matrix", "reliability", "roc", "precision_recall"],
+    REGRESSION: ["scores", "predicted_observed", "residuals", "intervals", "subgroups"],
+    CLASSES: ["scores", "confusion_matrix", "reliability", "roc", "precision_recall", "intervals", "subgroups"],
 }
 EXPLAINING = ["importance", "beeswarm", "dependence", "waterfall"]
 
@@ -66,7 +66,8 @@ def contributions(folder):
 def test_the_run_folder_holds_what_was_promised(outputs, task):
     found = {str(path.relative_to(outputs / task)) for path in (outputs / task).rglob("*") if path.is_file()}
     promised = {"config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet"}
-    promised |= {"data.json", "timings.json", "run.json", "explanation/shap_values.parquet", "model/MLmodel"}
+    promised |= {"data.json", "rows.parquet", "timings.json", "run.json", "explanation/shap_values.parquet", "model/MLmodel"}
+    promised |= {"calibration.csv", "subgroups.csv"}
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
     promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}
     assert {name for name in found if not name.startswith("model/")} | {"model/MLmodel"} == promised
@@ -83,7 +84,8 @@ def test_the_files_have_the_promised_keys(outputs, task):
     assert leakage <= set(said(folder, "leakage"))
     data = {"sha256", "column_sha256", "rows_read", "rows_rejected", "duplicate_groups", "duplicate_pairs"}
     assert data | {"used", "refused"} <= set(said(folder, "data"))
-    assert {"read", "fit", "score", "leakage", "explain", "draw", "package"} <= set(said(folder, "timings"))
+    steps = {"read", "fit", "score", "calibration", "subgroups", "leakage", "explain", "draw", "package"}
+    assert steps <= set(said(folder, "timings"))
     assert all(seconds >= 0 for seconds in said(folder, "timings").values())
 
 
@@ -99,10 +101,14 @@ def test_what_was_asked_can_be_asked_again(outputs, task):
 def test_the_scores_are_those_of_the_predictions(outputs):
     folder = outputs / REGRESSION
     rows = predictions(folder)
-    assert list(rows) == ["row", "group", "target", "prediction"]
+    assert list(rows) == ["row", "group", "target", "prediction", "low", "high"]
     error = (rows["target"] - rows["prediction"]).abs().groupby(rows["group"]).mean()
     assert scores(folder).loc["mae", "value"] == pytest.approx(error.mean())
     assert said(folder, "verdict")["n_groups"] == len(error)
+    inside = rows["target"].between(rows["low"], rows["high"])
+    assert scores(folder).loc["coverage", "value"] == pytest.approx(inside.mean(), abs=0.05)  # of one row per group
+    assert scores(folder).loc["width", "value"] == pytest.approx((rows["high"] - rows["low"]).mean(), rel=0.05)
+    assert said(folder, "run")["interval"].startswith("90 % intervals cover")
     assert said(folder, "run")["parts"]["test"] == len(rows)
 
 
@@ -110,7 +116,7 @@ def test_the_class_scores_are_those_of_the_predictions(outputs):
     folder = outputs / CLASSES
     rows = predictions(folder)
     labels = ["Abnormal", "Inconclusive", "Normal"]
-    assert list(rows) == ["row", "group", "target", "prediction", *(f"p_{label}" for label in labels)]
+    assert list(rows) == ["row", "group", "target", "prediction", *(f"p_{label}" for label in labels), "prediction_set"]
     shares = rows[[f"p_{label}" for label in labels]].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert [labels[k] for k in shares.argmax(axis=1)] == rows["prediction"].tolist()
@@ -140,6 +146,17 @@ def test_the_saved_model_gives_the_predictions_of_the_folder(outputs, raw, task)
     rows = predictions(outputs / task)
     found = serving.load(outputs / task / "model" / "artifacts" / "scorer").predict(raw).iloc[rows["row"] - 1]
     pd.testing.assert_frame_equal(found.reset_index(drop=True), rows[list(found)], check_exact=True, check_dtype=False)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_model_keeps_counts_of_its_training_rows_to_compare_later_ones_with(outputs, raw, task):
+    scorer = outputs / task / "model" / "artifacts" / "scorer"
+    reference, known = drift.load(scorer), serving.load(scorer)
+    assert reference["rows"] == said(outputs / task, "run")["parts"]["train"]
+    assert [column["role"] for column in reference["columns"]] == [spec["role"] for spec in known.mapping["columns"]]
+    report = drift.Drift.start(reference).add(known.typed(raw)).report()
+    assert drift.alarms(report) == []
+    assert {column["n"] for column in report.values()} == {ROWS}
 
 
 def test_contributions_and_base_add_up_to_the_prediction(outputs):
@@ -202,10 +219,11 @@ def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(tmp_
 
 def test_a_learner_of_the_mean_says_so_and_no_explained_rows_are_a_choice(outputs, tmp_path):
     folder = run(tmp_path / "run", f"task={REGRESSION}", "model=linear", "explain.rows=0")
-    assert "predicts the mean" in said(folder / REGRESSION, "run")["notes"][0]
+    notes = said(folder / REGRESSION, "run")["notes"]
+    assert any("predicts the mean" in note for note in notes)
     assert contributions(folder / REGRESSION).empty
     assert not list((folder / REGRESSION / "explanation").glob("*.png"))
-    assert said(outputs / REGRESSION, "run")["notes"] == said(outputs / CLASSES, "run")["notes"] == []
+    assert not any("predicts the mean" in note for note in said(outputs / REGRESSION, "run")["notes"])
 
 
 def test_no_number_of_a_run_is_nan(outputs):
@@ -219,3 +237,44 @@ def test_one_explained_row_makes_a_whole_folder(tmp_path):
     folder = run(tmp_path / "run", f"task={CLASSES}", "explain.rows=1") / CLASSES
     assert contributions(folder)["row"].nunique() == said(folder, "run")["explained_rows"] == 1
     assert (folder / "explanation" / "waterfall.png").exists()
+
+
+def test_without_a_signal_subgroups_show_parity_of_errors_only(outputs, tmp_path):
+    folder = run(tmp_path / "run", f"task={REGRESSION}", "model=baseline", "subgroups.roles=[sex,race]") / REGRESSION
+    notes = said(folder, "run")["notes"]
+    assert any("parity of errors only" in note for note in notes)
+    assert "Subgroups of race are not compared: the table lacks it, or keeps it private." in notes
+    found = pd.read_csv(folder / "subgroups.csv")
+    assert list(dict.fromkeys(found["role"])) == ["sex", "blood_type"]
+    signal = said(outputs / CLASSES, "verdict")["verdict"] == "signal"
+    said_of_it = any("parity" in note for note in said(outputs / CLASSES, "run")["notes"])
+    assert said_of_it != signal
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_calibration_is_that_of_the_predictions(outputs, task):
+    rows = predictions(outputs / task)
+    found = pd.read_csv(outputs / task / "calibration.csv", keep_default_na=False)
+    assert list(found) == ["class", "measure", "value", "low", "high", "ideal", "n", "note"]
+    assert set(found["n"]) == {len(rows)}
+    if task == REGRESSION:
+        above = (rows["target"] > rows["prediction"]) + 0.5 * (rows["target"] == rows["prediction"])
+        share = float(found.set_index("measure").loc["share_above", "value"])
+        assert share == pytest.approx(above.groupby(rows["group"]).mean().mean())
+    else:
+        assert list(dict.fromkeys(found["class"])) == ["Abnormal", "Inconclusive", "Normal"]
+
+
+def test_a_recalibrated_run_says_so_and_its_model_gives_its_numbers(outputs, raw, tmp_path):
+    folder = run(tmp_path / "run", f"task=[{','.join(TASKS)}]", "recalibrate=true")
+    notes = {task: " ".join(said(folder / task, "run")["notes"]) for task in TASKS}
+    assert "before recalibration" in notes[CLASSES]
+    assert "does nothing for a regression" in notes[REGRESSION]
+    rows, before = predictions(folder / CLASSES), predictions(outputs / CLASSES)
+    found = serving.load(folder / CLASSES / "model" / "artifacts" / "scorer").predict(raw).iloc[rows["row"] - 1]
+    pd.testing.assert_frame_equal(
+        found.reset_index(drop=True), rows[list(found)], check_exact=True, check_dtype=False
+    )
+    assert (rows["p_Normal"] != before["p_Normal"]).any()
+    pd.testing.assert_frame_equal(predictions(folder / REGRESSION), predictions(outputs / REGRESSION), check_exact=True)
+    pd.testing.assert_frame_equal(contributions(folder / CLASSES), contributions(outputs / CLASSES), check_exact=True)

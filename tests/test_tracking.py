@@ -254,9 +254,9 @@ def test_an_unfinished_folder_is_not_sent(folder, client):
     assert client.get_experiment_by_name(EXPERIMENT) is None
 
 
-@pytest.mark.parametrize("step", ["_log", "_log_files", "_log_model", "_register"])
+@pytest.mark.parametrize("step", ["_log", "_log_files", "_log_model", "register"])
 def test_a_store_that_fails_midway_leaves_a_failed_run_and_the_folder(folder, client, monkeypatch, step):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("disk full")
 
     with monkeypatch.context() as patched:

@@ -14,11 +14,18 @@ import yaml
 
 from hi_ml.errors import RunFolderInvalid
 
-_REJECTED = "rejected.csv"
+_REJECTED, _MANIFEST = "rejected.csv", "manifest.json"
 _CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
 _VERDICT, _LEAKAGE, _DATA, _TIMINGS, _SCORES = "verdict.json", "leakage.json", "data.json", "timings.json", "scores.csv"
+_PROBES, _SIGNIFICANCE = "probes.json", "significance.json"
+_CALIBRATION, _SUBGROUPS = "calibration.csv", "subgroups.csv"
+_SEARCH, _TRIALS, _STUDY, _EXPERIMENTS = "search.json", "trials.csv", "study.journal", "experiment"
 _FINDINGS, _EVIDENCE, _REPORT = "findings.json", "findings.csv", "report.html"
 _PREDICTIONS, _CONTRIBUTIONS = "predictions.parquet", "shap_values.parquet"
+_COMPARISON, _COMPARED, _DIFFERING = "compare.csv", "runs.csv", "configuration.csv"
+ROWS = "rows.parquet"
+TOLD = (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, _VERDICT, _LEAKAGE, _SCORES, _PREDICTIONS)
+"""What a run of a task tells of itself: enough for `RunFolder.read` and `RunFolder.predictions`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ class RunFolder:
         """Where the MLflow model goes."""
         return self.path / "model"
 
+    @property
+    def study(self) -> Path:
+        """Where the finished trials of a search stand, one line each; it may be continued from there."""
+        return self.path / _STUDY
+
     def write_request(self, config: Mapping[str, Any], overrides: list[str]) -> None:
         """Write the composed configuration and what was asked on the command line."""
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -58,6 +70,26 @@ class RunFolder:
         write_json(self.path / _VERDICT, verdict)
         write_json(self.path / _LEAKAGE, leakage)
         scores.to_csv(self.path / _SCORES, index=False)
+
+    def write_checks(self, calibration: pd.DataFrame, subgroups: pd.DataFrame) -> None:
+        """Write how well calibrated the model is, and for whom it is better or worse."""
+        calibration.to_csv(self.path / _CALIBRATION, index=False)
+        subgroups.to_csv(self.path / _SUBGROUPS, index=False)
+
+    def write_probes(self, probes: list[dict[str, Any]], significance: Mapping[str, Any] | None) -> None:
+        """Write what the probes for leaks found and, if it was asked for, the permutation test."""
+        write_json(self.path / _PROBES, probes)
+        if significance is not None:
+            write_json(self.path / _SIGNIFICANCE, significance)
+
+    def write_search(self, search: Mapping[str, Any], trials: pd.DataFrame) -> None:
+        """Write what a search found, and every trial of it."""
+        write_json(self.path / _SEARCH, search)
+        trials.to_csv(self.path / _TRIALS, index=False)
+
+    def write_experiment(self, name: str, text: str) -> None:
+        """Write named overrides where Hydra finds them when this folder is its ``--config-dir``."""
+        (self._made(_EXPERIMENTS) / f"{name}.yaml").write_text(text, encoding="utf-8")
 
     def write_findings(self, findings: list[dict[str, Any]], evidence: pd.DataFrame) -> None:
         """Write the claims with their verdicts, and their evidence as one flat table."""
@@ -79,6 +111,25 @@ class RunFolder:
         predictions.to_parquet(self.path / _PREDICTIONS, index=False)
         contributions.to_parquet(self.explanation / _CONTRIBUTIONS, index=False)
 
+    def write_parts(self, rows: pd.DataFrame) -> None:
+        """Write which row went to which part, and by which digest it is known again."""
+        rows.to_parquet(self.path / ROWS, index=False)
+
+    def write_comparison(self, differences: pd.DataFrame, runs: pd.DataFrame, configuration: pd.DataFrame) -> None:
+        """Write how far runs are apart, their scores, and in which settings they differ."""
+        differences.to_csv(self.path / _COMPARISON, index=False)
+        runs.to_csv(self.path / _COMPARED, index=False)
+        configuration.to_csv(self.path / _DIFFERING, index=False)
+
+    def write_batch(self, manifest: Mapping[str, Any], timings: Mapping[str, float]) -> None:
+        """Write what was scored in batch, and how long it took."""
+        write_json(self.path / _MANIFEST, manifest)
+        write_json(self.path / _TIMINGS, {step: round(seconds, 3) for step, seconds in timings.items()})
+
+    def write_about(self, run: Mapping[str, Any]) -> None:
+        """Write what was run."""
+        write_json(self.path / _RUN, run)
+
     def write_tracked(self, place: Mapping[str, Any]) -> None:
         """Write which MLflow run shows this folder, by store."""
         write_json(self.path / _TRACKED, place)
@@ -93,19 +144,56 @@ class RunFolder:
         """
         found: dict[str, Any] = {}
         judged = (_FINDINGS,) if (self.path / _FINDINGS).is_file() else (_VERDICT, _LEAKAGE, _SCORES)
+        judged = (_SEARCH, _TRIALS) if (self.path / _SEARCH).is_file() else judged
         for name in (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, *judged):
             if not (self.path / name).is_file():
                 raise RunFolderInvalid.of(self.path, name)
             found[Path(name).stem] = self._loaded(name)
+        if (self.path / _SIGNIFICANCE).is_file():
+            found[Path(_SIGNIFICANCE).stem] = self._loaded(_SIGNIFICANCE)
         return found
+
+    def verdict(self, default: str) -> str:
+        """Return the verdict on the model, or the default where the folder holds none."""
+        return str(self._loaded(_VERDICT)["verdict"]) if (self.path / _VERDICT).is_file() else default
+
+    def predictions(self) -> pd.DataFrame:
+        """Return what was said of the test rows.
+
+        Raises
+        ------
+        RunFolderInvalid
+            If the folder does not say.
+        """
+        return self._table(_PREDICTIONS)
+
+    def parts(self) -> pd.DataFrame:
+        """Return which row went to which part.
+
+        Raises
+        ------
+        RunFolderInvalid
+            If the folder does not say.
+        """
+        return self._table(ROWS)
 
     def tracked(self) -> dict[str, Any]:
         """Return which MLflow run shows this folder, by store; empty where none does."""
         return dict(self._loaded(_TRACKED)) if (self.path / _TRACKED).is_file() else {}
 
     def files(self) -> list[Path]:
-        """List what belongs to the run: all but the note of where it is tracked."""
-        return sorted(path for path in self.path.rglob("*") if path.is_file() and path.name != _TRACKED)
+        """List what belongs to the run: all but the note of where it is tracked, and what is a run of its own."""
+        others = [path.parent for path in self.path.glob(f"*/{_RUN}")]
+        return sorted(
+            path
+            for path in self.path.rglob("*")
+            if path.is_file() and path.name != _TRACKED and not any(map(path.is_relative_to, others))
+        )
+
+    def _table(self, name: str) -> pd.DataFrame:
+        if not (self.path / name).is_file():
+            raise RunFolderInvalid.of(self.path, name)
+        return pd.read_parquet(self.path / name)
 
     def _loaded(self, name: str) -> Any:
         try:

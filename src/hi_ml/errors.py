@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+_TRAIN_ANOTHER = "python -m hi_ml.train model=linear"
+_LONGEST_REASON = 300  # characters of what a library says
+_DIGITS = 12  # of a digest, enough to tell two apart
 _WORDS = {"Unexpected keyword argument": "there is no such key", "Field required": "expected a value, found none"}
 
 
@@ -86,10 +89,52 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def interval_by(cls, role: str, task: str, seen: Sequence[str]) -> "ConfigurationInvalid":
+        """Refuse a column that the model does not see: whoever is scored could not be told apart by it."""
+        return cls(
+            f"Intervals of {task} cannot be apart by '{role}'{_hint(role, seen)}: expected a category or number that "
+            f"predicts it. Set interval_by to one of {', '.join(seen)}, or to null."
+        )
+
+    @classmethod
+    def interval_bands(cls, role: str) -> "ConfigurationInvalid":
+        """Ask for the bands of a number."""
+        return cls(
+            f"Intervals cannot be apart by every value of '{role}', which is a number. Say where its bands begin: "
+            f"subgroups.bands.{role}=[<number>,...]. Or set interval_by to a category."
+        )
+
+    @classmethod
     def learner(cls, model: str, error: Exception) -> "ConfigurationInvalid":
         """Pass on what a learner says of its settings."""
         said = " ".join(str(error).split()) or type(error).__name__
         return cls(f"The learner of model={model} refuses its settings: {said}. Check the keys under model.")
+
+    @classmethod
+    def nothing_to_tune(cls, model: str, kind: str) -> "ConfigurationInvalid":
+        """Say that a model has no space."""
+        return cls(
+            f"There is nothing to tune in model={model}: its space names no argument of the {kind} learner. Choose "
+            f"another model, or add one (conf/model/{model}.yaml): '+model.space.<argument>={{low: 1, high: 10}}'."
+        )
+
+    @classmethod
+    def outside_space(cls, key: str, value: object, dimension: str, holds: str) -> "ConfigurationInvalid":
+        """Refuse defaults that the search could not try."""
+        return cls(f"{key}={value} is outside of {dimension}, which is {holds}. Move the one or widen the other.")
+
+    @classmethod
+    def no_loss(cls, model: str, loss: float) -> "ConfigurationInvalid":
+        """Say that a fitted configuration predicts what cannot be scored."""
+        return cls(f"model={model} predicts what has no error: expected a finite mean, found {loss}.")
+
+    @classmethod
+    def one_task(cls, command: str, found: Sequence[str]) -> "ConfigurationInvalid":
+        """Refuse several tasks where a command serves one."""
+        return cls(
+            f"{command} takes one task at a time, found task=[{','.join(found)}]. Set task=<name>, or ask for one "
+            f"after the other: --multirun task={','.join(found)}."
+        )
 
     @classmethod
     def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> "ConfigurationInvalid":
@@ -108,6 +153,17 @@ class SourceUnreadable(HiMlError):
             f"No file at {source} (looked in {Path.cwd()}), which dataset={dataset} reads.{where} "
             f"Or point elsewhere: dataset.source=<path>."
         )
+
+    @classmethod
+    def no_input(cls, asked: str | None) -> "SourceUnreadable":
+        """Say what predict was told to score, and that it is not there."""
+        found = "none was given" if asked is None else f"found no file at {asked} (looked in {Path.cwd()})"
+        return cls(f"predict needs input=<a CSV or Parquet file, or a glob of them>; {found}.")
+
+    @classmethod
+    def changed(cls, source: str) -> "SourceUnreadable":
+        """Refuse a file that another program writes while it is read."""
+        return cls(f"{source} changed while it was read. Nothing was written. Run again when its export has ended.")
 
     @classmethod
     def directory(cls, source: str) -> "SourceUnreadable":
@@ -203,6 +259,36 @@ class ColumnProblem(HiMlError):
         )
 
     @classmethod
+    def not_for_model(cls, source: str, needed: Sequence[str], found: Sequence[str]) -> "ColumnProblem":
+        """Name each column that a model needs and a file to be scored lacks."""
+        names = _some(f"'{name}'{_hint(name, found)}" for name in needed if name not in found)
+        return cls(
+            f"{source} has no column {names}, which the model needs. It has: {_some(map(_shown, found), most=40)}. "
+            f"Name the columns of the file as those of the table that the model was trained on."
+        )
+
+    @classmethod
+    def not_kept(cls, source: str, name: str, found: Sequence[str]) -> "ColumnProblem":
+        """Refuse to carry through a column that is not there."""
+        return cls(f"keep names '{name}'{_hint(name, found)}, which {source} has not. It has: {_some(found, most=40)}.")
+
+    @classmethod
+    def private(cls, names: Sequence[str]) -> "ColumnProblem":
+        """Refuse to carry through a column that may not leave the reader."""
+        return cls(
+            f"keep names {_some(map(repr, names))}, which the model's dataset declares private: no private value leaves "
+            f"the reader. Take it out of keep, and join by row afterwards."
+        )
+
+    @classmethod
+    def taken(cls, names: Sequence[str], kept: Sequence[str]) -> "ColumnProblem":
+        """Refuse to carry through a column under a name that the output needs."""
+        return cls(
+            f"The columns to keep ({_some(kept)}) would give the output {_some(map(repr, names))} twice. "
+            f"Rename them in the input, or leave them out of keep."
+        )
+
+    @classmethod
     def duplicated(cls, source: str, names: Sequence[str]) -> "ColumnProblem":
         """Refuse two columns of one name."""
         return cls(f"{source} has more than one column named {', '.join(map(repr, names))}. Rename or remove one.")
@@ -212,13 +298,20 @@ class TooManyRejected(HiMlError):
     """More rows cannot be read than the dataset allows."""
 
     @classmethod
-    def of(cls, source: str, faults: Sequence[str], rejected: tuple[int, int, float], file: Path) -> "TooManyRejected":
-        """Say how many of how many rows, by which rules, and where they are listed."""
+    def of(
+        cls,
+        source: str,
+        faults: Sequence[str],
+        rejected: tuple[int, int, float],
+        file: Path,
+        key: str = "dataset.max_rejected",
+    ) -> "TooManyRejected":
+        """Say how many of how many rows, by which rules, where they are listed, and which key moves the limit."""
         bad, rows, limit = rejected
         allowed = f"at most {limit:.1%} may be" if bad < rows else "none is left"
         return cls(
             f"{source}: {bad} of {rows} rows cannot be read ({bad / rows:.1%}; {allowed}). Broken rules: "
-            f"{_some(faults, most=20)}. They are listed in {file}. Mend them, or raise dataset.max_rejected."
+            f"{_some(faults, most=20)}. They are listed in {file}. Mend them, or raise {key}."
         )
 
 
@@ -253,11 +346,36 @@ class NotTrainable(HiMlError):
         return cls(f"{task} is not trainable: no column is left to predict from ({why}).")
 
     @classmethod
+    def reproduced(cls, task: str, horizon: str, roles: Sequence[str], *, share: str, limit: float) -> "NotTrainable":
+        """Name the columns from which the target can be read off, and what to do with them."""
+        names = " and ".join(f"'{role}'" for role in roles)
+        keys = " or ".join(f"dataset.columns.{role}.known=after" for role in roles)
+        later = "it is known" if len(roles) == 1 else "the later one is known"
+        what = "is the target under another name" if len(roles) == 1 else "together are the target under another name"
+        return cls(
+            f"{task} is not trainable: {names} {what}, removing {share} % of the baseline's error on other rows. "
+            f"No column known at {horizon} should do that. Say when {later} ({keys}), or leave it out of "
+            f"tasks.{task}.features. If it is known so early, raise probes.largest_skill, which is {limit:g}."
+        )
+
+    @classmethod
     def empty_part(cls, task: str, part: str, rule: str) -> "NotTrainable":
         """Say which part of the split holds nothing that could be averaged."""
         return cls(
             f"{task} is not trainable: split={rule} leaves fewer than two groups of rows in the {part} part. "
             f"Try another split or seed, or add admissions."
+        )
+
+
+class GroupsTorn(HiMlError):
+    """Rows that belong together were parted, or a row's own target reached its features: a fault of hi_ml."""
+
+    @classmethod
+    def of(cls, task: str, faults: Sequence[str]) -> "GroupsTorn":
+        """Say what was found, and that no score of such a model would be true."""
+        return cls(
+            f"hi_ml stopped before it trained {task}, since its scores would have been too good: {'; '.join(faults)}. "
+            f"Expected none. This is a fault of hi_ml, not of the table: please report it."
         )
 
 
@@ -270,6 +388,102 @@ class ModelUnservable(HiMlError):
         return cls(
             f"The model of {task} cannot be kept: {reason} Expected a learner of scikit-learn or LightGBM in "
             f"model.regression and model.classification (conf/model/*.yaml), whose parts hi_ml.serving may load."
+        )
+
+
+class ModelUnknown(HiMlError):
+    """No model can be found under what was asked for."""
+
+    @classmethod
+    def unreadable(cls, uri: str, known: Sequence[str]) -> "ModelUnknown":
+        """Say which addresses of models there are."""
+        return cls(
+            f"{uri} is no address of a model. Expected models:/<name>@<alias>, models:/<name>/<version>, "
+            f"models:/<model_id>, runs:/<run_id>/model, or a folder. Registered are: {_some(known, most=20) or 'none'}."
+        )
+
+    @classmethod
+    def no_folder(cls, folder: Path) -> "ModelUnknown":
+        """Say which folders hold models."""
+        return cls(
+            f"There is no {folder} (looked in {Path.cwd()}). Expected the folder of a model or of a trained task, for "
+            f"example outputs/train/<timestamp>/length_of_stay."
+        )
+
+    @classmethod
+    def no_store(cls, uri: str, store: str) -> "ModelUnknown":
+        """Say that nothing was ever tracked here."""
+        return cls(
+            f"{uri} cannot be found: there is no store of models at {store}. Train one here (python -m hi_ml.train), "
+            f"run in the folder where it was trained, set MLFLOW_TRACKING_URI, or name the model's folder."
+        )
+
+    @classmethod
+    def no_answer(cls, uri: str, store: str, reason: str) -> "ModelUnknown":
+        """Pass on why the store does not tell."""
+        said = " ".join(reason.split())[:_LONGEST_REASON] or "it gave no reason"
+        return cls(f"MLflow at {store} does not give {uri}: {said}. Check MLFLOW_TRACKING_URI, or name a folder.")
+
+    @classmethod
+    def no_name(cls, name: str, store: str, known: Sequence[str]) -> "ModelUnknown":
+        """Say which models are registered."""
+        return cls(
+            f"{store} has no registered model '{name}'{_hint(name, known)}. "
+            f"It has: {_some(known, most=20) or 'none'}. Train it (python -m hi_ml.train), or choose one of these."
+        )
+
+    @classmethod
+    def no_version(cls, uri: str, aliases: Mapping[str, object], versions: Sequence[int]) -> "ModelUnknown":
+        """Say which aliases and versions a model has."""
+        named = [f"@{alias} (version {version})" for alias, version in aliases.items()]
+        return cls(
+            f"There is no {uri}. The model has the aliases {_some(named) or 'none'} and the versions "
+            f"{_some(map(str, versions), most=20) or 'none'}. Choose one of these."
+        )
+
+    @classmethod
+    def no_entry(cls, uri: str, store: str) -> "ModelUnknown":
+        """Say that the store does not know a run or a model."""
+        return cls(f"{store} has nothing under {uri}. Look it up in MLflow, or name a registered model or a folder.")
+
+    @classmethod
+    def gone(cls, uri: str, folder: Path) -> "ModelUnknown":
+        """Say that the store knows a model whose files are no longer there."""
+        return cls(f"{uri} is known, but its files are not at {folder}. Bring them back, or train the model again.")
+
+
+class ModelRefused(HiMlError):
+    """A model that hi_ml did not write, or that was changed since: it is not loaded."""
+
+    @classmethod
+    def foreign(cls, uri: str, found: Sequence[str]) -> "ModelRefused":
+        """Say what a model of hi_ml holds: other files may run code as they are loaded."""
+        return cls(
+            f"{uri} is no model of hi_ml: expected artifacts/scorer with mapping.json and pipeline.skops, found "
+            f"{_some(found, most=8) or 'nothing'}. Other models may run code as they are loaded, so nothing was. "
+            f"Name a model that python -m hi_ml.train made."
+        )
+
+    @classmethod
+    def changed(cls, uri: str, *, expected: str, found: str) -> "ModelRefused":
+        """Say that files are not those that were saved."""
+        signed = f"SHA-256 {expected[:_DIGITS]}..." if expected else "a digest in its MLmodel"
+        return cls(
+            f"{uri} was changed since it was saved: expected {signed}, found {found[:_DIGITS]}.... It was not loaded. "
+            f"Fetch it again from where it was trained, or train it again."
+        )
+
+    @classmethod
+    def unsafe(cls, uri: str, reason: str) -> "ModelRefused":
+        """Pass on why the file of a pipeline may not be loaded."""
+        return cls(f"{uri} was not loaded: {reason} Train the model again (python -m hi_ml.train).")
+
+    @classmethod
+    def no_reasons(cls, learner: str) -> "ModelRefused":
+        """Say of which learners single predictions can be explained."""
+        return cls(
+            f"There are no reasons for predictions of a {learner}: expected LightGBM, trees of scikit-learn, or a linear "
+            f"model, whose contributions can be computed exactly. Set reasons=0, or choose another model."
         )
 
 
@@ -312,6 +526,129 @@ class RunFolderInvalid(HiMlError):
         )
 
 
+class NotComparable(HiMlError):
+    """Runs cannot be held against each other."""
+
+    @classmethod
+    def no_store(cls, uri: str) -> "NotComparable":
+        """Say that nothing was ever tracked here."""
+        return cls(
+            f"There is no store of runs at {uri}. Expected at least two tracked runs: {_TRAIN_ANOTHER}, run compare in "
+            f"the folder where they were trained, or name run folders: runs=[<folder>,<folder>]."
+        )
+
+    @classmethod
+    def unreachable(cls, uri: str, reason: object) -> "NotComparable":
+        """Pass on why the store does not answer."""
+        said = " ".join(str(reason).split())[:_LONGEST_REASON]
+        return cls(f"MLflow at {uri} does not tell its runs: {said}. Check MLFLOW_TRACKING_URI, or name run folders.")
+
+    @classmethod
+    def too_few(cls, experiment: str, found: int, left_out: int = 0, known: Sequence[str] = ()) -> "NotComparable":
+        """Say how many comparable runs there are, how to make another, and of what else there are runs."""
+        dataset, task = experiment.split("/")
+        more = f" ({left_out} others have another data or split digest)" if left_out else ""
+        others = [name for name in known if name != experiment]
+        return cls(
+            f"Expected at least two finished runs of {experiment} on the same table and split, found {found}{more}. "
+            f"Train another model on them, with the same split and seed: "
+            f"{_TRAIN_ANOTHER} dataset={dataset} task={task}"
+            + (f". The store also has runs of {', '.join(others)}." if others else "")
+        )
+
+    @classmethod
+    def unknown_run(cls, asked: str, experiment: str, known: Sequence[str]) -> "NotComparable":
+        """Say which runs there are."""
+        return cls(
+            f"There is no run '{asked}'{_hint(asked, known)}: neither a folder, nor the id or name of a finished run "
+            f"of {experiment}, which has {_some(known, most=10) or 'none'}."
+        )
+
+    @classmethod
+    def other_task(cls, label: str, task: str, asked: str) -> "NotComparable":
+        """Refuse a run of another task."""
+        return cls(f"Run {label} is of task {task}, not of {asked}. Set task={task}, or leave the run out.")
+
+    @classmethod
+    def digests(cls, runs: Mapping[tuple[str, str], Sequence[str]]) -> "NotComparable":
+        """Name the digests of data and split, and the runs on each."""
+        listed = "; ".join(
+            f"data {data[:_DIGITS]} and split {split[:_DIGITS]}: {', '.join(labels)}"
+            for (data, split), labels in runs.items()
+        )
+        return cls(
+            f"Runs on different data or splits cannot be compared: {listed}. Choose runs of one digest of each, or "
+            f"train them again on the same table, split and seed."
+        )
+
+    @classmethod
+    def differ(cls, one: str, other: str, what: str) -> "NotComparable":
+        """Name two runs whose digests agree and what nonetheless differs."""
+        return cls(f"Runs {one} and {other} cannot be compared: {what} differ. Leave one out by runs=[...].")
+
+
+class NotAsClaimed(HiMlError):
+    """A scored file is not what its manifest says, or cannot be shown to be."""
+
+    @classmethod
+    def no_manifest(cls, path: Path, reason: str) -> "NotAsClaimed":
+        """Refuse a file that is no manifest."""
+        return cls(
+            f"{path} is no manifest of predict: {reason}. Expected <output>.manifest.json, as predict writes it."
+        )
+
+    @classmethod
+    def of(cls, output: Path, faults: Sequence[str]) -> "NotAsClaimed":
+        """List what differs."""
+        return cls(f"{output} is not shown to be what its manifest claims: {'; '.join(faults)}. Score the input again.")
+
+
+class NotResumable(HiMlError):
+    """A search cannot be continued."""
+
+    @classmethod
+    def absent(cls, path: Path) -> "NotResumable":
+        """Say what stands in the folder of a search."""
+        return cls(
+            f"There is no search to resume: no file at {path}. Expected resume=<folder of a search>, for example "
+            f"resume=outputs/tune/<timestamp>."
+        )
+
+    @classmethod
+    def damaged(cls, path: Path, reason: object) -> "NotResumable":
+        """Say that the file of the study is none."""
+        said = " ".join(str(reason).split())[:_LONGEST_REASON]
+        return cls(f"{path} is no study that hi_ml wrote: {said}. Start a new search, without resume=.")
+
+    @classmethod
+    def another(cls, folder: Path, differing: Mapping[str, tuple[object, object]]) -> "NotResumable":
+        """Name what the search was of, and what is asked for now."""
+        listed = _some(f"{key} was {_short(then)} and is {_short(now)}" for key, (then, now) in differing.items())
+        return cls(
+            f"The search in {folder} is another one: {listed}. Ask for the same as then, or start a new search, "
+            f"without resume=."
+        )
+
+
+class NoContest(HiMlError):
+    """A champion and a new model cannot be held against each other; the new one stays challenger."""
+
+    @classmethod
+    def other(cls, what: str, champion: object, challenger: object) -> "NoContest":
+        """Say in what the two predict something else."""
+        return cls(f"they differ in {what}, which is {challenger} here and {champion} of the champion")
+
+    @classmethod
+    def lacks(cls, roles: Sequence[str]) -> "NoContest":
+        """Name the columns that the champion needs and the table has not."""
+        return cls(f"the table has no {_some(roles)}, which the champion needs")
+
+    @classmethod
+    def incomplete(cls, missing: str) -> "NoContest":
+        """Say what the registry does not have of the champion."""
+        return cls(f"the champion keeps no {missing}")
+
+
 class OutputFailed(HiMlError):
     """A result could not be written."""
 
@@ -332,6 +669,24 @@ class OutputFailed(HiMlError):
         )
 
     @classmethod
+    def unfinished(cls, error: OSError, work: Path, chunks: int) -> "OutputFailed":
+        """Say why a long work stopped, and that it can go on."""
+        return cls(
+            f"Could not write {error.filename or work}: {error.strerror or error}. The output was not touched; "
+            f"{chunks} finished chunks are kept in {work}. Free space, then the same command goes on from there."
+        )
+
+    @classmethod
+    def busy(cls, output: Path) -> "OutputFailed":
+        """Refuse to work on what another process is working on."""
+        return cls(f"{output} is being written by another process. Wait until it has ended, or choose another output.")
+
+    @classmethod
+    def is_input(cls, output: Path) -> "OutputFailed":
+        """Refuse to overwrite what is read."""
+        return cls(f"{output} is one of the files of input=, which are only read. Choose another output, or folder.")
+
+    @classmethod
     def no_path(cls, command: str, found: str | None) -> "OutputFailed":
         """Ask for the path to write to."""
         given = "none was given" if found is None else f"found output={found}"
@@ -348,6 +703,11 @@ def _hint(name: str, known: Sequence[str]) -> str:
     if not close:
         return ""
     return f" (did you mean {_shown(same[close[0]])}?)"
+
+
+def _short(value: object) -> str:
+    text = "not set" if value is None else str(value)
+    return f"{text[:_DIGITS]}..." if len(text) > 4 * _DIGITS else text
 
 
 def _shown(name: str) -> str:

@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hi_ml.contributions import contributions, of_shap, owners, raw, unit_of
 from hi_ml.models import Fitted
 from hi_ml.statistics.grouped import mean_interval
 
 Floats = NDArray[np.float64]
 _PROBE = 20  # rows that tell how long a row takes
-_LOG_ODDS = ("booster_", "decision_function", "class_prior_")  # what a classifier has that adds up log-odds
+_BACKGROUND = 50  # rows that stand for a column left out, where a learner is a black box
+_ORDERS = 4  # of the columns, there and back
 _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 
 
@@ -68,14 +70,14 @@ def explain(
     rows, seconds = limits
     encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
     frame = frame[fitted.features]
-    unit = _of_classes(learner) if fitted.classes else unit
+    unit = unit_of(learner) if fitted.classes else unit
     roles = list(dict.fromkeys(role[name] for name in fitted.features))
     place = _evenly(len(frame), _affordable(encoder, learner, frame, rows, seconds))
     if not len(place):
         return Explanation(place, np.zeros((1, 0, len(roles))), np.zeros(1), roles, unit, "no rows were asked for")
     X = encoder.transform(frame.iloc[place])
     encoded, base, method = _contributions(learner, X)
-    owner = _owners(encoder, fitted.features, role)
+    owner = owners(encoder, fitted.features, role)
     values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
     _check(values.sum(axis=2) + base[:, None], learner, X)
     return Explanation(place, values, base, roles, unit, method)
@@ -125,49 +127,30 @@ def importance(explanation: Explanation) -> pd.DataFrame:
 
 
 def _contributions(learner: Any, X: Floats) -> tuple[Floats, Floats, str]:
-    """Contributions of the encoded columns, shape (n_outputs, n, n_encoded), and the base per output."""
-    if hasattr(learner, "booster_"):
-        flat = np.asarray(learner.predict(X, pred_contrib=True)).reshape(len(X), -1, X.shape[1] + 1)
-        return flat[:, :, :-1].swapaxes(0, 1), flat[0, :, -1], "exact TreeSHAP (LightGBM pred_contrib)"
-    if hasattr(learner, "coef_"):
-        centre = X.mean(axis=0)
-        slopes = np.atleast_2d(learner.coef_)
-        base = slopes @ centre + np.atleast_1d(learner.intercept_)
-        return slopes[:, None, :] * (X - centre)[None], base, "exact for a linear model, around the mean of the rows"
-    if hasattr(learner, "constant_") or hasattr(learner, "class_prior_"):
-        raw = _raw(learner, X)
-        return np.zeros((raw.shape[0], len(X), X.shape[1])), raw[:, 0], "a constant has no contributions"
-    from shap import TreeExplainer  # noqa: PLC0415 -- seconds of import that only these learners need
-
-    found = TreeExplainer(learner)(X)
-    values = found.values[:, :, None] if found.values.ndim == 2 else found.values  # noqa: PLR2004 -- one output
-    return values.transpose(2, 0, 1), np.atleast_2d(found.base_values.reshape(len(X), -1))[0], "exact TreeSHAP (shap)"
+    """The exact contributions, or close ones where there is no exact way."""
+    exact = contributions(learner, X)
+    if exact is not None:
+        return exact
+    return *of_shap(_any_learner(learner, X)), f"permutation SHAP, against {_BACKGROUND} of the rows"
 
 
-def _raw(learner: Any, X: Floats) -> Floats:
-    """What the learner adds up before any link: amounts, log-odds, or probabilities; shape (n_outputs, n)."""
-    if hasattr(learner, "booster_"):
-        raw = learner.predict(X, raw_score=True)
-    elif hasattr(learner, "decision_function"):
-        raw = learner.decision_function(X)
-    elif hasattr(learner, "predict_proba"):
-        raw = learner.predict_proba(X)
-        if hasattr(learner, "class_prior_"):
-            raw = np.log(np.clip(raw, np.finfo(float).tiny, None))
-    else:
-        raw = learner.predict(X)
-    return np.atleast_2d(np.asarray(raw, dtype=float).T)
+def _any_learner(learner: Any, X: Floats) -> Any:
+    """Shapley values by sampled orders of the columns: they add up exactly, and each is approximate."""
+    from shap.explainers import Permutation  # noqa: PLC0415 -- as above
+    from shap.maskers import Independent  # noqa: PLC0415 -- as above
 
+    def asked(rows: Floats) -> Floats:
+        made = raw(learner, rows)
+        return np.asarray(made[0] if len(made) == 1 else made.T)
 
-def _of_classes(learner: Any) -> str:
-    """The unit of what a classifier adds up: only a forest averages probabilities."""
-    return "log-odds" if any(hasattr(learner, name) for name in _LOG_ODDS) else "share"
+    background = Independent(X[_evenly(len(X), min(_BACKGROUND, len(X)))])
+    return Permutation(asked, background, seed=0)(X, max_evals=_ORDERS * (2 * X.shape[1] + 1), silent=True)
 
 
 def _check(added: Floats, learner: Any, X: Floats) -> None:
-    raw = _raw(learner, X)
-    worst = float(np.abs(added - raw).max(initial=0))
-    if worst > _ADDITIVE * max(1.0, float(np.abs(raw).max(initial=0))):
+    expected = raw(learner, X)
+    worst = float(np.abs(added - expected).max(initial=0))
+    if worst > _ADDITIVE * max(1.0, float(np.abs(expected).max(initial=0))):
         raise ArithmeticError(f"base + contributions differ from the prediction by up to {worst:.3g}")
 
 
@@ -184,12 +167,3 @@ def _affordable(encoder: Any, learner: Any, frame: pd.DataFrame, rows: int, seco
 
 def _evenly(n: int, rows: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, rows).round().astype(np.int64))
-
-
-def _owners(encoder: Any, features: list[str], role: dict[str, str]) -> list[str]:
-    """The source column of every encoded column."""
-    owner = [""] * sum(found.stop - found.start for found in encoder.output_indices_.values())
-    for place, name in enumerate(features):
-        found = encoder.output_indices_[f"feature_{place}"]
-        owner[found] = [role[name]] * (found.stop - found.start)
-    return owner

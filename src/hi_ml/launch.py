@@ -83,8 +83,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except BrokenPipeError:
         _stop_printing()
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. Nothing half-written was kept.\n")
+    except KeyboardInterrupt as stop:
+        sys.stderr.write(f"\n{stop or 'Interrupted. Nothing half-written was kept.'}\n")
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 -- what a command itself raises ends in `one_sentence`
         _end(_refusal(error))

@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_ml import serving
+from hi_ml import drift, serving
 from hi_ml.artifacts import write_json
+from hi_ml.datasets.schema import Dataset
+from hi_ml.delivered import SIGNED, digest
 from hi_ml.errors import ModelUnservable
 from hi_ml.features import Features
 from hi_ml.models import Fitted
@@ -20,8 +23,16 @@ _SERVES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")  # w
 _ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission
 
 
-def mapping(task: Task, fitted: Fitted, features: Features, *, labels: list[str], seen: pd.DataFrame) -> dict[str, Any]:
-    """Describe how raw columns become the features of this model.
+def mapping(
+    task: Task,
+    fitted: Fitted,
+    features: Features,
+    *,
+    labels: list[str],
+    seen: pd.DataFrame,
+    interval: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Describe how raw columns become the features of this model, and its predictions an answer.
 
     Parameters
     ----------
@@ -32,6 +43,8 @@ def mapping(task: Task, fitted: Fitted, features: Features, *, labels: list[str]
         Of the task; empty for regression.
     seen : DataFrame, shape (n_train, n_features)
         The training rows: a level that none of them holds is no level of the model.
+    interval : dict, optional
+        How the prediction gets its interval, see `hi_ml.serving`.
     """
     roles = list(dict.fromkeys(features.role[name] for name in fitted.features))
     columns = []
@@ -50,10 +63,36 @@ def mapping(task: Task, fitted: Fitted, features: Features, *, labels: list[str]
         "labels": labels,
         "columns": columns,
         "features": fitted.features,
+        "interval": interval,
+        "recalibration": asdict(fitted.recalibration) if fitted.recalibration else None,
+        "centre": _centre(fitted, seen),
     }
 
 
-def save(folder: Path, fitted: Fitted, described: dict[str, Any]) -> None:
+def _centre(fitted: Fitted, seen: pd.DataFrame) -> list[float] | None:
+    """The mean of the encoded training rows, from which a linear model's contributions are counted; of no other use."""
+    if not hasattr(fitted.pipeline[-1], "coef_"):
+        return None
+    centre: list[float] = np.asarray(fitted.pipeline[0].transform(seen)).mean(axis=0).tolist()
+    return centre
+
+
+def carried(dataset: Dataset) -> dict[str, Any]:
+    """Say of the columns that are no features what scoring must know of them: keys of the `mapping`.
+
+    Returns
+    -------
+    dict
+        ``private``: the kinds of the private columns, by source name; ``id``: the source name of the identifier that
+        goes with each prediction, or None.
+    """
+    present = dataset.present().values()
+    ids = [str(column.source) for column in present if column.kind == "identifier" and not column.private]
+    private = {str(column.source): column.kind for column in present if column.private}
+    return {"private": private, "id": ids[0] if ids else None}
+
+
+def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: dict[str, Any] | None = None) -> None:
     """Write the MLflow model.
 
     Parameters
@@ -63,6 +102,8 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any]) -> None:
     fitted : Fitted
     described : dict
         The `mapping`.
+    reference : dict, optional
+        The `hi_ml.drift.profile` of the training rows.
 
     Raises
     ------
@@ -70,14 +111,13 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any]) -> None:
         If what was written cannot be loaded again and score: MLflow would keep it without a word.
     """
     import mlflow.pyfunc  # noqa: PLC0415 -- a second and a half that only a run that got this far pays
-    from skops.io import dump  # noqa: PLC0415 -- the same
 
     with tempfile.TemporaryDirectory() as place:
         scorer = Path(place) / "scorer"
         scorer.mkdir()
-        dump(fitted.pipeline, scorer / serving.PIPELINE)
-        digest = hashlib.sha256((scorer / serving.PIPELINE).read_bytes()).hexdigest()
-        write_json(scorer / serving.MAPPING, {**described, "pipeline_sha256": digest})
+        write_json(scorer / serving.MAPPING, described | _dump(scorer, fitted))
+        if reference:
+            write_json(scorer / drift.FILE, reference)
         try:
             serving.load(scorer).predict(invented(described))
         except ValueError as error:
@@ -89,8 +129,22 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any]) -> None:
             signature=_signature(described),
             input_example=invented(described),
             pip_requirements=_requirements(fitted),
-            metadata={"task": described["task"], "pipeline_sha256": digest},
+            metadata={"task": described["task"], SIGNED: digest(scorer)},
         )
+
+
+def _dump(scorer: Path, fitted: Fitted) -> dict[str, str]:
+    """Write the learners, and return the digests by which they are known again."""
+    from skops.io import dump  # noqa: PLC0415 -- as above
+
+    parts = {serving.PIPELINE: fitted.pipeline}
+    if fitted.bounds:
+        parts[serving.BOUNDS] = list(fitted.bounds)
+    digests = {}
+    for name, part in parts.items():
+        dump(part, scorer / name)
+        digests[f"{Path(name).stem}_sha256"] = hashlib.sha256((scorer / name).read_bytes()).hexdigest()
+    return digests
 
 
 def invented(described: dict[str, Any]) -> pd.DataFrame:
@@ -115,9 +169,12 @@ def _signature(described: dict[str, Any]) -> Any:
 
     any_type = AnyType()  # type: ignore[no-untyped-call]
     inputs: list[Any] = [ColSpec(any_type, spec["source"]) for spec in serving.inputs(described["columns"])]
-    first = DataType.string if described["labels"] else DataType.double
-    outputs: list[Any] = [ColSpec(first, "prediction")]
-    outputs += [ColSpec(DataType.double, f"p_{label}") for label in described["labels"]]
+    number, text = DataType.double, DataType.string
+    kinds = {"prediction": text if described["labels"] else number}
+    kinds |= {f"p_{label}": number for label in described["labels"]}
+    if described.get("interval"):
+        kinds |= {"prediction_set": text} if described["labels"] else {"low": number, "high": number}
+    outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()]
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 

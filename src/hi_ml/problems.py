@@ -1,5 +1,6 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from hi_ml.datasets.reading import Admissions
 from hi_ml.encoding import usable
 from hi_ml.errors import NotTrainable
 from hi_ml.features import Features
-from hi_ml.models import Model
+from hi_ml.models import Fitted, Model
+from hi_ml.models import fit as fit_model
 from hi_ml.tasks import Task, select
 
 FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
@@ -40,6 +42,8 @@ class Problem:
     row, group, twin : array of int64, shape (n,)
     refused : dict of str to str
         Role and reason of every column that is no feature.
+    units : dict of str to str
+        Of the columns that have one, by role.
     """
 
     task: Task
@@ -52,6 +56,7 @@ class Problem:
     group: NDArray[np.int64]
     twin: NDArray[np.int64]
     refused: dict[str, str]
+    units: dict[str, str]
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
@@ -101,6 +106,21 @@ def pose(
         group=group,
         twin=admissions.twins.group[known],
         refused=refused | left_out | dict.fromkeys(admissions.extra, "not described by the dataset"),
+        units={role: column.unit for role, column in dataset.present().items() if column.unit},
+    )
+
+
+def fit_rows(
+    problem: Problem, model: Model, rows: NDArray[np.int64], *, seed: int, fit: Callable[..., Fitted] = fit_model
+) -> Fitted:
+    """Fit the whole pipeline of a model, encoding and learner, on some rows of a problem (places)."""
+    return fit(
+        model,
+        problem.features.part(rows, list(problem.features.frame.columns)),
+        problem.target[rows],
+        group=problem.group[rows],
+        classes=len(problem.labels),
+        seed=seed,
     )
 
 

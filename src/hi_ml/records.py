@@ -9,6 +9,32 @@ from hi_ml.artifacts import RunFolder
 from hi_ml.config import leaves
 
 Found = Mapping[str, Any]
+_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # of a trial, in MLflow's words
+
+
+@dataclass(frozen=True)
+class Child:
+    """One trial of a search, in MLflow's terms.
+
+    Attributes
+    ----------
+    name : str
+    status : str
+        Of the run: ``FINISHED`` or ``FAILED``.
+    tags, params : mapping of str to str
+    metrics : mapping of str to list of float
+        By step.
+    started, finished : float
+        Seconds since 1970.
+    """
+
+    name: str
+    status: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, list[float]]
+    started: float
+    finished: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +55,8 @@ class Record:
     registered : str
         The name to register it under.
     verdict, sentence : str
+    children : tuple of Child
+        Runs inside of this one.
     """
 
     experiment: str
@@ -46,6 +74,7 @@ class Record:
     registered: str
     verdict: str
     sentence: str
+    children: tuple[Child, ...] = ()
 
 
 def record(folder: RunFolder) -> Record:
@@ -57,6 +86,8 @@ def record(folder: RunFolder) -> Record:
         If a file of a finished run is absent.
     """
     found = folder.read()
+    if "search" in found:
+        return _of_search(found)
     return _of_findings(found) if "findings" in found else _of_model(found, folder.model)
 
 
@@ -76,6 +107,49 @@ def _of_model(found: Found, model: Path) -> Record:
         registered=f"{run['dataset']}.{run['task']}",
         verdict=verdict["verdict"],
         sentence=verdict["sentence"],
+    )
+
+
+def _of_search(found: Found) -> Record:
+    run, told, gain = found["run"], found["search"], found["search"]["gain"]
+    metrics = {f"cv_{gain['score']}": told["best"]["loss"], f"default_cv_{gain['score']}": told["defaults"]["loss"]}
+    metrics |= {"gain": gain["gain"], "gain_low": gain["low95"], "gain_high": gain["high95"], "gain_p": gain["p"]}
+    metrics |= {f"trials_{state}": count for state, count in told["trials"].items()}
+    params = {"model": run["model"], "split": found["config"]["split"]["name"], "rows": run["rows"]}
+    params |= {key: run[key] for key in ("seed", "horizon", "features")} | {"folds": told["folds"]}
+    params |= leaves(found["config"]["model"]["space"], prefix="space.")
+    params |= leaves(told[told["chosen"]]["settings"], prefix="chosen.")
+    return _record(
+        found,
+        experiment=f"{run['dataset']}/{run['task']}",
+        run_name=f"tune {run['model']}",
+        tags={"verdict": gain["verdict"], "model": run["model"], "task": run["task"]},
+        note=gain["sentence"],
+        params=params,
+        metrics=metrics,
+        model=None,
+        registered="",
+        verdict=gain["verdict"],
+        sentence=gain["sentence"],
+        children=tuple(_child(trial, found) for trial in found["trials"].to_dict("records")),
+    )
+
+
+def _child(trial: Mapping[str, Any], found: Found) -> Child:
+    score, run = found["search"]["gain"]["score"], found["run"]
+    folds = [trial[f"fold_{place + 1}"] for place in range(found["search"]["folds"])]
+    metrics = {f"fold_{score}": [loss for loss in folds if loss == loss], "seconds": [trial["seconds"]]}  # noqa: PLR0124 -- a fold that was not reached is NaN
+    metrics |= {f"cv_{score}": [trial["value"]]} if trial["state"] == "complete" else {}
+    tags = {"state": trial["state"], "model": run["model"], "task": run["task"], "dataset": run["dataset"]}
+    tags |= {"error": str(trial["error"])} if trial["state"] == "failed" else {}
+    return Child(
+        name=f"trial {trial['number']}",
+        status=_STATUS[trial["state"]],
+        tags=tags,
+        params={name: str(trial[name]) for name in found["search"]["defaults"]["settings"]},
+        metrics=metrics,
+        started=trial["started"],
+        finished=trial["started"] + trial["seconds"],
     )
 
 
@@ -138,6 +212,8 @@ def _model_metrics(found: Found) -> dict[str, float]:
         metrics[f"baseline_{row['score']}"] = row["baseline"]
     verdict = found["verdict"]
     metrics |= {"skill": verdict["skill"], "skill_low": verdict["low95"], "skill_high": verdict["high95"]}
+    if "significance" in found:
+        metrics["permutation_p"] = found["significance"]["p"]
     return metrics | {"leakage_gap": found["leakage"]["gap"], "fit_seconds": found["timings"]["fit"]}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml import models, scoring
+from hi_ml import scoring
 from hi_ml.problems import Problem
 from hi_ml.statistics.grouped import group_means, mean_interval
 from hi_ml.training import Method, Trained
@@ -57,7 +57,7 @@ def learning_curve(trained: Trained, method: Method) -> pd.DataFrame:
     lines = []
     for share in _SHARES:
         rows = train[np.isin(problem.group[train], order[: max(2, round(share * len(order)))])]
-        fitted = models.fit(
+        fitted = method.fit(
             method.model,
             problem.features.part(rows, trained.fitted.features),
             problem.target[rows],

@@ -9,8 +9,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-MAPPING, PIPELINE = "mapping.json", "pipeline.skops"
+MAPPING, PIPELINE, BOUNDS = "mapping.json", "pipeline.skops", "bounds.skops"
 
 # What a pipeline file may hold besides the types that skops itself trusts. The list in a file is never consulted:
 # MLflow would take it from the model, which is what an attacker writes (GHSA-w582-9x45-8mpx).
@@ -43,13 +44,18 @@ _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
 _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day
 # What a count of nanoseconds can reach, as libraries assume.
 _FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
-_DAY = np.timedelta64(1, "D")
+_WHOLE = 1e-9  # days by which a bound may miss a whole number and still be it
+_REMEMBERED = 2**16  # keys of spellings: a file names the same categories in every chunk
+_OF_A_DATE = ("", ".weekday", ".month")  # what it becomes: the day counted from 1970, and these
 UNSEEN = -1  # the code of a category that the training rows did not hold
 
 Spec = Mapping[str, Any]
 Faults = dict[str, NDArray[np.bool_]]
+Fault = tuple[str, str, NDArray[np.bool_]]  # source column, rule, the rows that break it
+Floats = NDArray[np.float64]
 
 
+@lru_cache(_REMEMBERED)
 def key(value: str, spelling: str) -> str:
     """Return what two spellings of one category have in common.
 
@@ -99,17 +105,13 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     return _text(values)
 
 
-def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> NDArray[np.float64]:
+def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> Floats:
     """Number categories by their place in ``levels``: -1 where unseen, NaN where missing, shape (n,).
 
     A level that the training rows did not hold stands as None, so that the others keep their places.
     """
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    place = {key(level, spelling): float(i) for i, level in enumerate(levels) if level is not None}
-    table = [place.get(key(level, spelling), UNSEEN) for level in values.dictionary.to_pylist()]
-    indices = pc.fill_null(values.indices, len(table)).to_numpy(zero_copy_only=False)
-    return np.asarray(np.array([*table, np.nan])[indices])
+    numbers, row = _codes(values, levels, spelling)
+    return np.asarray(numbers[row])
 
 
 def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataFrame:
@@ -126,16 +128,13 @@ def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataF
     -------
     DataFrame of float64, shape (n, n_features)
     """
-    made: dict[str, NDArray[np.float64]] = {}
-    for spec in columns:
-        role, values = spec["role"], typed[spec["role"]]
-        if spec["kind"] == "date":
-            made |= {f"{role}{part}": column for part, column in _date_parts(values).items()}
-        elif spec["kind"] in ("number", "stay"):
-            made[role] = values.to_numpy(zero_copy_only=False)
-        else:
-            made[role] = codes(values, spec["levels"], spec["spelling"])
-    return pd.DataFrame(made)
+    made = {name: found for spec in columns for name, found in _numbers(typed[spec["role"]], spec).items()}
+    return pd.DataFrame({name: numbers if row is None else numbers[row] for name, (numbers, row) in made.items()})
+
+
+def names(spec: Spec) -> list[str]:
+    """Name the features that a column becomes."""
+    return [f"{spec['role']}{part}" for part in (_OF_A_DATE if spec["kind"] == "date" else ("",))]
 
 
 def inputs(columns: Iterable[Spec]) -> list[Spec]:
@@ -161,29 +160,276 @@ def disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
     return early
 
 
+def recalibrated(shares: Floats, slope: float, intercepts: Sequence[float]) -> Floats:
+    """Recalibrate the shares of the labels: each becomes proportional to ``share ** slope * exp(intercept)``.
+
+    Parameters
+    ----------
+    shares : array of float64, shape (n, n_labels)
+        A row sums to 1.
+    slope : float
+    intercepts : sequence of float, length n_labels
+
+    Returns
+    -------
+    array of float64, shape (n, n_labels)
+        A row sums to 1; a share of 0 stays 0.
+    """
+    possible = shares > 0
+    powers = slope * np.log(np.where(possible, shares, 1.0)) + np.asarray(intercepts, dtype=float)
+    powers[~possible] = -np.inf
+    weights = np.exp(powers - powers.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def bounded(
+    prediction: Floats, low: Floats, high: Floats, threshold: float | Floats, *, whole: bool
+) -> tuple[Floats, Floats]:
+    """Widen two bounds by a threshold into an interval that holds the prediction.
+
+    Parameters
+    ----------
+    prediction, low, high : array of float64, shape (n,)
+        In the task's unit; ``low`` and ``high`` are the learners' quantiles, or both the prediction.
+    threshold : float or array of float64, shape (n,)
+        The conformal threshold; a negative one narrows.
+    whole : bool
+        The target takes whole values only: the bounds become the outermost whole values inside.
+
+    Returns
+    -------
+    low, high : array of float64, shape (n,)
+        ``low <= prediction <= high``.
+    """
+    low, high = np.minimum(low - threshold, prediction), np.maximum(high + threshold, prediction)
+    if whole:
+        low, high = np.ceil(low - _WHOLE), np.floor(high + _WHOLE)
+    return np.minimum(low, prediction), np.maximum(high, prediction)
+
+
+def label_set(shares: Floats, threshold: float | Floats) -> NDArray[np.bool_]:
+    """Tell which labels cannot be ruled out: the likeliest, and all of share ``1 - threshold`` or more.
+
+    Parameters
+    ----------
+    shares : array of float64, shape (n, n_labels)
+    threshold : float or array of float64, shape (n,)
+        The conformal threshold of ``1 - share`` (least ambiguous sets: Sadinle, Lei and Wasserman 2019,
+        doi:10.1080/01621459.2017.1395341).
+
+    Returns
+    -------
+    array of bool, shape (n, n_labels)
+    """
+    inside = 1 - shares <= np.reshape(threshold, (-1, 1))
+    inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
+    return np.asarray(inside)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How the numbers of one feature become columns of the learner's matrix.
+
+    Attributes
+    ----------
+    place : slice
+        Of its columns in the matrix.
+    step : transformer or None
+        What the numbers pass through; None where they pass as they are.
+    table : array of float64, shape (n_levels + 2, width), or None
+        Of a category: what each level becomes, then an unseen one, then a missing one.
+    """
+
+    place: slice
+    step: Any = None
+    table: Floats | None = None
+
+    @classmethod
+    def of(cls, step: Any, name: str, place: slice, levels: Sequence[str | None] | None) -> "Encoded":
+        """Ask the fitted step of a feature once for all that a category can be."""
+        if getattr(step, "func", step) is None:
+            return cls(place)
+        if levels is None:
+            return cls(place, step)
+        possible = np.array([*range(len(levels)), UNSEEN, np.nan])
+        return cls(place, step, np.asarray(step.transform(pd.DataFrame({name: possible})), dtype=float))
+
+    def columns(self, name: str, numbers: Floats) -> Floats:
+        """Return the columns, shape (m, width), of the numbers, shape (m,), of the feature."""
+        if self.table is not None:
+            place = np.where(numbers == UNSEEN, len(self.table) - 2, numbers)
+            return np.asarray(self.table[np.where(np.isnan(place), len(self.table) - 1, place).astype(int)])
+        if self.step is None or not len(numbers):  # a step refuses a table without rows
+            return numbers[:, None]
+        return np.asarray(self.step.transform(pd.DataFrame({name: numbers})))
+
+
 @dataclass(frozen=True)
 class Scorer:
-    """A fitted pipeline with the mapping that feeds it."""
+    """A fitted pipeline with the mapping that feeds it.
+
+    Attributes
+    ----------
+    mapping : dict
+    pipeline : sklearn.pipeline.Pipeline
+        A ColumnTransformer with one step per feature, and a learner.
+    bounds : (learner, learner) or None
+        Of the low and the high quantile, on the same matrix as the pipeline's learner.
+    jobs : int
+        Threads of a LightGBM learner.
+    """
 
     mapping: dict[str, Any]
     pipeline: Any
+    bounds: tuple[Any, Any] | None = None
+    jobs: int = 1
+
+    def threads(self, count: int) -> "Scorer":
+        """Return the same scorer on so many threads, where their number does not change the answers (LightGBM)."""
+        return replace(self, jobs=count)
+
+    def read(self, columns: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], list[Fault]]:
+        """Type the raw columns, and tell which cells cannot be read.
+
+        Parameters
+        ----------
+        columns : mapping of str to pyarrow.Array, shape (n,)
+            By source name; further columns are ignored.
+
+        Returns
+        -------
+        typed : dict of str to pyarrow.Array, shape (n,)
+            By role, with the stays computed from two dates.
+        faults : list of (str, str, array of bool, shape (n,))
+            Source column, rule (``number``, ``date``, ``text``, ``range``, ``order``) and the rows that break it, for
+            every rule that applies.
+
+        Raises
+        ------
+        ValueError
+            If a column is absent.
+        """
+        needed = inputs(self.mapping["columns"])
+        absent = [spec["source"] for spec in needed if spec["source"] not in columns]
+        if absent:
+            raise ValueError(f"Expected the columns {absent}; found {list(columns)}. Add or rename them.")
+        typed: dict[str, pa.Array] = {}
+        faults: list[Fault] = []
+        for spec in needed:
+            typed[spec["role"]], broken = convert(columns[spec["source"]], spec)
+            faults += [(spec["source"], rule, mask) for rule, mask in broken.items()]
+        for start, end in (spec["between"] for spec in self.mapping["columns"] if spec["kind"] == "stay"):
+            faults.append((end["source"], "order", disordered(typed[start["role"]], typed[end["role"]])))
+        return typed | stays(typed, self.mapping["columns"]), faults
 
     def typed(self, frame: pd.DataFrame) -> dict[str, pa.Array]:
         """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
-        needed = inputs(self.mapping["columns"])
-        absent = [spec["source"] for spec in needed if spec["source"] not in frame.columns]
-        if absent:
-            raise ValueError(f"Expected the columns {absent}; found {list(frame.columns)}. Add or rename them.")
-        typed, broken = {}, []
-        for spec in needed:
-            typed[spec["role"]], faults = convert(_arrow(frame[str(spec["source"])]), spec)
-            broken += [(spec["source"], rule, mask) for rule, mask in faults.items()]
-        for start, end in (spec["between"] for spec in self.mapping["columns"] if spec["kind"] == "stay"):
-            broken.append((end["source"], "order", disordered(typed[start["role"]], typed[end["role"]])))
-        said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in broken if mask.any()]
+        needed = [spec["source"] for spec in inputs(self.mapping["columns"])]
+        typed, faults = self.read({name: _arrow(frame[name]) for name in frame.columns if name in needed})
+        said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults if mask.any()]
         if said:
             raise ValueError(f"Cannot read {'; '.join(said)} (1 = first row). Mend or remove these rows.")
-        return typed | stays(typed, self.mapping["columns"])
+        return typed
+
+    def unseen(self, typed: Mapping[str, pa.Array]) -> dict[str, NDArray[np.bool_]]:
+        """Tell, by role of a category, the rows whose level the training rows did not hold; each of shape (n,)."""
+        found = {}
+        for spec in self.mapping["columns"]:
+            if "levels" in spec:
+                numbers, row = _codes(typed[spec["role"]], spec["levels"], spec["spelling"])
+                strange = numbers == UNSEEN
+                found[spec["role"]] = strange[row] if strange.any() else np.zeros(len(row), dtype=bool)
+        return found
+
+    def encode(self, typed: Mapping[str, pa.Array]) -> tuple[Floats, NDArray[np.int64]]:
+        """Make the learner's matrix, to the bit as the pipeline's transformer makes it from the frame of `features`.
+
+        Parameters
+        ----------
+        typed : mapping of str to pyarrow.Array, shape (n,)
+            By role.
+
+        Returns
+        -------
+        matrix : array of float64, shape (n, n_encoded)
+            In C order.
+        unknown : array of int64, shape (n,)
+            Count of categories that the training rows did not hold.
+        """
+        rows = len(typed[self.mapping["columns"][0]["role"]])
+        matrix, unknown = np.empty((rows, self._width)), np.zeros(rows, dtype=np.int64)
+        for spec in self.mapping["columns"]:
+            for name, (numbers, row) in _numbers(typed[spec["role"]], spec).items():
+                if "levels" in spec and (strange := numbers == UNSEEN).any():
+                    unknown += strange[row]
+                if name in self._encoded:
+                    part = self._encoded[name]
+                    columns = part.columns(name, numbers)
+                    matrix[:, part.place] = columns if row is None else columns.take(row, axis=0)
+        return matrix, unknown
+
+    def answer(self, matrix: Floats, typed: Mapping[str, pa.Array]) -> pa.Table:
+        """Predict.
+
+        Parameters
+        ----------
+        matrix : array of float64, shape (n, n_encoded)
+            As `encode` makes it.
+        typed : mapping of str to pyarrow.Array, shape (n,)
+            By role; asked where the width of an interval depends on a column.
+
+        Returns
+        -------
+        pyarrow.Table, shape (n, n_outputs)
+            ``prediction, low, high`` in the task's unit, or the likeliest label as ``prediction``, ``p_<label>`` per
+            label, and ``prediction_set``, the labels that cannot be ruled out, joined by ``|``. Without an interval
+            its columns are absent.
+        """
+        interval = self.mapping.get("interval")
+        threshold = _threshold(interval, self.mapping["columns"], typed) if interval else None
+        if self.mapping["kind"] == "regression":
+            return pa.table(self._amounts(matrix, threshold))
+        return pa.table(self._labels(matrix, threshold))
+
+    def shares(self, matrix: Floats) -> Floats:
+        """Return the probabilities of all labels, recalibrated where the mapping says so, shape (n, n_labels)."""
+        shares = np.zeros((len(matrix), len(self.mapping["labels"])))
+        shares[:, self.pipeline.classes_.astype(int)] = self._ask(self.pipeline[-1], "predict_proba", matrix)
+        found = self.mapping.get("recalibration")
+        return recalibrated(shares, found["slope"], found["intercepts"]) if found else shares
+
+    def _amounts(self, matrix: Floats, threshold: float | Floats | None) -> dict[str, Floats]:
+        prediction = self._ask(self.pipeline[-1], "predict", matrix)
+        if threshold is None:
+            return {"prediction": prediction}
+        low, high = (self._ask(one, "predict", matrix) for one in self.bounds) if self.bounds else (prediction,) * 2
+        low, high = bounded(prediction, low, high, threshold, whole=self.mapping["interval"]["whole"])
+        return {"prediction": prediction, "low": low, "high": high}
+
+    def _labels(self, matrix: Floats, threshold: float | Floats | None) -> dict[str, Any]:
+        labels, shares = self.mapping["labels"], self.shares(matrix)
+        likeliest = pa.array(labels, pa.string()).take(pa.array(shares.argmax(axis=1)))
+        made = {"prediction": likeliest, **{f"p_{label}": shares[:, i] for i, label in enumerate(labels)}}
+        return made if threshold is None else made | {"prediction_set": _joined(label_set(shares, threshold), labels)}
+
+    def _ask(self, learner: Any, verb: str, matrix: Floats) -> Floats:
+        """Ask a learner; none of them takes a table without rows."""
+        some = matrix if len(matrix) else np.zeros((1, self._width))
+        threads = {"num_threads": self.jobs} if hasattr(learner, "booster_") else {}
+        return np.asarray(getattr(learner, verb)(some, **threads), dtype=float)[: len(matrix)]
+
+    @cached_property
+    def _encoded(self) -> dict[str, Encoded]:
+        """By feature, how it is encoded; what the pipeline drops is absent."""
+        places = self.pipeline[0].output_indices_
+        levels = {spec["role"]: spec.get("levels") for spec in self.mapping["columns"]}
+        kept = [(title, step, names[0]) for title, step, names in self.pipeline[0].transformers_ if step != "drop"]
+        return {name: Encoded.of(step, name, places[title], levels.get(name)) for title, step, name in kept}
+
+    @cached_property
+    def _width(self) -> int:
+        """Columns of the learner's matrix."""
+        return int(max(place.stop for place in self.pipeline[0].output_indices_.values()))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Score raw admissions.
@@ -195,41 +441,39 @@ class Scorer:
 
         Returns
         -------
-        DataFrame, shape (n, 1) or (n, 1 + n_classes)
-            ``prediction`` in the task's unit, or the likeliest label with ``p_<label>`` per label.
+        DataFrame, shape (n, n_outputs)
+            As `answer` names them.
         """
-        return self.answer(features(self.typed(frame), self.mapping["columns"]))
-
-    def answer(self, numbers: pd.DataFrame) -> pd.DataFrame:
-        """Predict from the features that `features` made, shape (n, n_features)."""
-        if self.mapping["kind"] == "regression":
-            return pd.DataFrame({"prediction": self.pipeline.predict(numbers).astype(float)})
-        labels = self.mapping["labels"]
-        share = np.zeros((len(numbers), len(labels)))
-        share[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(numbers)
-        named = {f"p_{label}": share[:, i] for i, label in enumerate(labels)}
-        return pd.DataFrame({"prediction": np.array(labels, dtype=object)[share.argmax(axis=1)], **named})
+        typed = self.typed(frame)
+        answer: pd.DataFrame = self.answer(self.encode(typed)[0], typed).to_pandas()
+        return answer
 
 
 def load(folder: Path) -> Scorer:
-    """Load a scorer from a folder with a mapping and a pipeline.
+    """Load a scorer from a folder: mapping, pipeline and, where the mapping says so, the learners of the bounds.
 
     Raises
     ------
     ValueError
-        If the pipeline's digest is not the one in the mapping, or the file holds types we do not trust.
+        If a file's digest is not the one in the mapping, or the file holds types we do not trust.
     """
+    mapping = json.loads((folder / MAPPING).read_text(encoding="utf-8"))
+    pipeline = _loaded(folder / PIPELINE, mapping["pipeline_sha256"])
+    digest = mapping.get("bounds_sha256")
+    return Scorer(mapping, pipeline, None if digest is None else tuple(_loaded(folder / BOUNDS, digest)))
+
+
+def _loaded(path: Path, expected: str) -> Any:
     from skops.io import load as load_skops  # noqa: PLC0415 -- costs a second that reading a table need not pay
     from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415 -- the same
 
-    mapping = json.loads((folder / MAPPING).read_text(encoding="utf-8"))
-    found = hashlib.sha256((folder / PIPELINE).read_bytes()).hexdigest()
-    if found != mapping["pipeline_sha256"]:
-        raise ValueError(f"{PIPELINE} was changed: expected SHA-256 {mapping['pipeline_sha256']}, found {found}.")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise ValueError(f"{path.name} was changed: expected SHA-256 {expected}, found {found}.")
     try:
-        return Scorer(mapping, load_skops(folder / PIPELINE, trusted=TRUSTED))
+        return load_skops(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
-        raise ValueError(f"{PIPELINE} holds types outside the allow-list of this module: {error}") from error
+        raise ValueError(f"{path.name} holds types outside the allow-list of this module: {error}") from error
 
 
 def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
@@ -319,15 +563,63 @@ def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
     return clean.dictionary_encode(), {"text": _lost(values, clean)}
 
 
-def _date_parts(dates: pa.Array) -> dict[str, NDArray[np.float64]]:
-    when = dates.to_numpy(zero_copy_only=False).astype("datetime64[D]")
-    absent = np.isnat(when)
-    day = when.astype("int64").astype(float)
-    month = (when.astype("datetime64[M]").astype("int64") % 12 + 1).astype(float)
+def _numbers(values: pa.Array, spec: Spec) -> dict[str, tuple[Floats, NDArray[np.intp] | None]]:
+    """By feature, the numbers of a typed column: distinct ones, and which of them each row has; or one a row."""
+    if "levels" in spec:
+        return {spec["role"]: _codes(values, spec["levels"], spec["spelling"])}
+    if spec["kind"] != "date":
+        return {spec["role"]: (values.to_numpy(zero_copy_only=False), None)}
+    parts, row = _calendar(values)
+    return {name: (numbers, row) for name, numbers in zip(names(spec), parts, strict=True)}
+
+
+def _codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> tuple[Floats, NDArray[np.intp]]:
+    """The codes of a dictionary's levels with NaN for missing at the end, and which of them each row has."""
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    place = {key(level, spelling): float(i) for i, level in enumerate(levels) if level is not None}
+    found = values.dictionary.to_pylist()
+    numbers = [np.nan if level is None else place.get(key(level, spelling), UNSEEN) for level in found]
+    return np.array([*numbers, np.nan]), _rows(values.indices, len(found))
+
+
+def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.intp]]:
+    """The parts of every day from the first to the last with NaN for missing at the end, and which each row has."""
+    days = pc.cast(pc.cast(dates, pa.date32(), safe=False), pa.int32())
+    ends = pc.min_max(days).as_py()
+    first, last = (0, -1) if ends["min"] is None else (ends["min"], ends["max"])
+    day = np.arange(first, last + 1)
     weekday = (day + 3) % 7  # 1970-01-01 was a Thursday; 0 = Monday
-    for column in (day, month, weekday):
-        column[absent] = np.nan
-    return {"": day, ".weekday": weekday, ".month": month}
+    month = day.astype("datetime64[D]").astype("datetime64[M]").astype("int64") % 12 + 1
+    parts = [np.append(part.astype(float), np.nan) for part in (day, weekday, month)]
+    return parts, _rows(pc.subtract(days, first), len(day))
+
+
+def _rows(places: pa.Array, missing: int) -> NDArray[np.intp]:
+    """Places in a table as numpy indexes with them; one that is null becomes ``missing``."""
+    wide = pc.cast(places, pa.int64())
+    return np.asarray(pc.fill_null(wide, missing).to_numpy(zero_copy_only=False), dtype=np.intp)
+
+
+def _threshold(interval: Spec, columns: Iterable[Spec], typed: Mapping[str, pa.Array]) -> float | Floats:
+    """The threshold of an interval, or of each row where it depends on a column, shape (n,)."""
+    everyone, by = float(interval["thresholds"]["all"]), interval["by"]
+    if by is None:
+        return everyone
+    spec = next(spec for spec in columns if spec["role"] == by["role"])
+    if by["edges"] is None:
+        place = np.nan_to_num(codes(typed[by["role"]], spec["levels"], spec["spelling"]), nan=UNSEEN).astype(int)
+    else:
+        numbers = typed[by["role"]].to_numpy(zero_copy_only=False)
+        place = np.where(np.isnan(numbers), -1, np.searchsorted(by["edges"], numbers, side="right"))
+    levels = [everyone if one is None else one for one in interval["thresholds"]["levels"]]
+    return np.asarray(np.array([*levels, everyone])[place])  # -1, unseen or missing, is the last
+
+
+def _joined(inside: NDArray[np.bool_], labels: Sequence[str]) -> pa.Array:
+    """The labels of each row, joined by ``|``."""
+    texts = [pc.if_else(pa.array(inside[:, i]), label, None) for i, label in enumerate(labels)]
+    return pc.binary_join_element_wise(*texts, "|", null_handling="skip")
 
 
 def _cast_text(values: pa.Array, kind: pa.DataType, fits: Callable[[pa.Array], pa.Array]) -> pa.Array:

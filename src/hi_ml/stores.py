@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
 _LOCK_SECONDS = 300  # two runs at once take turns; creating the store takes seconds
 _SQLITE = "sqlite:///"
+_RETRIES = "2"  # a server that is down is said to be down within seconds
 
 
 def store_uri() -> str:
@@ -29,6 +31,29 @@ def artifact_place(uri: str, experiment: str) -> str | None:
 
 
 @contextmanager
+def client_of(uri: str) -> Iterator[Any]:
+    """Speak to one store, and let MLflow's own look-ups speak to it too.
+
+    The registry in a database asks the store of the process for a logged model, whichever store the client names; where
+    an old ``./mlruns`` lies, that would be another one.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
+    import mlflow  # noqa: PLC0415 -- a second and a half that tracking=none does not pay
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the setting back
+
+
+def absent(uri: str) -> bool:
+    """Whether there is no store yet: a file that nothing was ever tracked in."""
+    return uri.startswith(_SQLITE) and not _file(uri).exists()
+
+
+@contextmanager
 def alone(uri: str) -> Iterator[None]:
     """Let one process at a time use a SQLite store: two that create it at once would break its migration.
 
@@ -41,12 +66,16 @@ def alone(uri: str) -> Iterator[None]:
         yield
         return
     try:
-        path = uri.removeprefix(_SQLITE).split("?")[0].removeprefix("file:")
+        path = _file(uri)
         with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
-            _create(Path(path))
+            _create(path)
             yield
     except Timeout as error:
         raise TimeoutError(f"another process has held the store for {_LOCK_SECONDS} s") from error
+
+
+def _file(uri: str) -> Path:
+    return Path(uri.removeprefix(_SQLITE).split("?")[0].removeprefix("file:"))
 
 
 def _create(path: Path) -> None:

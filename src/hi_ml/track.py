@@ -14,7 +14,7 @@ from hi_ml.tracking import send
 
 
 def track(*, run: str | None) -> None:
-    """Track one run folder.
+    """Track one run folder; without its table, its model cannot take the place of a champion.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def track(*, run: str | None) -> None:
         raise RunFolderInvalid.of(Path(run or "run=<folder>"), "folder")
     tracked = send(RunFolder(Path(run).resolve()))
     print(f"{tracked.experiment}: run {tracked.run_id}")
-    if tracked.model:
-        print(f"{tracked.model}: version {tracked.version} ({tracked.alias})")
+    for sentence in tracked.sentences():
+        print(sentence)
     print(command_to_open(store_uri()))
 
 

@@ -1,21 +1,20 @@
 """A run folder becomes an MLflow run and, if it holds a model, a logged model and a registered version."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hi_ml.artifacts import RunFolder
 from hi_ml.errors import TrackingFailed
+from hi_ml.nested import PARENT, send_children
+from hi_ml.promotion import Terms, register
 from hi_ml.records import Record, record
-from hi_ml.stores import alone, artifact_place, store_uri, without_password
+from hi_ml.stores import alone, artifact_place, client_of, store_uri, without_password
 
 _DIGEST = 36  # characters that MLflow allows
 _LONGEST_PARAMETER = 6000  # MLflow cuts what is longer without a word
+_NO_TABLE = Terms()
 _KIND = "custom_model_development"  # opens the page of the experiment in MLflow's "Model training" view
-_RETRIES = "2"  # a server that is down is said to be down within seconds
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Tracked:
     uri, experiment, run_id : str
     model, version, alias : str
         Of the registered model; empty where the run has none.
+    promotion : str
+        Why it has that alias.
     champion_verdict : str
         Of the version that carries the alias ``champion``.
     """
@@ -37,15 +38,28 @@ class Tracked:
     model: str = ""
     version: str = ""
     alias: str = ""
+    promotion: str = ""
     champion_verdict: str = ""
 
+    def sentences(self) -> list[str]:
+        """Say what became of the model, if the run has one, and of which champion to beware."""
+        if not self.model:
+            return []
+        said = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
+        if self.champion_verdict != "signal":
+            verdict = f"has the verdict '{self.champion_verdict}': it is no better than knowing nothing"
+            said.append(f"Note: the champion of {self.model} {verdict}.")
+        return said
 
-def send(folder: RunFolder) -> Tracked:
+
+def send(folder: RunFolder, terms: Terms = _NO_TABLE) -> Tracked:
     """Track a finished run folder, once per store.
 
     Parameters
     ----------
     folder : RunFolder
+    terms : Terms
+        On which its model may become champion; by default no table is at hand, and an existing champion stays.
 
     Raises
     ------
@@ -57,37 +71,19 @@ def send(folder: RunFolder) -> Tracked:
     known, made, uri = folder.tracked(), record(folder), store_uri()
     shown = without_password(uri)
     try:
-        with alone(uri), _client(uri) as client:
+        with alone(uri), client_of(uri) as client:
             if shown in known and _stands(client, known[shown]["run_id"]):
                 return Tracked(**known[shown])
-            tracked = _sent(client, folder, made, uri)
+            tracked = _sent(client, folder, made, uri=uri, terms=terms)
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
         raise TrackingFailed.of(folder.path, shown, without_password(str(error))) from error
     folder.write_tracked(known | {shown: asdict(tracked)})
     return tracked
 
 
-@contextmanager
-def _client(uri: str) -> Iterator[Any]:
-    """Speak to one store, and let MLflow's own look-ups speak to it too.
-
-    The registry in a database asks the store of the process for a logged model, whichever store the client names; where
-    an old ``./mlruns`` lies, that would be another one.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
-    import mlflow  # noqa: PLC0415 -- a second and a half that tracking=none does not pay
-
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
-    finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the setting back
-
-
 def _stands(client: Any, run_id: str) -> bool:
     """Whether the store still has a run that a folder says it has."""
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- as above
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- a second and a half, see `client_of`
 
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
@@ -97,19 +93,28 @@ def _stands(client: Any, run_id: str) -> bool:
         raise
 
 
-def _sent(client: Any, folder: RunFolder, made: Record, uri: str) -> Tracked:
+def _sent(client: Any, folder: RunFolder, made: Record, *, uri: str, terms: Terms) -> Tracked:
     experiment = _experiment(client, made.experiment, uri)
-    run = client.create_run(experiment, int(made.started * 1000), dict(made.tags), run_name=made.run_name)
+    tags = {**made.tags, **_nesting(folder, uri)}
+    run = client.create_run(experiment, int(made.started * 1000), tags, run_name=made.run_name)
     run_id = run.info.run_id
     try:
         _log(client, run_id, made)
         _log_files(client, run_id, folder)
-        registered = _register(client, run_id, _log_model(client, (experiment, run_id), made), made)
+        send_children(client, experiment, run_id, made.children)
+        model_id = _log_model(client, (experiment, run_id), made)
+        found = asdict(register(client, made, run_id=run_id, model_id=model_id, terms=terms)) if model_id else {}
         client.set_terminated(run_id, "FINISHED", int(made.finished * 1000))
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
-    return Tracked(without_password(uri), made.experiment, run_id, *registered)
+    return Tracked(without_password(uri), made.experiment, run_id, **found)
+
+
+def _nesting(folder: RunFolder, uri: str) -> dict[str, str]:
+    """Nest the run of a folder that stands inside of another run's, if that one is tracked in the same store."""
+    around = RunFolder(folder.path.parent).tracked().get(without_password(uri))
+    return {PARENT: around["run_id"]} if around else {}
 
 
 def _experiment(client: Any, name: str, uri: str) -> str:
@@ -158,24 +163,3 @@ def _log_model(client: Any, where: tuple[str, str], made: Record) -> str:
     linked = [Metric(name, value, stamp, 0, model_id=model_id, run_id=run_id) for name, value in shown.items()]
     client.log_batch(run_id, metrics=linked)
     return model_id
-
-
-def _register(client: Any, run_id: str, model_id: str, made: Record) -> tuple[str, ...]:
-    """Register the model; the first version becomes the champion, later ones challenge it."""
-    if not model_id:
-        return ()
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- as above
-
-    name = made.registered
-    try:
-        known = client.get_registered_model(name)
-    except MlflowException:
-        known = client.create_registered_model(name)
-    version = client.create_model_version(
-        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id,
-        tags={"verdict": made.verdict}, description=made.sentence,
-    )  # fmt: skip
-    alias = "challenger" if "champion" in known.aliases else "champion"
-    client.set_registered_model_alias(name, alias, version.version)
-    champion = client.get_model_version_by_alias(name, "champion")
-    return name, str(version.version), alias, champion.tags.get("verdict", "unknown")

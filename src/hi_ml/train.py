@@ -10,21 +10,24 @@ from omegaconf import DictConfig
 from pydantic import Field
 from tqdm import tqdm
 
-from hi_ml import launch, problems, training
-from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing
+from hi_ml import launch, training
+from hi_ml.artifacts import RunFolder
 from hi_ml.config import arguments, conf_dir
-from hi_ml.datasets.reading import Admissions, read
 from hi_ml.datasets.schema import Dataset
 from hi_ml.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
-from hi_ml.features import Features
 from hi_ml.leakage import Leakage
+from hi_ml.meeting import meet
 from hi_ml.models import Model
-from hi_ml.privacy import PrivateWords
+from hi_ml.probes.probe import Probing
+from hi_ml.promotion import Promote, Terms
 from hi_ml.runs import screen
-from hi_ml.runs.writing import Request, write
+from hi_ml.runs.making import make, prepare
+from hi_ml.runs.writing import Request
+from hi_ml.significance import Permutation
 from hi_ml.splits import Split
 from hi_ml.stores import command_to_open, store_uri
-from hi_ml.tasks import Moment, Task, select
+from hi_ml.subgroups import Subgroups
+from hi_ml.tasks import Moment, Task
 from hi_ml.tracking import send
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
@@ -39,17 +42,25 @@ def train(
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     horizon: Moment | None,
     smallest_skill: Annotated[float, Field(ge=0, lt=1)],
+    recalibrate: bool,
     leakage: Leakage,
     explain: training.Explain,
+    subgroups: Subgroups,
+    probes: Probing,
+    significance: Literal["interval", "permutation"],
+    permutation: Permutation,
+    interval: Annotated[float, Field(gt=0, lt=1)] | None,
+    interval_by: str | None,
     charts: Literal["default", "all"],
     tracking: Literal["default", "none"],
+    promote: Promote,
     here: launch.Here,
 ) -> None:
     """Train one model per task, each to a run folder of its own and to MLflow.
 
     Parameters
     ----------
-    dataset, model, tasks, split, leakage, explain
+    dataset, model, tasks, split, leakage, explain, subgroups, probes, permutation
         The objects of ``conf/``.
     seed : int
         Fixes everything random.
@@ -57,8 +68,18 @@ def train(
         Moves the moment of prediction of all tasks.
     smallest_skill : float
         Share of the baseline's loss.
+    recalibrate : bool
+        Whether the shares of classes are recalibrated inside the training part.
+    significance : {"interval", "permutation"}
+        ``permutation`` also refits on targets exchanged between groups.
+    interval : float or None
+        With which probability intervals and sets of labels hold the truth; None makes none.
+    interval_by : str or None
+        Column whose levels get intervals of that probability each.
     charts : {"default", "all"}
     tracking : {"default", "none"}
+    promote : {"auto", "always", "never"}
+        ``auto`` makes a model champion that is shown to be better than the present one on rows new to both.
     here : Here
 
     Raises
@@ -66,7 +87,9 @@ def train(
     HiMlError
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
-    method = training.Method(model, split, leakage, explain, smallest_skill, seed)
+    method = training.Method(model, split, leakage, explain, smallest_skill, seed, recalibrate, subgroups)
+    method = replace(method, probing=probes, permutation=permutation if significance == "permutation" else None)
+    method = replace(method, interval=interval, interval_by=interval_by)
     for task in tasks.values():
         if (here.folder / task.name).exists():
             raise OutputFailed.stands(here.folder / task.name)
@@ -76,13 +99,16 @@ def train(
     with launch.progress(1 + len(_STEPS) * len(asked)) as stage:
         stage("read")
         started: dict[str, float] = {}
-        table = _prepared(dataset, asked, here.folder, started)
+        table = prepare(dataset, asked, here.folder, started)
         for task in asked:
+            path = here.folder / task.name
             try:
-                folder = _made(task, table, request, here.folder / task.name, seconds=dict(started), stage=stage)
+                problem = table.pose(task, method)
+                trained = make(problem, table, request, path, seconds=dict(started), stage=stage)
+                tqdm.write(screen.summary(trained, path))
                 stage(f"{task.name}: track")
                 if tracking == "default":
-                    _track(folder)
+                    _track(RunFolder(path), Terms(promote, partial(meet, trained, dataset)))
             except (NotTrainable, TrackingFailed) as error:
                 failed.append(error)
     _say_where(here.folder, tracked=tracking == "default")
@@ -90,45 +116,9 @@ def train(
         raise Unserved.of(failed)
 
 
-Table = tuple[Admissions, Features, PrivateWords]
-
-
-def _prepared(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str, float]) -> Table:
-    """Read and encode once for all tasks."""
-    with training.timed(seconds, "read"):
-        admissions = read(dataset, partial(keep_rejected, folder))
-    with training.timed(seconds, "encode"):
-        columns = problems.available(admissions)
-        features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
-        words = PrivateWords.of(admissions.private, admissions.public)
-    return admissions, features, words
-
-
-def _made(
-    task: Task, table: Table, request: Request, path: Path, *, seconds: dict[str, float], stage: launch.Stage
-) -> RunFolder:
-    """Train one task and write its run folder, whole or not at all."""
-    admissions, features, words = table
-    stage(f"{task.name}: fit, judge, explain")
-    method = request.method
-    problem = problems.pose(
-        admissions, task, features=features, model=method.model, split=method.split, seed=method.seed
-    )
-    trained = training.train(problem, method, seconds)
-    stage(f"{task.name}: charts, model, run folder")
-    with whole_or_nothing(path) as work:
-        write(trained, RunFolder(work), admissions=admissions, request=request, words=words)
-    tqdm.write(screen.summary(trained, path))
-    return RunFolder(path)
-
-
-def _track(folder: RunFolder) -> None:
-    tracked = send(folder)
-    if tracked.champion_verdict != "signal":
-        tqdm.write(
-            f"Note: the champion of {tracked.model} has the verdict '{tracked.champion_verdict}': "
-            f"it is no better than knowing nothing."
-        )
+def _track(folder: RunFolder, terms: Terms) -> None:
+    for line in send(folder, terms).sentences():
+        tqdm.write(line)
 
 
 def _say_where(folder: Path, *, tracked: bool) -> None:

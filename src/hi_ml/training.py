@@ -1,9 +1,10 @@
 """One task on one table: fit, score, judge, measure the leak, explain."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,25 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
-from hi_ml import explanations, leakage, models, scoring, splits
+from hi_ml import (
+    calibration,
+    explanations,
+    intervals,
+    leakage,
+    models,
+    recalibration,
+    scoring,
+    significance,
+    splits,
+    subgroups,
+)
 from hi_ml.config import STRICT
-from hi_ml.problems import Problem
+from hi_ml.probes import columns, dye, parts, refits
+from hi_ml.probes.probe import Probe, Probing
+from hi_ml.problems import Problem, fit_rows
+from hi_ml.significance import Permutation, Significance
 from hi_ml.statistics.grouped import group_means
+from hi_ml.subgroups import Subgroups
 
 Floats = NDArray[np.float64]
 
@@ -47,6 +63,17 @@ class Method:
     explain : Explain
     smallest_skill : float
     seed : int
+    recalibrate : bool
+        Whether the shares of classes are recalibrated inside the training part.
+    subgroups : Subgroups
+    probing : Probing
+        What the probes for leaks allow.
+    permutation : Permutation or None
+        How the permutation test refits; None leaves it out.
+    interval : float or None
+        Level of the intervals; None leaves them out.
+    interval_by : str or None
+        Column whose levels get a threshold of their own; a number has the bands of ``subgroups``.
     """
 
     model: models.Model
@@ -55,6 +82,24 @@ class Method:
     explain: Explain
     smallest_skill: float
     seed: int
+    recalibrate: bool = False
+    subgroups: Subgroups = field(default_factory=Subgroups)
+    probing: Probing = field(default_factory=Probing)
+    permutation: Permutation | None = None
+    interval: float | None = None
+    interval_by: str | None = None
+
+    @property
+    def fit(self) -> Callable[..., models.Fitted]:
+        """How a model is fitted: as `hi_ml.models.fit` does, or that and recalibrated."""
+        return recalibration.fit if self.recalibrate else models.fit
+
+    @property
+    def intervals(self) -> intervals.Rule | None:
+        """Which intervals are asked for."""
+        if self.interval is None:
+            return None
+        return intervals.Rule(self.interval, self.interval_by, self.subgroups.bands, self.split.name)
 
 
 @dataclass(frozen=True)
@@ -73,6 +118,13 @@ class Trained:
     explanation : Explanation
     seconds : dict of str to float
         Per step.
+    calibration : DataFrame
+    subgroups : DataFrame
+    probes : list of Probe
+    significance : Significance or None
+        Of the permutation test, if it was asked for.
+    interval : Issued or None
+        The intervals, if they were asked for.
     """
 
     problem: Problem
@@ -84,6 +136,11 @@ class Trained:
     gap: leakage.Gap
     explanation: explanations.Explanation
     seconds: dict[str, float]
+    calibration: pd.DataFrame
+    subgroups: pd.DataFrame
+    probes: list[Probe]
+    significance: Significance | None
+    interval: intervals.Issued | None
 
 
 def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Trained:
@@ -97,17 +154,18 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
         What earlier steps took; this function adds its own.
     """
     task, features, target = problem.task, problem.features, problem.target
-    names, test = list(features.frame.columns), problem.where("test")
+    test = problem.where("test")
 
     def fit(rows: NDArray[np.int64]) -> models.Fitted:
-        chosen = features.part(rows, names)
-        return models.fit(
-            method.model, chosen, target[rows], group=problem.group[rows], classes=len(problem.labels), seed=method.seed
-        )
+        return fit_rows(problem, method.model, rows, seed=method.seed, fit=method.fit)
 
     def predict(fitted: models.Fitted, rows: NDArray[np.int64]) -> Floats:
         return fitted.predict(features.frame.iloc[rows])
 
+    if method.intervals:
+        method.intervals.codes(problem)  # a column that cannot be asked for is refused before anything is fitted
+    with timed(seconds, "probe"):
+        probed = _probed(problem, method)
     with timed(seconds, "fit"):
         fitted = fit(np.flatnonzero(problem.where("train")))
     with timed(seconds, "score"):
@@ -117,10 +175,21 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
             task, target[test], predicted, baseline=baseline, group=problem.group[test], seed=method.seed
         )
         verdict = _judged(problem, method, predicted, baseline)
+    with timed(seconds, "intervals"):
+        fitted, issued = _issued(problem, method, fitted)
+        scores = scores if issued is None else pd.concat([scores, issued.scores], ignore_index=True)
+    with timed(seconds, "calibration"):
+        calibrated = calibration.measure(problem, predicted, predicts=method.model.predicts)
+    with timed(seconds, "subgroups"):
+        constant = float(scores["baseline"].iloc[0])
+        covered = None if issued is None or issued.described is None else issued.held
+        compared = subgroups.measure(problem, predicted, method.subgroups, baseline=constant, covered=covered)
     with timed(seconds, "leakage"):
         gap = leakage.measure(
             task, target, twins=problem.twin, fit=fit, predict=predict, settings=(method.leakage, method.seed)
         )
+    tested = _tested(problem, method, seconds)
+    probed += [columns.of_model(verdict.skill, method.probing), *([refits.probe(tested.permuted)] if tested else [])]
     with timed(seconds, "explain"):
         explanation = explanations.explain(
             fitted,
@@ -129,7 +198,22 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
             unit=task.unit,
             limits=(method.explain.rows, method.explain.seconds),
         )
-    return Trained(problem, fitted, predicted, baseline, scores, verdict, gap, explanation, seconds)
+    return Trained(
+        problem,
+        fitted,
+        predicted,
+        baseline,
+        scores,
+        verdict,
+        gap,
+        explanation,
+        seconds,
+        calibrated,
+        compared,
+        probed,
+        tested,
+        issued,
+    )
 
 
 @contextmanager
@@ -140,6 +224,41 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
         yield
     finally:
         seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - started
+
+
+def _probed(problem: Problem, method: Method) -> list[Probe]:
+    """Look for leaks before anything is fitted."""
+    fit = partial(fit_rows, seed=method.seed, fit=method.fit)
+    return [
+        columns.probe(problem, method.probing, seed=method.seed),
+        parts.probe(problem, method.split.name),
+        dye.probe(problem, method.model, fit, seed=method.seed),
+    ]
+
+
+def _issued(problem: Problem, method: Method, fitted: models.Fitted) -> tuple[models.Fitted, intervals.Issued | None]:
+    """Fit bounds to the training part, calibrate them, check them; without intervals the model needs no bounds."""
+    rule, rows = method.intervals, np.flatnonzero(problem.where("train"))
+    if rule is None:
+        return fitted, None
+    bounded = fitted
+    if not problem.labels:
+        chosen, group = problem.features.part(rows, fitted.features), problem.group[rows]
+        bounds = models.fit_bounds(
+            method.model, chosen, problem.target[rows], group=group, level=rule.level, seed=method.seed
+        )
+        bounded = replace(fitted, bounds=bounds)
+    issued = intervals.issue(problem, bounded, rule, seed=method.seed)
+    return bounded if issued.described else fitted, issued
+
+
+def _tested(problem: Problem, method: Method, seconds: dict[str, float]) -> Significance | None:
+    """Test by permutation, if asked to; the refits are not recalibrated, which would make each several."""
+    if method.permutation is None:
+        return None
+    with timed(seconds, "permute"):
+        fit = partial(fit_rows, seed=method.seed)
+        return significance.measure(problem, method.model, fit=fit, how=method.permutation, seed=method.seed)
 
 
 def _judged(problem: Problem, method: Method, predicted: Floats, baseline: scoring.Baseline) -> scoring.Verdict:

@@ -4,6 +4,7 @@ import math
 
 _WHOLE_FROM = 1000  # from here on, digits after the point no longer matter
 _PLACES = 4  # after the point, at most: what is smaller is written as zero
+_FINEST = 6  # places after the point of a difference, at most
 
 
 def number(value: float, *, digits: int = 4) -> str:
@@ -31,3 +32,18 @@ def percent(share: float) -> str:
     ('12.3', '0.0')
     """
     return f"{round(100 * share, 1) + 0.0:.1f}"
+
+
+def apart(value: float, low: float, high: float) -> tuple[str, str]:
+    """Write a difference and its interval, signed, with two digits of the interval's width so that its ends differ.
+
+    Examples
+    --------
+    >>> apart(0.21437, 0.1902, 0.2385), apart(-1234.5, -2000.0, 12.0), apart(0.0, 0.0, 0.0)
+    (('+0.214', '+0.190 to +0.238'), ('−1,234', '−2,000 to +12'), ('0', '0 to 0'))
+    """
+    width = high - low
+    places = min(_FINEST, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else _FINEST * bool(value)
+    shown = (f"{end:+,.{places}f}".replace("-", "−") if round(end, places) else "0" for end in (value, low, high))
+    first, start, end = shown
+    return first, f"{start} to {end}"

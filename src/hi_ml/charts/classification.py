@@ -1,5 +1,7 @@
 """Predicted classes and probabilities against what occurred."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -83,7 +85,8 @@ def reliability(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.statistics.curves.reliability_table`: `class, probability, observed, low, high`.
+        Of `hi_ml.statistics.curves.reliability_table`: `class, probability, observed, low, high`. Where it has
+        `in_the_large` and `slope`, each with `_low` and `_high`, one value per class, up to 3 classes show them.
     title, caption : str
         The verdict as a sentence; n and method, with the level of the band.
     """
@@ -97,7 +100,7 @@ def reliability(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         _draw_consistency(ax, part)
         ax.plot(part["probability"], part["observed"], "o-", color=DARK, markersize=4, linewidth=0.8, clip_on=False)
         ax.set(xlim=(0, end), ylim=(0, end))
-        name_panel(ax, label)
+        name_panel(ax, label, *(_measures(part) if "slope" in part and len(labels) <= _ONE_LINE else ()))
     plain_ticks(panels, count=4 if len(labels) <= _ONE_LINE else 2)
     add_legend(
         figure,
@@ -108,6 +111,16 @@ def reliability(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         ],
     )
     return figure
+
+
+def _measures(part: pd.DataFrame) -> Iterator[str]:
+    for name in ("in_the_large", "slope"):
+        value, low, high = (float(part[f"{name}{end}"].iloc[0]) for end in ("", "_low", "_high"))
+        words = name.replace("_", " ")
+        if np.isnan(value):
+            yield f"{words}\nnot estimable"
+        else:
+            yield f"{words} {value:.2f}\n({low:.2f} to {high:.2f})".replace("-", "−")
 
 
 def _draw_consistency(ax: Axes, part: pd.DataFrame) -> None:

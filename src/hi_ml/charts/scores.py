@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from hi_ml.charts.layout import chart, new_figure, plain_ticks
 from hi_ml.charts.style import DARK, INK, wrapped
 
-_NAMES = {
+NAMES = {
     "mae": "mean absolute error",
     "median_ae": "median absolute error",
     "rmse": "root mean squared error",
@@ -75,7 +75,7 @@ def _draw_strip(ax: Axes, row: dict[Hashable, Any], *, ascending: bool) -> None:
 def _name(row: dict[Hashable, Any]) -> str:
     score = str(row["score"])
     unit = "" if pd.isna(row["unit"]) or not row["unit"] else f"\n({wrapped(row['unit'], 24, 1)})"
-    return wrapped(_NAMES.get(score, score.replace("_", " ")), 24) + unit
+    return wrapped(NAMES.get(score, score.replace("_", " ")), 24) + unit
 
 
 def _in_words(value: float, low: float, high: float, baseline: float) -> str:

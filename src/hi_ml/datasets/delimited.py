@@ -104,12 +104,12 @@ class Delimited:
         except pa.ArrowInvalid as error:
             if "CSV parse error" not in str(error):  # which quotes the row, so it goes no further
                 raise
-            self._check_encoding()  # before Arrow hands over rows as text
+            self.check_encoding()  # before Arrow hands over rows as text
             table = self._parsed(wanted, ragged)
         bad = np.array([invalid.number - 1 for invalid in ragged], dtype=np.int64)  # the header is row 1 of the file
         row = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
-        swallowing = [row[place] for place in self._swallowing(table)]
-        swallowing += [bad[place] for place, invalid in enumerate(ragged) if self._holds_rows(invalid.text)]
+        swallowing = [row[place] for place in self.swallowing(table)]
+        swallowing += [bad[place] for place, invalid in enumerate(ragged) if self.holds_rows(invalid.text)]
         if swallowing:
             raise SourceUnreadable.quote(str(self.path), f"in row {min(swallowing)}")
         return table.select(wanted), row, bad
@@ -127,7 +127,7 @@ class Delimited:
         numbered = ragged is not None  # only the single-threaded reader numbers the rows it refuses
         try:
             return pv.read_csv(
-                _stream(self.path),
+                stream(self.path),
                 read_options=pv.ReadOptions(encoding=self.encoding, use_threads=not numbered),
                 parse_options=pv.ParseOptions(
                     delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip if numbered else None
@@ -136,13 +136,13 @@ class Delimited:
             )
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
-                self._check_encoding()
+                self.check_encoding()
             if "straddl" in str(error):
                 raise SourceUnreadable.quote(str(self.path), "and runs on for a million characters") from error
             raise
 
-    def _swallowing(self, table: pa.Table) -> list[int]:
-        """Places of the rows in which a cell spans lines and one of these looks like a row."""
+    def swallowing(self, table: pa.Table) -> list[int]:
+        """List the places of the rows in which a cell spans lines and one of these looks like a row."""
         found = []
         for column in table.columns:
             if (pc.max(pc.binary_length(column)).as_py() or 0) < len(self.names):
@@ -150,19 +150,27 @@ class Delimited:
             spans = pc.or_(pc.match_substring(column, "\n"), pc.match_substring(column, "\r"))
             places = np.flatnonzero(spans.to_numpy())
             cells = zip(places.tolist(), column.take(pa.array(places)).to_pylist(), strict=True)
-            found += [place for place, cell in cells if self._holds_rows(cell)]
+            found += [place for place, cell in cells if self.holds_rows(cell)]
         return found
 
-    def _holds_rows(self, text: str | bytes) -> bool:
+    def holds_rows(self, text: str | bytes) -> bool:
+        """Tell whether a line of a text, the first apart, looks like a row."""
         written = text if isinstance(text, str) else text.decode(errors="replace")
         width = len(self.names)
         return width >= _FEWEST and any(line.count(self.separator) == width - 1 for line in written.splitlines()[1:])
 
-    def _check_encoding(self) -> None:
+    def check_encoding(self) -> None:
+        """Read the whole file as text.
+
+        Raises
+        ------
+        SourceUnreadable
+            With the first line that is not of the encoding.
+        """
         decoder = codecs.getincrementaldecoder(self.encoding)()
         line = 1
-        with _stream(self.path) as stream:
-            for block in chain(iter(lambda: stream.read(_PEEK), b""), [b""]):
+        with stream(self.path) as file:
+            for block in chain(iter(lambda: file.read(_PEEK), b""), [b""]):
                 try:
                     line += decoder.decode(block, final=not block).count("\n")
                 except UnicodeDecodeError as error:
@@ -172,11 +180,12 @@ class Delimited:
 
 def peek(path: Path) -> bytes:
     """Return the first bytes of a file, decompressed."""
-    with _stream(path) as stream:
-        return bytes(stream.read(_PEEK))
+    with stream(path) as file:
+        return bytes(file.read(_PEEK))
 
 
-def _stream(path: Path) -> pa.NativeFile:
+def stream(path: Path) -> pa.NativeFile:
+    """Open a file for reading its bytes, decompressed."""
     with path.open("rb") as file:
         start = file.read(4)
     packed = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)

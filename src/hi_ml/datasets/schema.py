@@ -170,6 +170,10 @@ class Dataset:
         """Return the columns that the table has, by role."""
         return {role: column for role, column in self.columns.items() if column.source is not None}
 
+    def spellings(self) -> dict[str, str]:
+        """Return what two spellings of one category have in common, by role."""
+        return {role: column.spelling for role, column in self.columns.items()}
+
     def computes_stay(self) -> bool:
         """Tell whether the length of stay comes from the two dates."""
         present = self.present()

@@ -65,8 +65,14 @@ def load(dataset: Dataset) -> Raw:
     )
 
 
-def _files(dataset: Dataset) -> list[Path]:
-    source = str(dataset.source)
+def matching(source: str) -> list[Path]:
+    """List the files that a path or a glob names, sorted; none if there is none.
+
+    Raises
+    ------
+    SourceUnreadable
+        If it is a folder, or no path at all.
+    """
     try:
         path = Path(source).expanduser()
         if path.is_dir():
@@ -75,9 +81,13 @@ def _files(dataset: Dataset) -> list[Path]:
             return [path]
     except (OSError, RuntimeError) as error:  # a name too long, a home of nobody
         raise SourceUnreadable.format(source, str(error)) from error
-    files = sorted(Path(name) for name in glob.glob(str(path)) if Path(name).is_file())  # noqa: PTH207 -- Path.glob refuses absolute patterns
+    return sorted(Path(name) for name in glob.glob(str(path)) if Path(name).is_file())  # noqa: PTH207 -- Path.glob refuses absolute patterns
+
+
+def _files(dataset: Dataset) -> list[Path]:
+    files = matching(str(dataset.source))
     if not files:
-        raise SourceUnreadable.absent(source, dataset.name, dataset.get)
+        raise SourceUnreadable.absent(str(dataset.source), dataset.name, dataset.get)
     return files
 
 

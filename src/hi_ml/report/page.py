@@ -7,24 +7,29 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from hi_ml.charts.layout import DPI
 
-_TEMPLATE = "page.html.jinja"
+FINDINGS, COMPARISON = "page.html.jinja", "comparison.html.jinja"
 _CSS_DPI = 96  # pixels of a style sheet per inch
 _SIZE = slice(16, 24)  # where a PNG says its width and height
 
 
-def render(summary: Mapping[str, Any], charts: Mapping[str, Sequence[tuple[str, Path]]]) -> str:
+def render(
+    summary: Mapping[str, Any], charts: Mapping[str, Sequence[tuple[str, Path]]], *, template: str = FINDINGS
+) -> str:
     """Write the report as HTML.
 
     Parameters
     ----------
     summary : mapping
-        From `hi_ml.report.summary.summarize`.
+        From `hi_ml.report.summary.summarize`, or for a comparison `hi_ml.report.comparison.summarize`.
     charts : mapping of str to sequence of (str, Path)
-        By finding: what each chart shows, for readers who cannot see it, and its PNG file, which is put into the page.
+        By finding, or by section of the page: what each chart shows, for readers who cannot see it, and its PNG file,
+        which is put into the page.
+    template : str
+        The page to fill.
 
     Returns
     -------
@@ -32,9 +37,18 @@ def render(summary: Mapping[str, Any], charts: Mapping[str, Sequence[tuple[str, 
         A whole document; equal input gives equal text.
     """
     pictures = {name: [_picture(alt, path) for alt, path in drawn] for name, drawn in charts.items()}
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("hi_ml.report").joinpath(_TEMPLATE).read_text("utf-8")
-    return environment.from_string(template).render(summary=summary, pictures=pictures) + "\n"
+    environment = Environment(
+        loader=FunctionLoader(_shipped),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(summary=summary, pictures=pictures) + "\n"
+
+
+def _shipped(name: str) -> str:
+    return files("hi_ml.report").joinpath(name).read_text("utf-8")
 
 
 def _picture(alt: str, path: Path) -> dict[str, Any]:

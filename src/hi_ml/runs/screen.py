@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from hi_ml.runs import sentences
 from hi_ml.training import Trained
 from hi_ml.wording import number
 
@@ -18,9 +19,14 @@ def summary(trained: Trained, folder: Path) -> str:
         _aligned(trained.scores),
         trained.verdict.sentence,
         trained.gap.sentence,
+        f"{trained.interval.sentence} {trained.interval.note}" if trained.interval else None,
+        sentences.calibrated(trained),
+        sentences.compared(trained),
+        trained.significance.sentence if trained.significance else None,
+        *(f"Probe of {probe.name}: {probe.detail}" for probe in trained.probes if not probe.passed),
         f"Run folder: {folder}",
     ]
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if line is not None)
 
 
 def _aligned(scores: pd.DataFrame) -> str:

@@ -1,15 +1,17 @@
 """A trained task becomes a run folder, complete without MLflow."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hi_ml import explanations, packaging, splits
+from hi_ml import drift, explanations, packaging, splits, subgroups
 from hi_ml.artifacts import RunFolder, keep_rejected
 from hi_ml.charts.style import save
+from hi_ml.datasets.digests import row_digests
 from hi_ml.datasets.reading import Admissions
 from hi_ml.launch import Here
 from hi_ml.privacy import PrivateWords
@@ -56,11 +58,19 @@ def write(
     problem, seconds = trained.problem, trained.seconds
     folder.write_request(request.here.config, request.here.overrides)
     folder.write_judgement(asdict(trained.verdict), trained.scores, asdict(trained.gap))
+    tested = trained.significance
+    folder.write_probes([asdict(probe) for probe in trained.probes], asdict(tested) if tested else None)
+    folder.write_checks(trained.calibration, trained.subgroups)
     folder.write_rows(_predictions(trained), _contributions(trained))
+    folder.write_parts(_parts(trained, admissions))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
     with timed(seconds, "draw"):
         for name, figure, table in pictures.of_scores(trained):
+            save(figure, table, folder.charts / name)
+        for name, figure, table in pictures.of_intervals(trained):
+            save(figure, table, folder.charts / name)
+        for name, figure, table in pictures.of_subgroups(trained, request.method.subgroups):
             save(figure, table, folder.charts / name)
         for name, figure, table in pictures.of_explanation(trained):
             save(figure, table, folder.explanation / name)
@@ -68,8 +78,13 @@ def write(
             save(figure, table, folder.charts / name)
     with timed(seconds, "package"):
         seen = problem.features.frame[problem.where("train")]
-        described = packaging.mapping(problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen)
-        packaging.save(folder.model, trained.fitted, described)
+        interval = trained.interval.described if trained.interval else None
+        described = packaging.mapping(
+            problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen, interval=interval
+        )
+        reference = drift.profile(seen, described["columns"], problem.group[problem.where("train")])
+        described |= packaging.carried(admissions.dataset)
+        packaging.save(folder.model, trained.fitted, described, reference=reference)
     folder.write_provenance(_run(trained, admissions, request), _data(trained, admissions), seconds)
     with timed(seconds, "search for private words"):
         words.refuse(folder.path)
@@ -79,14 +94,25 @@ def _predictions(trained: Trained) -> pd.DataFrame:
     problem = trained.problem
     test = problem.where("test")
     frame = pd.DataFrame({"row": problem.row[test], "group": problem.group[test]})
+    reach = trained.interval.columns if trained.interval else {}
     if not problem.labels:
-        return frame.assign(target=problem.target[test], prediction=trained.predicted)
+        return frame.assign(target=problem.target[test], prediction=trained.predicted, **reach)
     labels = np.array(problem.labels, dtype=object)
     frame = frame.assign(
         target=labels[problem.target[test].astype(int)], prediction=labels[trained.predicted.argmax(axis=1)]
     )
     shares = {f"p_{label}": trained.predicted[:, k] for k, label in enumerate(problem.labels)}
-    return frame.assign(**shares)
+    return frame.assign(**shares, **reach)
+
+
+def _parts(trained: Trained, admissions: Admissions) -> pd.DataFrame:
+    """Which row went to which part; ``attrs["roles"]`` names the public columns behind the digests."""
+    problem = trained.problem
+    part = pd.Series(problem.parts).map(dict(enumerate(splits.PARTS)))  # missing where the split leaves a row out
+    digest = row_digests(problem.table, admissions.dataset.spellings())
+    rows = pd.DataFrame({"row": problem.row, "group": problem.group, "part": part, "digest": digest})
+    rows.attrs["roles"] = list(problem.table.columns)
+    return rows
 
 
 def _contributions(trained: Trained) -> pd.DataFrame:
@@ -98,9 +124,6 @@ def _contributions(trained: Trained) -> pd.DataFrame:
 def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str, Any]:
     problem, model = trained.problem, request.method.model
     known = {part: int(problem.where(part).sum()) for part in splits.PARTS}
-    notes = [] if model.predicts == "median" or problem.labels else [
-        f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
-    ]  # fmt: skip
     return {
         **request.here.provenance(),
         "dataset": admissions.dataset.name,
@@ -119,10 +142,25 @@ def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str
         "unseen_in_test": _unseen(trained),
         "explained_rows": len(trained.explanation.place),
         "explanation": trained.explanation.method,
-        "notes": notes,
+        "interval": f"{trained.interval.sentence} {trained.interval.note}" if trained.interval else None,
+        "notes": list(_notes(trained, request.method)),
         "started": time.time() - sum(trained.seconds.values()),
         "finished": time.time(),
     }
+
+
+def _notes(trained: Trained, method: Method) -> Iterator[str]:
+    problem, model = trained.problem, method.model
+    if model.predicts == "mean" and not problem.labels:
+        yield f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
+    if method.recalibrate and not problem.labels:
+        yield "recalibrate=true does nothing for a regression."
+    if method.recalibrate and problem.labels:
+        yield f"The class shares are recalibrated inside the training part. {pictures.BEFORE_RECALIBRATION}"
+    for role, why in subgroups.left_out(problem, method.subgroups).items():
+        yield f"Subgroups of {role} are not compared: {why}."
+    if trained.verdict.verdict != "signal" and len(trained.subgroups):
+        yield subgroups.ERRORS_ONLY
 
 
 def _unseen(trained: Trained) -> dict[str, int]:

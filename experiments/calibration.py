@@ -1,0 +1,140 @@
+"""Are the probabilities of test results right, on planted tables, with and without recalibration?
+
+    python experiments/calibration.py [--tables 100] [--rows 20000] [--model lgbm] [--output <csv>]
+
+Simulates tables with planted effects, fits the model of test results as it is configured and once more with
+``recalibrate=true``, and counts how often the 95 % intervals of calibration in the large and of the slope hold their
+ideals, 0 and 1, per class.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from scipy.stats import binomtest
+from tqdm import tqdm
+
+from hi_ml import calibration, models, problems, recalibration, scoring
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.features import Features
+from hi_ml.splits import Split
+from hi_ml.statistics.grouped import group_means
+from hi_ml.tasks import Task, select
+
+TASK = "test_results"
+FITS = {False: models.fit, True: recalibration.fit}
+ASKED = ["model", "rows", "recalibrate", "class", "measure"]
+PROMISE = 0.90
+"""Share of the tables in which an interval must hold its ideal."""
+
+
+def main() -> None:
+    """Run the study and write its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=int, default=100)
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000], help="of a table, near-duplicates included")
+    parser.add_argument("--model", default="lgbm")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
+    asked = parser.parse_args()
+    parts = []
+    for rows in asked.rows:
+        parts.append(summary(study(asked.model, rows, range(asked.tables))))
+        pd.concat(parts).to_csv(asked.output, index=False)
+    print(pd.concat(parts).to_string(index=False))
+
+
+def study(model: str, rows: int, seeds: Sequence[int]) -> pd.DataFrame:
+    """Measure the calibration of both fits on one table per seed.
+
+    Parameters
+    ----------
+    model : str
+        An option of ``conf/model``.
+    rows : int
+        Of each table.
+    seeds : sequence of int
+
+    Returns
+    -------
+    DataFrame
+        ``model, rows, recalibrate, class, measure, seed, value, low, high, ideal``; ``log_loss`` (in ``value``, of the
+        class ``all``) among the measures.
+    """
+    found = []
+    for seed in tqdm(seeds, desc=f"{model}, {rows:,} rows", disable=None):
+        problem, asked = posed(model, rows, seed)
+        for recalibrate in FITS:
+            measured = judged(problem, asked, recalibrate=recalibrate, seed=seed)
+            found.append(measured.assign(model=model, rows=rows, recalibrate=recalibrate, seed=seed))
+    return pd.concat(found)[[*ASKED, "seed", "value", "low", "high", "ideal"]]
+
+
+def posed(model: str, rows: int, seed: int) -> tuple[problems.Problem, models.Model]:
+    """Simulate a table and pose the task on it, as ``train`` does.
+
+    Parameters
+    ----------
+    model : str
+    rows, seed : int
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [f"model={model}", f"task={TASK}", f"dataset.rows={rows}", f"dataset.seed={seed}"])
+    admissions = read(build(Dataset, cfg.dataset), lambda _: Path())
+    task, asked = build(dict[str, Task], cfg.tasks)[TASK], build(models.Model, cfg.model)
+    features = Features.of(admissions, select(task, problems.available(admissions))[0])
+    split = build(Split, cfg.split)
+    return problems.pose(admissions, task, features=features, model=asked, split=split, seed=seed), asked
+
+
+def judged(problem: problems.Problem, model: models.Model, *, recalibrate: bool, seed: int) -> pd.DataFrame:
+    """Fit on the training part, measure on the test part.
+
+    Parameters
+    ----------
+    problem : Problem
+    model : Model
+    recalibrate : bool
+    seed : int
+    """
+    train, test = (np.flatnonzero(problem.where(part)) for part in ("train", "test"))
+    fitted = problems.fit_rows(problem, model, train, seed=seed, fit=FITS[recalibrate])
+    predicted = fitted.predict(problem.features.frame.iloc[test])
+    measured = calibration.measure(problem, predicted, predicts=model.predicts)
+    loss = group_means(scoring.losses(problem.task, problem.target[test], predicted), problem.group[test]).mean()
+    return pd.concat([measured, pd.DataFrame([{"class": "all", "measure": "log_loss", "value": loss}])])
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Count the intervals that hold their ideal.
+
+    Parameters
+    ----------
+    found : DataFrame
+        From `study`.
+
+    Returns
+    -------
+    DataFrame
+        ``model, rows, recalibrate, class, measure, tables, mean`` (of the estimates), ``hits, share, low, high`` (exact
+        binomial 95 % limits), ``promise``; no hits of a measure without an ideal.
+    """
+    lines = []
+    for key, part in found.groupby(ASKED, sort=False):
+        line = dict(zip(ASKED, key, strict=True)) | {"tables": len(part), "mean": round(part["value"].mean(), 4)}
+        if part["ideal"].notna().all():
+            hits = int(((part["low"] <= part["ideal"]) & (part["ideal"] <= part["high"])).sum())
+            limit = binomtest(hits, len(part)).proportion_ci()
+            line |= {"hits": hits, "share": round(hits / len(part), 4), "promise": PROMISE}
+            line |= {"low": round(limit.low, 4), "high": round(limit.high, 4)}
+        lines.append(line)
+    columns = [*ASKED, "tables", "mean", "hits", "share", "low", "high", "promise"]
+    return pd.DataFrame(lines, columns=columns).astype({"hits": "Int64"})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Is every p-value of the permutation test as likely as any other where the columns say nothing of the target?
+
+    python experiments/permutation.py [--tables 100] [--rows 2000] [--count 99] [--trees 20] [--model lgbm]
+        [--output <csv>]
+
+Tests each task on simulated tables without signal (dataset.scenario=noise), once with all refits and once as a run would
+stop early. With all refits p is uniform on 1/(B+1), 2/(B+1), ..., 1: the Kolmogorov-Smirnov test is against the uniform
+distribution on (0, 1), after each p was moved back by a random part of its step.
+"""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from scipy import stats
+from tqdm import tqdm
+
+from hi_ml import problems
+from hi_ml.config import build, conf_dir, plain
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.features import Features
+from hi_ml.models import Model
+from hi_ml.significance import Permutation, measure
+from hi_ml.splits import Split
+from hi_ml.statistics.permutation import besag_clifford
+from hi_ml.tasks import Task, select
+
+TASKS = ("length_of_stay", "billing", "test_results")
+STOP_AFTER = Permutation().stop_after
+LEVELS = (0.05, 0.10)
+
+
+def study(
+    *, tables: int, rows: int, count: int, trees: int, tasks: Sequence[str] = TASKS, model: str = "lgbm"
+) -> pd.DataFrame:
+    """Test every task on so many tables without signal.
+
+    Returns
+    -------
+    DataFrame
+        ``task, seed, p, p_early``: of all refits, and stopped early.
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=["dataset.scenario=noise", f"model={model}"])
+    learner, split, posed = build(Model, cfg.model), build(Split, cfg.split), build(dict[str, Task], cfg.tasks)
+    how = Permutation(count=count, stop_after=count + 1, trees=trees)
+    found = []
+    for seed in tqdm(range(tables), disable=None):
+        admissions = read(build(Dataset, plain(cfg.dataset) | {"rows": rows, "seed": seed}), no_file)
+        for name in tasks:
+            features = Features.of(admissions, select(posed[name], problems.available(admissions))[0])
+            problem = problems.pose(admissions, posed[name], features=features, model=learner, split=split, seed=seed)
+            fit = partial(problems.fit_rows, seed=seed)
+            whole = measure(problem, learner, fit=fit, how=how, seed=seed)
+            early = besag_clifford(whole.observed, whole.permuted, stop_after=STOP_AFTER)
+            found.append((name, seed, whole.p, early.p, count, len(early.permuted)))
+    return pd.DataFrame(found, columns=["task", "seed", "p", "p_early", "refits", "refits_early"])
+
+
+def no_file(_cells: pd.DataFrame) -> Path:
+    """No cell of a simulated table is rejected."""
+    raise ValueError("a simulated table has a cell that cannot be read")
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """Compare the p-values of each task with the uniform distribution, and count those below two levels."""
+    lines = []
+    for task, of_task in found.groupby("task", sort=False):
+        steps = np.random.default_rng(0).random(len(of_task)) / (of_task["refits"] + 1)
+        line = {"task": task, "tables": len(of_task), "ks_p": stats.kstest(of_task["p"] - steps, "uniform").pvalue}
+        for level in LEVELS:
+            line |= {f"p <= {level}": (of_task["p"] <= level).mean()}
+            line |= {f"early p <= {level}": (of_task["p_early"] <= level).mean()}
+        lines.append(line | {"mean refits, early": of_task["refits_early"].mean()})
+    return pd.DataFrame(lines)
+
+
+def main() -> None:
+    """Run the study from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--count", type=int, default=99)
+    parser.add_argument("--trees", type=int, default=20)
+    parser.add_argument("--model", default="lgbm")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
+    asked = vars(parser.parse_args())
+    output = asked.pop("output")
+    found = study(**asked)
+    found.to_csv(output, index=False)
+    print(summary(found).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""python -m hi_ml.compare task=billing: a table of runs on the same rows, with paired differences."""
+
+import time
+from typing import Annotated, Any
+
+import hydra
+import pandas as pd
+from omegaconf import DictConfig
+from pydantic import BeforeValidator
+
+from hi_ml import history, launch
+from hi_ml.artifacts import RunFolder, whole_or_nothing
+from hi_ml.charts.style import save
+from hi_ml.comparison import Comparison
+from hi_ml.comparison import compare as held_against_each_other
+from hi_ml.config import arguments, conf_dir
+from hi_ml.datasets.schema import Dataset
+from hi_ml.errors import ConfigurationInvalid
+from hi_ml.report import comparison, page
+from hi_ml.stores import command_to_open, store_uri
+from hi_ml.tasks import Task
+
+_MOST_LINES = 20  # of differences and of settings on the screen; the files have all
+_MOST_COLUMNS = 3  # of settings, likewise
+_LONGEST = 32  # letters of a setting, likewise
+_CHART = "differences"
+_Id = Annotated[str, BeforeValidator(str)]  # an id of digits alone arrives as a number
+
+
+def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None, here: launch.Here) -> None:
+    """Compare the runs of one task that were made on the same rows.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its name tells which experiment is meant; the table is not read.
+    tasks : dict of str to Task
+        One.
+    runs : list of str or None
+        Run ids, names or run folders; None takes the newest run and all that share its data and split digests.
+    here : Here
+
+    Raises
+    ------
+    NotComparable
+        If there are fewer than two runs, or some are on other data or another split.
+    """
+    if len(tasks) != 1:
+        raise ConfigurationInvalid.one_task("compare", list(tasks))
+    started, (task,) = time.time(), tasks
+    experiment = f"{dataset.name}/{task}"
+    found = history.chosen(experiment, runs, store_uri()) if runs else history.newest(experiment, store_uri())
+    result = held_against_each_other(found.runs)
+    facts = _facts(found, result)
+    summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)
+    with whole_or_nothing(here.folder) as work:
+        folder = RunFolder(work)
+        folder.write_request(here.config, here.overrides)
+        folder.write_comparison(result.differences, result.runs, result.configuration)
+        figure, table = comparison.drawn(result, facts["test_rows"])
+        picture, _ = save(figure, table, folder.charts / _CHART)
+        folder.write_report(page.render(summary, {_CHART: [(comparison.SHOWS, picture)]}, template=page.COMPARISON))
+        folder.write_about(here.provenance() | facts | {"started": started, "finished": time.time()})
+    _say(summary, found, here)
+
+
+def _facts(found: history.Found, result: Comparison) -> dict[str, Any]:
+    first = found.runs[0]
+    return {
+        **{name: first.about[name] for name in ("dataset", "task")},
+        "test_rows": len(first.predictions),
+        "groups": result.groups,
+        "runs": len(found.runs),
+        **{name: first.about[name] for name in ("data_sha256", "split_sha256")},
+    }
+
+
+def _say(summary: dict[str, Any], found: history.Found, here: launch.Here) -> None:
+    print(f"\n{summary['title']}")
+    if found.left_out:
+        print(f"{found.left_out} others left out: they have another data or split digest.")
+    if found.silent:
+        print(f"{found.silent} others left out: they keep no predictions.")
+    shown = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
+    print(f"\n{shown.to_string(index=False)}")
+    scores = summary["scores"]
+    if sum(len(score["rows"]) for score in scores) > _MOST_LINES:
+        scores = scores[:1]
+    for score in scores:
+        print(f"\n{score['name']}, {score['unit']}, {score['better']} is better: run less {summary['best']}")
+        lines = pd.DataFrame(score["rows"]).rename(columns={"interval": "95 % interval", "p_holm": "p adjusted"})
+        print(lines.to_string(index=False))
+    for sentence in [summary["lead"], *summary["notes"]]:
+        print(f"\n{sentence}")
+    _say_settings(summary["configuration"])
+    print(f"\nRun folder: {here.folder}")
+    if found.tracked:
+        print(f"\n{command_to_open(store_uri())}")
+
+
+def _say_settings(configuration: dict[str, Any]) -> None:
+    rows = configuration["rows"]
+    if not rows:
+        print("\nAll settings are the same.")
+        return
+    print("\nSettings that differ (all of them, with their values, in configuration.csv):")
+    table = pd.DataFrame(rows[:_MOST_LINES], columns=["key", *configuration["runs"]])
+    if len(configuration["runs"]) > _MOST_COLUMNS:
+        print("\n".join(table["key"]))
+    else:
+        print(table.set_index("key").map(_shortened).reset_index().to_string(index=False))
+    if len(rows) > _MOST_LINES:
+        print(f"and {len(rows) - _MOST_LINES} more")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="compare")
+def main(cfg: DictConfig) -> None:
+    """Run the command from its configuration."""
+    launch.quiet()
+    with launch.one_sentence():
+        compare(**arguments(compare, cfg), here=launch.Here.of(cfg))
+
+
+if __name__ == "__main__":
+    launch.run(main)

@@ -1,0 +1,101 @@
+"""What does each column that a learner takes contribute to each of its predictions?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+_LOG_ODDS = ("booster_", "decision_function", "class_prior_")  # what a classifier has that adds up log-odds
+
+
+def contributions(
+    learner: Any, X: Floats, *, centre: Floats | None = None, threads: int = 1
+) -> tuple[Floats, Floats, str] | None:
+    """Compute what each encoded column contributes to each prediction, exactly.
+
+    Parameters
+    ----------
+    learner : object
+        Fitted.
+    X : array of float64, shape (n, n_encoded)
+    centre : array of float64, shape (n_encoded,), optional
+        The row from which a linear model's contributions are counted; the mean of the rows by default.
+    threads : int
+        Of LightGBM.
+
+    Returns
+    -------
+    values : array of float64, shape (n_outputs, n, n_encoded)
+        In what the learner adds up, see `unit_of`.
+    base : array of float64, shape (n_outputs,)
+        What is added to.
+    method : str
+        How they were computed.
+
+    None stands for all three where there is no exact way.
+    """
+    if hasattr(learner, "booster_"):
+        flat = np.asarray(learner.predict(X, pred_contrib=True, num_threads=threads))
+        flat = flat.reshape(len(X), -1, X.shape[1] + 1)
+        return flat[:, :, :-1].swapaxes(0, 1), flat[0, :, -1], "exact TreeSHAP (LightGBM pred_contrib)"
+    if hasattr(learner, "coef_"):
+        centre = X.mean(axis=0) if centre is None else centre
+        slopes = np.atleast_2d(learner.coef_)
+        base = slopes @ centre + np.atleast_1d(learner.intercept_)
+        return slopes[:, None, :] * (X - centre)[None], base, "exact for a linear model, around the mean of the rows"
+    if hasattr(learner, "constant_") or hasattr(learner, "class_prior_"):
+        added = raw(learner, X)
+        return np.zeros((added.shape[0], len(X), X.shape[1])), added[:, 0], "a constant has no contributions"
+    from shap import TreeExplainer  # noqa: PLC0415 -- seconds of import that only these learners need
+    from shap.utils._exceptions import InvalidModelError  # noqa: PLC0415 -- the same
+
+    try:
+        return *of_shap(TreeExplainer(learner)(X)), "exact TreeSHAP (shap)"
+    except InvalidModelError:
+        return None
+
+
+def unit_of(learner: Any) -> str:
+    """Return the unit of what a classifier adds up: only a forest averages probabilities."""
+    return "log-odds" if any(hasattr(learner, name) for name in _LOG_ODDS) else "share"
+
+
+def owners(encoder: Any, features: list[str], role: Mapping[str, str]) -> list[str]:
+    """Return the source column of every encoded column.
+
+    Parameters
+    ----------
+    encoder : ColumnTransformer
+    features : list of str
+        In the order of its steps.
+    role : mapping of str to str
+        By feature.
+    """
+    owner = [""] * sum(found.stop - found.start for found in encoder.output_indices_.values())
+    for place, name in enumerate(features):
+        found = encoder.output_indices_[f"feature_{place}"]
+        owner[found] = [role[name]] * (found.stop - found.start)
+    return owner
+
+
+def raw(learner: Any, X: Floats) -> Floats:
+    """Return what a learner adds up before any link: amounts, log-odds, or probabilities; shape (n_outputs, n)."""
+    if hasattr(learner, "booster_"):
+        made = learner.predict(X, raw_score=True)
+    elif hasattr(learner, "decision_function"):
+        made = learner.decision_function(X)
+    elif hasattr(learner, "predict_proba"):
+        made = learner.predict_proba(X)
+        if hasattr(learner, "class_prior_"):
+            made = np.log(np.clip(made, np.finfo(float).tiny, None))
+    else:
+        made = learner.predict(X)
+    return np.atleast_2d(np.asarray(made, dtype=float).T)
+
+
+def of_shap(found: Any) -> tuple[Floats, Floats]:
+    """Return the values, shape (n_outputs, n, n_encoded), and the base per output of what shap found."""
+    values = found.values[:, :, None] if found.values.ndim == 2 else found.values  # noqa: PLR2004 -- one output
+    return values.transpose(2, 0, 1), np.atleast_2d(found.base_values.reshape(len(values), -1))[0]

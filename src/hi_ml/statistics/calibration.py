@@ -1,0 +1,188 @@
+"""Do predictions agree with what occurs, on the whole and in their spread?
+
+A group of rows counts once, and intervals are robust to dependence inside it: every row weighs one over the size of its
+group, the covariance is clustered by group, and bounds are Student's t with one degree of freedom less than groups.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from hi_ml.statistics.grouped import group_means, mean_interval, row_weights
+
+Floats = NDArray[np.float64]
+Groups = NDArray[np.int64]
+LEAST_SHARE = 1e-6
+"""A probability of 0 or 1 has no logit: nearer than this to them, it is taken for this."""
+LEAST_SPREAD = 0.05
+"""Standard deviation of logits below which a slope on them is not estimable."""
+_LEAST_LINEAR = 0.01  # standard deviation of predicted amounts, as a share of that of the targets: the same
+_FEWEST = 10  # groups in which a class occurs, and in which it does not
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One measure of calibration.
+
+    Attributes
+    ----------
+    value, low, high : float
+        With its 95 % limits; NaN where not estimable.
+    note : str
+        Why it is not estimable, or how to read it; else empty.
+    """
+
+    value: float
+    low: float
+    high: float
+    note: str = ""
+
+    @classmethod
+    def missing(cls, why: str) -> "Agreement":
+        """Say why there is no estimate."""
+        return cls(np.nan, np.nan, np.nan, f"not estimable: {why}")
+
+    def noted(self, note: str) -> "Agreement":
+        """Say how to read the estimate, where there is one."""
+        return replace(self, note=self.note or note)
+
+
+def in_the_large(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Agreement:
+    """Estimate by how much all logits are too low: the intercept of a logistic model with the logit as offset.
+
+    Parameters
+    ----------
+    occurred : array of bool, shape (n,)
+    probability : array of float64, shape (n,)
+    group : array of int64, shape (n,)
+
+    Returns
+    -------
+    Agreement
+        In log-odds; 0 is ideal. Needs 10 groups with and 10 without the event.
+
+    References
+    ----------
+    Van Calster et al. (2019), BMC Medicine 17, 230. https://doi.org/10.1186/s12916-019-1466-7
+    """
+    if why := _too_few(occurred, group):
+        return Agreement.missing(why)
+    return _fitted(occurred, np.ones((len(occurred), 1)), group, offset=logits(probability))
+
+
+def slope(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Agreement:
+    """Estimate the slope of the event's log-odds on the predicted ones (Cox 1958).
+
+    Parameters
+    ----------
+    occurred : array of bool, shape (n,)
+    probability : array of float64, shape (n,)
+    group : array of int64, shape (n,)
+
+    Returns
+    -------
+    Agreement
+        1 is ideal; below it, the probabilities are too extreme. Not estimable where the standard deviation of the
+        logits is below 0.05, or one probability separates the events from the rest.
+
+    References
+    ----------
+    Cox (1958), Biometrika 45, 562. https://doi.org/10.1093/biomet/45.3-4.562
+    """
+    if why := _too_few(occurred, group):
+        return Agreement.missing(why)
+    predicted = logits(probability)
+    spread = _deviation(predicted, group)
+    if spread < LEAST_SPREAD:
+        return Agreement.missing(f"the predictions hardly vary (standard deviation of the logits {spread:.2g})")
+    return _fitted(occurred, np.column_stack([predicted, np.ones(len(predicted))]), group)
+
+
+def share_above(target: Floats, prediction: Floats, group: Groups) -> Agreement:
+    """Estimate the share of targets above their prediction, equal ones counting half: 0.5 is ideal for a median.
+
+    Parameters
+    ----------
+    target, prediction : array of float64, shape (n,)
+    group : array of int64, shape (n,)
+    """
+    found = mean_interval(group_means(above(target, prediction), group), level=_LEVEL)
+    return Agreement(found.value, found.low, found.high)
+
+
+def above(target: Floats, prediction: Floats) -> Floats:
+    """Mark with 1 the rows whose target lies above the prediction, with 0.5 those where it meets it; shape (n,)."""
+    return np.asarray((1 + np.sign(target - prediction)) / 2)
+
+
+def linear_slope(target: Floats, prediction: Floats, group: Groups) -> Agreement:
+    """Estimate the slope of target on prediction by least squares: 1 is ideal; below it, predictions differ too much.
+
+    Parameters
+    ----------
+    target, prediction : array of float64, shape (n,)
+    group : array of int64, shape (n,)
+
+    Returns
+    -------
+    Agreement
+        Not estimable where predictions vary by less than 1 % of what targets vary by.
+    """
+    if len(np.unique(group)) < _FEWEST:
+        return Agreement.missing(f"fewer than {_FEWEST} groups")
+    spread = _deviation(prediction, group)
+    if spread < _LEAST_LINEAR * _deviation(target, group) or spread == 0:
+        return Agreement.missing(f"the predictions hardly vary (standard deviation {spread:.2g})")
+    return _fitted(target, np.column_stack([prediction, np.ones(len(prediction))]), group, linear=True)
+
+
+def logits(probability: Floats) -> Floats:
+    """Return log-odds, those of probabilities next to 0 and 1 bounded; shape (n,)."""
+    inside = np.clip(probability, LEAST_SHARE, 1 - LEAST_SHARE)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def _too_few(occurred: NDArray[np.bool_], group: Groups) -> str:
+    with_it, without = (len(np.unique(group[rows])) for rows in (occurred, ~occurred))
+    if min(with_it, without) >= _FEWEST:
+        return ""
+    return f"the class occurs in {with_it} groups, and not in {without}; {_FEWEST} of each are needed"
+
+
+def _deviation(values: Floats, group: Groups) -> float:
+    weights = row_weights(group)
+    centre = np.average(values, weights=weights)
+    return float(np.average((values - centre) ** 2, weights=weights) ** 0.5)
+
+
+def _fitted(
+    outcome: NDArray[np.bool_] | Floats,
+    design: Floats,
+    group: Groups,
+    *,
+    offset: Floats | None = None,
+    linear: bool = False,
+) -> Agreement:
+    """Fit a generalised linear model and return its first coefficient."""
+    from statsmodels.genmod.families import Binomial, Gaussian  # noqa: PLC0415 -- a tenth of a second for training only
+    from statsmodels.genmod.generalized_linear_model import GLM  # noqa: PLC0415 -- as above
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning, SpecificationWarning  # noqa: PLC0415
+
+    _, place = np.unique(group, return_inverse=True)
+    family = Gaussian() if linear else Binomial()
+    model = GLM(np.asarray(outcome, dtype=float), design, family=family, offset=offset, var_weights=row_weights(group))
+    with warnings.catch_warnings(), np.errstate(over="ignore"):  # exp of the logits of separated classes
+        # "not fully supported with weights": the tests hold it against the sandwich written out
+        warnings.simplefilter("ignore", SpecificationWarning)
+        warnings.simplefilter("error", PerfectSeparationWarning)
+        try:
+            found = model.fit(cov_type="cluster", cov_kwds={"groups": place})
+        except PerfectSeparationWarning:
+            return Agreement.missing("the predictions separate the classes perfectly")
+    value, error = float(found.params[0]), float(found.bse[0])
+    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, place.max())) * error
+    return Agreement(value, value - reach, value + reach)

@@ -1,0 +1,195 @@
+"""python -m hi_ml.tune model=lgbm task=length_of_stay: searches a model's space, then trains the best."""
+
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import hydra
+from omegaconf import DictConfig
+from pydantic import Field
+from tqdm import tqdm
+
+from hi_ml import launch, training
+from hi_ml.artifacts import RunFolder, whole_or_nothing
+from hi_ml.config import arguments, conf_dir
+from hi_ml.datasets.schema import Dataset
+from hi_ml.errors import ConfigurationInvalid, HiMlError, OutputFailed, TrackingFailed, Unserved
+from hi_ml.leakage import Leakage
+from hi_ml.meeting import meet
+from hi_ml.models import Model
+from hi_ml.probes.probe import Probing
+from hi_ml.problems import Problem
+from hi_ml.promotion import Promote, Terms
+from hi_ml.runs import screen, searches
+from hi_ml.runs.making import make, prepare
+from hi_ml.runs.writing import Request
+from hi_ml.significance import Permutation
+from hi_ml.splits import Split
+from hi_ml.stores import command_to_open, store_uri
+from hi_ml.subgroups import Subgroups
+from hi_ml.tasks import Moment, Task
+from hi_ml.tracking import send
+from hi_ml.tuning import studies
+from hi_ml.tuning.search import refuse_unsearchable
+from hi_ml.tuning.searched import about, run
+from hi_ml.tuning.validation import Plan
+
+log = logging.getLogger("hi_ml")
+_STEPS = 5  # beside the trials, for the progress bar
+
+
+def tune(
+    *,
+    dataset: Dataset,
+    model: Model,
+    tasks: dict[str, Task],
+    split: Split,
+    seed: Annotated[int, Field(ge=0, lt=2**32)],
+    horizon: Moment | None,
+    smallest_skill: Annotated[float, Field(ge=0, lt=1)],
+    recalibrate: bool,
+    leakage: Leakage,
+    explain: training.Explain,
+    subgroups: Subgroups,
+    probes: Probing,
+    significance: Literal["interval", "permutation"],
+    permutation: Permutation,
+    interval: Annotated[float, Field(gt=0, lt=1)] | None,
+    interval_by: str | None,
+    charts: Literal["default", "all"],
+    tracking: Literal["default", "none"],
+    promote: Promote,
+    trials: Annotated[int, Field(ge=1)],
+    folds: Annotated[int, Field(ge=2)],
+    trees: Annotated[int, Field(ge=1)] | None,
+    smallest_gain: Annotated[float, Field(ge=0, lt=1)],
+    resume: str | None,
+    here: launch.Here,
+) -> None:
+    """Search the space of a model by cross-validation inside the training part, then train the best.
+
+    Parameters
+    ----------
+    dataset, model, tasks, split, seed, horizon, smallest_skill, recalibrate, leakage, explain, subgroups, probes
+        As of `train`; one task.
+    significance, permutation, interval, interval_by, charts, tracking, promote
+        As of `train`.
+    trials : int
+        Configurations, the defaults among them; a resumed search goes on until so many are finished.
+    folds : int
+        Of the cross-validation.
+    trees : int or None
+        At most so many, while searching, of a learner that has no early stopping; the best is trained with all.
+    smallest_gain : float
+        Share of the defaults' loss; a smaller one does not matter.
+    resume : str or None
+        The folder of an earlier search, whose finished trials are not repeated.
+    here : Here
+
+    Raises
+    ------
+    HiMlError
+        If the table cannot be read, the search cannot be made or resumed, or the best cannot be trained or tracked;
+        what could be done, stands.
+    """
+    method = training.Method(model, split, leakage, explain, smallest_skill, seed, recalibrate, subgroups)
+    method = replace(method, probing=probes, permutation=permutation if significance == "permutation" else None)
+    method = replace(method, interval=interval, interval_by=interval_by)
+    task, path, seconds = _only(tasks, horizon), here.folder / next(iter(tasks)), dict[str, float]()
+    with launch.progress(_STEPS + trials) as stage, _resumable(here):
+        stage("read")
+        table = prepare(dataset, [task], here.folder, seconds)
+        problem, plan = table.pose(task, method), Plan(trials, folds, smallest_gain, seed, trees)
+        refuse_unsearchable(problem, model)
+        study = _study(problem, model, plan, data=table.admissions.sha256, places=(here.folder, resume))
+        log.info("%d trials in %d folds; if interrupted, go on with: %s", trials, folds, _command_to_resume(here))
+        with training.timed(seconds, "search"):
+            searched = run(problem, model, plan, study=study, stage=stage)
+        with whole_or_nothing(here.folder) as work:
+            searches.write(searched, RunFolder(work), table=table, here=here, seconds=seconds)
+        tqdm.write(searches.summary(searched, here))
+        best = replace(here, config=searches.config_to_train(searched, here.config))
+        request = Request(best, replace(method, model=searched.tuned), charts == "all")
+        taken = {step: seconds[step] for step in ("read", "encode")}
+        trained = make(problem, table, request, path, seconds=taken, stage=stage)
+        tqdm.write(screen.summary(trained, path))
+        stage("track")
+        failed = (
+            _track(here.folder, path, Terms(promote, partial(meet, trained, dataset))) if tracking == "default" else []
+        )
+    print(f"\n{command_to_open(store_uri()) if tracking == 'default' else f'python -m hi_ml.track run={here.folder}'}")
+    if failed:
+        raise Unserved.of(failed)
+
+
+def _only(tasks: dict[str, Task], horizon: Moment | None) -> Task:
+    if len(tasks) != 1:
+        raise ConfigurationInvalid.one_task("tune", list(tasks))
+    (task,) = tasks.values()
+    return replace(task, horizon=horizon or task.horizon)
+
+
+def _study(problem: Problem, model: Model, plan: Plan, *, data: str, places: tuple[Path, str | None]) -> Any:
+    """Begin a study in the run folder, with the trials of the one that is resumed."""
+    folder, resumed = places
+    if RunFolder(folder).study.exists():
+        raise OutputFailed.stands(RunFolder(folder).study)
+    of = about(problem, model, plan, data=data)
+    earlier = studies.finished(RunFolder(Path(resumed)).study, of) if resumed else []
+    study = studies.begin(RunFolder(folder).study, of)
+    study.add_trials(earlier)
+    return study
+
+
+def _track(search: Path, best: Path, terms: Terms) -> list[HiMlError]:
+    """Send the search with its trials, then the model that came of it, which MLflow nests in the search."""
+    failed: list[HiMlError] = []
+    for folder in (search, best):
+        try:
+            for line in send(RunFolder(folder), terms).sentences():
+                tqdm.write(line)
+        except TrackingFailed as error:
+            failed.append(error)
+    return failed
+
+
+def _say_where(search: Path, best: Path, *, tracked: bool) -> None:
+    print()
+    if tracked:
+        print(command_to_open(store_uri()))
+        return
+    for folder in (search, best):
+        print(f"python -m hi_ml.track run={folder}")
+
+
+@contextmanager
+def _resumable(here: launch.Here) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not RunFolder(here.folder).study.exists():
+            raise
+        how = f"Interrupted. The finished trials stand. Go on with: {_command_to_resume(here)}"
+        raise KeyboardInterrupt(how) from stop
+
+
+def _command_to_resume(here: launch.Here) -> str:
+    kept = [override for override in here.overrides if not override.startswith(("resume=", "hydra."))]
+    return shlex.join(["python", "-m", here.command, *kept, f"resume={here.folder}"])
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="tune")
+def main(cfg: DictConfig) -> None:
+    """Run the command from its configuration."""
+    launch.quiet()
+    with launch.one_sentence():
+        tune(**arguments(tune, cfg), here=launch.Here.of(cfg))
+
+
+if __name__ == "__main__":
+    launch.run(main)

@@ -1,0 +1,630 @@
+"""Batch scoring in this process; as a command, and killed, in test_predict.py."""
+
+import csv
+import gzip
+import itertools
+import json
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hi_ml import batch
+from hi_ml.batch import scoring
+from hi_ml.batch.answering import answered
+from hi_ml.batch.threads import ahead
+from hi_ml.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
+
+MODELS = ["lgbm", "hist_gbm", "random_forest", "baseline", "linear"]
+
+
+@pytest.fixture(scope="session")
+def model(taught):
+    return taught("lgbm", "length_of_stay")
+
+
+@pytest.fixture(scope="session")
+def admissions(cells):
+    """Forty admissions as text, with the id column and a column that no model knows."""
+    table = cells.head(40).copy()
+    return table.assign(Case=[f"case {row}" for row in range(1, 41)], Ward=["east", "west"] * 20)
+
+
+@pytest.fixture
+def scored(tmp_path, described, model, monkeypatch):
+    """Score a file or a glob in a folder; ``.said`` is what was said, ``.chunks`` how many were scored."""
+    chunks = []
+    monkeypatch.setattr(scoring, "answered", lambda *a, **k: chunks.append(1) or answered(*a, **k))
+
+    def score(source, output="out.csv", of=model, **asked):
+        said = []
+        chunks.clear()
+        settings = {"chunk_rows": 15, "max_rejected": 1, **asked}
+        request = batch.Request(str(source), tmp_path / output, described(source), **settings)
+        result = batch.score(request, of, stamps=batch.stamped(str(source)), say=said.append, stage=lambda _: None)
+        table = read(request.output)
+        return SimpleNamespace(told=result.manifest, said=said, path=request.output, table=table, chunks=len(chunks))
+
+    score.folder, score.model = tmp_path, model
+    return score
+
+
+def read(path):
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+
+def put(table, path):
+    table.to_csv(path, index=False)
+    return path
+
+
+def rejected(path):
+    return pd.read_csv(f"{path}.rejected.csv", dtype=str, keep_default_na=False)
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
+def test_the_answers_are_those_of_the_served_model(scored, taught, admissions, tmp_path, name, task):
+    one = taught(name, task)
+    found = scored(put(admissions, tmp_path / "in.csv"), "out.parquet", of=one).table
+    expected = one.scorer.predict(admissions)
+    assert list(found) == ["row", "Case", *expected, "unknown"]
+    assert found["row"].tolist() == list(range(1, 41))
+    exact = name != "linear"  # whose sums depend on how BLAS takes the rows
+    pd.testing.assert_frame_equal(found[list(expected)], expected, check_exact=exact, rtol=1e-9, check_dtype=False)
+
+
+def written(table, path):
+    """Write a table in the format that a file's name says, Parquet with types."""
+    if path.name.endswith(".parquet"):
+        typed = table.assign(
+            **{"Age": table["Age"].astype(int), "Date of Admission": pd.to_datetime(table["Date of Admission"]).dt.date}
+        )
+        pq.write_table(pa.Table.from_pandas(typed, preserve_index=False), path, row_group_size=11)
+    elif path.name.endswith(".gz"):
+        path.write_bytes(gzip.compress(table.to_csv(index=False).encode()))
+    else:
+        put(table, path)
+    return path
+
+
+def test_every_format_in_and_out_gives_the_same_answers(scored, admissions, tmp_path):
+    tables = [
+        scored(written(admissions, tmp_path / name), output).table
+        for name in ("in.csv", "in.csv.gz", "in.parquet")
+        for output in ("out.csv", "out.parquet")
+    ]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0], check_dtype=False, check_exact=True)
+
+
+def test_a_glob_is_scored_in_the_order_of_the_names(scored, admissions, tmp_path):
+    written(admissions[25:], tmp_path / "part_b.parquet")
+    written(admissions[:25], tmp_path / "part_a.csv")
+    written(admissions[:0], tmp_path / "part_0.csv")
+    whole = scored(put(admissions, tmp_path / "whole.csv")).table
+    done = scored(tmp_path / "part_*")
+    assert done.table["file"].tolist() == [str(tmp_path / "part_a.csv")] * 25 + [str(tmp_path / "part_b.parquet")] * 15
+    pd.testing.assert_frame_equal(done.table.drop(columns="file"), whole)
+    assert [one["rows"] for one in done.told["files"]] == [0, 25, 15]
+
+
+def test_kept_columns_pass_unchanged(scored, admissions, tmp_path):
+    odd = admissions.assign(**{"Room Number": ["007", "", " 1e3 ", 'a "b", c'] * 10})
+    path = scored(put(odd, tmp_path / "in.csv"), keep=("Room Number", "Ward")).path
+    found = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert list(found)[:4] == ["row", "Case", "Room Number", "Ward"]
+    assert found["Room Number"].tolist() == odd["Room Number"].tolist()
+    typed = pa.Table.from_pandas(admissions, preserve_index=False)
+    typed = typed.append_column("When", pa.array(range(40), pa.timestamp("ns", "UTC")))
+    pq.write_table(typed, tmp_path / "in.parquet")
+    kept = scored(tmp_path / "in.parquet", "out.parquet", keep=("When",)).path
+    assert pq.read_table(kept).column("When").equals(typed.column("When"))
+
+
+def test_targets_are_not_needed_and_what_nobody_asked_for_is_listed(scored, admissions, tmp_path):
+    few = admissions.drop(columns=["Discharge Date", "Billing Amount", "Test Results", "Name", "Case"])
+    done = scored(put(few, tmp_path / "in.csv"))
+    assert {"Ward", "Medication"} <= set(done.told["columns_ignored"])
+    assert "Age" not in done.told["columns_ignored"]
+    assert done.told["id"] is None
+    assert "Case" not in done.table
+
+
+def test_categories_never_seen_are_counted_by_row_and_by_column(scored, admissions, tmp_path):
+    strange = admissions.copy()
+    strange.loc[3, ["Gender", "Blood Type"]] = "Z"
+    strange.loc[39, "Gender"] = "Y"
+    done = scored(put(strange, tmp_path / "in.csv"))
+    assert done.table["unknown"].tolist() == [0, 0, 0, 2, *[0] * 35, 1]
+    assert done.told["unknown_rate"]["Gender"] == 2 / 40
+    assert done.told["unknown_rate"]["Blood Type"] == 1 / 40
+    assert done.told["unknown_rate"]["Insurance Provider"] == 0
+
+
+def test_reasons_are_told_in_words(scored, admissions, tmp_path):
+    table = scored(put(admissions, tmp_path / "in.csv"), reasons=2).table
+    assert list(table)[-2:] == ["reason_1", "reason_2"]
+    assert table["reason_1"].str.fullmatch(r"\w+=.+ \([+-][\d.]+ days\)").all()
+
+
+def test_the_manifest_says_what_was_done(scored, admissions, model, tmp_path):
+    done = scored(put(admissions, tmp_path / "in.csv"), keep=("Ward",), command=("input=in.csv",))
+    assert json.loads((tmp_path / "out.csv.manifest.json").read_text()) == done.told
+    assert (done.told["rows_in"], done.told["rows_scored"], done.told["rows_rejected"]) == (40, 40, 0)
+    assert (done.told["model_uri"], done.told["model_sha256"], done.told["verdict"]) == (model.uri, "lgbm", "signal")
+    assert done.told["input_sha256"] == batch.stamped(str(tmp_path / "in.csv"))[tmp_path / "in.csv"].sha256
+    assert done.told["command"][-1] == "input=in.csv"
+    assert set(done.told["drift"]["Age"]) >= {"statistic", "threshold", "alarm"}
+    assert done.told["drift"]["Age"]["n"] == 40
+    assert set(done.told) >= {"versions", "seconds", "output_sha256", "id", "separator", "encoding", "chunk_rows"}
+
+
+def test_only_the_contracted_files_are_left_and_older_ones_replaced(scored, admissions, tmp_path):
+    bad = admissions.assign(Age=["x", *admissions["Age"][1:]])
+    scored(put(bad, tmp_path / "in.csv"))
+    assert (tmp_path / "out.csv.rejected.csv").is_file()
+    scored(put(admissions, tmp_path / "in.csv"))
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv", "out.csv.manifest.json"}
+
+
+# What cannot be scored
+
+
+def test_bad_rows_are_listed_and_all_others_scored(scored, admissions, tmp_path):
+    lines = admissions.to_csv(index=False).splitlines()
+    lines[3] = lines[3].replace(admissions["Age"][2], "forty", 1)
+    lines[20] += ",one more"
+    lines[21] = "few"
+    done = scored(written_lines(lines, tmp_path))
+    assert done.table["row"].tolist() == [row for row in range(1, 41) if row not in (3, 20, 21)]
+    assert rejected(done.path).to_numpy().tolist() == [
+        ["3", "Age", "forty", "number"],
+        ["20", "", "<row>", "fields"],
+        ["21", "", "<row>", "fields"],
+    ]
+    assert done.told["rows_rejected"] == 3
+
+
+def written_lines(lines, tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_rejected_row_of_several_files_names_its_file(scored, admissions, tmp_path):
+    put(admissions, tmp_path / "part_a.csv")
+    put(admissions.assign(Age=["-1", *admissions["Age"][1:]]), tmp_path / "part_b.csv")
+    done = scored(tmp_path / "part_*.csv")
+    assert rejected(done.path).to_numpy().tolist() == [["41", str(tmp_path / "part_b.csv"), "Age", "-1", "range"]]
+
+
+@pytest.mark.parametrize(
+    ("age", "name", "shown"),
+    [
+        ("forty", "Ann Lee", "forty"),
+        ("Ann Lee", "Ann Lee", "<private>"),
+        ("seen by ANN lee today", "Ann Lee", "<private>"),
+        ("Ann Lee", "33", "<private>"),  # fields are shifted
+        ("forty", "", "<private>"),
+    ],
+)
+def test_a_value_that_is_or_could_be_private_is_not_shown(scored, admissions, tmp_path, age, name, shown):
+    bad = admissions.copy()
+    bad.loc[4, ["Age", "Name"]] = [age, name]
+    for source in ("in.csv", "in.parquet"):
+        if source == "in.csv":
+            put(bad, tmp_path / source)
+        else:
+            pq.write_table(pa.Table.from_pandas(bad, preserve_index=False), tmp_path / source)
+        assert rejected(scored(tmp_path / source).path)["value"].tolist() == [shown]
+
+
+def test_a_name_of_another_row_in_a_bad_cell_is_not_shown(scored, admissions, tmp_path):
+    bad = admissions.copy()
+    bad.loc[4, "Age"] = admissions["Doctor"][9].upper()
+    assert rejected(scored(put(bad, tmp_path / "in.csv")).path)["value"].tolist() == ["<private>"]
+
+
+def test_more_bad_rows_than_allowed_stop_the_output_and_keep_the_list(scored, admissions, tmp_path):
+    bad = admissions.copy()
+    bad.loc[:2, "Age"] = "x"
+    path = put(bad, tmp_path / "in.csv")
+    with pytest.raises(
+        TooManyRejected, match=r"3 of 40 rows.*Age number 3.*out\.csv\.rejected\.csv.*raise max_rejected"
+    ):
+        scored(path, max_rejected=0.07)
+    assert {one.name for one in tmp_path.iterdir()} == {"in.csv", "out.csv.rejected.csv"}
+    assert len(rejected(tmp_path / "out.csv")) == 3
+    assert scored(path, max_rejected=0.075).told["rows_scored"] == 37
+
+
+def test_no_row_that_can_be_scored_is_too_few(scored, admissions, tmp_path):
+    with pytest.raises(TooManyRejected, match="none is left"):
+        scored(put(admissions.assign(Age="x"), tmp_path / "in.csv"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04\0\0\0\0", "zero bytes"),
+        (b"PAR1 torn", "cannot be read as a table"),
+        (gzip.compress(b"Age,Gender\n" * 900)[:-12], "cannot be read as a table"),
+        (b"Age,Gender\n1,\xe9\n", "has no column"),
+        (b"just text\n", "has no column"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_and_leaves_nothing(scored, tmp_path, content, words):
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises((SourceUnreadable, ColumnProblem), match=words):
+        scored(tmp_path / "in.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_file_that_is_damaged_far_inside_leaves_nothing(scored, admissions, tmp_path):
+    path = written(pd.concat([admissions] * 50), tmp_path / "in.csv.gz")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(SourceUnreadable, match="cannot be read"):
+        scored(path)
+    parquet = written(pd.concat([admissions] * 50), tmp_path / "in.parquet")
+    content = bytearray(parquet.read_bytes())
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    parquet.write_bytes(content)
+    with pytest.raises(SourceUnreadable, match="cannot be read"):
+        scored(parquet)
+    assert {one.name for one in tmp_path.iterdir()} == {"in.csv.gz", "in.parquet"}
+
+
+@pytest.mark.parametrize("source", ["absent.csv", "absent_*.csv"])
+def test_no_file_is_said_to_be_absent(scored, tmp_path, source):
+    with pytest.raises(SourceUnreadable, match="found no file at"):
+        scored(tmp_path / source)
+
+
+def test_a_header_without_rows_is_refused(scored, admissions, tmp_path):
+    with pytest.raises(SourceUnreadable, match="no rows"):
+        scored(put(admissions[:0], tmp_path / "in.csv"))
+
+
+def test_a_column_that_is_not_there_is_named_with_a_like_one(scored, admissions, tmp_path):
+    with pytest.raises(ColumnProblem, match=r"no column 'Gender' .did you mean gender"):
+        scored(put(admissions.rename(columns={"Gender": "gender"}), tmp_path / "in.csv"))
+    with pytest.raises(ColumnProblem, match="more than one column named 'Age'"):
+        scored(put(pd.concat([admissions, admissions[["Age"]]], axis=1), tmp_path / "in.csv"))
+
+
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [
+        ("Name", "private"),
+        ("Doctor", "private"),
+        ("Wart", "did you mean Ward"),
+        ("prediction", "twice"),
+        ("row", "twice"),
+    ],
+)
+def test_what_may_not_be_kept_is_refused(scored, admissions, tmp_path, keep, words):
+    table = admissions.assign(prediction="1", row="1")
+    with pytest.raises(ColumnProblem, match=words):
+        scored(put(table, tmp_path / "in.csv"), keep=(keep,))
+
+
+def test_kept_columns_of_several_types_are_refused(scored, admissions, tmp_path):
+    written(admissions, tmp_path / "part_a.csv")
+    written(admissions, tmp_path / "part_b.parquet")
+    with pytest.raises(SourceUnreadable, match="'Age' is int64 and string"):
+        scored(tmp_path / "part_*", keep=("Age",))
+
+
+def test_the_input_is_not_overwritten(scored, admissions, tmp_path):
+    with pytest.raises(OutputFailed, match="only read"):
+        scored(put(admissions, tmp_path / "out.csv"), "out.csv")
+
+
+CELLS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["", "NA", "-1", "999", "1e400", "nan", "2024-13-01", '"', "a,b", "a\nb", "\0", "x" * 300, "ä"]),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_the_cells_every_row_is_scored_or_rejected(
+    data, model, admissions, described, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("fuzzed")
+    table = admissions.head(12).copy()
+    for _ in range(data.draw(st.integers(1, 8))):
+        row, column = data.draw(st.integers(0, 11)), data.draw(st.integers(0, table.shape[1] - 1))
+        table.iloc[row, column] = data.draw(CELLS)
+    torn = data.draw(st.integers(-1, 12))
+    with (folder / "in.csv").open("w", newline="", encoding="utf-8", errors="replace") as file:
+        writer = csv.writer(file)
+        for place, line in enumerate([list(table), *table.to_numpy().tolist()]):
+            writer.writerow(line[:-1] if place == torn else line)
+    request = batch.Request(
+        str(folder / "in.csv"), folder / "out.csv", described(folder), chunk_rows=data.draw(st.integers(1, 13)),
+        max_rejected=1,
+    )  # fmt: skip
+    stamps = batch.stamped(request.input)
+    try:
+        told = batch.score(request, model, stamps=stamps, say=print, stage=lambda _: None).manifest
+    except (TooManyRejected, SourceUnreadable, ColumnProblem):  # all rejected, a quote, the header torn
+        return
+    scored_rows = read(request.output)["row"].tolist() if told["rows_scored"] else []
+    bad_rows = rejected(request.output)["row"].astype(int).tolist() if told["rows_rejected"] else []
+    assert sorted({*scored_rows, *bad_rows}) == list(range(1, 13))
+    assert not set(scored_rows) & set(bad_rows)
+    assert (told["rows_scored"], told["rows_rejected"]) == (len(scored_rows), len(set(bad_rows)))
+    shutil.rmtree(folder)
+
+
+# What was stopped goes on
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Let a work stop with an error before the chunk of a number: ``with stopped(2, KeyboardInterrupt): ...``."""
+
+    @contextmanager
+    def stop(before, error):
+        real, calls = scoring._kept, iter(range(10_000))
+
+        def kept(*given):
+            if next(calls) == before:
+                raise error
+            return real(*given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(scoring, "_kept", kept)
+            yield
+        settle()
+
+    return stop
+
+
+def damaged(admissions):
+    """Some of the rows cannot be read."""
+    table = pd.concat([admissions, admissions], ignore_index=True)
+    table.loc[[2, 33, 70], "Age"] = "x"
+    return table
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), list(itertools.product(["in.csv", "in.parquet"], ["out.csv", "out.parquet"]))
+)
+@pytest.mark.parametrize("before", [0, 1, 4, 5])
+def test_an_interrupted_work_goes_on_to_the_same_bytes(scored, admissions, stopped, source, output, before):
+    table = damaged(admissions)
+    if source == "in.csv":
+        put(table, scored.folder / source)
+    else:
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), scored.folder / source, row_group_size=22)
+    asked = {"keep": ("Ward",), "reasons": 1}
+    whole = scored(scored.folder / source, output, **asked)
+    expected = {path.name: path.read_bytes() for path in scored.folder.iterdir() if "manifest" not in path.name}
+    for path in scored.folder.glob("out*"):
+        path.unlink()
+    told = f"{before} finished chunks are kept .* the same command goes on"
+    with stopped(before, KeyboardInterrupt), pytest.raises(KeyboardInterrupt, match=told):
+        scored(scored.folder / source, output, **asked)
+    assert [path.name for path in scored.folder.glob("out*")] == [f"{output}.unfinished"]
+    again = scored(scored.folder / source, output, **asked)
+    assert again.chunks == 6 - before  # finished chunks are not scored again
+    assert {path.name: path.read_bytes() for path in scored.folder.iterdir() if "manifest" not in path.name} == expected
+    assert {**again.told, "seconds": 0} == {**whole.told, "seconds": 0}
+    assert again.said == ([f"Goes on behind row {15 * before}, where an earlier call was stopped."] if before else [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"keep": ("Ward",)}, "keep"),
+        ({"reasons": 1}, "reasons"),
+        ({"chunk_rows": 9}, "chunk_rows"),
+        ({"input": 1}, "input"),
+        ({"of": 1}, "model"),
+        ({"code": 1}, "version of hi_ml"),
+    ],
+)
+def test_another_request_starts_afresh_and_says_so(scored, admissions, stopped, monkeypatch, changed, word):
+    path = put(admissions, scored.folder / "in.csv")
+    with stopped(2, KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        scored(path)
+    if "input" in changed:
+        put(admissions[::-1], path)
+    if "code" in changed:
+        monkeypatch.setattr("hi_ml.batch.request.of_code", lambda: "another")
+    other = SimpleNamespace(**{**vars(scored.model), "sha256": "another"})
+    asked = {name: value for name, value in changed.items() if name not in ("input", "of", "code")}
+    done = scored(path, of=other if "of" in changed else scored.model, **asked)
+    assert done.said == [f"{scored.folder / 'out.csv.unfinished'} is of a call with another {word}: starts afresh."]
+    assert done.told["rows_scored"] == 40
+
+
+@pytest.mark.parametrize("damage", ["journal", "answers", "rejects", "header"])
+def test_a_damaged_journal_costs_work_and_never_rows(scored, admissions, tmp_path, stopped, damage):
+    path = put(damaged(admissions), tmp_path / "in.csv")
+    expected = scored(path).path.read_bytes()
+    with stopped(4, KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        scored(path)
+    work = tmp_path / "out.csv.unfinished"
+    file = work / {"answers": "answers.arrows", "rejects": "rejected.csv"}.get(damage, "journal.jsonl")
+    content = file.read_bytes()
+    cut = {"header": 20, "journal": len(content) - 7, "rejects": len(content) - 3}.get(damage)
+    file.write_bytes(content[:cut] if cut else content[:-9] + b"!" + content[-8:])
+    done = scored(path)
+    assert done.path.read_bytes() == expected
+    assert len(rejected(done.path)) == 3
+
+
+def test_a_second_process_is_refused_and_the_first_is_not_disturbed(scored, admissions, tmp_path):
+    path = put(admissions, tmp_path / "in.csv")
+    work = tmp_path / "out.csv.unfinished"
+    work.mkdir()
+    with FileLock(work / "lock"), pytest.raises(OutputFailed, match="another process"):
+        scored(path)
+    assert scored(path).told["rows_scored"] == 40
+
+
+def test_a_full_disk_is_one_sentence_and_what_is_done_is_kept(scored, admissions, tmp_path, stopped):
+    path = put(admissions, tmp_path / "in.csv")
+    full = OSError(28, "No space left on device")
+    with stopped(1, full), pytest.raises(OutputFailed, match=r"No space left.*1 finished chunks are kept"):
+        scored(path)
+    assert scored(path).said == ["Goes on behind row 15, where an earlier call was stopped."]
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp_path, monkeypatch):
+    path = put(admissions, tmp_path / "in.csv")
+    real = scoring._kept
+
+    def kept(*given):
+        put(admissions[::-1], path)
+        return real(*given)
+
+    monkeypatch.setattr(scoring, "_kept", kept)
+    with pytest.raises(SourceUnreadable, match="changed while it was read"):
+        scored(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
+
+
+# Threads
+
+
+def settle():
+    """Wait for the threads of an interrupted work, which end with the chunk that they are at."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon:
+            thread.join(timeout=5)
+
+
+def test_items_come_in_order_and_at_most_two_ahead():
+    made = []
+
+    def numbers():
+        for number in range(20):
+            made.append(number)
+            yield number
+
+    for number in ahead(numbers()):
+        time.sleep(0.001)
+        assert len(made) <= number + 4
+    assert made == list(range(20))
+
+
+def test_what_making_an_item_raises_is_raised_where_it_is_used():
+    def numbers():
+        yield 1
+        raise SourceUnreadable("torn")
+
+    used = ahead(numbers())
+    assert next(used) == 1
+    with pytest.raises(SourceUnreadable, match="torn"):
+        next(used)
+
+
+def test_a_thread_that_is_no_longer_needed_ends():
+    before = threading.active_count()
+    used = ahead(iter(range(1000)))
+    next(used)
+    used.close()
+    settle()
+    assert threading.active_count() == before
+
+
+# The proof
+
+
+@pytest.fixture
+def proven(described, model):
+    """Verify an output."""
+
+    def prove(output, of=model, sample=25):
+        return batch.prove(
+            output.with_name(f"{output.name}.manifest.json"), deliver=lambda _: of, dataset=described("x"),
+            sample=sample, seed=0,
+        )  # fmt: skip
+
+    return prove
+
+
+@pytest.mark.parametrize(("name", "output"), list(itertools.product(["lgbm", "linear"], ["out.csv", "out.parquet"])))
+def test_an_output_is_proven_by_its_digests_and_by_scoring_rows_again(scored, proven, taught, admissions, output, name):
+    for task in ("length_of_stay", "test_results"):
+        one = taught(name, task)
+        reasons = 2 if name == "lgbm" else 0
+        path = scored(
+            put(damaged(admissions), scored.folder / "in.csv"), output, of=one, keep=("Ward",), reasons=reasons
+        ).path
+        proof = proven(path, of=one)
+        assert proof.rows == 25
+        assert proof.exact or name == "linear"
+        assert "is what its manifest claims" in str(proof)
+
+
+def forge(path, edit):
+    """Change an output, and its digest in the manifest with it."""
+    table = pq.read_table(path)
+    pq.write_table(edit(table), path)
+    manifest = path.with_name(f"{path.name}.manifest.json")
+    told = json.loads(manifest.read_text())
+    told["output_sha256"] = batch.stamped(str(path))[path].sha256
+    manifest.write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda t: t.set_column(2, "prediction", pa.compute.add(t.column("prediction"), 1e-6)), "prediction differs"),
+        (lambda t: t.set_column(1, "Case", t.column("Case").take(list(range(39, -1, -1)))), "Case differs"),
+        (lambda t: t.slice(1), "absent"),
+        (lambda t: t.drop_columns(["unknown"]), "columns are"),
+    ],
+)
+def test_a_forged_output_with_a_forged_digest_is_found_out(scored, proven, admissions, tmp_path, edit, words):
+    path = scored(put(admissions, tmp_path / "in.csv"), "out.parquet").path
+    forge(path, edit)
+    with pytest.raises(NotAsClaimed, match=words):
+        proven(path, sample=40)
+
+
+def test_each_file_that_changed_is_named(scored, proven, admissions, model, tmp_path):
+    path = scored(put(admissions, tmp_path / "in.csv")).path
+    other = SimpleNamespace(**{**vars(model), "sha256": "another"})
+    with pytest.raises(NotAsClaimed, match="the model models:/lgbm/1 is another"):
+        proven(path, of=other)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\n", b"\r\n"))
+    with pytest.raises(NotAsClaimed, match=r"out\.csv has another SHA-256"):
+        proven(path)
+    path.write_bytes(content)
+    proven(path)
+    put(admissions[::-1], tmp_path / "in.csv")
+    with pytest.raises(NotAsClaimed, match=r"in\.csv has another SHA-256"):
+        proven(path)
+    (tmp_path / "in.csv").unlink()
+    with pytest.raises(NotAsClaimed, match=r"in\.csv cannot be read"):
+        proven(path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "not json"])
+def test_what_is_no_manifest_is_refused(proven, tmp_path, content):
+    (tmp_path / "out.csv.manifest.json").write_text(content)
+    with pytest.raises(NotAsClaimed, match="no manifest"):
+        proven(tmp_path / "out.csv")
+    with pytest.raises(NotAsClaimed, match="no manifest"):
+        proven(tmp_path / "absent.csv")

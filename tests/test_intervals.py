@@ -1,0 +1,370 @@
+import json
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+
+from hi_ml import config, models, serving
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.simulation import simulate
+from hi_ml.errors import ConfigurationInvalid
+from hi_ml.features import Features
+from hi_ml.intervals import Rule, issue
+from hi_ml.launch import Here
+from hi_ml.models import Model
+from hi_ml.splits import PARTS
+from hi_ml.statistics import conformal
+from hi_ml.tasks import Task
+from hi_ml.train import train
+
+SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
+KNOW_QUANTILES = {"lgbm", "hist_gbm", "baseline"}
+SOURCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"
+PLAIN = Rule(0.9, None, {}, "grouped")
+DAYS = Task("days", "days", "regression", "days", "admission", "mae")
+RESULT = Task("result", "result", "classification", "label", "admission", "log_loss")
+SEXES, LABELS = ["f", "m"], ("high", "low", "middle")
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A task without a table behind it."""
+
+    task: Task
+    features: Features
+    target: NDArray[np.float64]
+    labels: list[str]
+    group: NDArray[np.int64]
+    parts: NDArray[np.int64]
+
+    def where(self, part):
+        return self.parts == PARTS.index(part)
+
+
+@cache
+def posed(rows=4000, *, labels=(), signal=3.0, seed=0, calibration=0.2, whole=False):
+    """Amounts that age explains in part, with errors four times as large for men; or labels that it explains."""
+    rng = np.random.default_rng(seed)
+    age, sex = rng.uniform(18, 90, rows), rng.integers(0, 2, rows)
+    target = signal * age / 30 + rng.normal(0, 1 + 3 * sex)
+    if labels:
+        target = np.digitize(signal * age / 30 + rng.normal(0, 2, rows), signal * np.array([1.4, 2.2])).astype(float)
+    specs = {"age": {"kind": "number"}, "sex": {"kind": "category", "levels": SEXES}, "day": {"kind": "date"}}
+    frame = pd.DataFrame({"age": age, "sex": sex.astype(float), "day": rng.uniform(0, 9, rows)})
+    parts = np.searchsorted([0.6, 0.6 + calibration], rng.random(rows), side="right")
+    features = Features(frame, specs, {name: name for name in frame})
+    task = RESULT if labels else replace(DAYS, whole=whole)
+    return Posed(task, features, np.round(target) if whole else target, list(labels), np.arange(rows), parts)
+
+
+@cache
+def shipped(name):
+    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+
+
+@cache
+def fitted(problem, name="lgbm", *, level=0.9):
+    rows = np.flatnonzero(problem.where("train"))
+    part, target, group = problem.features.part(rows, list(problem.features.frame)), problem.target[rows], rows
+    made = models.fit(shipped(name), part, target, group=group, classes=len(problem.labels), seed=0)
+    if problem.labels:
+        return made
+    bounds = models.fit_bounds(shipped(name), part, target, group=group, level=level, seed=0)
+    return replace(made, bounds=bounds)
+
+
+def issued(problem, name="lgbm", rule=PLAIN, **keys):
+    return issue(problem, fitted(problem, name), rule, seed=0, **keys)
+
+
+def score(made, name, column="value"):
+    return made.scores.set_index("score").loc[name, column]
+
+
+def in_band(share, calibration, test, *, level=0.9, confidence=0.99):
+    low, high = conformal.coverage_band(calibration, test, level=level, confidence=confidence)
+    return low <= share <= high
+
+
+@pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_model_covers_what_it_promises(name, labels):
+    """Row 12 of the criteria."""
+    problem = posed(labels=labels)
+    made = issued(problem, name)
+    calibration, test = (int(problem.where(part).sum()) for part in ("calibration", "test"))
+    low, high = conformal.coverage_band(calibration, test, level=0.9, confidence=0.99)
+    tied = name == "baseline" and labels  # shares that never vary let whole labels in: coverage can only be more
+    assert low <= score(made, "coverage") <= (1 if tied else high)
+    method = "labels" if labels else "quantiles" if name in KNOW_QUANTILES else "residual"
+    assert made.described["method"] == method
+    assert made.held.mean() == score(made, "coverage")
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+def test_another_level_is_covered_too(level):
+    problem = posed()
+    made = issue(problem, fitted(problem, level=level), replace(PLAIN, level=level), seed=0)
+    assert in_band(score(made, "coverage"), *(problem.where(part).sum() for part in PARTS[1:]), level=level)
+
+
+def test_intervals_hold_the_prediction_and_sets_the_likeliest_label():
+    problem = posed()
+    made, predicted = issued(problem).columns, fitted(problem).predict(problem.features.frame[problem.where("test")])
+    assert ((made["low"] <= predicted) & (predicted <= made["high"])).all()
+    problem = posed(labels=LABELS)
+    made = issued(problem).columns["prediction_set"]
+    shares = fitted(problem).predict(problem.features.frame[problem.where("test")])
+    assert all(LABELS[best] in names.split("|") for best, names in zip(shares.argmax(axis=1), made, strict=True))
+
+
+def test_quantiles_adapt_to_how_uncertain_a_row_is_and_residuals_do_not():
+    problem = posed()
+    man = problem.features.frame.loc[problem.where("test"), "sex"].to_numpy() == 1
+    wide, even = (issued(problem, name).columns for name in ("lgbm", "linear"))
+    assert np.median((wide["high"] - wide["low"])[man]) > 2.5 * np.median((wide["high"] - wide["low"])[~man])
+    assert np.ptp(even["high"] - even["low"]) < 1e-9
+
+
+def test_knowing_nothing_is_what_the_baseline_model_does():
+    problem = posed()
+    made = issued(problem, "baseline")
+    for name in ("coverage", "width"):
+        assert score(made, name) == pytest.approx(score(made, name, "baseline"))
+    assert score(issued(problem), "width", "baseline") == score(made, "width")
+    assert len(made.table) == 1
+
+
+def test_a_signal_narrows_and_noise_does_not():
+    strong, none = posed(signal=9.0), posed(signal=0.0)
+    assert score(issued(strong), "width") < 0.7 * score(issued(strong), "width", "baseline")
+    blind = issued(replace(none, features=none.features.part(np.arange(4000), ["age", "day"])))
+    assert score(blind, "width") == pytest.approx(score(blind, "width", "baseline"), rel=0.05)
+
+
+def test_sets_of_equally_likely_labels_hold_two_point_seven():
+    problem = posed(9000, labels=LABELS)
+    rng = np.random.default_rng(3)
+    made = issued(replace(problem, target=rng.integers(0, 3, 9000).astype(float)))
+    assert score(made, "set_size", "baseline") == pytest.approx(2.7, abs=0.02)
+    assert score(made, "set_size") == pytest.approx(2.7, abs=0.1)
+
+
+@pytest.mark.parametrize("signal", [0.0, 30.0])
+def test_whole_days_are_covered_and_little_more(signal):
+    """Row 13 of the criteria."""
+    rng = np.random.default_rng(5)
+    problem = posed(10_000, whole=True)
+    age = problem.features.frame["age"].to_numpy()
+    days = np.clip(np.round(signal * (age - 54) / 36 / 4 + rng.integers(1, 31, 10_000)), 1, 30)
+    made = issued(replace(problem, target=days))
+    atom = np.bincount(days.astype(int)).max() / len(days)
+    assert 0.89 <= score(made, "coverage") <= 0.9 + atom + 0.01
+    assert (made.columns["low"] % 1 == 0).all()
+    if not signal:
+        assert np.median(made.columns["high"] - made.columns["low"]) == 27  # [2, 29] or as wide: 28 days
+
+
+def test_one_row_of_each_group_counts():
+    """Copies of calibration rows, among them ones that the model misses by far, change nothing but who is drawn."""
+    problem = posed()
+    model = fitted(problem)
+    first = issue(problem, model, PLAIN, seed=0)
+    twice = np.concatenate([np.arange(4000), np.flatnonzero(problem.where("calibration"))])
+    features = problem.features.part(twice, list(problem.features.frame))
+    arrays = {"target": problem.target[twice], "group": problem.group[twice], "parts": problem.parts[twice]}
+    again = issue(replace(problem, features=features, **arrays), model, PLAIN, seed=0)
+    assert again.described["thresholds"] == first.described["thresholds"]
+    assert "calibration groups" in first.note
+    assert again.note == first.note
+
+
+def test_the_thresholds_read_the_calibration_part_alone():
+    problem = posed()
+    model = fitted(problem)
+    first = issue(problem, model, PLAIN, seed=0)
+    rng = np.random.default_rng(0)
+    for part in PARTS:
+        target = np.where(problem.where(part), rng.permutation(problem.target) * 5, problem.target)
+        made = issue(replace(problem, target=target), model, PLAIN, seed=0)
+        same = made.described["thresholds"] == first.described["thresholds"]
+        assert same == (part != "calibration")
+        assert (made.columns["low"] == first.columns["low"]).all() == same
+
+
+def test_apart_by_a_column_each_of_its_levels_is_covered():
+    """Row 14 of the criteria; with one threshold for all, women would be covered nearly always and men too rarely."""
+    problem = posed(9000)
+    together, apart = (issued(problem, "linear", replace(PLAIN, by=by)) for by in (None, "sex"))
+    sex = problem.features.frame["sex"].to_numpy()
+    test, calibration = problem.where("test"), problem.where("calibration")
+    for code in (0, 1):
+        inside = sex[test] == code
+        groups = (sex[calibration] == code).sum()
+        assert in_band(apart.held[inside].mean(), groups, inside.sum(), confidence=1 - 0.01 / 2)
+        assert not in_band(together.held[inside].mean(), groups, inside.sum(), confidence=1 - 0.01 / 2)
+    assert apart.described["by"] == {"role": "sex", "edges": None}
+    assert apart.described["thresholds"]["levels"][1] > 3 * apart.described["thresholds"]["levels"][0]
+    assert apart.described["thresholds"]["all"] == together.described["thresholds"]["all"]
+    assert apart.table["slice"].tolist() == ["all", *SEXES]
+    assert apart.note.endswith("apart for 2 of 2 levels of sex.")
+
+
+def test_apart_by_bands_of_a_number():
+    problem = posed()
+    made = issued(problem, rule=replace(PLAIN, by="age", bands={"age": [40, 65], "other": [1]}))
+    assert made.described["by"] == {"role": "age", "edges": [40, 65]}
+    assert len(made.described["thresholds"]["levels"]) == 3
+    ages = np.histogram(problem.features.frame["age"][problem.where("test")], [0, 40, 65, 99])[0]
+    assert made.table["n"].tolist() == [ages.sum(), *ages]
+
+
+def test_a_level_of_too_few_groups_or_unknown_to_training_shares_the_threshold_of_all():
+    problem = posed()
+    frame, calibration = problem.features.frame.copy(), np.flatnonzero(problem.where("calibration"))
+    frame["sex"] = 0.0
+    frame.loc[calibration[:8], "sex"] = 1  # one too few
+    frame.loc[np.flatnonzero(problem.where("train"))[:50], "sex"] = 1
+    frame.loc[calibration[100:200], "sex"] = 2  # of no training row
+    frame.loc[calibration[200:220], "sex"] = np.nan
+    frame.loc[np.flatnonzero(problem.where("test"))[:3], "sex"] = [1, 2, np.nan]
+    specs = problem.features.specs | {"sex": {"kind": "category", "levels": ["f", "m", "other"]}}
+    problem = replace(problem, features=replace(problem.features, frame=frame, specs=specs))
+    made = issued(problem, "linear", replace(PLAIN, by="sex"))
+    own = made.described["thresholds"]
+    assert [one is None for one in own["levels"]] == [False, True, True]
+    np.testing.assert_allclose((made.columns["high"] - made.columns["low"])[:3], 2 * own["all"])
+    assert (made.columns["high"] - made.columns["low"])[3] == pytest.approx(2 * own["levels"][0])
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [("sexx", r"by 'sexx' \(did you mean sex\?\).*age, sex"), ("day", "one of age, sex"), ("age", r"bands\.age=")],
+)
+def test_a_column_that_has_no_levels_is_refused(by, words):
+    with pytest.raises(ConfigurationInvalid, match=words):
+        replace(PLAIN, by=by).codes(posed(100))
+
+
+@pytest.mark.parametrize(("groups", "level"), [(0, 0.9), (8, 0.9), (18, 0.95)])
+@pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
+def test_a_calibration_part_that_is_too_small_gives_no_intervals_and_says_what_it_lacks(groups, level, labels):
+    problem = posed(400, labels=labels)
+    left_out = np.flatnonzero(problem.where("calibration"))[groups:]
+    parts = np.where(np.isin(np.arange(400), left_out), -1, problem.parts)
+    made = issued(replace(problem, parts=parts), rule=replace(PLAIN, level=level))
+    assert made.described is None
+    assert not made.columns
+    assert made.scores.empty
+    assert f"at least {conformal.fewest(level)} groups, and has {groups}" in made.sentence
+
+
+@pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
+def test_nine_calibration_groups_are_enough(labels):
+    problem = posed(400, labels=labels)
+    left_out = np.flatnonzero(problem.where("calibration"))[9:]
+    made = issued(replace(problem, parts=np.where(np.isin(np.arange(400), left_out), -1, problem.parts)))
+    assert made.described["thresholds"]["all"] > 0
+
+
+@pytest.mark.parametrize("split", ["grouped", "temporal", "random"])
+def test_intervals_of_parts_that_are_not_exchangeable_are_approximate(split):
+    made = issued(posed(600), "baseline", replace(PLAIN, split=split))
+    assert made.described["approximate"] == (split != "grouped")
+    assert ("Approximate" in made.note) == (split != "grouped")
+
+
+@pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
+def test_what_serving_is_told_is_plain_json(labels):
+    problem = posed(600, labels=labels)
+    made = issued(problem, rule=replace(PLAIN, by="sex")).described
+    assert json.loads(json.dumps(made, allow_nan=False)) == made
+    keys = ["level", "method", "whole", "by", "thresholds", "approximate", "sentence"]
+    assert list(made) == keys
+
+
+def test_a_model_that_is_always_right_has_intervals_of_no_width():
+    problem = posed(2000, labels=LABELS)
+    sure = (problem.features.frame["age"].to_numpy() > 50).astype(float)
+    made = issued(replace(problem, target=sure, labels=LABELS[:2]))
+    assert score(made, "set_size") == 1
+    json.dumps(made.described, allow_nan=False)
+
+
+def test_the_slices_follow_the_prediction():
+    found, predicted = issued(posed()).table, fitted(posed()).predict(posed().features.frame[posed().where("test")])
+    assert set(found["by"][1:]) == {"prediction (days)"}
+    assert found["n"][1:].sum() == found["n"][0]
+    first, last = np.quantile(predicted, [0.1, 0.9])
+    assert (found["slice"][1], found["slice"].iloc[-1]) == (f"under {first:.2f}", f"from {last:.2f}")
+    assert len(found) == 11
+    assert issued(posed(labels=LABELS)).table["slice"].tolist() == ["all", *LABELS]
+    assert len(issued(posed(300)).table) == 1 + posed(300).where("test").sum() // 20
+
+
+def run(folder, *overrides):
+    """Do what the command does, in this process, and return the task's folder."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=["tracking=none", "explain.rows=0", *overrides])
+    folder.mkdir()
+    train(**config.arguments(train, cfg), here=Here(folder, config.plain(cfg), list(overrides), "hi_ml.train"))
+    return next(path for path in folder.iterdir() if path.is_dir())
+
+
+def said(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def test_a_run_without_intervals_has_none(tmp_path):
+    folder = run(tmp_path / "run", "interval=null", "task=length_of_stay", "dataset.rows=300", "model=baseline")
+    assert list(pd.read_parquet(folder / "predictions.parquet")) == ["row", "group", "target", "prediction"]
+    assert not (folder / "charts" / "intervals.png").exists()
+    assert not {"coverage", "width"} & set(pd.read_csv(folder / "scores.csv")["score"])
+    assert said(folder, "run")["interval"] is None
+    assert said(folder / "model" / "artifacts" / "scorer", "mapping")["interval"] is None
+
+
+def test_a_run_without_a_calibration_part_says_what_its_intervals_lack(tmp_path):
+    small = ["task=test_results", "dataset.rows=300", "model=baseline"]
+    folder = run(tmp_path / "run", *small, "split.train=0.8", "split.calibration=0")
+    assert "at least 9 groups, and has 0" in said(folder, "run")["interval"]
+    assert "prediction_set" not in pd.read_parquet(folder / "predictions.parquet")
+    assert not (folder / "charts" / "intervals.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["length_of_stay", "billing", "test_results"])
+def test_intervals_of_a_planted_table_cover_and_beat_knowing_nothing(tmp_path, name):
+    folder = run(tmp_path / "run", f"task={name}", "dataset.rows=20000", "interval_by=sex")
+    scores, table = pd.read_csv(folder / "scores.csv").set_index("score"), pd.read_csv(folder / "charts/intervals.csv")
+    assert in_band(scores.loc["coverage", "value"], 3170, table["n"][0], confidence=0.999)
+    size = scores.loc[scores.index.isin(["width", "set_size"])].iloc[0]
+    assert size["high"] < 0.95 * size["baseline"]
+    assert table["slice"].tolist() == ["all", "Female", "Male"]
+    for row in table[1:].itertuples():
+        assert in_band(row.coverage, 1580, row.n, confidence=1 - 0.01 / 2)
+    raw = simulate("planted", 20_000, seed=0).table.to_pandas()
+    rows = pd.read_parquet(folder / "predictions.parquet")
+    served = serving.load(folder / "model" / "artifacts" / "scorer").predict(raw).iloc[rows["row"] - 1]
+    served = served.reset_index(drop=True)
+    pd.testing.assert_frame_equal(served, rows[list(served)], check_exact=True, check_dtype=False)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.skipif(not SOURCE.is_file(), reason="data/raw/healthcare_dataset.csv is absent: see data/README.md")
+def test_intervals_of_the_kaggle_table_cover_and_are_as_wide_as_knowing_nothing(tmp_path):
+    """Rows 12 and 13 of the criteria on the table that holds no signal."""
+    folder = run(tmp_path / "run", "dataset=kaggle", f"dataset.source={SOURCE}", "task=[length_of_stay,test_results]")
+    for task, size, atom in (("length_of_stay", "width", 1 / 30), ("test_results", "set_size", 0)):
+        scores = pd.read_csv(folder.parent / task / "scores.csv").set_index("score")
+        assert 0.89 <= scores.loc["coverage", "value"] <= 0.9 + atom + 0.01
+        assert scores.loc[size, "value"] == pytest.approx(scores.loc[size, "baseline"], rel=0.02)
+    rows = pd.read_parquet(folder.parent / "length_of_stay" / "predictions.parquet")
+    assert (rows["high"] - rows["low"]).median() == 27

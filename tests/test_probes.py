@@ -1,0 +1,397 @@
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import TargetEncoder
+
+from hi_ml import encoding, models, problems, significance, splits
+from hi_ml.config import arguments, build, conf_dir, plain
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.errors import GroupsTorn, NotTrainable
+from hi_ml.features import Features
+from hi_ml.models import Model
+from hi_ml.probes import columns, dye, parts, refits
+from hi_ml.probes.probe import Probing
+from hi_ml.significance import Permutation
+from hi_ml.splits import Split
+from hi_ml.tasks import Task, select
+from hi_ml.train import main, train
+
+LIMIT = Probing()
+SCENARIOS = ["planted", "noise"]
+SMUGGLED = "+dataset.columns.left_on={from: Discharge Date, kind: date, known: admission}"
+
+
+@cache
+def composed(*overrides):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def posed(*overrides, **dataset):
+    """A task of a simulated table, as the command would pose it: the first that is asked for."""
+    cfg = composed(*overrides)
+    task = next(iter(build(dict[str, Task], cfg.tasks).values()))
+    admissions = read(build(Dataset, plain(cfg.dataset) | dataset), print)
+    features = Features.of(admissions, select(task, problems.available(admissions))[0])
+    model, split = build(Model, cfg.model), build(Split, cfg.split)
+    return problems.pose(admissions, task, features=features, model=model, split=split, seed=cfg.seed)
+
+
+def shipped(name="lgbm"):
+    return build(Model, composed(f"model={name}").model)
+
+
+@pytest.fixture(scope="module")
+def stays():
+    return posed("task=length_of_stay", rows=1000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def bills():
+    return posed("task=billing", rows=1000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return posed("task=test_results", rows=1000, seed=1)
+
+
+def with_feature(problem, *, name="extra", levels=None, **columns_):
+    """The problem with features added; a column of codes if there are levels."""
+    features = problem.features
+    spec = {"kind": "category", "levels": levels} if levels else {"kind": "number"}
+    return replace(
+        problem,
+        features=Features(
+            features.frame.assign(**(columns_ or {name: 0.0})),
+            features.specs | dict.fromkeys(columns_, spec),
+            features.role | {added: added for added in columns_},
+        ),
+    )
+
+
+# --- columns ---
+
+
+def refused(problem, *named, limit=LIMIT):
+    with pytest.raises(NotTrainable) as found:
+        columns.probe(problem, limit, seed=0)
+    assert all(f"'{name}'" in str(found.value) for name in named)
+    return str(found.value)
+
+
+def test_a_discharge_date_under_another_name_is_refused_with_both_columns_and_the_keys():
+    said = refused(posed(SMUGGLED, "task=length_of_stay", rows=600), "admitted_on", "left_on")
+    assert "dataset.columns.left_on.known=after" in said
+    assert "tasks.length_of_stay.features" in said
+    assert "probes.largest_skill" in said
+
+
+def test_a_discharge_written_as_seconds_is_refused(stays):
+    seconds = (stays.table["discharged_on"].to_numpy().astype("datetime64[s]").astype("int64")).astype(float)
+    refused(with_feature(stays, left_at=seconds), "admitted_on", "left_at")
+
+
+def test_a_discharge_date_of_which_some_are_wrong_is_refused(stays):
+    rng = np.random.default_rng(0)
+    day = stays.table["discharged_on"].to_numpy().astype("datetime64[D]").astype(float)
+    wrong = np.where(rng.random(len(day)) < 0.02, day + rng.integers(-400, 400, len(day)), day)
+    problem = with_feature(stays, left_on=wrong)
+    problem.features.specs["left_on"] = {"kind": "date"}
+    refused(problem, "admitted_on", "left_on")
+
+
+TRANSFORMS = {
+    "copy": lambda y: y,
+    "other unit": lambda y: 24 * y + 7,
+    "logarithm": lambda y: np.log1p(np.abs(y)) * np.sign(y),
+    "reversed": lambda y: -(y**3),
+    "rounded": lambda y: np.round(y / y.std(), 2),
+    "not monotone": lambda y: np.abs(y - np.median(y)) + 1e6 * (y > np.median(y)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("target", ["stays", "bills"])
+def test_a_function_of_the_target_is_refused(request, target, name):
+    problem = request.getfixturevalue(target)
+    refused(with_feature(problem, after=TRANSFORMS[name](problem.target)), "after")
+
+
+def test_a_function_of_a_target_with_a_heavy_tail_is_refused(bills):
+    heavy = replace(bills, target=np.exp(np.random.default_rng(0).normal(8, 1.5, len(bills.target))))
+    refused(with_feature(heavy, paid=np.log(heavy.target)), "paid")
+
+
+def test_a_copy_with_holes_is_refused_as_long_as_they_are_few(bills):
+    holes = np.random.default_rng(0).random(len(bills.target))
+    refused(with_feature(bills, paid=np.where(holes < 0.02, np.nan, bills.target)), "paid")
+    assert columns.probe(with_feature(bills, paid=np.where(holes < 0.5, np.nan, bills.target)), LIMIT, seed=0).passed
+
+
+def test_two_parts_of_a_sum_are_refused(bills):
+    own = bills.target * np.random.default_rng(0).random(len(bills.target))
+    refused(with_feature(bills, own_share=own, insurer_share=bills.target - own), "own_share", "insurer_share")
+
+
+def test_a_code_of_the_label_is_refused_and_a_few_wrong_ones_hide_nothing(results):
+    rng = np.random.default_rng(0)
+    wrong = rng.random(len(results.target)) < 0.004
+    code = np.where(wrong, rng.integers(0, 3, len(wrong)), (results.target + 1) % 3)
+    refused(with_feature(results, levels=["a", "b", "c"], billing_code=code), "billing_code")
+
+
+def test_a_number_from_which_the_label_was_made_is_refused(results):
+    measured = results.target + np.random.default_rng(0).random(len(results.target))
+    refused(with_feature(results, measured=measured), "measured")
+
+
+def test_a_label_made_from_two_dates_is_refused(stays, results):
+    long = (stays.table["length_of_stay"] > 20).to_numpy(float)
+    day = stays.table["discharged_on"].to_numpy().astype("datetime64[D]").astype(float)
+    problem = replace(results, features=with_feature(stays, left_on=day).features, target=long, labels=["no", "yes"])
+    refused(problem, "admitted_on", "left_on")
+
+
+def test_a_limit_of_one_allows_all(stays):
+    assert columns.probe(with_feature(stays, after=stays.target), Probing(1.0), seed=0).passed
+
+
+def test_a_column_below_the_limit_passes_and_is_named(stays):
+    noisy = stays.target + np.random.default_rng(0).normal(0, stays.target.std() / 5, len(stays.target))
+    found = columns.probe(with_feature(stays, guessed=noisy), LIMIT, seed=0)
+    assert found.passed
+    assert "the nearest, guessed, alone removes" in found.detail
+
+
+def test_empty_and_constant_columns_are_no_trouble(stays):
+    empty = np.full(len(stays.target), np.nan)
+    assert columns.probe(with_feature(stays, empty=empty, same=np.ones_like(empty)), LIMIT, seed=0).passed
+
+
+@pytest.mark.parametrize("skill", [0.97, 0.5])
+def test_a_model_too_good_to_be_true_is_suspected(skill):
+    found = columns.of_model(skill, LIMIT)
+    assert found.passed == (skill < 0.95)
+    assert f"{100 * skill:.1f} %" in found.detail
+
+
+@pytest.mark.parametrize("limit", [0, 1.1, "much"])
+def test_a_limit_that_is_no_share_is_refused(limit):
+    with pytest.raises(ValidationError):
+        build(Probing, {"largest_skill": limit})
+
+
+# --- parts ---
+
+
+def torn(problem):
+    """The same rows, parted one by one."""
+    parted = splits.assign(Split("random", 0.6, 0.2, 0.2), problem.group, seed=0, table=problem.table)
+    return replace(problem, parts=parted)
+
+
+@pytest.mark.parametrize("rule", ["grouped", "temporal"])
+def test_no_group_is_torn_apart_by_an_honest_split(rule):
+    assert parts.probe(posed("task=length_of_stay", f"split={rule}", rows=600), rule).passed
+
+
+def test_torn_groups_are_a_defect_unless_they_were_asked_for(stays):
+    with pytest.raises(GroupsTorn, match=r"split=grouped tears \d+ groups.*fault of hi_ml"):
+        parts.probe(torn(stays), "grouped")
+    found = parts.probe(torn(stays), "random")
+    together = pd.DataFrame({"group": stays.group, "part": torn(stays).parts}).groupby("group")["part"].nunique()
+    assert not found.passed
+    assert f"tears {(together > 1).sum()} groups" in found.detail
+
+
+def test_twins_that_were_given_two_groups_are_found(stays):
+    alone = np.arange(len(stays.group))
+    with pytest.raises(GroupsTorn, match="of near-duplicates"):
+        parts.probe(torn(replace(stays, group=alone)), "temporal")
+
+
+# --- the dye ---
+
+
+def dyed(problem, model=None, fit=problems.fit_rows):
+    return dye.probe(problem, model or shipped(), partial(fit, seed=0), seed=0)
+
+
+def fold_rows(group, *, count, seed):
+    """Folds that know no groups."""
+    return list(KFold(count, shuffle=True, random_state=seed).split(group))
+
+
+class Careless(TargetEncoder):
+    """A target encoding without cross-fitting."""
+
+    def fit_transform(self, X, y, **_):
+        return self.fit(X, y).transform(X)
+
+
+def fit_all(problem, model, rows, *, seed):
+    """Fit on the test rows too."""
+    return problems.fit_rows(problem, model, np.append(rows, np.flatnonzero(problem.where("test"))), seed=seed)
+
+
+def encode_all(problem, model, rows, *, seed):
+    """Fit on the training rows, and the encoding once more, on all."""
+    fitted = problems.fit_rows(problem, model, rows, seed=seed)
+    encode = encoding.encoder(model.encoding, problem.features, problem.target, problem.group, classes=0, seed=seed)
+    encode.fit_transform(problem.features.frame, problem.target)
+    fitted.pipeline.steps[0] = ("encode", encode)
+    return fitted
+
+
+def refused_dye(match, problem, **how):
+    with pytest.raises(GroupsTorn, match=match):
+        dyed(problem, **how)
+
+
+OWN = "encoded by their own group's target"
+
+
+def inject(name, problem, monkeypatch):
+    """Break the pipeline in one way, and look whether the dye comes out there."""
+    with monkeypatch.context() as broken:
+        if name == "target encoding without cross-fitting":
+            broken.setattr(encoding, "TargetEncoder", Careless)
+            refused_dye(f"training rows were {OWN}", problem)
+        elif name == "target encoding over folds of rows":
+            broken.setattr(encoding, "folds", fold_rows)
+            refused_dye(f"training rows were {OWN}", problem)
+        elif name == "target encoding of all rows":
+            refused_dye(f"test rows were {OWN}", problem, fit=encode_all)
+        elif name == "early stopping on folds of rows":
+            broken.setattr(models, "folds", fold_rows)
+            refused_dye("both teach the learner and stop it early", problem)
+        else:
+            refused_dye(r"rows of other parts were taught", problem, fit=fit_all)
+
+
+INJECTED = [
+    "target encoding without cross-fitting",
+    "target encoding over folds of rows",
+    "target encoding of all rows",
+    "early stopping on folds of rows",
+    "test rows taught",
+]
+
+
+@pytest.mark.parametrize("name", INJECTED)
+@pytest.mark.parametrize("target", ["stays", "results"])
+def test_a_broken_pipeline_is_found_out(request, name, target, monkeypatch):
+    inject(name, request.getfixturevalue(target), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["lgbm", "hist_gbm", "random_forest", "linear", "baseline"])
+@pytest.mark.parametrize("target", ["stays", "results"])
+def test_the_pipelines_of_all_models_are_tight(request, name, target):
+    found = dyed(request.getfixturevalue(target), shipped(name))
+    assert found.passed
+    assert ("stop it early" in found.detail) == (name in ("lgbm", "hist_gbm"))
+
+
+def test_a_random_split_lets_no_target_into_the_pipeline(stays):
+    assert dyed(torn(stays)).passed
+
+
+def test_where_every_tested_group_is_taught_too_nothing_is_asked_of_the_test_rows(stays):
+    assert dyed(replace(torn(stays), group=np.arange(len(stays.group)) % 15)).passed
+
+
+# --- refits on exchanged targets ---
+
+
+class LeakyFitted:
+    """Predicts each level's mean target over all rows, those that are tested included."""
+
+    def __init__(self, problem, column):
+        self.mean, self.column = pd.Series(problem.target).groupby(problem.features.frame[column]).mean(), column
+
+    def predict(self, frame):
+        return frame[self.column].map(self.mean).to_numpy()
+
+
+def leaky(problem, _model, _rows):
+    return LeakyFitted(problem, "ward")
+
+
+def with_wards(problem, seed):
+    """Wards of about 20 rows, the same for all rows of a group, that say nothing of the target."""
+    names, place = np.unique(problem.group, return_inverse=True)
+    ward = np.random.default_rng(seed).integers(0, len(names) // 20, len(names))[place].astype(float)
+    return with_feature(problem, levels=[str(k) for k in range(len(names) // 20)], ward=ward)
+
+
+def refitted(problem, seed, fit=None, count=20):
+    how = Permutation(count=count, stop_after=count + 1, trees=10)
+    fit = fit or partial(problems.fit_rows, seed=seed)
+    return refits.probe(significance.measure(problem, shipped(), fit=fit, how=how, seed=seed).permuted)
+
+
+@pytest.mark.parametrize("target", ["stays", "bills"])
+def test_a_target_encoding_that_saw_the_test_rows_is_found_by_refits(request, target):
+    problem = with_wards(request.getfixturevalue(target), 0)
+    assert "targets leak" in refitted(problem, 0, leaky).detail
+    assert not refitted(problem, 0, leaky).passed
+    assert refitted(problem, 0).passed
+
+
+def test_a_model_that_learns_noise_by_heart_is_bad_but_no_leak():
+    assert refits.probe([-0.3, -0.31, -0.29, -0.3]).passed
+
+
+def test_too_few_refits_tell_nothing():
+    for skills in ([], [0.5], [0.0, 0.0, 0.0]):
+        assert refits.probe(skills).passed
+
+
+# --- all together ---
+
+
+@pytest.mark.slow
+def test_a_leaking_column_stops_its_task_and_no_other(tmp_path, inside):
+    asked = ["dataset.rows=400", "explain.rows=0", "model=baseline", "tracking=none", SMUGGLED]
+    ended = inside(main, "task=[length_of_stay,billing]", *asked)
+    assert ended.code == 1
+    assert "'admitted_on' and 'left_on' together are the target" in ended.stderr
+    assert [path.parent.name for path in tmp_path.rglob("verdict.json")] == ["billing"]
+
+
+def test_the_settings_of_the_probes_reach_the_command():
+    assert arguments(train, composed("probes.largest_skill=0.5"))["probes"] == Probing(0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30))
+def test_every_injected_leak_is_found(seed, monkeypatch):
+    """Acceptance criterion 18, its first half."""
+    scenario = SCENARIOS[seed % 2]
+    refused(posed(SMUGGLED, "task=length_of_stay", rows=500, seed=seed, scenario=scenario), "admitted_on", "left_on")
+    problem = posed("task=length_of_stay", rows=1000, seed=seed, scenario=scenario)
+    with pytest.raises(GroupsTorn):
+        parts.probe(torn(problem), "grouped")
+    for name in INJECTED:
+        inject(name, problem, monkeypatch)
+    assert not refitted(with_wards(problem, seed), seed, leaky, count=50).passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("seed", range(30))
+def test_no_probe_cries_wolf(seed, scenario):
+    """Acceptance criterion 18, its second half: on noise, and on planted effects as well."""
+    task = ("length_of_stay", "billing", "test_results")[seed % 3]
+    problem = posed(f"task={task}", rows=600, seed=seed, scenario=scenario)
+    found = [columns.probe(problem, LIMIT, seed=seed), parts.probe(problem, "grouped"), dyed(problem)]
+    assert all(probe.passed for probe in found)
+    assert refitted(with_wards(problem, seed), seed, count=5).passed

@@ -1,0 +1,202 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+
+from hi_ml import models, packaging, problems, recalibration, serving
+from hi_ml.calibration import measure
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.reading import read
+from hi_ml.datasets.schema import Dataset
+from hi_ml.datasets.simulation import simulate
+from hi_ml.features import Features
+from hi_ml.problems import pose
+from hi_ml.splits import Split
+from hi_ml.statistics.recalibration import Recalibration
+from hi_ml.tasks import Task, select
+
+ROWS = 3000
+# A few small steps from the class shares: shares that are far too much alike.
+TIMID = {
+    "_target_": "lightgbm.LGBMClassifier", "n_estimators": 20, "num_leaves": 8, "learning_rate": 0.03, "n_jobs": 1,
+    "verbosity": -1,
+}  # fmt: skip
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", [f"dataset.rows={ROWS}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def raw():
+    return simulate("planted", ROWS, seed=0).table.to_pandas()
+
+
+@pytest.fixture(scope="module")
+def timid():
+    return replace(build(models.Model, composed().model), classification=TIMID, early_stopping=None)
+
+
+def posed(model, task_name):
+    cfg = composed()
+    admissions = read(build(Dataset, cfg.dataset), lambda _: None)
+    task = build(dict[str, Task], cfg.tasks)[task_name]
+    features = Features.of(admissions, select(task, problems.available(admissions))[0])
+    return pose(admissions, task, features=features, model=model, split=build(Split, cfg.split), seed=0)
+
+
+@pytest.fixture(scope="module")
+def problem(timid):
+    return posed(timid, "test_results")
+
+
+def fitted(fit, model, problem):
+    rows = np.flatnonzero(problem.where("train"))
+    part = problem.features.part(rows, list(problem.features.frame.columns))
+    return fit(model, part, problem.target[rows], group=problem.group[rows], classes=len(problem.labels), seed=0)
+
+
+@pytest.fixture(scope="module")
+def repaired(timid, problem):
+    return fitted(recalibration.fit, timid, problem)
+
+
+def on_test(made, problem):
+    return made.predict(problem.features.frame[problem.where("test")])
+
+
+def slopes(made, problem):
+    found = measure(problem, on_test(made, problem), predicts="median")
+    return found[found["measure"] == "slope"]
+
+
+def test_shares_that_are_too_much_alike_are_repaired(timid, problem, repaired):
+    before, after = slopes(fitted(models.fit, timid, problem), problem), slopes(repaired, problem)
+    assert (before["low"] > 1.2).all()
+    assert ((after["low"] < 1) & (after["high"] > 1)).all()
+    assert repaired.recalibration.slope > 1.5
+
+
+def test_the_learner_itself_is_the_same(timid, problem, repaired):
+    plain = fitted(models.fit, timid, problem)
+    assert plain.recalibration is None
+    how = repaired.recalibration
+    expected = serving.recalibrated(on_test(plain, problem), how.slope, how.intercepts)
+    np.testing.assert_array_equal(on_test(repaired, problem), expected)
+
+
+def test_no_row_is_predicted_by_a_model_that_was_taught_its_group(monkeypatch, timid, problem):
+    taught = []
+    fit = models.fit
+
+    def watched(model, features, target, *, group, classes, seed):
+        taught.append(set(group))
+        return fit(model, features, target, group=group, classes=classes, seed=seed)
+
+    monkeypatch.setattr(models, "fit", watched)
+    made = fitted(recalibration.fit, timid, problem)
+    whole, *parts = taught
+    training = set(problem.group[problem.where("train")])
+    assert whole == training
+    assert len(parts) == 5
+    left_out = [whole - part for part in parts]
+    assert set.union(*left_out) == whole
+    assert sum(map(len, left_out)) == len(whole)
+    assert made.seconds > 0
+
+
+def test_neither_calibration_nor_test_rows_are_looked_at(timid, problem, repaired):
+    other = replace(problem, target=np.where(problem.where("train"), problem.target, 0.0))
+    assert fitted(recalibration.fit, timid, other).recalibration == repaired.recalibration
+
+
+def test_a_regression_is_fitted_as_it_is(timid):
+    problem = posed(timid, "length_of_stay")
+    made = fitted(recalibration.fit, timid, problem)
+    assert made.recalibration is None
+    np.testing.assert_array_equal(on_test(made, problem), on_test(fitted(models.fit, timid, problem), problem))
+
+
+def test_two_groups_are_enough_to_fit(timid, problem):
+    rows = np.flatnonzero(problem.where("train"))[:100]
+    part = problem.features.part(rows, list(problem.features.frame.columns))
+    made = recalibration.fit(timid, part, problem.target[rows], group=np.arange(100) % 2, classes=3, seed=0)
+    np.testing.assert_allclose(made.predict(part.frame).sum(axis=1), 1)
+
+
+def saved(folder, made, problem):
+    train = problem.where("train")
+    described = packaging.mapping(
+        problem.task, made, problem.features, labels=problem.labels, seen=problem.features.frame[train]
+    )
+    packaging.save(folder, made, described)
+    return folder / "artifacts" / "scorer"
+
+
+def test_the_served_model_gives_the_recalibrated_numbers(tmp_path, raw, problem, repaired):
+    scorer = saved(tmp_path / "model", repaired, problem)
+    described = json.loads((scorer / "mapping.json").read_text())["recalibration"]
+    assert described == {
+        "slope": repaired.recalibration.slope, "intercepts": list(repaired.recalibration.intercepts)
+    }  # fmt: skip
+    rows = problem.row[problem.where("test")] - 1
+    answers = serving.load(scorer).predict(raw.iloc[rows].reset_index(drop=True))
+    expected = on_test(repaired, problem)
+    np.testing.assert_array_equal(answers[[f"p_{label}" for label in problem.labels]].to_numpy(), expected)
+    assert answers["prediction"].tolist() == [problem.labels[code] for code in expected.argmax(axis=1)]
+
+
+def test_mlflow_serves_the_same(tmp_path, raw, problem, repaired):
+    import mlflow  # noqa: PLC0415 -- seconds that the other tests need not pay
+
+    saved(tmp_path / "model", repaired, problem)
+    rows = problem.row[problem.where("test")][:50] - 1
+    answers = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(raw.iloc[rows].reset_index(drop=True))
+    shares = answers[[f"p_{label}" for label in problem.labels]].to_numpy()
+    np.testing.assert_array_equal(shares, on_test(repaired, problem)[:50])
+
+
+def test_a_model_that_is_not_recalibrated_says_so(tmp_path, timid, problem):
+    scorer = saved(tmp_path / "model", fitted(models.fit, timid, problem), problem)
+    assert json.loads((scorer / "mapping.json").read_text())["recalibration"] is None
+
+
+@pytest.mark.parametrize("name", ["lgbm", "hist_gbm"])
+def test_the_models_of_the_folds_stop_where_the_kept_one_did(monkeypatch, problem, name):
+    made = []
+    fit = models.fit
+
+    def watched(*words, **keys):
+        made.append(fit(*words, **keys))
+        return made[-1]
+
+    monkeypatch.setattr(models, "fit", watched)
+    fitted(recalibration.fit, build(models.Model, composed(f"model={name}").model), problem)
+    rounds = [made_one.pipeline[-1].n_iter_ for made_one in made]
+    kept = made[0].pipeline[-1]
+    assert set(rounds[1:]) == {getattr(kept, "best_iteration_", kept.n_iter_)}
+    assert rounds[1] < 1000
+
+
+def test_a_model_that_nothing_stops_is_refitted_as_it_is(timid, repaired):
+    assert models.as_stopped(timid, repaired) is timid
+
+
+def test_a_row_weighs_one_over_its_group(monkeypatch, timid, problem):
+    seen = {}
+
+    def spy(_, truth, shares, weights):
+        seen.update(truth=truth, weights=weights)
+        return Recalibration(1.0, (0.0,) * shares.shape[1])
+
+    monkeypatch.setattr(Recalibration, "of", classmethod(spy))
+    fitted(recalibration.fit, timid, problem)
+    train = problem.where("train")
+    sizes = pd.Series(problem.group[train]).map(pd.Series(problem.group[train]).value_counts())
+    assert sizes.max() > 1
+    np.testing.assert_allclose(seen["weights"], 1 / sizes)
+    np.testing.assert_array_equal(seen["truth"], problem.target[train])

@@ -1,0 +1,222 @@
+import importlib.util
+import json
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from pydantic import ValidationError
+from sklearn.model_selection import GroupKFold, permutation_test_score
+from sklearn.tree import DecisionTreeClassifier
+
+from hi_ml import config, problems, significance, splits
+from hi_ml.artifacts import RunFolder
+from hi_ml.config import arguments, build, conf_dir
+from hi_ml.encoding import Encoding
+from hi_ml.features import Features
+from hi_ml.launch import Here
+from hi_ml.models import Model
+from hi_ml.problems import Problem
+from hi_ml.records import record
+from hi_ml.significance import Permutation, measure
+from hi_ml.splits import Split
+from hi_ml.tasks import Task
+from hi_ml.train import train
+
+STAYS = Task("stays", "stay", "regression", "days", "admission", "mae", within=1)
+RESULTS = Task("results", "result", "classification", "label", "admission", "log_loss")
+TASKS = pytest.mark.parametrize("task", [STAYS, RESULTS], ids=["days", "classes"])
+TREE = Model(
+    name="tree",
+    regression={"_target_": "sklearn.tree.DecisionTreeRegressor", "max_depth": 3},
+    classification={"_target_": "sklearn.tree.DecisionTreeClassifier", "max_depth": 3},
+    predicts="mean",
+    encoding=Encoding("ordinal", "raw"),
+)
+MEMORISER = replace(TREE, name="memoriser", regression={"_target_": "sklearn.tree.DecisionTreeRegressor"})
+ROWS, TWINS = 400, 100
+SCRIPT = Path(__file__).parents[1] / "experiments" / "permutation.py"
+SPEC = importlib.util.spec_from_file_location("permutation", SCRIPT)
+study = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(study)
+
+
+@cache
+def composed(*overrides):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def problem(task, *, effect=0.0, seed=0, rule="grouped", group=None):
+    """Rows with twins, and a target of which the first column says something, or nothing."""
+    rng = np.random.default_rng(seed)
+    group = np.append(np.arange(ROWS - TWINS), rng.permutation(ROWS - TWINS)[:TWINS]) if group is None else group
+    each = group.max() + 1
+    frame = pd.DataFrame(rng.random((each, 3))[group], columns=["a", "b", "c"])
+    noise = rng.random(each)[group]
+    mixed = effect * frame["a"].to_numpy() + (1 - effect) * noise
+    target = np.floor(30 * mixed) if task is STAYS else np.minimum(np.floor(3 * mixed), 2)
+    return Problem(
+        task=task,
+        features=Features(frame, {name: {} for name in frame}, {name: name for name in frame}),
+        target=target,
+        labels=[] if task is STAYS else ["low", "middle", "high"],
+        table=frame,
+        parts=splits.assign(Split(rule, 0.6, 0.2, 0.2), group, seed=seed, table=frame),
+        row=np.arange(len(group)),
+        group=group,
+        twin=group,
+        refused={},
+        units={},
+    )
+
+
+def tested(problem, model=TREE, *, count=39, stop_after=10, trees=None, seed=0):
+    fit = partial(problems.fit_rows, seed=seed)
+    return measure(problem, model, fit=fit, how=Permutation(count, stop_after, trees), seed=seed)
+
+
+@TASKS
+def test_a_planted_effect_is_reached_by_no_refit(task):
+    found = tested(problem(task, effect=0.7))
+    assert (found.p, found.exceedances, found.refits, found.stopped) == (1 / 40, 0, 39, False)
+    assert found.observed > 0.2
+    assert "of 39 refits on targets exchanged between groups, 0 did as well: permutation p = 0.025." in found.sentence
+
+
+@TASKS
+def test_noise_is_soon_reached_and_the_test_stops(task):
+    found = tested(problem(task), count=199)
+    assert found.stopped
+    assert found.refits < 199
+    assert found.p == 10 / found.refits > 0.05
+    assert "enough to stop" in found.sentence
+
+
+def test_a_model_that_knows_its_twins_is_no_better_than_chance_where_rows_alone_would_say_it_is():
+    """A random split tears twins apart: the skill is large, and as large where the targets of groups are exchanged."""
+    torn = problem(STAYS, rule="random", group=np.repeat(np.arange(200), 2))
+    found = tested(torn, MEMORISER, count=19)
+    alone = tested(replace(torn, group=np.arange(ROWS)), MEMORISER, count=19)
+    assert found.observed > 0.2
+    assert found.p > 0.1
+    assert alone.p == 1 / 20
+
+
+def test_sklearn_with_groups_finds_nothing_among_twins_where_there_is_a_lot():
+    """`permutation_test_score` permutes inside groups: the targets of twins are equal, so that every score is."""
+    twins = problem(RESULTS, effect=0.7, group=np.repeat(np.arange(200), 2))
+    _, _, theirs = permutation_test_score(
+        DecisionTreeClassifier(max_depth=3, random_state=0), twins.features.frame, twins.target, groups=twins.group,
+        cv=GroupKFold(5), n_permutations=39, random_state=0,
+    )  # fmt: skip
+    assert theirs == 1.0
+    assert tested(twins).p == 1 / 40
+
+
+@TASKS
+def test_a_constant_is_as_good_on_every_target(task):
+    cfg = composed("model=baseline")
+    found = tested(problem(task, effect=0.7), build(Model, cfg.model))
+    assert (found.p, found.observed, found.refits) == (1.0, 0.0, 10)
+
+
+def test_calibration_rows_and_rows_left_out_play_no_part():
+    asked = problem(STAYS, effect=0.3)
+    out = ~(asked.where("train") | asked.where("test"))
+    other = replace(asked, target=np.where(out, 1000.0, asked.target))
+    assert tested(other) == tested(asked)
+
+
+def test_the_targets_of_a_group_stay_together_and_none_is_lost():
+    asked, seen = problem(STAYS), []
+
+    def fit(posed, model, rows):
+        seen.append(posed.target)
+        return problems.fit_rows(posed, model, rows, seed=0)
+
+    measure(asked, TREE, fit=fit, how=Permutation(5, 10, None), seed=0)
+    used = asked.where("train") | asked.where("test")
+    np.testing.assert_array_equal(seen[0], asked.target)
+    for target in seen[1:]:
+        np.testing.assert_array_equal(np.sort(target[used]), np.sort(asked.target[used]))
+        assert (pd.Series(target[used]).groupby(asked.group[used]).nunique() == 1).all()
+        assert (target[used] != asked.target[used]).mean() > 0.5
+
+
+@TASKS
+def test_the_same_seed_gives_the_same_test_and_another_seed_another(task):
+    asked = problem(task)
+    assert tested(asked) == tested(asked)
+    assert tested(asked).permuted != tested(asked, seed=1).permuted
+
+
+def test_groups_that_no_other_can_replace_stay_and_are_counted():
+    sizes = np.arange(2, 30)
+    alone = tested(problem(STAYS, effect=0.7, group=np.repeat(np.arange(len(sizes)), sizes)))
+    assert alone.movable_share == 0
+    assert alone.p == 1.0
+    assert "Only 0.0 % of the rows stand in groups that others can replace." in alone.sentence
+    assert "Only" not in tested(problem(STAYS)).sentence
+
+
+@TASKS
+@pytest.mark.parametrize(
+    ("name", "bounded"),
+    [("lgbm", True), ("hist_gbm", True), ("random_forest", True), ("linear", False), ("baseline", False)],
+)
+def test_a_learner_that_grows_trees_grows_few(task, name, bounded):
+    model = build(Model, composed(f"model={name}").model)
+    found = tested(problem(task, effect=0.7), model, count=1, trees=5)
+    assert found.learner == (f"{name} of at most 5 trees" if bounded else name)
+    grown, _ = significance._quick(model, 5, classes=task is RESULTS)
+    node = grown.classification if task is RESULTS else grown.regression
+    assert {"n_estimators": 5, "max_iter": 5} & node.items() if bounded else grown == model
+    assert tested(problem(task, effect=0.7), model, count=1).learner == name
+
+
+def test_a_part_that_loses_a_class_by_the_exchange_is_scored():
+    few = problem(RESULTS, group=np.arange(40))
+    few = replace(few, target=(np.arange(40) < 2).astype(float) * 2)
+    assert np.isfinite(tested(few, stop_after=40).permuted).all()
+
+
+@pytest.mark.parametrize("wrong", ["count=0", "stop_after=0", "trees=0", "count=many"])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        arguments(train, composed(f"permutation.{wrong}"))
+
+
+def run(folder, *overrides):
+    """Do what the command does, in this process."""
+    asked = ["dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay", *overrides]
+    cfg = composed(*asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    train(**arguments(train, cfg), here=Here(folder, config.plain(cfg), asked, "hi_ml.train"))
+    return RunFolder(folder / "length_of_stay")
+
+
+def test_the_run_folder_the_record_and_the_screen_tell_of_it(tmp_path, capsys):
+    few = ["permutation.count=3", "permutation.trees=5"]
+    with_, without = run(tmp_path / "with", "significance=permutation", *few), run(tmp_path / "without")
+    said = json.loads((with_.path / "significance.json").read_text())
+    assert {"p", "exceedances", "refits", "stopped", "statistic", "learner", "movable_share", "sentence"} <= set(said)
+    assert record(with_).metrics["permutation_p"] == said["p"]
+    assert said["sentence"] in capsys.readouterr().out
+    assert "permute" in json.loads((with_.path / "timings.json").read_text())
+    assert not (without.path / "significance.json").exists()
+    assert "permutation_p" not in record(without).metrics
+    names = [
+        [probe["name"] for probe in json.loads((made.path / "probes.json").read_text())] for made in (with_, without)
+    ]
+    assert names == [["columns", "parts", "pipeline", "model", "refits"], ["columns", "parts", "pipeline", "model"]]
+
+
+@pytest.mark.slow
+def test_on_noise_every_p_is_as_likely_as_any_other():
+    """Acceptance criterion 17, reduced; experiments/permutation.md holds the whole."""
+    found = study.summary(study.study(tables=40, rows=400, count=19, trees=5, tasks=["length_of_stay"]))
+    assert found["ks_p"].min() > 0.01

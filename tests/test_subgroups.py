@@ -1,0 +1,259 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from hi_ml.config import build
+from hi_ml.problems import Problem
+from hi_ml.subgroups import Subgroups, comparable, left_out, measure
+from hi_ml.tasks import Task
+
+STAY = Task("stay", "length_of_stay", "regression", "days", "admission", "mae")
+RESULT = Task("result", "test_result", "classification", "label", "stay", "log_loss")
+NODE = {
+    "roles": ["sex", "age", "insurer"],
+    "controls": ["blood_type"],
+    "bands": {"age": [18, 40, 65]},
+    "margins": {"days": 0.5, "nats": 0.02, "share": 0.03},
+    "margin_otherwise": 0.05,
+    "fewest": 100,
+}
+ASKED = build(Subgroups, NODE)
+COLUMNS = [
+    "role", "level", "score", "value", "low", "high", "difference", "difference_low", "difference_high", "p", "p_holm",
+    "margin", "n", "groups", "verdict", "unit",
+]  # fmt: skip
+
+
+def posed(target, *, task=STAY, group=None, labels=(), units=None, **columns):
+    """A problem whose rows are all in the test part."""
+    n = len(target)
+    table = pd.DataFrame({role: pd.Series(values) for role, values in columns.items()}, index=range(n))
+    group = np.arange(n) if group is None else group
+    return Problem(
+        task=task, features=None, target=np.asarray(target, dtype=float), labels=list(labels), table=table,
+        parts=np.full(n, 2, dtype=np.int8), row=np.arange(n), group=group, twin=group, refused={},
+        units={"age": "years"} if units is None else units,
+    )  # fmt: skip
+
+
+def stays(n=3000, *, worse=0.0, seed=0, **columns):
+    """Stays that are predicted as 0 days: errors of 2 days or so, larger by ``worse`` for women."""
+    rng = np.random.default_rng(seed)
+    sex = pd.Categorical(rng.choice(["Female", "Male"], n))
+    errors = rng.gamma(4, 0.5, n) + worse * (sex == "Female")
+    return posed(errors * rng.choice([-1, 1], n), sex=sex, **columns)
+
+
+def compared(problem, asked=ASKED, **rest):
+    predicted = rest.pop("predicted", np.zeros(len(problem.target)))
+    return measure(problem, predicted, asked, baseline=rest.pop("baseline", 10.0), **rest)
+
+
+def line(table, **where):
+    (found,) = table[np.logical_and.reduce([table[key] == value for key, value in where.items()])].to_dict("records")
+    return found
+
+
+def test_a_planted_difference_is_found():
+    female = line(compared(stays(worse=1.0)), level="Female", score="mae")
+    assert female["verdict"] == "different"
+    assert female["difference_low"] < 1 < female["difference_high"]
+    assert (female["unit"], female["margin"]) == ("days", 0.5)
+
+
+def test_no_difference_is_called_none_that_matters():
+    found = compared(stays(12_000))
+    assert set(found["level"]) == {"Female", "Male"}
+    assert set(found["verdict"]) == {"no difference that matters"}
+
+
+def test_a_detectable_difference_below_the_margin_does_not_matter():
+    female = line(compared(stays(20_000, worse=0.2)), level="Female", score="mae")
+    assert female["p_holm"] < 0.001
+    assert female["verdict"] == "no difference that matters"
+
+
+def test_fewer_than_100_groups_are_always_inconclusive():
+    for few in (99, 100):
+        sex = pd.Categorical(np.where(np.arange(3000) < few, "Female", "Male"))
+        target = np.where(np.arange(3000) < few, 9.0, 1.0) + np.random.default_rng(0).normal(0, 0.1, 3000)
+        found = compared(posed(target, sex=sex))
+        mae = found[found["score"] == "mae"]
+        assert (mae["p_holm"] < 1e-6).all()
+        assert set(mae["verdict"]) == {"inconclusive" if few == 99 else "different"}  # the rest may be the small one
+
+
+def test_copies_do_not_make_a_level_large():
+    sex = pd.Categorical(np.where(np.arange(3000) < 600, "Female", "Male"))
+    group = np.where(np.arange(3000) < 600, np.arange(3000) % 60, np.arange(3000))
+    problem = posed(np.arange(3000) % 7 + 9.0 * (sex == "Female"), sex=sex, group=group)
+    female = line(compared(problem), level="Female", score="mae")
+    assert (female["n"], female["groups"], female["verdict"]) == (600, 60, "inconclusive")
+
+
+def test_the_numbers_are_those_of_group_means():
+    rng = np.random.default_rng(3)
+    group = rng.integers(0, 700, 1500)
+    sex = pd.Categorical(np.array(["Female", "Male"])[group % 2])
+    problem = posed(rng.normal(size=1500), sex=sex, group=group)
+    female = line(compared(problem), level="Female", score="mae")
+    means = pd.Series(np.abs(problem.target)).groupby(group).mean()
+    women, men = means[means.index % 2 == 0], means[means.index % 2 == 1]
+    assert female["value"] == pytest.approx(women.mean())
+    expected = stats.t(len(women) - 1, women.mean(), stats.sem(women)).interval(0.95)
+    np.testing.assert_allclose([female["low"], female["high"]], expected)
+    oracle = stats.ttest_ind(women, men, equal_var=False)
+    assert female["p"] == pytest.approx(oracle.pvalue)
+    np.testing.assert_allclose([female["difference_low"], female["difference_high"]], oracle.confidence_interval(0.95))
+    assert (female["n"], female["groups"]) == (int((sex == "Female").sum()), len(women))
+
+
+def test_holm_counts_the_levels_of_a_role_and_two_levels_are_one_comparison():
+    rng = np.random.default_rng(0)
+    insurer = pd.Categorical(rng.choice(list("abcde"), 3000))
+    found = compared(stays(worse=0.2, insurer=insurer))
+    for _, part in found[found["role"] == "insurer"].groupby("score"):
+        np.testing.assert_allclose(part["p_holm"], multipletests(part["p"], method="holm")[1])
+    sexes = found[found["role"] == "sex"]
+    np.testing.assert_array_equal(sexes["p_holm"], sexes["p"])
+    assert sexes.groupby("score")["p"].agg(np.ptp).max() < 1e-12
+
+
+def test_ages_come_in_bands_with_their_unit_and_missing_values_are_a_level():
+    age = np.array([17.0, 18, 39, 40, 64, 65, 90, np.nan] * 100)
+    found = compared(posed(np.random.default_rng(0).normal(size=800), age=age))
+    mae = found[found["score"] == "mae"].set_index("level")["n"].to_dict()
+    assert mae == {
+        "under 18 years": 100, "18-39 years": 200, "40-64 years": 200, "65 years and over": 200, "missing": 100
+    }  # fmt: skip
+    sex = pd.Categorical(np.where(np.arange(800) < 300, None, "Female"), categories=["Female", "Male"])
+    found = compared(posed(np.random.default_rng(0).normal(size=800), sex=sex))
+    assert list(dict.fromkeys(found["level"])) == ["Female", "missing"]  # no test row is Male
+
+
+def test_only_test_rows_are_looked_at():
+    problem = stays()
+    problem.parts[:1000] = 0
+    problem.parts[1000:1500] = 1
+    found = compared(problem, predicted=np.zeros(1500))
+    assert found.groupby("score")["n"].sum().eq(1500).all()
+
+
+def test_a_role_that_cannot_be_compared_is_left_out_with_its_reason():
+    days = pd.date_range("2024-01-01", periods=3000)
+    problem = stays(room=np.arange(3000.0), admitted_on=days, length_of_stay=np.arange(3000.0))
+    asked = build(Subgroups, NODE | {"roles": ["sex", "race", "room", "admitted_on", "length_of_stay"], "controls": []})
+    assert comparable(problem, asked) == ["sex"]
+    assert left_out(problem, asked) == {
+        "race": "the table lacks it, or keeps it private",
+        "room": "it is a number: set subgroups.bands.room",
+        "admitted_on": "it is a date",
+        "length_of_stay": "it is the target",
+    }
+    assert set(compared(problem, asked)["role"]) == {"sex"}
+
+
+def test_nothing_asked_for_or_nothing_there_is_an_empty_table():
+    for found in (compared(stays(), Subgroups()), compared(posed(np.arange(50.0)))):
+        assert found.empty
+        assert list(found) == COLUMNS
+
+
+def test_the_control_comes_last_like_any_other_role():
+    blood = pd.Categorical(np.random.default_rng(0).choice(["A+", "0-"], 3000))
+    found = compared(stays(blood_type=blood))
+    assert list(found) == COLUMNS
+    assert list(dict.fromkeys(found["role"])) == ["sex", "blood_type"]
+
+
+def test_the_share_above_shows_for_whom_predictions_are_too_low():
+    rng = np.random.default_rng(0)
+    sex = pd.Categorical(rng.choice(["Female", "Male"], 6000))
+    problem = posed(rng.normal(0, 1, 6000) + 0.5 * (sex == "Female"), sex=sex)
+    female = line(compared(problem), level="Female", score="share_above")
+    assert female["value"] == pytest.approx(stats.norm.cdf(0.5), abs=0.03)
+    assert (female["verdict"], female["unit"], female["margin"]) == ("different", "share", 0.03)
+
+
+def classes(n=8000, *, seed=0):
+    """Three equally likely classes, predicted so; but among women the first is likelier by 15 points."""
+    rng = np.random.default_rng(seed)
+    sex = pd.Categorical(rng.choice(["Female", "Male"], n))
+    right = np.where((sex == "Female")[:, None], [0.4833, 0.2833, 0.2334], [1 / 3, 1 / 3, 1 / 3])
+    truth = (right.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
+    return posed(truth, task=RESULT, labels=["x", "y", "z"], sex=sex)
+
+
+def test_classes_are_compared_by_log_loss_and_by_what_was_predicted_too_rarely():
+    found = compared(classes(), predicted=np.full((8000, 3), 1 / 3))
+    names = ["log_loss", *(f"observed_minus_predicted_{label}" for label in "xyz")]
+    assert list(dict.fromkeys(found["score"])) == names
+    first = line(found, level="Female", score="observed_minus_predicted_x")
+    assert first["value"] == pytest.approx(0.15, abs=0.03)
+    assert first["verdict"] == "different"
+    assert line(found, level="Female", score="log_loss")["unit"] == "nats"
+    assert set(found[found["score"] == "log_loss"]["verdict"]) == {"inconclusive"}  # the same loss for every row
+
+
+def test_coverage_is_compared_where_there_are_intervals():
+    problem = stays(6000)
+    covered = np.random.default_rng(0).random(6000) < np.where(problem.table["sex"] == "Female", 0.80, 0.95)
+    female = line(compared(problem, covered=covered), level="Female", score="coverage")
+    assert female["value"] == pytest.approx(0.8, abs=0.03)
+    assert (female["verdict"], female["unit"]) == ("different", "share")
+    assert "coverage" not in set(compared(problem)["score"])
+
+
+def test_a_unit_without_a_margin_takes_a_share_of_the_baselines_loss():
+    task = Task("bill", "billed", "regression", "currency", "admission", "mae")
+    problem = posed(np.random.default_rng(0).normal(0, 1000, 500), task=task, sex=pd.Categorical(["a", "b"] * 250))
+    assert line(compared(problem, baseline=12_000.0), level="a", score="mae")["margin"] == pytest.approx(600)
+    asked = build(Subgroups, NODE | {"margins": {"currency": 250}})
+    assert line(compared(problem, asked), level="a", score="mae")["margin"] == 250
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bands": {"age": [40, 18]}},
+        {"bands": {"age": []}},
+        {"bands": {"age": [18, 18]}},
+        {"margins": {"days": 0}},
+        {"margin_otherwise": -1},
+        {"fewest": 1},
+        {"levels": []},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        build(Subgroups, NODE | wrong)
+
+
+@given(st.data())
+def test_any_small_table_is_compared_without_a_crash(data):
+    n = data.draw(st.integers(1, 12))
+    target = data.draw(st.lists(st.floats(-1e6, 1e6), min_size=n, max_size=n))
+    sex = data.draw(st.lists(st.sampled_from(["f", "m", None]), min_size=n, max_size=n))
+    age = data.draw(st.lists(st.one_of(st.floats(0, 120), st.just(np.nan)), min_size=n, max_size=n))
+    group = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)))
+    problem = posed(target, sex=pd.Categorical(sex, categories=["f", "m"]), age=np.array(age), group=group)
+    found = compared(problem)
+    assert set(found["verdict"]) <= {"inconclusive"}
+    assert found.groupby(["role", "score"])["n"].sum().eq(n).all()
+
+
+@pytest.mark.slow
+def test_a_difference_is_claimed_of_equal_levels_as_rarely_as_promised():
+    """Any of five levels different in at most 5 % of 300 tables; margins, which make it rarer, are next to nothing."""
+    asked = build(Subgroups, NODE | {"roles": ["insurer"], "margins": {"days": 1e-9, "share": 1e-9}})
+    claimed = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        found = compared(posed(rng.gamma(2, 2, 1500), insurer=pd.Categorical(rng.choice(list("abcde"), 1500))), asked)
+        claimed += (found[found["score"] == "mae"]["verdict"] == "different").any()
+    assert stats.binomtest(int(claimed), 300, 0.05, alternative="greater").pvalue > 0.01

@@ -1,0 +1,409 @@
+"""The command: its run folder, its runs in MLflow, what it can be resumed from, and how it ends."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+
+from hi_ml import config, nested
+from hi_ml.artifacts import RunFolder
+from hi_ml.errors import OutputFailed, TrackingFailed
+from hi_ml.launch import Here
+from hi_ml.runs.searches import command_to_train
+from hi_ml.stores import store_uri
+from hi_ml.tracking import send
+from hi_ml.track import main as send_later
+from hi_ml.train import train
+from hi_ml.tune import main, tune
+
+# Half of the space is refused by ridge: some trials fail.
+ASKED = [
+    "model=linear", "model.space.alpha.low=-30000", "model.space.alpha.high=30000", "model.space.alpha.log=false",
+    "model.regression.alpha=25000",
+    "trials=6", "folds=3", "dataset.rows=500", "explain.rows=0", "tracking=none",
+]  # fmt: skip
+EXPERIMENT = "simulated/length_of_stay"
+
+
+def composed(command, *overrides):
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        return compose(command, overrides=list(overrides))
+
+
+def run(folder, *overrides):
+    """Do what the command does, in this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg = composed("tune", *overrides)
+    tune(**config.arguments(tune, cfg), here=Here(folder, config.plain(cfg), list(overrides), "hi_ml.tune"))
+    return folder
+
+
+class Made(NamedTuple):
+    """A run folder, its trials and its summary."""
+
+    folder: Path
+    trials: pd.DataFrame
+    search: dict
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = run(tmp_path_factory.mktemp("outputs") / "tune", *ASKED)
+    return Made(folder, pd.read_csv(folder / "trials.csv"), json.loads((folder / "search.json").read_text()))
+
+
+def without_clock(trials):
+    return trials.drop(columns=["started", "seconds"])
+
+
+# The run folder
+
+
+def test_the_run_folder_holds_the_search_and_the_best_as_train_would_leave_it(made):
+    found = {str(path.relative_to(made.folder)) for path in made.folder.rglob("*") if path.is_file()}
+    assert found >= {
+        "trials.csv", "search.json", "study.journal", "charts/history.png", "charts/history.csv", "config.yaml",
+        "overrides.txt", "run.json", "data.json", "timings.json", "experiment/linear_length_of_stay.yaml",
+    }  # fmt: skip
+    assert found >= {
+        f"length_of_stay/{name}" for name in ("scores.csv", "verdict.json", "predictions.parquet", "model/MLmodel")
+    }
+    assert not [name for name in found if "unfinished" in name]
+
+
+def test_the_trials_are_listed_with_their_folds_and_failures(made):
+    trials = made.trials
+    assert list(trials) == [
+        "number", "state", "value", "fold_1", "fold_2", "fold_3", "started", "seconds", "error", "alpha",
+    ]  # fmt: skip
+    assert trials["number"].tolist() == list(range(6))
+    assert (trials["alpha"][0], trials["state"][0]) == (25000, "complete")
+    complete = trials[trials["state"] == "complete"]
+    np.testing.assert_allclose(complete["value"], complete[["fold_1", "fold_2", "fold_3"]].mean(axis=1))
+    assert trials.loc[trials["state"] != "complete", "value"].isna().all()
+    assert (trials["state"] == "failed").tolist() == (trials["alpha"] < 0).tolist()
+    assert trials.loc[trials["state"] == "failed", "error"].str.contains("refuses its settings").all()
+
+
+def test_the_summary_says_what_is_best_and_whether_that_is_better_than_the_defaults(made):
+    trials, found = made.trials, made.search
+    assert found["trials"] == {"finished": 6} | {
+        state: int((trials["state"] == state).sum()) for state in ("complete", "pruned", "failed")
+    }
+    best = trials.loc[trials["value"].idxmin()]
+    assert (found["best"]["trial"], found["best"]["loss"]) == (best["number"], pytest.approx(best["value"]))
+    assert found["best"]["settings"] == {"alpha": pytest.approx(best["alpha"])}
+    assert found["defaults"]["settings"] == {"alpha": 25000}
+    assert found["gain"]["verdict"] in ("better", "no_better", "inconclusive")
+    assert found["gain"]["folds"] == 6
+    assert found["best"]["loss"] < found["defaults"]["loss"]
+    assert found["chosen"] == ("best" if found["gain"]["difference"] > 0 else "defaults")
+
+
+def test_the_history_is_the_table_behind_its_chart(made):
+    history = pd.read_csv(made.folder / "charts" / "history.csv")
+    assert history["number"].tolist() == made.trials["number"].tolist()
+    np.testing.assert_allclose(history["best"], made.trials["value"].cummin().ffill())
+
+
+def test_the_experiment_composes_to_what_was_trained(made):
+    trained = yaml.safe_load((made.folder / "length_of_stay" / "config.yaml").read_text())
+    alike = [word for word in ASKED if not word.startswith(("trials", "folds", "model.regression"))]
+    place = f"hydra.searchpath=[file://{made.folder}]"
+    cfg = composed("train", place, "task=length_of_stay", *alike, "+experiment=linear_length_of_stay")
+    assert config.plain(cfg) == trained
+    assert trained["model"]["regression"]["alpha"] == made.search[made.search["chosen"]]["settings"]["alpha"]
+    assert config.arguments(train, cfg)["model"].regression["alpha"] == trained["model"]["regression"]["alpha"]
+
+
+def test_a_search_does_not_mix_with_another_in_the_same_folder(made):
+    with pytest.raises(OutputFailed, match="stands already"):
+        run(made.folder, *ASKED)
+
+
+@pytest.mark.parametrize(
+    ("asked", "command"),
+    [
+        ([], "--config-dir there model=linear task=billing +experiment=linear_billing"),
+        (
+            [
+                "model=linear",
+                "task=[billing]",
+                "trials=3",
+                "folds=4",
+                "trees=5",
+                "smallest_gain=0",
+                "resume=x",
+                "seed=1",
+            ],
+            "--config-dir there model=linear 'task=[billing]' seed=1 +experiment=linear_billing",
+        ),
+        (
+            ["model.regression.alpha=2", "model.classification.C=2", "++hydra.run.dir=x", "hydra.verbose=true"],
+            "--config-dir there model=linear task=billing model.classification.C=2 +experiment=linear_billing",
+        ),
+        (
+            ["+experiment=memoriser", "~model.space.C"],
+            "--config-dir there model=linear task=billing '~model.space.C' '+experiment=[memoriser,linear_billing]'",
+        ),
+    ],
+)
+def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
+    searched = SimpleNamespace(
+        model=SimpleNamespace(name="linear"),
+        problem=SimpleNamespace(task=SimpleNamespace(name="billing"), labels=[]),
+        chosen=SimpleNamespace(settings={"alpha": 3.0}),
+    )
+    here = Here(Path("there"), {}, asked, "hi_ml.tune")
+    assert command_to_train(searched, here, "there") == f"python -m hi_ml.train {command}"
+
+
+# Resumed in another run folder
+
+
+def test_a_finished_search_gets_more_trials_and_repeats_none(made, tmp_path):
+    more = [word.replace("trials=6", "trials=8") for word in ASKED]
+    folder = run(tmp_path / "more", *more, f"resume={made.folder}")
+    trials = pd.read_csv(folder / "trials.csv")
+    assert len(trials) == 8
+    pd.testing.assert_frame_equal(trials.head(6).drop(columns="started"), made.trials.drop(columns="started"))
+    assert trials["started"].is_monotonic_increasing
+    whole = pd.read_csv(run(tmp_path / "whole", *more) / "trials.csv")
+    pd.testing.assert_frame_equal(without_clock(trials), without_clock(whole))
+
+
+# In MLflow
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, migrated_store):
+    """An empty working folder with the default store."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def copied(made, here):
+    """The run folder, never tracked."""
+    return Path(shutil.copytree(made.folder, here / "outputs" / "tune"))
+
+
+def tracked():
+    client = MlflowClient(tracking_uri=store_uri())
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    return client, {run.info.run_name: run for run in client.search_runs([experiment], max_results=100)}
+
+
+def test_the_trials_and_the_best_are_nested_in_the_search(made, copied):
+    parent = send(RunFolder(copied)).run_id
+    best = send(RunFolder(copied / "length_of_stay"))
+    client, runs = tracked()
+    assert set(runs) == {"tune linear", "linear", *(f"trial {number}" for number in range(6))}
+    around = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert around == {name: None if name == "tune linear" else parent for name in runs}
+    assert best.model == "simulated.length_of_stay"
+    artifacts = {one.path for one in client.list_artifacts(parent)}
+    assert artifacts >= {"trials.csv", "search.json", "charts", "experiment", "config.yaml"}
+    assert "length_of_stay" not in artifacts
+    found = made.search
+    metrics = runs["tune linear"].data.metrics
+    assert metrics["cv_mae"] == pytest.approx(found["best"]["loss"])
+    assert metrics["gain"] == pytest.approx(found["gain"]["gain"])
+    assert runs["tune linear"].data.tags["verdict"] == found["gain"]["verdict"]
+    assert "split_sha256" not in runs["tune linear"].data.tags  # the mark of a run with a model
+
+
+def test_every_trial_has_its_settings_its_losses_and_its_state(made, copied):
+    send(RunFolder(copied))
+    client, runs = tracked()
+    for trial in made.trials.to_dict("records"):
+        run = runs[f"trial {trial['number']}"]
+        assert run.info.status == ("FAILED" if trial["state"] == "failed" else "FINISHED")
+        assert run.data.tags["state"] == trial["state"]
+        assert float(run.data.params["alpha"]) == trial["alpha"]
+        assert run.data.metrics.get("cv_mae", np.nan) == pytest.approx(trial["value"], nan_ok=True)
+        folds = [one.value for one in client.get_metric_history(run.info.run_id, "fold_mae")]
+        assert folds == pytest.approx([trial[f"fold_{k}"] for k in (1, 2, 3) if not np.isnan(trial[f"fold_{k}"])])
+        assert run.info.start_time == pytest.approx(1000 * trial["started"], abs=1)
+        if trial["state"] == "failed":
+            assert run.data.tags["error"] == trial["error"]
+    assert {run.info.status for run in runs.values()} == {"FINISHED", "FAILED"}
+
+
+def test_a_store_that_fails_among_the_trials_leaves_nothing_running(copied, monkeypatch):
+    real, calls = MlflowClient.log_batch, []
+
+    def full(client, run_id, **more):
+        calls.append(run_id)
+        if len(calls) == 4:
+            raise OSError("disk full")
+        return real(client, run_id, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_batch", full)
+        with pytest.raises(TrackingFailed, match=r"disk full.*python -m hi_ml\.track run="):
+            send(RunFolder(copied))
+    _, runs = tracked()
+    assert runs["tune linear"].info.status == "FAILED"
+    assert not [name for name, run in runs.items() if run.info.status == "RUNNING"]
+    client, _ = tracked()
+    assert client.get_run(send(RunFolder(copied)).run_id).info.status == "FINISHED"
+
+
+def test_a_model_whose_search_is_not_tracked_stands_alone(copied):
+    send(RunFolder(copied / "length_of_stay"))
+    _, runs = tracked()
+    assert nested.PARENT not in runs["linear"].data.tags
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model=baseline"], "nothing to tune in model=baseline"),
+        (["task=[billing,length_of_stay]"], "one task at a time"),
+        (["resume=nowhere"], "no search to resume"),
+        (["+model.space.leaves={low: 1, high: 2}"], "space names leaves"),
+        (["model.space.num_leaves.low=20"], "model.regression.num_leaves=8 is outside"),
+        (["model.regression.num_leaves=1", "model.space.num_leaves.low=1"], "num_leaves"),
+        (["trials=0"], "trials"),
+        (["folds=1"], "folds"),
+    ],
+)
+def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words):
+    done = inside(main, "dataset.rows=300", "tracking=none", *overrides)
+    assert done.code == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_the_command_is_tracked_and_ends_with_the_command_to_look(inside, here):
+    done = inside(main, *(word for word in ASKED if word != "tracking=none"))
+    assert (done.code, done.stderr) == (0, "")
+    (folder,) = here.glob("outputs/tune/*")
+    assert done.stdout.splitlines()[-1].endswith("mlflow ui")
+    assert json.loads((folder / "search.json").read_text())["gain"]["sentence"] in done.stdout
+    assert f"resume={folder}" in done.stdout
+    assert f"Run folder: {folder / 'length_of_stay'}" in done.stdout
+    _, runs = tracked()
+    assert len(runs) == 8
+
+
+# Whole commands
+
+
+def start(place, *overrides):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "hi_ml.tune", *overrides]
+    return subprocess.Popen(
+        command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_trials(place, count, process):
+    """Wait until a search has finished some trials, and return its folder."""
+    for _ in range(1200):
+        for study in place.glob("outputs/tune/*/study.journal"):
+            if study.read_text().count('"op_code":4') >= count:
+                return study.parent
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("no trials within a minute")
+
+
+def again(words, place):
+    """Run a command that another one showed."""
+    first, *rest = shlex.split(words)
+    assert first == "python"
+    return subprocess.run(
+        [sys.executable, *rest], cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+
+SEARCH = ["dataset.rows=1500", "trials=12", "folds=3", "explain.rows=0", "tracking=none"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """The run folder of a search that nothing disturbed."""
+    place = tmp_path_factory.mktemp("unbroken")
+    process = start(place, *SEARCH, "hydra.run.dir=whole")
+    said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return place / "whole"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path, unbroken, how):
+    process = start(tmp_path, *SEARCH)
+    broken = wait_for_trials(tmp_path, 4, process)
+    process.send_signal(how)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert {path.name for path in broken.iterdir()} == {"study.journal"}
+    (shown,) = [line.split("go on with: ")[1] for line in stdout.splitlines() if "go on with: " in line]
+    if how == signal.SIGINT:
+        assert f"The finished trials stand. Go on with: {shown}" in stderr
+        assert "Traceback" not in stderr
+    finished = (broken / "study.journal").read_text().count('"op_code":4')
+    resumed = again(shown, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    (after,) = set(tmp_path.glob("outputs/tune/*")) - {broken}
+    assert (after / "study.journal").read_text().count('"op_code":4') == 12
+    trials, expected = (pd.read_csv(folder / "trials.csv") for folder in (after, unbroken))
+    pd.testing.assert_frame_equal(without_clock(trials), without_clock(expected))
+    assert (trials["started"][:finished] < trials["started"][finished:].min()).all()
+    scores = [(folder / "length_of_stay" / "scores.csv").read_bytes() for folder in (after, unbroken)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+def test_the_command_on_the_screen_trains_the_same_model(tmp_path):
+    process = start(tmp_path, "task=test_results", "model=hist_gbm", *SEARCH)
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    (shown,) = [line.split(": ", 1)[1] for line in stdout.splitlines() if line.startswith("To train it again: ")]
+    trained = again(shown, tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    (tuned,), (same,) = (list(tmp_path.glob(f"outputs/{command}/*/test_results")) for command in ("tune", "train"))
+    for name in ("scores.csv", "verdict.json", "predictions.parquet", "config.yaml"):
+        assert (same / name).read_bytes() == (tuned / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_search_whose_server_is_down_stands_and_is_sent_later(inside, here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    down = inside(main, *(word for word in ASKED if word != "tracking=none"))
+    assert down.code == 1
+    assert "Traceback" not in down.stderr
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (folder,) = here.glob("outputs/tune/*")
+    for place in (folder, folder / "length_of_stay"):
+        assert f"python -m hi_ml.track run={place}" in down.stderr
+        sent = inside(send_later, f"run={place}")
+        assert sent.code == 0, sent.stderr
+    _, runs = tracked()
+    assert len([run for run in runs.values() if nested.PARENT in run.data.tags]) == 7

@@ -1,0 +1,524 @@
+"""The search inside the training part, its study, its gain, its importances and its chart."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from scipy import stats
+
+from hi_ml import config, models, scoring
+from hi_ml.charts import tuning as charts
+from hi_ml.charts.style import house_style, save
+from hi_ml.errors import ConfigurationInvalid, NotResumable
+from hi_ml.runs.making import prepare
+from hi_ml.spaces import Choices, Range
+from hi_ml.train import train
+from hi_ml.training import Method
+from hi_ml.tuning import gains, importances, search, studies, trials, validation
+from hi_ml.tuning.searched import Searched, about, run
+from hi_ml.tuning.trials import Trial
+from hi_ml.tuning.validation import Plan
+
+PLAN = Plan(trials=6, folds=4, smallest_gain=0.005, seed=0)
+
+
+def posed(place, *overrides):
+    """A problem as the command poses it, and its model."""
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        cfg = compose("train", overrides=list(overrides))
+    asked = config.arguments(train, cfg)
+    method = Method(asked["model"], asked["split"], asked["leakage"], asked["explain"], 0.02, asked["seed"])
+    (task,) = asked["tasks"].values()
+    return prepare(asked["dataset"], [task], place, {}).pose(task, method), asked["model"]
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    """A length of stay on 500 simulated admissions, for ridge with a default that is far too strong."""
+    overrides = ["task=length_of_stay", "model=linear", "dataset.rows=500", "model.regression.alpha=50000"]
+    return posed(tmp_path_factory.mktemp("days"), *overrides)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return posed(tmp_path_factory.mktemp("results"), "task=test_results", "model=linear", "dataset.rows=600")
+
+
+def begun(place):
+    """A study in a new file."""
+    return studies.begin(place / f"{len(list(place.iterdir()))}.journal", {})
+
+
+def searched(place, problem, model, plan=PLAN, *, earlier=()):
+    """Search with a study in a new file."""
+    study = begun(place)
+    study.add_trials(list(earlier))
+    return search.search(problem, model, plan, study=study, stage=lambda _: None), study
+
+
+def told(found):
+    """What must not depend on the clock."""
+    return [(one.number, one.state, one.settings, one.losses, one.error) for one in found]
+
+
+def made(number, state="complete", losses=(1.0, 2.0), **settings):
+    return Trial(number, state, settings, tuple(losses), 0.0, 1.0, "")
+
+
+# Cross-validation inside the training part
+
+
+def test_folds_keep_groups_together_and_stay_inside_the_training_part(days):
+    problem, _ = days
+    folds = validation.cut(problem, count=4, seed=1)
+    part = set(np.flatnonzero(problem.where("train")))
+    assert sorted(np.concatenate([test for _, test in folds])) == sorted(part)
+    for train_rows, test_rows in folds:
+        assert set(train_rows) | set(test_rows) == part
+        assert not set(problem.group[train_rows]) & set(problem.group[test_rows])
+
+
+def test_the_loss_of_a_fold_is_the_mean_over_its_groups(days):
+    problem, model = days
+    folds = validation.cut(problem, count=3, seed=1)
+    names = list(problem.features.frame.columns)
+    for (rows, test), loss in zip(folds, validation.losses(problem, model, folds, seed=0), strict=True):
+        features = problem.features.part(rows, names)
+        fitted = models.fit(model, features, problem.target[rows], group=problem.group[rows], classes=0, seed=0)
+        error = np.abs(problem.target[test] - fitted.predict(problem.features.frame.iloc[test]))
+        assert loss == pytest.approx(pd.Series(error).groupby(problem.group[test]).mean().mean())
+
+
+def test_neither_calibration_nor_test_part_is_looked_at(days, tmp_path):
+    problem, model = days
+    hidden = ~problem.where("train")
+    frame = problem.features.frame.copy()
+    frame.loc[hidden] = np.nan
+    blind = replace(
+        problem,
+        features=replace(problem.features, frame=frame),
+        target=np.where(hidden, np.nan, problem.target),
+    )
+    seen, unseen = (run(one, model, PLAN, study=begun(tmp_path), stage=lambda _: None) for one in (problem, blind))
+    assert told(seen.trials) == told(unseen.trials)
+    assert seen.gain == unseen.gain
+
+
+def searched_study(place):
+    return studies.begin(place / f"{len(list(place.iterdir()))}.journal", {})
+
+
+def test_settings_reach_the_learner_of_the_task_only(days, results):
+    (problem, model), (classes, same) = days, results
+    assert validation.defaults(problem, model) == {"alpha": 50000}
+    assert validation.defaults(classes, same) == {"C": 0.1}
+    assert validation.configured(problem, model, {"alpha": 3.0}).regression["alpha"] == 3.0
+    tuned = validation.configured(classes, same, {"C": 3.0})
+    assert (tuned.classification["C"], tuned.regression) == (3.0, same.regression)
+
+
+def test_only_a_learner_that_always_grows_all_trees_is_lighter_while_searching(days):
+    problem, model = days
+    forest = replace(model, regression={"_target_": "x", "n_estimators": 200}, space={})
+    assert validation.lighter(problem, forest, 50).regression["n_estimators"] == 50
+    assert validation.lighter(problem, forest, None) == forest
+    assert validation.lighter(problem, forest, 500) == forest
+    asked = replace(forest, space={"n_estimators": Range(10, 300)})
+    assert validation.lighter(problem, asked, 50) == asked
+    stopped = replace(forest, early_stopping=models.EarlyStopping(rounds=5, share=0.1))
+    assert validation.lighter(problem, stopped, 50) == stopped
+    assert validation.lighter(problem, model, 50) == model
+
+
+# The search
+
+
+@pytest.fixture(scope="module")
+def whole(days, tmp_path_factory):
+    """An unbroken search."""
+    return searched(tmp_path_factory.mktemp("whole"), *days)[0]
+
+
+def test_the_defaults_are_the_first_trial_and_the_best_is_no_worse(days, tmp_path):
+    problem, model = days
+    found, study = searched(tmp_path, problem, model)
+    folds = validation.cut(problem, count=4, seed=PLAN.child(0))
+    assert found[0].settings == {"alpha": 50000}
+    assert found[0].losses == tuple(validation.losses(problem, model, folds, seed=0))
+    assert trials.best(found).loss < found[0].loss
+    assert trials.best(found).settings["alpha"] < 10000
+    assert [trial.number for trial in study.get_trials()] == list(range(6))
+
+
+def test_the_same_seed_gives_the_same_trials_and_another_others(days, whole, tmp_path):
+    problem, model = days
+    same, _ = searched(tmp_path, problem, model)
+    other, _ = searched(tmp_path, problem, model, replace(PLAN, seed=1, trials=2))
+    assert told(same) == told(whole)
+    assert other[1].settings != whole[1].settings
+
+
+def test_after_two_folds_the_better_half_of_all_trials_goes_on(days, tmp_path):
+    problem, model = days
+    found, _ = searched(tmp_path, problem, replace(model, regression={**model.regression, "alpha": 100.0}))
+    looks = [np.mean(one.losses[:2]) for one in found]
+    for place, one in enumerate(found):
+        best_half = sorted(looks[: place + 1])[: max(1, (place + 1) // 2)]
+        assert one.state == ("complete" if looks[place] <= best_half[-1] else "pruned")
+        assert len(one.losses) == (4 if one.state == "complete" else 2)
+    assert {one.state for one in found} == {"complete", "pruned"}
+
+
+@pytest.mark.parametrize("done", [1, 4])
+def test_a_resumed_search_ends_as_an_unbroken_one(days, whole, tmp_path, done):
+    problem, model = days
+    _, study = searched(tmp_path, problem, model, replace(PLAN, trials=done))
+    resumed, _ = searched(tmp_path, problem, model, earlier=study.get_trials())
+    assert told(resumed) == told(whole)
+
+
+def test_no_finished_trial_is_run_again(days, tmp_path, monkeypatch):
+    problem, model = days
+    _, study = searched(tmp_path, problem, model, replace(PLAN, trials=3))
+    fits = []
+    real = validation.losses
+    monkeypatch.setattr(search, "losses", lambda *args, **more: fits.append(args[1]) or real(*args, **more))
+    searched(tmp_path, problem, model, replace(PLAN, trials=5), earlier=study.get_trials())
+    assert len(fits) == 2
+    found, _ = searched(tmp_path, problem, model, replace(PLAN, trials=2), earlier=study.get_trials())
+    assert (len(fits), len(found)) == (2, 3)
+
+
+def test_an_interrupted_trial_leaves_no_trace(days, whole, tmp_path, monkeypatch):
+    problem, model = days
+    real, calls = validation.losses, []
+
+    def interrupted(*args, **more):
+        calls.append(1)
+        yield next(real(*args, **more))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        yield from list(real(*args, **more))[1:]
+
+    study = studies.begin(tmp_path / "broken.journal", {})
+    with monkeypatch.context() as patched:
+        patched.setattr(search, "losses", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            search.search(problem, model, PLAN, study=study, stage=lambda _: None)
+    earlier = studies.finished(tmp_path / "broken.journal", {})
+    assert [one.number for one in earlier] == [0, 1, 2]
+    assert told(searched(tmp_path, problem, model, earlier=earlier)[0]) == told(whole)
+
+
+def test_a_configuration_that_cannot_be_fitted_is_a_failed_trial_with_its_sentence(days, tmp_path):
+    problem, model = days
+    wide = replace(model, space={"alpha": Range(-100000, 100000)})
+    found, study = searched(tmp_path, problem, wide)
+    failed = [one for one in found if one.state == "failed"]
+    assert failed
+    assert all(one.settings["alpha"] < 0 for one in failed)
+    assert all("ConfigurationInvalid: The learner of model=linear refuses its settings" in one.error for one in failed)
+    assert all(one.loss is None for one in failed)
+    assert {one.state for one in found if one.settings["alpha"] > 0} <= {"complete", "pruned"}
+    assert told([Trial.of(one) for one in study.get_trials()]) == told(found)
+
+
+def test_defaults_that_cannot_be_fitted_end_the_search(days, tmp_path):
+    problem, model = days
+    broken = replace(model, regression={**model.regression, "alpha": -1}, space={"alpha": Range(-2, 2)})
+    study = studies.begin(tmp_path / "study.journal", {})
+    with pytest.raises(ConfigurationInvalid, match="alpha"):
+        search.search(problem, broken, PLAN, study=study, stage=lambda _: None)
+    assert study.get_trials() == []
+
+
+def test_a_loss_that_is_no_number_is_refused(days, monkeypatch):
+    problem, model = days
+    monkeypatch.setattr(scoring, "losses", lambda _task, target, _predicted: np.full(len(target), np.nan))
+    with pytest.raises(ConfigurationInvalid, match="expected a finite mean, found nan"):
+        next(validation.losses(problem, model, validation.cut(problem, count=3, seed=0), seed=0))
+
+
+def test_choices_are_searched_too(results, tmp_path):
+    problem, model = results
+    learner = {**model.classification, "solver": "lbfgs", "fit_intercept": True}
+    several = replace(
+        model,
+        classification=learner,
+        space={"solver": Choices(["lbfgs", "newton-cg"]), "fit_intercept": Choices([True, False]), **model.space},
+    )
+    found, _ = searched(tmp_path, problem, several)
+    assert {one.settings["solver"] for one in found} == {"lbfgs", "newton-cg"}
+    assert {type(one.settings["fit_intercept"]) for one in found} == {bool}
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({}, "nothing to tune in model=linear.*no argument of the regression learner"),
+        ({"C": Range(0.1, 1)}, "nothing to tune"),
+        ({"alpha": Range(1, 2)}, r"model\.regression\.alpha=50000 is outside of model\.space\.alpha, which is 1 to 2"),
+    ],
+)
+def test_a_model_without_a_usable_space_is_refused(days, space, words):
+    problem, model = days
+    with pytest.raises(ConfigurationInvalid, match=words):
+        search.refuse_unsearchable(problem, replace(model, space=space))
+
+
+# The study
+
+
+def test_a_study_is_known_by_all_that_decides_its_trials(days):
+    problem, model = days
+    known = config.leaves(about(problem, model, PLAN, data="a"))
+    others = {
+        "data_sha256": about(problem, model, PLAN, data="b"),
+        "seed": about(problem, model, replace(PLAN, seed=5), data="a"),
+        "folds": about(problem, model, replace(PLAN, folds=7), data="a"),
+        "trees": about(problem, model, replace(PLAN, trees=7), data="a"),
+        "model.space.alpha.low": about(
+            problem, replace(model, space={"alpha": Range(5, 1e5, log=True), "C": model.space["C"]}), PLAN, data="a"
+        ),
+        "split_sha256": about(replace(problem, parts=problem.parts[::-1]), model, PLAN, data="a"),
+        "task.horizon": about(replace(problem, task=replace(problem.task, horizon="stay")), model, PLAN, data="a"),
+    }
+    for key, other in others.items():
+        assert [name for name, value in config.leaves(other).items() if known[name] != value] == [key]
+
+
+def test_the_study_of_another_search_is_refused_by_what_differs(tmp_path):
+    path = tmp_path / "study.journal"
+    studies.begin(path, {"seed": 0, "model": {"name": "lgbm", "old": 1}, "sha": "a" * 64})
+    asked = {"seed": 0, "model": {"name": "linear", "new": 2}, "sha": "b" * 64}
+    with pytest.raises(NotResumable) as found:
+        studies.finished(path, asked)
+    said = str(found.value)
+    for words in ("model.name was lgbm and is linear", "old was 1 and is not set", "new was not set and is 2"):
+        assert words in said
+    assert f"sha was {'a' * 12}... and is {'b' * 12}..." in said
+    assert "seed" not in said
+    assert studies.finished(path, {"sha": "a" * 64, "model": {"old": 1, "name": "lgbm"}, "seed": 0}) == []
+
+
+def test_a_study_that_is_absent_or_none_is_refused(tmp_path):
+    with pytest.raises(NotResumable, match=r"no file at .*study\.journal"):
+        studies.finished(tmp_path / "study.journal", {})
+    for content in ("", "{}\n{}\n", "nothing\nof ours\n", '{"op_code": 0}\n{"op_code": 4}\n'):
+        (tmp_path / "study.journal").write_text(content)
+        with pytest.raises(NotResumable, match="no study that hi_ml wrote"):
+            studies.finished(tmp_path / "study.journal", {})
+
+
+def test_a_line_that_was_cut_short_does_not_count(days, tmp_path):
+    problem, model = days
+    path = tmp_path / "study.journal"
+    study = studies.begin(path, {})
+    search.search(problem, model, replace(PLAN, trials=4), study=study, stage=lambda _: None)
+    lines = path.read_text().splitlines(keepends=True)
+    assert [json.loads(line)["op_code"] for line in lines[-4:]] == [4] * 4  # one line per finished trial
+    path.write_text("".join(lines)[:-20])
+    assert [one.number for one in studies.finished(path, {})] == [0, 1, 2]
+
+
+# The gain
+
+
+def test_the_gain_is_the_corrected_resampled_t(days):
+    problem, _ = days
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(5, 0.1, 10), rng.normal(4.9, 0.1, 10)
+    found = gains.judge("m", before, after, task=problem.task, ratio=0.25, smallest=0.005)
+    difference = before - after
+    error = np.sqrt((1 / 10 + 0.25) * difference.var(ddof=1))
+    low, high = stats.t.interval(0.95, 9, difference.mean(), error)
+    assert (found.difference, found.low, found.high) == pytest.approx((difference.mean(), low, high))
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(difference.mean()) / error, 9))
+    scale = before.mean()
+    assert (found.gain, found.low95, found.high95) == pytest.approx(
+        (difference.mean() / scale, low / scale, high / scale)
+    )
+    assert (found.low90, found.high90) == pytest.approx(
+        tuple(end / scale for end in stats.t.interval(0.90, 9, difference.mean(), error))
+    )
+
+
+@pytest.mark.parametrize(
+    ("gained", "noise", "verdict", "words"),
+    [
+        (0.05, 0.001, "better", "5.0 %"),
+        (0.002, 0.001, "no_better", "less than 0.5 %, no better than the defaults"),
+        (-0.05, 0.001, "no_better", "no better than the defaults"),
+        (0.01, 0.05, "inconclusive", "inconclusive"),
+        (0.0, 0.0, "no_better", "None of the configurations tried is better than the defaults of ridge"),
+    ],
+)
+def test_the_verdict_on_a_gain(days, gained, noise, verdict, words):
+    before = np.full(10, 4.0) + np.linspace(-0.2, 0.2, 10)
+    after = before * (1 - gained) + noise * 4 * np.resize([-1, 1], 10)
+    found = gains.judge("ridge", before, after, task=days[0].task, ratio=0.25, smallest=0.005)
+    assert found.verdict == verdict
+    assert words in found.sentence
+    assert "length_of_stay" in found.sentence
+
+
+def test_the_gain_is_measured_on_folds_that_the_search_has_not_seen(days, monkeypatch):
+    problem, model = days
+    cut, seen = validation.cut, []
+    monkeypatch.setattr(gains, "cut", lambda *args, **more: seen.extend(cut(*args, **more)) or seen[-4:])
+    found = gains.measure(problem, model, model, PLAN)
+    assert (found.folds, found.difference, found.p, found.verdict) == (8, 0, 1, "no_better")
+    searching = {test.tobytes() for _, test in cut(problem, count=4, seed=PLAN.child(0))}
+    assert len({test.tobytes() for _, test in seen}) == 8
+    assert not searching & {test.tobytes() for _, test in seen}
+
+
+def test_a_default_that_is_far_off_is_beaten(days, tmp_path):
+    problem, model = days
+    found = run(problem, model, PLAN, study=begun(tmp_path), stage=lambda _: None)
+    assert (found.gain.verdict, found.chosen) == ("better", found.best)
+    assert found.tuned.regression["alpha"] == found.best.settings["alpha"]
+    assert found.count("complete") + found.count("pruned") == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_on_noise_tuning_is_no_better(tmp_path, seed):
+    overrides = ["task=length_of_stay", "dataset.scenario=noise", "dataset.rows=20000", f"dataset.seed={seed}"]
+    problem, model = posed(tmp_path, *overrides)
+    found = run(problem, model, replace(PLAN, trials=10), study=begun(tmp_path), stage=lambda _: None)
+    assert found.gain.verdict == "no_better"
+    assert found.best.loss <= found.trials[0].loss
+
+
+def test_what_is_no_better_on_new_folds_is_not_chosen(days):
+    problem, model = days
+    tried = [made(0, losses=(2.0, 2.0), alpha=50000), made(1, losses=(1.0, 1.0), alpha=1.0)]
+
+    def result(difference):
+        gain = SimpleNamespace(difference=difference)
+        return Searched(problem, model, PLAN, tried, gain, pd.DataFrame())
+
+    assert result(0.1).chosen.number == 1
+    assert result(0.1).tuned.regression["alpha"] == 1.0
+    for difference in (0.0, -0.1):
+        assert result(difference).chosen.number == 0
+        assert result(difference).tuned == model
+
+
+# What the trials tell
+
+
+def test_the_best_is_complete_and_the_first_of_equals():
+    tried = [made(0, losses=(3, 3)), made(1, "pruned", (1,)), made(2, losses=(2, 2)), made(3, losses=(2, 2))]
+    assert trials.best(tried).number == 2
+    assert [one.loss for one in tried] == [3, None, 2, 2]
+
+
+def test_the_history_shows_each_trial_by_its_difference_from_the_defaults():
+    tried = [
+        made(0, losses=(1.0, 5.0, 3.0)),
+        made(1, "pruned", losses=(1.5, 5.5)),  # 0.5 worse on two folds, of which the second is hard
+        made(2, "failed", losses=()),
+        made(3, losses=(0.8, 4.9, 3.0)),
+    ]
+    table = trials.history(tried, ratio=0.5)
+    np.testing.assert_allclose(table["loss"], [3.0, 3.5, np.nan, 2.9])
+    np.testing.assert_allclose(table["best"], [3.0, 3.0, 3.0, 2.9])
+    np.testing.assert_allclose(table["defaults"], 3.0)
+    assert table["folds"].tolist() == [3, 2, 0, 3]
+    differences = np.array([-0.2, -0.1, 0.0])
+    reach = stats.t.ppf(0.975, 2) * np.sqrt((1 / 3 + 0.5) * differences.var(ddof=1))
+    assert (table["low"][3], table["high"][3]) == pytest.approx((2.9 - reach, 2.9 + reach))
+    assert (table["low"][0], table["high"][0]) == (3.0, 3.0)
+
+
+def test_the_table_of_trials_has_a_loss_only_where_all_folds_were_reached():
+    tried = [made(0, losses=(1.0, 2.0), a=1, b="x"), made(1, "pruned", losses=(2.0,), a=2, b="y")]
+    table = trials.table(tried, folds=2)
+    assert list(table) == ["number", "state", "value", "fold_1", "fold_2", "started", "seconds", "error", "a", "b"]
+    np.testing.assert_array_equal(table["value"], [1.5, np.nan])
+    np.testing.assert_array_equal(table["fold_2"], [2.0, np.nan])
+
+
+def frozen(numbers, loss):
+    """Trials over two settings, and as Optuna has them."""
+    spread = optuna.distributions.FloatDistribution(0, 1)
+    rng = np.random.default_rng(3)
+    ours, found = [], []
+    for number in numbers:
+        settings = {"matters": float(rng.random()), "idle": float(rng.random())}
+        ours.append(made(number, losses=(loss(settings), loss(settings) + 1), **settings))
+        found.append(optuna.create_trial(params=settings, distributions=dict.fromkeys(settings, spread), value=0.0))
+    return ours, found
+
+
+def test_the_setting_that_moves_the_loss_is_the_important_one():
+    table = importances.importances(*frozen(range(30), lambda settings: (settings["matters"] - 0.3) ** 2), seed=0)
+    assert table["column"].tolist() == ["matters", "idle"]
+    assert table["importance"].sum() == pytest.approx(1)
+    assert table["importance"][0] > 0.8
+    assert table["low"][0] > table["high"][1]
+    assert (table["low"] <= table["importance"]).all()
+    assert (table["importance"] <= table["high"]).all()
+    assert table["n"].tolist() == [30, 30]
+
+
+def test_too_few_trials_or_no_differences_have_no_importances():
+    assert importances.importances(*frozen(range(9), lambda settings: settings["matters"]), seed=0).empty
+    assert importances.importances(*frozen(range(20), lambda _: 1.0), seed=0).empty
+
+
+# The chart
+
+
+def history(*rows):
+    columns = ["number", "state", "loss", "low", "high", "best", "defaults"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+FIRST = (0, "complete", 4.5, 4.5, 4.5, 4.5, 4.5)
+HISTORIES = {
+    "all states": history(
+        FIRST,
+        (1, "pruned", 4.6, 4.0, 5.2, 4.5, 4.5),
+        (2, "failed", np.nan, np.nan, np.nan, 4.5, 4.5),
+        (3, "complete", 4.4, 4.3, 4.52, 4.4, 4.5),
+        (4, "pruned", 99.0, 50.0, 150.0, 4.4, 4.5),
+    ),
+    "the defaults alone": history(FIRST),
+    "nothing but pruned": history(FIRST, *[(n, "pruned", 4.5 + n, 1, 9, 4.5, 4.5) for n in range(1, 40)]),
+    "a loss of zero": history((0, "complete", 0.0, 0.0, 0.0, 0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_the_history_is_drawn_in_words_that_do_not_cover_one_another(name, tmp_path):
+    table = HISTORIES[name]
+    words = {"title": "Tuning lgbm removes 0.02 % of the defaults' error: no better.", "caption": "n = 5 trials."}
+    figure = charts.history(table, **words, score="log_loss", unit="nats")
+    ax = figure.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Trial", "Cross-validated log loss (nats)")
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert ("pruned" in shown, "failed" in shown) == tuple(
+        (table["state"] == state).any() for state in ("pruned", "failed")
+    )
+    with house_style():
+        figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
+    picture, _ = save(figure, table, tmp_path / "history")
+    assert picture.stat().st_size > 5000
+
+
+def test_the_axis_shows_the_trials_that_reached_all_folds_and_pruned_ones_at_its_edge():
+    figure = charts.history(HISTORIES["all states"], title="t", caption="c", score="mae", unit="days")
+    low, high = figure.axes[0].get_ylim()
+    assert low < 4.3
+    assert 4.52 < high < 4.6
+    (pruned,) = (line for line in figure.axes[0].lines if line.get_label() == "pruned")
+    assert pruned.get_ydata().tolist() == [high, high]

@@ -4,11 +4,11 @@
 
 Simulates tables with planted effects, fits the model of test results as it is configured and once more with
 ``recalibrate=true``, and counts how often the 95 % intervals of calibration in the large and of the slope hold their
-ideals, 0 and 1, per class.
+ideals, 0 and 1, per class. The class shares of the training part stand beside them: no model can know those better.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,8 @@ from hi_ml.statistics.grouped import group_means
 from hi_ml.tasks import Task, select
 
 TASK = "test_results"
-FITS = {False: models.fit, True: recalibration.fit}
-ASKED = ["model", "rows", "recalibrate", "class", "measure"]
+FITS = {"as configured": models.fit, "recalibrated": recalibration.fit}
+ASKED = ["model", "rows", "predictions", "class", "measure"]
 PROMISE = 0.90
 """Share of the tables in which an interval must hold its ideal."""
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def study(model: str, rows: int, seeds: Sequence[int]) -> pd.DataFrame:
-    """Measure the calibration of both fits on one table per seed.
+    """Measure the calibration of both fits, and of the training part's class shares, on one table per seed.
 
     Parameters
     ----------
@@ -62,15 +62,15 @@ def study(model: str, rows: int, seeds: Sequence[int]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``model, rows, recalibrate, class, measure, seed, value, low, high, ideal``; ``log_loss`` (in ``value``, of the
+        ``model, rows, predictions, class, measure, seed, value, low, high, ideal``; ``log_loss`` (in ``value``, of the
         class ``all``) among the measures.
     """
     found = []
     for seed in tqdm(seeds, desc=f"{model}, {rows:,} rows", disable=None):
         problem, asked = posed(model, rows, seed)
-        for recalibrate in FITS:
-            measured = judged(problem, asked, recalibrate=recalibrate, seed=seed)
-            found.append(measured.assign(model=model, rows=rows, recalibrate=recalibrate, seed=seed))
+        for name, predicted in predictions(problem, asked, seed):
+            measured = judged(problem, predicted)
+            found.append(measured.assign(model=model, rows=rows, predictions=name, seed=seed))
     return pd.concat(found)[[*ASKED, "seed", "value", "low", "high", "ideal"]]
 
 
@@ -91,20 +91,33 @@ def posed(model: str, rows: int, seed: int) -> tuple[problems.Problem, models.Mo
     return problems.pose(admissions, task, features=features, model=asked, split=split, seed=seed), asked
 
 
-def judged(problem: problems.Problem, model: models.Model, *, recalibrate: bool, seed: int) -> pd.DataFrame:
-    """Fit on the training part, measure on the test part.
+def predictions(problem: problems.Problem, model: models.Model, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Learn from the training part, and yield what is said of the test part.
 
     Parameters
     ----------
     problem : Problem
     model : Model
-    recalibrate : bool
     seed : int
     """
     train, test = (np.flatnonzero(problem.where(part)) for part in ("train", "test"))
-    fitted = problems.fit_rows(problem, model, train, seed=seed, fit=FITS[recalibrate])
-    predicted = fitted.predict(problem.features.frame.iloc[test])
-    measured = calibration.measure(problem, predicted, predicts=model.predicts)
+    for name, fit in FITS.items():
+        fitted = problems.fit_rows(problem, model, train, seed=seed, fit=fit)
+        yield name, fitted.predict(problem.features.frame.iloc[test])
+    constant = scoring.Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
+    yield "class shares", constant.predict(len(test))
+
+
+def judged(problem: problems.Problem, predicted: np.ndarray) -> pd.DataFrame:
+    """Measure calibration and log loss on the test part.
+
+    Parameters
+    ----------
+    problem : Problem
+    predicted : array of float64, shape (n_test, n_classes)
+    """
+    test = problem.where("test")
+    measured = calibration.measure(problem, predicted, predicts="mean").dropna(subset="value")
     loss = group_means(scoring.losses(problem.task, problem.target[test], predicted), problem.group[test]).mean()
     return pd.concat([measured, pd.DataFrame([{"class": "all", "measure": "log_loss", "value": loss}])])
 
@@ -120,7 +133,7 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``model, rows, recalibrate, class, measure, tables, mean`` (of the estimates), ``hits, share, low, high`` (exact
+        ``model, rows, predictions, class, measure, tables, mean`` (of the estimates), ``hits, share, low, high`` (exact
         binomial 95 % limits), ``promise``; no hits of a measure without an ideal.
     """
     lines = []

@@ -576,6 +576,14 @@ def test_an_output_is_proven_by_its_digests_and_by_scoring_rows_again(scored, pr
         assert "is what its manifest claims" in str(proof)
 
 
+def test_a_file_that_came_later_is_no_part_of_the_claim(scored, proven, admissions, tmp_path):
+    put(admissions, tmp_path / "part_b.csv")
+    put(admissions, tmp_path / "part_c.csv")
+    path = scored(tmp_path / "part_*").path
+    put(admissions[::-1], tmp_path / "part_a.csv")
+    assert proven(path, sample=80).rows == 80
+
+
 def forge(path, edit):
     """Change an output, and its digest in the manifest with it."""
     table = pq.read_table(path)

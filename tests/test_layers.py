@@ -18,7 +18,12 @@ LAYERS = {
     2: [{"datasets", "charts", "records", "delivered"}],
     3: [{"splits", "scoring", "features", "findings", "drift", "regions", "coverage"}],
     4: [{"encoding", "spaces", "contributions"}, {"models"}, {"explanations", "intervals"}],
-    5: [{"problems", "leakage", "packaging", "measures", "reasons"}, {"recalibration", "calibration", "subgroups", "comparison", "probes", "significance"}, {"training"}, {"refits", "meeting", "tuning"}],
+    5: [
+        {"problems", "leakage", "packaging", "measures", "reasons"},
+        {"recalibration", "calibration", "subgroups", "comparison", "probes", "significance"},
+        {"training"},
+        {"refits", "meeting", "tuning"},
+    ],
     6: [{"nested", "promotion", "history", "report", "runs", "batch"}, {"tracking"}],
     7: [COMMANDS],
 }

@@ -66,7 +66,14 @@ def contributions(folder):
 def test_the_run_folder_holds_what_was_promised(outputs, task):
     found = {str(path.relative_to(outputs / task)) for path in (outputs / task).rglob("*") if path.is_file()}
     promised = {"config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet"}
-    promised |= {"data.json", "rows.parquet", "timings.json", "run.json", "explanation/shap_values.parquet", "model/MLmodel"}
+    promised |= {
+        "data.json",
+        "rows.parquet",
+        "timings.json",
+        "run.json",
+        "explanation/shap_values.parquet",
+        "model/MLmodel",
+    }
     promised |= {"calibration.csv", "subgroups.csv"}
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
     promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}
@@ -272,9 +279,7 @@ def test_a_recalibrated_run_says_so_and_its_model_gives_its_numbers(outputs, raw
     assert "does nothing for a regression" in notes[REGRESSION]
     rows, before = predictions(folder / CLASSES), predictions(outputs / CLASSES)
     found = serving.load(folder / CLASSES / "model" / "artifacts" / "scorer").predict(raw).iloc[rows["row"] - 1]
-    pd.testing.assert_frame_equal(
-        found.reset_index(drop=True), rows[list(found)], check_exact=True, check_dtype=False
-    )
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), rows[list(found)], check_exact=True, check_dtype=False)
     assert (rows["p_Normal"] != before["p_Normal"]).any()
     pd.testing.assert_frame_equal(predictions(folder / REGRESSION), predictions(outputs / REGRESSION), check_exact=True)
     pd.testing.assert_frame_equal(contributions(folder / CLASSES), contributions(outputs / CLASSES), check_exact=True)

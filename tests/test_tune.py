@@ -25,8 +25,8 @@ from hi_ml.errors import OutputFailed, TrackingFailed
 from hi_ml.launch import Here
 from hi_ml.runs.searches import command_to_train
 from hi_ml.stores import store_uri
-from hi_ml.tracking import send
 from hi_ml.track import main as send_later
+from hi_ml.tracking import send
 from hi_ml.train import train
 from hi_ml.tune import main, tune
 
@@ -297,6 +297,15 @@ def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words
     assert not list(tmp_path.rglob("run.json"))
 
 
+def test_without_tracking_the_last_lines_send_the_search_and_its_model(inside, tmp_path):
+    done = inside(main, *ASKED)
+    assert done.code == 0, done.stderr
+    (folder,) = tmp_path.glob("outputs/tune/*")
+    places = [folder, folder / "length_of_stay"]
+    assert done.stdout.splitlines()[-2:] == [f"python -m hi_ml.track run={place}" for place in places]
+    assert not (tmp_path / "mlflow.db").exists()
+
+
 def test_the_command_is_tracked_and_ends_with_the_command_to_look(inside, here):
     done = inside(main, *(word for word in ASKED if word != "tracking=none"))
     assert (done.code, done.stderr) == (0, "")
@@ -381,7 +390,8 @@ def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_pat
 
 @pytest.mark.slow
 def test_the_command_on_the_screen_trains_the_same_model(tmp_path):
-    process = start(tmp_path, "task=test_results", "model=hist_gbm", *SEARCH)
+    few = [word.replace("trials=12", "trials=4") for word in SEARCH]
+    process = start(tmp_path, "task=test_results", "model=hist_gbm", *few)
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
     (shown,) = [line.split(": ", 1)[1] for line in stdout.splitlines() if line.startswith("To train it again: ")]

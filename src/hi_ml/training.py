@@ -156,9 +156,6 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
     task, features, target = problem.task, problem.features, problem.target
     test = problem.where("test")
 
-    def fit(rows: NDArray[np.int64]) -> models.Fitted:
-        return fit_rows(problem, method.model, rows, seed=method.seed, fit=method.fit)
-
     def predict(fitted: models.Fitted, rows: NDArray[np.int64]) -> Floats:
         return fitted.predict(features.frame.iloc[rows])
 
@@ -167,7 +164,8 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
     with timed(seconds, "probe"):
         probed = _probed(problem, method)
     with timed(seconds, "fit"):
-        fitted = fit(np.flatnonzero(problem.where("train")))
+        train = np.flatnonzero(problem.where("train"))
+        fitted = fit_rows(problem, method.model, train, seed=method.seed, fit=method.fit)
     with timed(seconds, "score"):
         predicted = predict(fitted, np.flatnonzero(test))
         baseline = scoring.Baseline.of(task, target[problem.where("train")], classes=len(problem.labels))
@@ -185,6 +183,7 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
         covered = None if issued is None or issued.described is None else issued.held
         compared = subgroups.measure(problem, predicted, method.subgroups, baseline=constant, covered=covered)
     with timed(seconds, "leakage"):
+        fit = partial(fit_rows, problem, method.model, seed=method.seed)  # recalibration would take five fits more each
         gap = leakage.measure(
             task, target, twins=problem.twin, fit=fit, predict=predict, settings=(method.leakage, method.seed)
         )

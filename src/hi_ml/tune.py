@@ -119,10 +119,9 @@ def tune(
         trained = make(problem, table, request, path, seconds=taken, stage=stage)
         tqdm.write(screen.summary(trained, path))
         stage("track")
-        failed = (
-            _track(here.folder, path, Terms(promote, partial(meet, trained, dataset))) if tracking == "default" else []
-        )
-    print(f"\n{command_to_open(store_uri()) if tracking == 'default' else f'python -m hi_ml.track run={here.folder}'}")
+        terms = Terms(promote, partial(meet, trained, dataset))
+        failed = _track(here.folder, path, terms) if tracking == "default" else []
+    _say_where(here.folder, path, tracked=tracking == "default")
     if failed:
         raise Unserved.of(failed)
 
@@ -179,7 +178,7 @@ def _resumable(here: launch.Here) -> Iterator[None]:
 
 
 def _command_to_resume(here: launch.Here) -> str:
-    kept = [override for override in here.overrides if not override.startswith(("resume=", "hydra."))]
+    kept = [word for word in here.overrides if not word.lstrip("+~").startswith(("resume=", "hydra."))]
     return shlex.join(["python", "-m", here.command, *kept, f"resume={here.folder}"])
 
 

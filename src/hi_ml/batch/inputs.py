@@ -1,7 +1,7 @@
 """Which files are to be scored, and do they hold what the model and the user ask for?"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from hi_ml.datasets.delimited import Delimited, peek
 from hi_ml.datasets.pieces import Piece, cut, of_csv, of_parquet
 from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.source import matching
 from hi_ml.errors import ColumnProblem, SourceUnreadable
 from hi_ml.serving import Scorer
 from hi_ml.serving import inputs as needed_by
@@ -82,13 +81,13 @@ class Inputs:
     extra: tuple[str, ...]
 
     @classmethod
-    def of(cls, asked: str | None, scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
-        """Find the files and hold their headers against the model.
+    def of(cls, paths: Iterable[Path], scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
+        """Hold the headers of the files against the model.
 
         Parameters
         ----------
-        asked : str or None
-            A path or a glob.
+        paths : iterable of Path
+            Sorted by name.
         scorer : Scorer
         dataset : Dataset
             Its separator and encoding; the columns are the model's.
@@ -97,13 +96,11 @@ class Inputs:
         Raises
         ------
         SourceUnreadable
-            If there is no file, or one cannot be read.
+            If a file cannot be read.
         ColumnProblem
             If a column is absent, twice there, or private.
         """
-        files = tuple(File.of(path, dataset) for path in matching(asked or ""))
-        if not files:
-            raise SourceUnreadable.no_input(asked)
+        files = tuple(File.of(path, dataset) for path in paths)
         specs = needed_by(scorer.mapping["columns"])
         needed = tuple(spec["source"] for spec in specs)
         measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]
@@ -115,7 +112,7 @@ class Inputs:
         carried = tuple(dict.fromkeys([own, *keep] if own in found else keep))
         for file in files:
             _check(file, needed, carried)
-        _check_kinds(files, asked or "", carried)
+        _check_kinds(files, carried)
         shifted = any(_is_text(file.kinds[name]) for file in files for name in measured)
         guards = {name: kind for name, kind in private.items() if name in found and shifted}
         extra = tuple(sorted(found - {*needed, *carried, *private}))
@@ -200,12 +197,13 @@ def _check(file: File, needed: tuple[str, ...], carried: tuple[str, ...]) -> Non
         raise ColumnProblem.duplicated(source, twice)
 
 
-def _check_kinds(files: tuple[File, ...], asked: str, carried: tuple[str, ...]) -> None:
+def _check_kinds(files: tuple[File, ...], carried: tuple[str, ...]) -> None:
     """Columns that are carried through become one column of the output."""
     for name in carried:
         kinds = {str(_plain(file.kinds[name])) for file in files}
         if len(kinds) > 1:
-            raise SourceUnreadable.types(asked, f"'{name}' is {' and '.join(sorted(kinds))}")
+            listed = ", ".join(str(file.path) for file in files)
+            raise SourceUnreadable.types(listed, f"'{name}' is {' and '.join(sorted(kinds))}")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,19 +1,16 @@
 """What was scored, with what, from what, and how it went: the proof that lies beside the output."""
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hi_ml.batch.inputs import Inputs
 from hi_ml.batch.journal import Entry
 from hi_ml.batch.request import Model, Request
-from hi_ml.batch.stamps import Stamp, together
+from hi_ml.batch.stamps import Stamp, together, versions
 from hi_ml.drift import Drift, load
 
 SUFFIX = "manifest.json"
-_VERSIONS = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "skops")
 
 
 def manifest(
@@ -57,7 +54,7 @@ def manifest(
         "separator": request.dataset.separator,
         "encoding": request.dataset.encoding,
         "command": ["python", "-m", "hi_ml.predict", *request.command],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+        "versions": versions(),
     }
 
 

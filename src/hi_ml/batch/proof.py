@@ -24,7 +24,7 @@ from hi_ml.datasets.schema import Dataset
 from hi_ml.errors import HiMlError, NotAsClaimed
 
 _CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
-_CLAIMS = ("model_uri", "model_sha256", "input", "files", "rows_in", "rows_scored", "keep", "reasons", "chunk_rows",
+_CLAIMS = ("model_uri", "model_sha256", "files", "rows_in", "rows_scored", "keep", "reasons", "chunk_rows",
            "separator", "encoding", "output_sha256")  # fmt: skip
 
 
@@ -110,8 +110,10 @@ def prove(
     if faults:
         raise NotAsClaimed.of(output, faults)
     dataset = replace(dataset, separator=told["separator"], encoding=told["encoding"])
-    inputs = Inputs.of(told["input"], model.scorer, dataset=dataset, keep=told["keep"])
-    rows = np.sort(np.random.default_rng(seed).permutation(told["rows_in"])[:sample]) + 1
+    files = [Path(one["file"]) for one in told["files"]]
+    inputs = Inputs.of(files, model.scorer, dataset=dataset, keep=told["keep"])
+    rng, count = np.random.default_rng(seed), told["rows_in"]
+    rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
     again = _again(inputs, model, told, rows)
     return Proof(output, len(rows), _compared(output, _written(output, rows, dataset), again))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from hi_ml.batch.stamps import Stamp, of_code
+from hi_ml.batch.stamps import Stamp, of_code, versions
 from hi_ml.datasets.schema import Dataset
 from hi_ml.drift import Sensitivity
 from hi_ml.serving import Scorer
@@ -88,4 +88,5 @@ class Request:
             "reasons": self.reasons,
             "chunk_rows": self.chunk_rows,
             "version of hi_ml": of_code(),
+            "version of a library": versions(),
         }

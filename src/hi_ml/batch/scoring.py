@@ -80,7 +80,7 @@ def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: Sa
     """
     if request.output.resolve() in {path.resolve() for path in stamps}:
         raise OutputFailed.is_input(request.output)
-    inputs = Inputs.of(request.input, model.scorer, dataset=request.dataset, keep=request.keep)
+    inputs = Inputs.of(stamps, model.scorer, dataset=request.dataset, keep=request.keep)
     job = _Job(request, model, load(model.folder), inputs, stamps, Clock())
     work = Work(request.beside(WORK))
     with work.alone(request.output), _resumable(work) as entries:

@@ -1,13 +1,18 @@
 """Is this the same file as before?"""
 
 import hashlib
+import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import hi_ml
 from hi_ml.datasets.source import matching
 from hi_ml.errors import SourceUnreadable
+
+_DECIDING = ("serving.py", "reasons.py", "contributions.py", "datasets/pieces.py", "batch/*.py")
+_LIBRARIES = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "skops")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def stamped(asked: str | None) -> dict[Path, Stamp]:
     SourceUnreadable
         If there is no file, or one cannot be read.
     """
-    files = matching(asked or "")
+    files = matching(asked) if asked else []
     if not files:
         raise SourceUnreadable.no_input(asked)
     made = {}
@@ -76,9 +81,14 @@ def together(stamps: Mapping[Path, Stamp]) -> str:
 
 
 def of_code() -> str:
-    """Return the SHA-256 of the installed hi_ml: answers of another version are not mixed with its own."""
+    """Return the SHA-256 of the code that decides what an answer is: those of another version are not mixed with it."""
     folder = Path(hi_ml.__file__).parent
-    return _digest(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
+    return _digest(path.read_text(encoding="utf-8") for name in _DECIDING for path in sorted(folder.glob(name)))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, hi_ml and the libraries that answers are computed by."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
 
 
 def _digest(texts: Iterable[str]) -> str:

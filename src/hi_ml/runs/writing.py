@@ -156,7 +156,10 @@ def _notes(trained: Trained, method: Method) -> Iterator[str]:
     if method.recalibrate and not problem.labels:
         yield "recalibrate=true does nothing for a regression."
     if method.recalibrate and problem.labels:
-        yield f"The class shares are recalibrated inside the training part. {pictures.BEFORE_RECALIBRATION}"
+        yield (
+            "The class shares are recalibrated inside the training part. Explanations, the leak of a random split and "
+            "the permutation test are of the learner before recalibration."
+        )
     for role, why in subgroups.left_out(problem, method.subgroups).items():
         yield f"Subgroups of {role} are not compared: {why}."
     if trained.verdict.verdict != "signal" and len(trained.subgroups):

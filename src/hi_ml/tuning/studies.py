@@ -71,7 +71,8 @@ def _storage(path: Path) -> Any:
     from optuna.storages import JournalStorage  # noqa: PLC0415 -- as below
     from optuna.storages.journal import JournalFileBackend  # noqa: PLC0415 -- as below
 
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_Alone()))
+    lock: Any = _Alone()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def _optuna() -> Any:

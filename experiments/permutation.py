@@ -3,9 +3,9 @@
     python experiments/permutation.py [--tables 100] [--rows 2000] [--count 99] [--trees 20] [--model lgbm]
         [--output <csv>]
 
-Tests each task on simulated tables without signal (dataset.scenario=noise), once with all refits and once as a run would
-stop early. With all refits p is uniform on 1/(B+1), 2/(B+1), ..., 1: the Kolmogorov-Smirnov test is against the uniform
-distribution on (0, 1), after each p was moved back by a random part of its step.
+Tests each task on simulated tables without signal (dataset.scenario=noise), once with all refits and once as a run
+would stop early. With all refits p is uniform on 1/(B+1), 2/(B+1), ..., 1: the Kolmogorov-Smirnov test is against the
+uniform distribution on (0, 1), after each p was moved back by a random part of its step.
 """
 
 import argparse

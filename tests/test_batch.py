@@ -22,6 +22,7 @@ from hi_ml import batch
 from hi_ml.batch import scoring
 from hi_ml.batch.answering import answered
 from hi_ml.batch.threads import ahead
+from hi_ml.datasets import pieces
 from hi_ml.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
 
 MODELS = ["lgbm", "hist_gbm", "random_forest", "baseline", "linear"]
@@ -43,6 +44,7 @@ def admissions(cells):
 def scored(tmp_path, described, model, monkeypatch):
     """Score a file or a glob in a folder; ``.said`` is what was said, ``.chunks`` how many were scored."""
     chunks = []
+    monkeypatch.setattr(pieces, "_BLOCK", 1 << 11)  # so that a chunk comes in several pieces
     monkeypatch.setattr(scoring, "answered", lambda *a, **k: chunks.append(1) or answered(*a, **k))
 
     def score(source, output="out.csv", of=model, **asked):
@@ -147,10 +149,11 @@ def test_categories_never_seen_are_counted_by_row_and_by_column(scored, admissio
     strange = admissions.copy()
     strange.loc[3, ["Gender", "Blood Type"]] = "Z"
     strange.loc[39, "Gender"] = "Y"
+    strange.loc[7, ["Gender", "Age"]] = ["X", "rejected, so not counted"]
     done = scored(put(strange, tmp_path / "in.csv"))
-    assert done.table["unknown"].tolist() == [0, 0, 0, 2, *[0] * 35, 1]
-    assert done.told["unknown_rate"]["Gender"] == 2 / 40
-    assert done.told["unknown_rate"]["Blood Type"] == 1 / 40
+    assert done.table["unknown"].tolist() == [0, 0, 0, 2, *[0] * 34, 1]
+    assert done.told["unknown_rate"]["Gender"] == 2 / 39
+    assert done.told["unknown_rate"]["Blood Type"] == 1 / 39
     assert done.told["unknown_rate"]["Insurance Provider"] == 0
 
 
@@ -403,10 +406,8 @@ def damaged(admissions):
     return table
 
 
-@pytest.mark.parametrize(
-    ("source", "output"), list(itertools.product(["in.csv", "in.parquet"], ["out.csv", "out.parquet"]))
-)
-@pytest.mark.parametrize("before", [0, 1, 4, 5])
+@pytest.mark.parametrize(("source", "output"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
+@pytest.mark.parametrize("before", [0, 1, 5])
 def test_an_interrupted_work_goes_on_to_the_same_bytes(scored, admissions, stopped, source, output, before):
     table = damaged(admissions)
     if source == "in.csv":
@@ -465,7 +466,7 @@ def test_a_damaged_journal_costs_work_and_never_rows(scored, admissions, tmp_pat
     file = work / {"answers": "answers.arrows", "rejects": "rejected.csv"}.get(damage, "journal.jsonl")
     content = file.read_bytes()
     cut = {"header": 20, "journal": len(content) - 7, "rejects": len(content) - 3}.get(damage)
-    file.write_bytes(content[:cut] if cut else content[:-9] + b"!" + content[-8:])
+    file.write_bytes(content[:cut] if cut else content[:-400] + bytes(300) + content[-100:])
     done = scored(path)
     assert done.path.read_bytes() == expected
     assert len(rejected(done.path)) == 3

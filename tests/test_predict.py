@@ -40,7 +40,7 @@ def tonight(tmp_path, cells):
     return tmp_path / "tonight.csv"
 
 
-def test_a_file_is_scored_and_the_printed_command_proves_it(command, tonight, folder, tmp_path):
+def test_a_file_is_scored_and_the_printed_command_proves_it(command, inside, tonight, folder, tmp_path):
     asked = (f"model_uri={folder}", f"input={tonight.name}", "output=scores.csv", "keep=[Room Number]", "reasons=1")
     done = command("predict", *asked)
     assert (done.code, done.stderr) == (0, "")
@@ -56,11 +56,11 @@ def test_a_file_is_scored_and_the_printed_command_proves_it(command, tonight, fo
     assert {path.name for path in run.iterdir()} == {"config.yaml", "overrides.txt", "manifest.json", "timings.json"}
     assert json.loads((run / "manifest.json").read_text()) == manifest
     assert proof == "python -m hi_ml.predict verify=scores.csv.manifest.json"
-    checked = command("predict", proof.split()[-1])
+    checked = inside(main, proof.split()[-1])
     assert (checked.code, checked.stderr) == (0, "")
     assert "scores.csv is what its manifest claims" in checked.stdout
     (tmp_path / "scores.csv").write_text((tmp_path / "scores.csv").read_text().replace("2", "3", 1))
-    checked = command("predict", proof.split()[-1])
+    checked = inside(main, proof.split()[-1])
     assert checked.code == 1
     assert checked.stderr.startswith("NotAsClaimed: scores.csv is not shown to be what its manifest claims")
 

@@ -23,7 +23,7 @@ from hi_ml import config, nested
 from hi_ml.artifacts import RunFolder
 from hi_ml.errors import OutputFailed, TrackingFailed
 from hi_ml.launch import Here
-from hi_ml.runs.searches import command_to_train
+from hi_ml.runs.experiments import command_to_train
 from hi_ml.stores import store_uri
 from hi_ml.track import main as send_later
 from hi_ml.tracking import send

@@ -143,7 +143,8 @@ class RunFolder:
             If a file of a finished run is absent or damaged.
         """
         found: dict[str, Any] = {}
-        judged = (_FINDINGS,) if (self.path / _FINDINGS).is_file() else (_VERDICT, _LEAKAGE, _SCORES)
+        judged: tuple[str, ...] = (_VERDICT, _LEAKAGE, _SCORES)
+        judged = (_FINDINGS,) if (self.path / _FINDINGS).is_file() else judged
         judged = (_SEARCH, _TRIALS) if (self.path / _SEARCH).is_file() else judged
         for name in (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, *judged):
             if not (self.path / name).is_file():

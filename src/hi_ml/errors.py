@@ -276,8 +276,8 @@ class ColumnProblem(HiMlError):
     def private(cls, names: Sequence[str]) -> "ColumnProblem":
         """Refuse to carry through a column that may not leave the reader."""
         return cls(
-            f"keep names {_some(map(repr, names))}, which the model's dataset declares private: no private value leaves "
-            f"the reader. Take it out of keep, and join by row afterwards."
+            f"keep names {_some(map(repr, names))}, which the model's dataset declares private: no private value "
+            f"leaves the reader. Take it out of keep, and join by row afterwards."
         )
 
     @classmethod
@@ -482,8 +482,8 @@ class ModelRefused(HiMlError):
     def no_reasons(cls, learner: str) -> "ModelRefused":
         """Say of which learners single predictions can be explained."""
         return cls(
-            f"There are no reasons for predictions of a {learner}: expected LightGBM, trees of scikit-learn, or a linear "
-            f"model, whose contributions can be computed exactly. Set reasons=0, or choose another model."
+            f"There are no reasons for predictions of a {learner}: expected LightGBM, trees of scikit-learn, or a "
+            f"linear model, whose contributions can be computed exactly. Set reasons=0, or choose another model."
         )
 
 

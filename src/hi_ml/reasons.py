@@ -80,13 +80,14 @@ def _by_role(scorer: Scorer, matrix: Floats) -> tuple[list[str], Floats]:
 def _of_answer(scorer: Scorer, matrix: Floats, values: Floats) -> Floats:
     """The contributions, of all outputs, that speak of the answer: of an amount, or of the label that is predicted."""
     if scorer.mapping["kind"] == "regression":
-        return values[0]
+        return np.asarray(values[0])
     likeliest = np.searchsorted(scorer.pipeline.classes_, scorer.shares(matrix).argmax(axis=1))
     recalibration = scorer.mapping.get("recalibration")
     slope = recalibration["slope"] if recalibration and unit_of(scorer.pipeline[-1]) == "log-odds" else 1.0
     if len(values) > 1:
-        return slope * values[likeliest, np.arange(len(matrix))]
-    return slope * np.where(likeliest == 1, 1.0, -1.0)[:, None] * values[0]  # of two labels, the learner adds up one
+        return np.asarray(slope * values[likeliest, np.arange(len(matrix))])
+    sign = np.where(likeliest == 1, 1.0, -1.0)[:, None]  # of two labels, the learner adds up one
+    return np.asarray(slope * sign * values[0])
 
 
 def _unit(scorer: Scorer) -> str:

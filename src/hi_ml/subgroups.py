@@ -126,15 +126,12 @@ def measure(
         for score in _scores(problem, predicted, asked, baseline=baseline, covered=covered):
             effects = [against_the_rest(score.values, inside, group, margin=score.margin) for _, inside in levels]
             for (level, inside), effect, adjusted in zip(levels, effects, _adjusted(effects), strict=True):
+                enough = _smaller_side(inside, group) >= asked.fewest
                 rows.append(
                     {"role": role, "level": level, "score": score.name, "unit": score.unit, "margin": score.margin}
                     | _inside(score.values[inside], group[inside])
                     | _difference(effect, adjusted)
-                    | {
-                        "verdict": _verdict(
-                            effect, adjusted, score.margin, _smaller_side(inside, group) >= asked.fewest
-                        )
-                    }
+                    | {"verdict": _verdict(effect, adjusted, score.margin, enough)}
                 )
     return pd.DataFrame(rows, columns=_COLUMNS)
 

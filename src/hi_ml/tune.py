@@ -26,6 +26,7 @@ from hi_ml.probes.probe import Probing
 from hi_ml.problems import Problem
 from hi_ml.promotion import Promote, Terms
 from hi_ml.runs import screen, searches
+from hi_ml.runs.experiments import config_to_train
 from hi_ml.runs.making import make, prepare
 from hi_ml.runs.writing import Request
 from hi_ml.significance import Permutation
@@ -113,7 +114,7 @@ def tune(
         with whole_or_nothing(here.folder) as work:
             searches.write(searched, RunFolder(work), table=table, here=here, seconds=seconds)
         tqdm.write(searches.summary(searched, here))
-        best = replace(here, config=searches.config_to_train(searched, here.config))
+        best = replace(here, config=config_to_train(searched, here.config))
         request = Request(best, replace(method, model=searched.tuned), charts == "all")
         taken = {step: seconds[step] for step in ("read", "encode")}
         trained = make(problem, table, request, path, seconds=taken, stage=stage)

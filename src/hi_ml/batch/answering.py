@@ -135,9 +135,8 @@ def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Clock) -> 
     if reasons:
         with clock.of("explain"):
             columns |= why(scorer, ready.matrix, ready.typed, reasons)
-    return Answered(
-        ready.file, ready.read, pa.table(columns).combine_chunks(), ready.rejected, ready.unseen, ready.drift
-    )
+    table = pa.table(columns).combine_chunks()  # laid out as when it is read back from what an earlier call kept
+    return Answered(ready.file, ready.read, table, ready.rejected, ready.unseen, ready.drift)
 
 
 def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:

@@ -52,4 +52,4 @@ def ahead(items: Iterable[T]) -> Generator[T]:
             yield item
             del item
     finally:
-        pass
+        ended.set()

@@ -92,7 +92,7 @@ def of_subgroups(trained: Trained, asked: Subgroups) -> Iterator[Chart]:
     title = f"{task.score} of {task.name}, level less rest: {different} of {len(lines)} levels differ by what matters"
     note = f"Test part; 95 % intervals over groups. Right of 0: larger errors than the rest has. {_PER_GROUP}"
     if small := len(compared) - len(lines):
-        note += f" Of {small} further levels there are fewer than {asked.fewest} groups."
+        note += f" Levels of fewer than {asked.fewest} groups, not shown: {small}."
     note += f" {ERRORS_ONLY}" if trained.verdict.verdict != "signal" else ""
     n = int(trained.problem.where("test").sum())
     yield "subgroups", forest(table, title=title, caption=caption(n, note), marks=VERDICTS), table

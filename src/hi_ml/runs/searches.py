@@ -1,13 +1,11 @@
-"""A search becomes a run folder: its trials, its charts, and the best configuration as an experiment."""
+"""A search on disk and on screen: its trials, its charts, what is best; nothing here is measured."""
 
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 
 from hi_ml import splits
@@ -16,14 +14,13 @@ from hi_ml.charts import explanations, tuning
 from hi_ml.charts.style import caption, save
 from hi_ml.datasets.reading import Admissions
 from hi_ml.launch import Here
+from hi_ml.runs.experiments import command_to_train, experiment, experiment_name
 from hi_ml.runs.making import Prepared
 from hi_ml.training import timed
 from hi_ml.tuning import trials
 from hi_ml.tuning.searched import Searched
-from hi_ml.tuning.validation import kind
 from hi_ml.wording import number
 
-_SEARCH_ONLY = ("trials", "folds", "trees", "smallest_gain", "resume")  # keys that train does not have
 Chart = tuple[str, Figure, pd.DataFrame]
 
 
@@ -52,48 +49,9 @@ def write(searched: Searched, folder: RunFolder, *, table: Prepared, here: Here,
         for name, figure, drawn in _charts(searched):
             save(figure, drawn, folder.charts / name)
     folder.write_search(_summary(searched), trials.table(searched.trials, folds=_folds(searched)))
-    folder.write_experiment(experiment_name(searched), _experiment(searched, here))
+    folder.write_experiment(experiment_name(searched), experiment(searched, here))
     folder.write_provenance(_run(searched, admissions, here, seconds), admissions.provenance(), seconds)
     table.words.refuse(folder.path)
-
-
-def experiment_name(searched: Searched) -> str:
-    """Name the experiment that a search writes."""
-    return f"{searched.model.name}_{searched.problem.task.name}"
-
-
-def config_to_train(searched: Searched, config: dict[str, Any]) -> dict[str, Any]:
-    """Make the configuration of a search that of a training of what was chosen."""
-    model, learner = config["model"], kind(searched.problem)
-    shared = {key: value for key, value in config.items() if key not in _SEARCH_ONLY}
-    return {**shared, "model": {**model, learner: {**model[learner], **searched.chosen.settings}}}
-
-
-def command_to_train(searched: Searched, here: Here, folder: str) -> str:
-    """Return the command that trains the experiment of a search, as it was asked for.
-
-    Parameters
-    ----------
-    searched : Searched
-    here : Here
-        Of the search: its arguments are those of the training, less what only a search has or what the experiment sets.
-    folder : str
-        Where the folder ``experiment`` stands.
-    """
-    set_here = {f"model.{kind(searched.problem)}.{setting}" for setting in searched.chosen.settings}
-    experiments, kept = [], []
-    for override in here.overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key == "experiment":
-            experiments += value.strip("[]").split(",")
-        elif key not in {*_SEARCH_ONLY, *set_here} and not key.startswith("hydra."):
-            kept.append(override)
-    asked = {override.partition("=")[0] for override in kept}
-    task = searched.problem.task.name
-    first = [f"{key}={value}" for key, value in (("model", searched.model.name), ("task", task)) if key not in asked]
-    chosen = ",".join([*experiments, experiment_name(searched)])
-    last = f"+experiment={f'[{chosen}]' if experiments else chosen}"
-    return shlex.join(["python", "-m", "hi_ml.train", "--config-dir", folder, *first, *kept, last])
 
 
 def summary(searched: Searched, here: Here) -> str:
@@ -141,17 +99,6 @@ def _charts(searched: Searched) -> Iterator[Chart]:
     look = {"title": f"Which settings of {searched.model.name} move its loss on {searched.problem.task.name}"}
     look |= {"caption": note, "unit": "share", "measure": "Variance between trials"}
     yield "importance", explanations.importance(ranking, **look), ranking
-
-
-def _experiment(searched: Searched, here: Here) -> str:
-    settings = {"model": {kind(searched.problem): searched.chosen.settings}}
-    head = [
-        "# @package _global_",
-        f"# {searched.gain.sentence}",
-        f"# Found by: python -m {here.command} {shlex.join(here.overrides)}".rstrip(),
-        f"# Train it: {command_to_train(searched, here, '<the folder above this one>')}",
-    ]
-    return "\n".join([*head, yaml.safe_dump(settings, sort_keys=False)])
 
 
 def _summary(searched: Searched) -> dict[str, Any]:

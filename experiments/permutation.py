@@ -1,6 +1,6 @@
 """Is every p-value of the permutation test as likely as any other where the columns say nothing of the target?
 
-    python experiments/permutation.py [--tables 100] [--rows 2000] [--count 99] [--trees 20] [--model lgbm]
+    python experiments/permutation.py [--tables 100] [--rows 1000] [--count 49] [--trees 20] [--model lgbm]
         [--output <csv>]
 
 Tests each task on simulated tables without signal (dataset.scenario=noise), once with all refits and once as a run
@@ -84,8 +84,8 @@ def main() -> None:
     """Run the study from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=100)
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--count", type=int, default=99)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=49)
     parser.add_argument("--trees", type=int, default=20)
     parser.add_argument("--model", default="lgbm")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))

@@ -170,6 +170,7 @@ def test_a_learner_that_no_exact_method_knows_is_explained_by_sampling(classes):
         shipped("linear"),
         regression=near,
         classification={**near, "_target_": "sklearn.neighbors.KNeighborsClassifier"},
+        space={},
     )
     fitted, found = explained(model, outcome(admissions(), classes), classes=classes, limits=(40, 60.0))
     made = admissions().frame.iloc[found.place]

@@ -74,7 +74,7 @@ def test_the_run_folder_holds_what_was_promised(outputs, task):
         "explanation/shap_values.parquet",
         "model/MLmodel",
     }
-    promised |= {"calibration.csv", "subgroups.csv"}
+    promised |= {"calibration.csv", "subgroups.csv", "probes.json"}
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
     promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}
     assert {name for name in found if not name.startswith("model/")} | {"model/MLmodel"} == promised

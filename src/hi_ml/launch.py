@@ -84,7 +84,7 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         _stop_printing()
     except KeyboardInterrupt as stop:
-        sys.stderr.write(f"\n{stop or 'Interrupted. Nothing half-written was kept.'}\n")
+        sys.stderr.write(f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 -- what a command itself raises ends in `one_sentence`
         _end(_refusal(error))

@@ -104,8 +104,8 @@ def measure(problem: Problem, model: Model, *, fit: Fit, how: Permutation, seed:
     rng = np.random.default_rng([seed, _STREAM])
 
     def permuted() -> Iterator[float]:
-        wide = shutil.get_terminal_size().columns
-        for _ in tqdm(range(how.count), desc="permutations", disable=None, leave=False, ncols=wide):
+        wide, high = shutil.get_terminal_size()  # a terminal without a size counts as one of 80 x 24
+        for _ in tqdm(range(how.count), desc="permutations", disable=None, leave=False, ncols=wide, nrows=high):
             target = problem.target.copy()
             target[rows] = target[rows[exchange_groups(problem.group[rows], rng)]]
             yield _skill(replace(problem, target=target), quick, fit)

@@ -17,6 +17,7 @@ import pytest
 from hi_ml import artifacts, training
 from hi_ml import train as module
 from hi_ml.datasets.simulation import simulate
+from hi_ml.runs import making
 
 QUICK = ("dataset=kaggle", "dataset.source=mine.csv", "task=length_of_stay", "model=baseline", "tracking=none")
 
@@ -256,7 +257,7 @@ def test_an_interrupt_at_any_stage_ends_in_130_and_leaves_nothing(tmp_path, trai
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)  # the signal comes first
 
-    monkeypatch.setattr(training if stage == "train" else module, stage, interrupt)
+    monkeypatch.setattr(training if stage == "train" else making, stage, interrupt)
     write(cells)
     ended = train()
     assert (ended.code, ended.stderr) == (130, "\nInterrupted. Nothing half-written was kept.\n")

@@ -25,7 +25,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from hi_ml import packaging, problems, serving
+from hi_ml import delivered, packaging, problems, serving
 from hi_ml.config import build, conf_dir
 from hi_ml.datasets.reading import read
 from hi_ml.datasets.schema import Dataset
@@ -201,7 +201,7 @@ def test_the_mapping_keeps_places_and_forgets_levels_that_were_not_taught():
     frame = pd.DataFrame({"sex": [0.0, 1.0, 2.0, np.nan]})
     features = Features(frame, {"sex": {"role": "sex", "levels": ["f", "m", "x"]}}, {"sex": "sex"})
     task = Task("days", "days", "regression", "days", "admission", "mae")
-    fitted = Fitted(None, ["sex"], 0, 0.0)
+    fitted = Fitted([None, None], ["sex"], 0, 0.0)
     found = packaging.mapping(task, fitted, features, labels=[], seen=frame.iloc[[0, 2, 3]])
     assert found["columns"] == [{"role": "sex", "levels": ["f", None, "x"]}]
     assert features.specs["sex"]["levels"] == ["f", "m", "x"]
@@ -284,11 +284,12 @@ def test_a_learner_that_could_not_be_loaded_again_is_not_kept(tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_the_mapping_knows_the_digest_of_the_pipeline(kept):
+def test_the_mapping_knows_the_digest_of_the_pipeline_and_mlflow_that_of_all(kept):
     one = kept["lgbm", "test_results"]
     digest = hashlib.sha256((one.scorer / "pipeline.skops").read_bytes()).hexdigest()
     assert one.mapping()["pipeline_sha256"] == digest
-    assert get_model_info(str(one.folder)).metadata == {"task": "test_results", "pipeline_sha256": digest}
+    known = {"task": "test_results", "scorer_sha256": delivered.digest(one.scorer)}
+    assert get_model_info(str(one.folder)).metadata == known
 
 
 WITHOUT_HI_ML = """

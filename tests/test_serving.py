@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
@@ -301,7 +302,14 @@ def mapping(**more):
 @pytest.fixture(scope="module")
 def pipeline():
     features = serving.features(Scorer(mapping(), None).typed(FRAME), mapping()["columns"])
-    return make_pipeline(SimpleImputer(keep_empty_features=True), Ridge()).fit(features, [1.0, 2.0, 3.0, 4.0])
+    return taught(Ridge(), features, [1.0, 2.0, 3.0, 4.0])
+
+
+def taught(learner, features, target):
+    """A pipeline as `hi_ml.models` fits it: a step per feature, then a learner."""
+    fill = SimpleImputer(keep_empty_features=True)
+    encode = ColumnTransformer([(f"feature_{place}", fill, [name]) for place, name in enumerate(features)])
+    return make_pipeline(encode, learner).fit(features, target)
 
 
 @pytest.fixture
@@ -328,7 +336,7 @@ def test_a_stay_that_ends_before_it_begins_is_named():
     """The reader rejects such a row: a model never saw one."""
     columns = [STAY]
     features = serving.features(Scorer(mapping(columns=columns), None).typed(FRAME), columns)
-    scorer = Scorer(mapping(columns=columns), DummyRegressor().fit(features, [1, 2, 3, 4]))
+    scorer = Scorer(mapping(columns=columns), taught(DummyRegressor(), features, [1, 2, 3, 4]))
     assert len(scorer.predict(FRAME.assign(Out=["2024-01-01", None, "2024-01-02", ""]))) == 4
     with pytest.raises(ValueError, match="Out: order in rows 2 "):
         scorer.predict(FRAME.assign(Out=["2024-01-01", "2023-12-31", None, "2024-01-02"]))
@@ -362,9 +370,9 @@ def test_an_answer_has_the_columns_of_its_kind():
     """A label that the learner never saw has its column, and no share."""
     columns = [NUMBER]
     features = serving.features(Scorer(mapping(columns=columns), None).typed(FRAME), columns)
-    amounts = Scorer(mapping(columns=columns), DummyRegressor(strategy="median").fit(features, [1, 2, 3, 9]))
+    amounts = Scorer(mapping(columns=columns), taught(DummyRegressor(strategy="median"), features, [1, 2, 3, 9]))
     assert amounts.predict(FRAME).to_dict("list") == {"prediction": [2.5] * 4}
-    learner = DummyClassifier(strategy="prior").fit(features, np.array([0.0, 2.0, 2.0, 2.0]))
+    learner = taught(DummyClassifier(strategy="prior"), features, np.array([0.0, 2.0, 2.0, 2.0]))
     labels = Scorer({"kind": "classification", "labels": ["a", "b c", "d"], "columns": columns}, learner)
     assert labels.predict(FRAME).to_dict("list") == {
         "prediction": ["d"] * 4,

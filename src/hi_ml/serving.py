@@ -95,14 +95,13 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     faults : dict of str to array of bool, shape (n,)
         Per broken rule (``number``, ``date``, ``range``, ``text``) the rows that break it.
     """
-    if pa.types.is_dictionary(values.type) and spec["kind"] in ("number", "date"):
-        values = values.dictionary_decode()
-    values = _without_missing(values, spec["missing"])
-    if spec["kind"] == "number":
-        return _number(values, spec)
-    if spec["kind"] == "date":
-        return _date(values, spec.get("format"))
-    return _text(values)
+    if _is_text(values.type):
+        values = pc.cast(values, pa.string()).dictionary_encode()
+    if not pa.types.is_dictionary(values.type):
+        return _cells(values, spec)
+    typed, faults = _cells(values.dictionary, spec)  # each text once, however many cells hold it
+    row = _rows(values.indices, len(typed))
+    return typed.take(values.indices), {rule: np.append(mask, False)[row] for rule, mask in faults.items()}
 
 
 def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> Floats:
@@ -309,10 +308,7 @@ class Scorer:
         ValueError
             If a column is absent.
         """
-        needed = inputs(self.mapping["columns"])
-        absent = [spec["source"] for spec in needed if spec["source"] not in columns]
-        if absent:
-            raise ValueError(f"Expected the columns {absent}; found {list(columns)}. Add or rename them.")
+        needed = self._needed(columns)
         typed: dict[str, pa.Array] = {}
         faults: list[Fault] = []
         for spec in needed:
@@ -324,8 +320,8 @@ class Scorer:
 
     def typed(self, frame: pd.DataFrame) -> dict[str, pa.Array]:
         """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
-        needed = [spec["source"] for spec in inputs(self.mapping["columns"])]
-        typed, faults = self.read({name: _arrow(frame[name]) for name in frame.columns if name in needed})
+        sources = [spec["source"] for spec in self._needed(frame.columns)]
+        typed, faults = self.read({name: _arrow(frame[name]) for name in sources})
         said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults if mask.any()]
         if said:
             raise ValueError(f"Cannot read {'; '.join(said)} (1 = first row). Mend or remove these rows.")
@@ -418,6 +414,14 @@ class Scorer:
         threads = {"num_threads": self.jobs} if hasattr(learner, "booster_") else {}
         return np.asarray(getattr(learner, verb)(some, **threads), dtype=float)[: len(matrix)]
 
+    def _needed(self, found: Iterable[str]) -> list[Spec]:
+        """The raw columns that the features are made of, all of which must be there."""
+        needed, found = inputs(self.mapping["columns"]), list(found)
+        absent = [spec["source"] for spec in needed if spec["source"] not in found]
+        if absent:
+            raise ValueError(f"Expected the columns {absent}; found {found}. Add or rename them.")
+        return needed
+
     @cached_property
     def _encoded(self) -> dict[str, Encoded]:
         """By feature, how it is encoded; what the pipeline drops is absent."""
@@ -476,12 +480,16 @@ def _loaded(path: Path, expected: str) -> Any:
         raise ValueError(f"{path.name} holds types outside the allow-list of this module: {error}") from error
 
 
+def _cells(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
+    values = _without_missing(values, spec["missing"])
+    if spec["kind"] == "number":
+        return _number(values, spec)
+    if spec["kind"] == "date":
+        return _date(values, spec.get("format"))
+    return _text(values)
+
+
 def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
-    if pa.types.is_dictionary(values.type):
-        kept = _without_missing(values.dictionary, words)
-        if kept.null_count == values.dictionary.null_count:
-            return pa.DictionaryArray.from_arrays(values.indices, kept)
-        return kept.take(values.indices)
     if pa.types.is_floating(values.type):
         return pc.if_else(pc.is_nan(values), None, values)
     if _is_binary(values.type):
@@ -551,15 +559,10 @@ def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
     """Categories as a dictionary of text, white space folded; a whole number reads as it would from a CSV."""
     if pa.types.is_nested(values.type):
         return pa.nulls(len(values), pa.string()).dictionary_encode(), {"text": _lost(values, pa.nulls(len(values)))}
-    if not pa.types.is_dictionary(values.type):
-        if pa.types.is_floating(values.type) and _is_whole(values):
-            values = pc.cast(values, pa.int64())
-        values = pc.cast(values, pa.string()).dictionary_encode()
-    tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(pc.cast(values.dictionary, pa.string())), r"\s+", " ")
-    binary = pc.match_substring(tidy, "\0")
-    if not pc.any(binary).as_py():
-        return pa.DictionaryArray.from_arrays(values.indices, tidy), {}
-    clean = pc.if_else(binary, None, tidy).take(values.indices)
+    if pa.types.is_floating(values.type) and _is_whole(values):
+        values = pc.cast(values, pa.int64())
+    tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(pc.cast(values, pa.string())), r"\s+", " ")
+    clean = pc.if_else(pc.match_substring(tidy, "\0"), None, tidy)
     return clean.dictionary_encode(), {"text": _lost(values, clean)}
 
 

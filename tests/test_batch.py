@@ -509,7 +509,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp
 def settle():
     """Wait for the threads of an interrupted work, which end with the chunk that they are at."""
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
+        if thread.name == "ahead":
             thread.join(timeout=5)
 
 

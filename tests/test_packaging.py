@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,8 @@ from hi_ml.datasets.simulation import simulate
 from hi_ml.encoding import usable
 from hi_ml.errors import ModelUnservable
 from hi_ml.features import Features
-from hi_ml.models import Fitted, Model, fit
+from hi_ml.models import Fitted, Model, fit, fit_bounds
+from hi_ml.statistics.recalibration import Recalibration
 from hi_ml.tasks import Task, select
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
@@ -94,21 +95,125 @@ def kept(tmp_path_factory):
     }
 
 
-def saved(folder, model, task, admissions):
+def saved(folder, model, task, admissions, *, interval=None, recalibration=None):
     roles = select(task, problems.available(admissions))[0]
     features = Features.of(admissions, roles)
     target, labels = problems._target(task, admissions.table[task.target])
     first = np.arange(ROWS) < TAUGHT
     names, _ = usable(model.encoding, features, first)
-    taught = features.part(first, names)
-    fitted = fit(model, taught, target[first], group=admissions.group[first], classes=len(labels), seed=0)
-    packaging.save(folder, fitted, packaging.mapping(task, fitted, taught, labels=labels, seen=taught.frame))
+    taught, rows = features.part(first, names), (target[first], admissions.group[first])
+    fitted = fit(model, taught, rows[0], group=rows[1], classes=len(labels), seed=0)
+    bounds = fit_bounds(model, taught, rows[0], group=rows[1], level=0.9, seed=0) if interval and not labels else None
+    fitted = replace(fitted, bounds=bounds, recalibration=recalibration)
+    described = packaging.mapping(task, fitted, taught, labels=labels, seen=taught.frame, interval=interval)
+    packaging.save(folder, fitted, described)
     return Kept(folder, fitted, features, labels)
+
+
+@pytest.fixture(scope="module")
+def with_intervals(tmp_path_factory):
+    """Models with intervals: every one that has quantiles, one that has none, and one of classes."""
+    place = tmp_path_factory.mktemp("intervals")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = {model: compose("train", [f"model={model}", f"dataset.rows={ROWS}"]) for model in MODELS}
+    tasks = build(dict[str, Task], composed[MODELS[0]].tasks)
+    admissions = read(build(Dataset, composed[MODELS[0]].dataset), lambda _: place)
+    models = {name: build(Model, cfg.model) for name, cfg in composed.items()}
+    sets = {**INTERVAL, "method": "labels", "thresholds": {"all": 0.8, "levels": [0.3, 0.9]}}
+    told = Recalibration(0.5, (0.0, 0.3, -0.2))
+    amounts = {
+        name: saved(place / name, model, tasks["length_of_stay"], admissions, interval=INTERVAL)
+        for name, model in models.items()
+        if model.quantile or name == "linear"
+    }
+    labels = saved(place / "sets", models["lgbm"], tasks["test_results"], admissions, interval=sets, recalibration=told)
+    return amounts | {"sets": labels}
+
+
+INTERVAL = {
+    "level": 0.9,
+    "method": "quantiles",
+    "whole": True,
+    "by": {"role": "sex", "edges": None},
+    "thresholds": {"all": 2.0, "levels": [0.5, None]},
+    "approximate": False,
+    "sentence": "Ninety in a hundred stays lie inside.",
+}
+BOUNDED = ["baseline", "hist_gbm", "lgbm", "linear"]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_mlflow_answers_with_the_bounds_that_the_learners_and_thresholds_give(with_intervals, raw, name):
+    one = with_intervals[name]
+    assert (one.fitted.bounds is None) == (name == "linear")
+    found = one.by_mlflow.predict(raw)
+    assert list(found) == ["prediction", "low", "high"]
+    same(found["prediction"], one.expected, name)
+    matrix = one.fitted.pipeline[0].transform(one.features.frame[one.fitted.features])
+    ends = [bound.predict(matrix) for bound in one.fitted.bounds] if one.fitted.bounds else [one.expected] * 2
+    threshold = np.where(raw["Gender"].str.casefold() == "female", 0.5, 2.0)
+    low, high = serving.bounded(one.expected, *ends, threshold, whole=True)
+    same(found["low"], low, name)
+    same(found["high"], high, name)
+    assert len(set(found["high"])) > 1
+    pd.testing.assert_frame_equal(one.by_hi_ml.predict(raw), found, check_exact=name != "linear")
+
+
+def test_mlflow_answers_with_the_set_of_recalibrated_labels(with_intervals, raw):
+    one = with_intervals["sets"]
+    found = one.by_mlflow.predict(raw)
+    assert list(found) == ["prediction", *(f"p_{label}" for label in one.labels), "prediction_set"]
+    np.testing.assert_array_equal(found.filter(regex="^p_"), one.expected)
+    threshold = np.where(raw["Gender"].str.casefold() == "female", 0.3, 0.9)
+    expected = [
+        "|".join(label for label, held in zip(one.labels, row, strict=True) if held)
+        for row in serving.label_set(one.expected, threshold)
+    ]
+    assert found["prediction_set"].tolist() == expected
+    assert len(set(expected)) > 2
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("lgbm", {"prediction": "double", "low": "double", "high": "double"}),
+        ("sets", {"prediction": "string", "p_Abnormal": "double", "p_Inconclusive": "double", "p_Normal": "double",
+                  "prediction_set": "string"}),
+    ],
+)  # fmt: skip
+def test_the_signature_says_what_an_interval_adds(with_intervals, raw, name, outputs):
+    one = with_intervals[name]
+    signature = get_model_info(str(one.folder)).signature
+    assert {column.name: column.type.name for column in signature.outputs} == outputs
+    assert list(one.by_mlflow.predict(raw[:3])) == list(outputs)
+
+
+def test_the_learners_of_the_bounds_are_signed(with_intervals):
+    one = with_intervals["lgbm"]
+    digest = hashlib.sha256((one.scorer / "bounds.skops").read_bytes()).hexdigest()
+    assert one.mapping()["bounds_sha256"] == digest
+    assert "bounds_sha256" not in with_intervals["linear"].mapping()
+    assert not (with_intervals["linear"].scorer / "bounds.skops").exists()
+
+
+@pytest.mark.parametrize(("model", "task"), PAIRS)
+def test_the_matrix_of_every_model_is_to_the_bit_that_of_its_pipeline(kept, raw, model, task):
+    """With missing cells and with categories that training lacked."""
+    one = kept[model, task]
+    draw = np.random.default_rng(0)
+    torn = raw.astype(object).mask(draw.random(raw.shape) < 0.1, None)
+    torn["Medical Condition"] = torn["Medical Condition"].mask(draw.random(ROWS) < 0.1, "Green Fever")
+    typed = one.by_hi_ml.typed(torn)
+    features = serving.features(typed, one.mapping()["columns"])
+    matrix, unknown = one.by_hi_ml.encode(typed)
+    np.testing.assert_array_equal(matrix, one.fitted.pipeline[0].transform(features[one.fitted.features]))
+    assert unknown.max() > 0
+    same(numbers(one.by_hi_ml.predict(torn)), one.fitted.predict(features), model)
 
 
 def numbers(frame):
     """The numbers of an answer: amounts, or the shares of the labels."""
-    shares = frame.filter(like="p_")
+    shares = frame.filter(regex="^p_")
     return (shares if shares.shape[1] > 1 else frame["prediction"]).to_numpy(dtype=float)
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 import zipfile
 from copy import copy
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,12 +15,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 from skops.io import dump
 
 from hi_ml import serving
@@ -382,6 +385,259 @@ def test_an_answer_has_the_columns_of_its_kind():
     }
 
 
+# The matrix
+
+
+HOSPITAL = {**SEX, "role": "ward", "source": "Ward", "levels": ["a", None, "c"]}
+COLUMNS = [NUMBER, SEX, HOSPITAL, DATE, STAY]
+ENCODINGS = {
+    "ordinal": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNSEEN),
+    "onehot": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    "target": TargetEncoder(target_type="continuous", cv=KFold(2)),
+}
+
+
+def raw_rows(n, seed):
+    """Admissions with holes, and with wards that no training row has."""
+    draw = np.random.default_rng(seed)
+
+    def some(values):
+        return np.where(draw.random(n) < 0.1, None, draw.choice(np.array(values, dtype=object), n))
+
+    days = pd.date_range("2019-12-25", periods=60).strftime("%Y-%m-%d")
+    return pd.DataFrame(
+        {
+            "Age": some(range(18, 90)),
+            "Sex": some(["f", "m", " M"]),
+            "Ward": some(["a", "c"] if seed == 0 else ["a", "b", "C ", "z"]),
+            "Day": some(days),
+            "Out": some(["2020-12-31", "2021-01-31"]),
+        }
+    )
+
+
+def encoded_by(encoding, numbers, *, drop=()):
+    """A fitted pipeline that encodes categories and numbers as asked, and drops some features."""
+    made = {"columns": COLUMNS}
+    rows = raw_rows(300, seed=0)
+    features = serving.features(Scorer(mapping(**made), None).typed(rows), COLUMNS)
+    target = np.arange(300) % 7
+    steps = [
+        (
+            f"feature_{place}",
+            "drop" if name in drop else ENCODINGS[encoding] if name in ("sex", "ward") else numbers,
+            [name],
+        )
+        for place, name in enumerate(features)
+    ]
+    transformer = ColumnTransformer(steps, sparse_threshold=0)
+    learner = make_pipeline(SimpleImputer(), Ridge())
+    pipeline = Pipeline([("encode", transformer), ("learn", learner)]).fit(features, target)
+    return Scorer(mapping(**made), pipeline)
+
+
+NUMBERS = {
+    "raw": "passthrough",
+    "scaled": make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS)
+@pytest.mark.parametrize("drop", [(), ("sex", "day.weekday")], ids=["all", "some dropped"])
+def test_the_matrix_is_to_the_bit_that_of_the_pipeline(encoding, numbers, drop):
+    scorer = encoded_by(encoding, numbers, drop=drop)
+    typed = scorer.typed(raw_rows(500, seed=1))
+    matrix, _ = scorer.encode(typed)
+    expected = scorer.pipeline[0].transform(serving.features(typed, COLUMNS))
+    assert matrix.flags.c_contiguous
+    np.testing.assert_array_equal(matrix, expected)
+
+
+def test_a_part_of_the_rows_has_the_matrix_of_that_part():
+    scorer = encoded_by("target", NUMBERS["scaled"])
+    rows = raw_rows(100, seed=2)
+    whole, unknown = scorer.encode(scorer.typed(rows))
+    for cut in (slice(0, 1), slice(7, 50), slice(99, 100), slice(5, 5)):
+        part, part_unknown = scorer.encode(scorer.typed(rows[cut]))
+        np.testing.assert_array_equal(part, whole[cut])
+        np.testing.assert_array_equal(part_unknown, unknown[cut])
+
+
+def test_categories_that_training_lacked_are_counted_per_row_and_column():
+    scorer = encoded_by("ordinal", "passthrough")
+    rows = raw_rows(6, seed=0).assign(Ward=["a", "b", None, " C", "z", "a"], Sex=["f", "x", "y", None, "M", "f"])
+    typed = scorer.typed(rows)
+    assert {role: mask.tolist() for role, mask in scorer.unseen(typed).items()} == {
+        "sex": [False, True, True, False, False, False],
+        "ward": [False, True, False, False, True, False],
+    }
+    assert scorer.encode(typed)[1].tolist() == [0, 2, 1, 0, 1, 0]
+
+
+def test_arrow_columns_are_read_with_their_faults_and_nothing_is_raised(scorer):
+    columns = {
+        "Age": pa.array(["30", "old", "-5"]),
+        "Sex": pa.array(["f"] * 3),
+        "Day": pa.array(["2024-01-01", "", "x"]),
+    }
+    typed, faults = scorer.read(columns)
+    found = {(source, rule): mask.tolist() for source, rule, mask in faults}
+    assert found == {
+        ("Age", "number"): [False, True, False],
+        ("Age", "range"): [False, False, True],
+        ("Day", "date"): [False, False, True],
+    }
+    assert typed["age"].to_pylist() == [30, None, -5]
+    with pytest.raises(ValueError, match=r"Expected the columns \['Day'\]"):
+        scorer.read({name: columns[name] for name in ("Age", "Sex")})
+
+
+def test_a_dictionary_of_many_levels_keeps_its_missing_cells():
+    """128 levels are as many as small indices can tell apart: a 129th place, for missing, must still be found."""
+    levels = [f"w{i}" for i in range(128)]
+    values = pa.DictionaryArray.from_arrays(pa.array([0, None, 127], pa.int8()), pa.array(levels))
+    np.testing.assert_array_equal(codes(values, levels, "exact"), [0, np.nan, 127])
+
+
+def test_levels_that_are_null_in_a_dictionary_are_missing():
+    values = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1, None]), pa.array(["f", None]))
+    np.testing.assert_array_equal(codes(values, ["f"], "exact"), [0, np.nan, np.nan, np.nan])
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.sampled_from(["f", " F", "na", "7", "7.50", "2024-02-29", "x"])), max_size=20))
+def test_a_cell_reads_the_same_alone_in_text_and_in_a_dictionary(cells):
+    for spec in (NUMBER, DATE, SEX):
+        whole = convert(pa.array(cells, pa.string()), spec)
+        coded = convert(pa.array(cells, pa.string()).dictionary_encode(), spec)
+        alone = [convert(pa.array([cell], pa.string()), spec) for cell in cells]
+        assert whole[0].to_pylist() == coded[0].to_pylist() == [one[0][0].as_py() for one in alone]
+        for rule, mask in whole[1].items():
+            assert mask.tolist() == coded[1][rule].tolist() == [bool(one[1][rule][0]) for one in alone]
+
+
+# Intervals, sets and recalibrated shares
+
+
+def test_an_interval_is_widened_holds_the_prediction_and_nests():
+    prediction, low, high = np.array([5.0, 5.0, 5.0]), np.array([3.0, 6.0, 5.0]), np.array([8.0, 9.0, 5.0])
+    found = serving.bounded(prediction, low, high, 1.0, whole=False)
+    np.testing.assert_array_equal(found, [[2, 5, 4], [9, 10, 6]])
+    narrowed = serving.bounded(prediction, low, high, -4.0, whole=False)
+    np.testing.assert_array_equal(narrowed, [[5, 5, 5], [5, 5, 5]])
+    per_row = serving.bounded(prediction, low, high, np.array([0.0, 1.0, 2.0]), whole=False)
+    np.testing.assert_array_equal(per_row, [[3, 5, 3], [8, 10, 7]])
+
+
+def test_whole_bounds_keep_the_same_whole_values():
+    prediction = np.array([5.2, 5.2, 5.0])
+    reach = np.array([2.0, 0.1, 1.0])
+    low, high = serving.bounded(prediction, prediction - reach, prediction + reach, 0.0, whole=True)
+    np.testing.assert_array_equal(low, [4, 5.2, 4])
+    np.testing.assert_array_equal(high, [7, 5.2, 6])
+    third = 0.1 + 0.2  # of a day more than 0.3, by a rounding error
+    low, high = serving.bounded(np.array([2.0]), np.array([1.3]), np.array([2.7]), third, whole=True)
+    assert (low[0], high[0]) == (1, 3)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 4), min_size=1), st.booleans())
+def test_whatever_the_learners_say_an_interval_holds_its_prediction_and_grows_with_the_threshold(rows, whole):
+    prediction, low, high, threshold = np.array(rows).T
+    small = serving.bounded(prediction, low, high, threshold, whole=whole)
+    large = serving.bounded(prediction, low, high, threshold + 1, whole=whole)
+    assert (small[0] <= prediction).all()
+    assert (prediction <= small[1]).all()
+    assert (large[0] <= small[0]).all()
+    assert (small[1] <= large[1]).all()
+
+
+def test_a_set_holds_the_likeliest_label_and_all_that_are_likely_enough():
+    shares = np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [1.0, 0.0, 0.0]])
+    inside = serving.label_set(shares, 0.7)
+    assert inside.tolist() == [[True, True, False], [False, True, True], [True, False, False]]
+    assert serving.label_set(shares, 0.0).sum(axis=1).tolist() == [1, 1, 1]
+    assert serving.label_set(shares, np.array([1.0, 0.0, 0.9])).sum(axis=1).tolist() == [3, 1, 1]
+
+
+def test_recalibrated_shares_are_a_power_times_a_weight():
+    shares = np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
+    slope, intercepts = 0.5, [0.0, 0.2, -0.1]
+    expected = shares**slope * np.exp(intercepts)
+    np.testing.assert_allclose(serving.recalibrated(shares, slope, intercepts), expected / expected.sum(1)[:, None])
+    np.testing.assert_allclose(serving.recalibrated(shares, 1.0, [0, 0, 0]), shares)
+
+
+def amounts(interval, **more):
+    """A scorer that predicts 5 days, with learners of the bounds that say 3 and 8."""
+    rows = Scorer(mapping(), None).typed(FRAME)
+    features = serving.features(rows, [NUMBER, SEX, DATE])
+    made = [taught(DummyRegressor(strategy="constant", constant=value), features, [0] * 4) for value in (5.0, 3.0, 8.0)]
+    return Scorer(mapping(interval=interval, **more), made[0], (made[1][-1], made[2][-1]))
+
+
+def interval(level, *, by=None, levels=None, whole=False):
+    return {"level": 0.9, "whole": whole, "by": by, "thresholds": {"all": level, "levels": levels}}
+
+
+def test_an_amount_is_answered_with_its_bounds():
+    found = amounts(interval(0.5)).predict(FRAME)
+    assert found.to_dict("list") == {"prediction": [5] * 4, "low": [2.5] * 4, "high": [8.5] * 4}
+    assert amounts(interval(0.5, whole=True)).predict(FRAME)[["low", "high"]].to_numpy().tolist() == [[3, 8]] * 4
+    assert list(amounts(None).predict(FRAME)) == ["prediction"]
+
+
+def test_without_learners_of_bounds_they_stand_around_the_prediction():
+    scorer = replace(amounts(interval(0.5)), bounds=None)
+    assert scorer.predict(FRAME)[["low", "high"]].to_numpy().tolist() == [[4.5, 5.5]] * 4
+
+
+def test_each_category_has_its_own_threshold_and_others_that_of_all():
+    scorer = amounts(interval(0.0, by={"role": "sex", "edges": None}, levels=[1.0, None]))
+    found = scorer.predict(FRAME.assign(Sex=["f", "m", None, "x"]))
+    assert found["high"].tolist() == [9, 8, 8, 8]
+
+
+def test_each_band_of_a_number_has_its_own_threshold_and_a_missing_one_that_of_all():
+    scorer = amounts(interval(0.0, by={"role": "age", "edges": [40, 60]}, levels=[1.0, 2.0, None]))
+    found = scorer.predict(FRAME.assign(Age=[39, 40, 60, None]))
+    assert found["high"].tolist() == [9, 10, 8, 8]
+
+
+def test_labels_are_answered_with_their_set_from_recalibrated_shares():
+    features = serving.features(Scorer(mapping(columns=[NUMBER]), None).typed(FRAME), [NUMBER])
+    pipeline = taught(DummyClassifier(strategy="prior"), features, np.array([0.0, 0.0, 1.0, 2.0]))
+    made = {"kind": "classification", "labels": ["a", "b c", "d"], "columns": [NUMBER]}
+    scorer = Scorer({**made, "interval": interval(0.75)}, pipeline)
+    assert scorer.predict(FRAME)["prediction_set"].tolist() == ["a|b c|d"] * 4
+    doubled = {"slope": 1.0, "intercepts": [0.0, 0.0, float(np.log(4))]}
+    found = Scorer({**made, "interval": interval(0.5), "recalibration": doubled}, pipeline).predict(FRAME)
+    assert found["prediction"].tolist() == ["d"] * 4
+    assert found["prediction_set"].tolist() == ["d"] * 4
+    np.testing.assert_allclose(found[["p_a", "p_b c", "p_d"]].iloc[0], [2 / 7, 1 / 7, 4 / 7])
+
+
+def test_no_rows_have_no_answers_and_the_same_columns():
+    scorer = amounts(interval(0.5))
+    found = scorer.predict(FRAME[:0])
+    assert list(found) == ["prediction", "low", "high"]
+    assert len(found) == 0
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_the_number_of_threads_does_not_change_a_bit_of_what_lightgbm_says(kind):
+    draw = np.random.default_rng(0)
+    rows = FRAME.sample(2000, replace=True, random_state=0).assign(Age=draw.integers(0, 100, 2000))
+    made = mapping(kind=kind, labels=[] if kind == "regression" else ["a", "b", "c"])
+    features = serving.features(Scorer(made, None).typed(rows), made["columns"])
+    known = {"n_estimators": 5, "verbosity": -1, "n_jobs": 1}
+    learner = LGBMRegressor(**known) if kind == "regression" else LGBMClassifier(**known)
+    scorer = Scorer(made, taught(learner, features, (features["age"] + draw.integers(0, 50, 2000)) // 50))
+    assert scorer.threads(2).jobs == 2
+    pd.testing.assert_frame_equal(scorer.threads(2).predict(rows), scorer.predict(rows), check_exact=True)
+
+
 # Loading
 
 
@@ -401,6 +657,19 @@ def signed(folder):
     digest = hashlib.sha256((folder / serving.PIPELINE).read_bytes()).hexdigest()
     (folder / serving.MAPPING).write_text(json.dumps(mapping(pipeline_sha256=digest)))
     return folder
+
+
+def test_learners_of_the_bounds_are_loaded_and_a_changed_file_is_refused(folder, pipeline):
+    dump([pipeline[-1], pipeline[-1]], folder / serving.BOUNDS)
+    digest = hashlib.sha256((folder / serving.BOUNDS).read_bytes()).hexdigest()
+    known = json.loads((folder / serving.MAPPING).read_text())
+    (folder / serving.MAPPING).write_text(json.dumps({**known, "bounds_sha256": digest, "interval": interval(1.0)}))
+    found = load(folder).predict(FRAME)
+    np.testing.assert_allclose(found["high"] - found["prediction"], 1)
+    content = (folder / serving.BOUNDS).read_bytes()
+    (folder / serving.BOUNDS).write_bytes(content[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"bounds\.skops was changed"):
+        load(folder)
 
 
 def test_a_scorer_loads_and_gives_the_same_numbers(folder, scorer):

@@ -113,8 +113,9 @@ def _opened(place: _Place, folder: Path) -> Delivered:
         raise ModelRefused.changed(place.uri, expected=signed, found=found)
     try:
         loaded = serving.load(scorer)
-    except (ValueError, KeyError, OSError) as error:
-        raise ModelRefused.unsafe(place.uri, str(error)) from error
+    except Exception as error:  # whatever a damaged file makes a library raise
+        told = str(error) if isinstance(error, ValueError) else f"its files are damaged ({error})."
+        raise ModelRefused.unsafe(place.uri, told) from error
     code = folder / _CODE
     same = code.is_file() and code.read_bytes() == Path(serving.__file__).read_bytes()
     return Delivered(loaded, place.uri, found, place.verdict, place.name, place.version, scorer, same)

@@ -97,6 +97,8 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     """
     if _is_text(values.type):
         values = pc.cast(values, pa.string()).dictionary_encode()
+    elif spec["kind"] not in ("number", "date") and _is_number(values.type):
+        values = values.dictionary_encode()
     if not pa.types.is_dictionary(values.type):
         return _cells(values, spec)
     typed, faults = _cells(values.dictionary, spec)  # each text once, however many cells hold it
@@ -562,7 +564,10 @@ def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
     if pa.types.is_floating(values.type) and _is_whole(values):
         values = pc.cast(values, pa.int64())
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(pc.cast(values, pa.string())), r"\s+", " ")
-    clean = pc.if_else(pc.match_substring(tidy, "\0"), None, tidy)
+    binary = pc.match_substring(tidy, "\0")
+    if not pc.any(binary).as_py():
+        return tidy.dictionary_encode(), {}
+    clean = pc.if_else(binary, None, tidy)
     return clean.dictionary_encode(), {"text": _lost(values, clean)}
 
 

@@ -40,7 +40,7 @@ def ahead(items: Iterable[T]) -> Generator[T]:
         finally:
             getattr(items, "close", lambda: None)()
 
-    thread = Thread(target=work, daemon=True)  # so that Ctrl-C need not wait for a long chunk
+    thread = Thread(target=work, name="ahead", daemon=True)  # so that Ctrl-C need not wait for a long chunk
     thread.start()
     try:
         while True:

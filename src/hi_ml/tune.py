@@ -158,6 +158,15 @@ def _track(search: Path, best: Path, terms: Terms) -> list[HiMlError]:
     return failed
 
 
+def _say_where(search: Path, best: Path, *, tracked: bool) -> None:
+    print()
+    if tracked:
+        print(command_to_open(store_uri()))
+        return
+    for folder in (search, best):
+        print(f"python -m hi_ml.track run={folder}")
+
+
 @contextmanager
 def _resumable(here: launch.Here) -> Iterator[None]:
     try:

@@ -85,7 +85,7 @@ def _of_answer(scorer: Scorer, matrix: Floats, values: Floats) -> Floats:
     recalibration = scorer.mapping.get("recalibration")
     slope = recalibration["slope"] if recalibration and unit_of(scorer.pipeline[-1]) == "log-odds" else 1.0
     if len(values) > 1:
-        return np.asarray(values[likeliest, np.arange(len(matrix))])
+        return np.asarray(slope * values[likeliest, np.arange(len(matrix))])
     sign = np.where(likeliest == 1, 1.0, -1.0)[:, None]  # of two labels, the learner adds up one
     return np.asarray(slope * sign * values[0])
 

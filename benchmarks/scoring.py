@@ -1,0 +1,175 @@
+"""How close does scoring a file come to the learner alone, on numbers that are already in memory?
+
+    python benchmarks/scoring.py [--rounds 3] [--threads 1] [--only parquet-30 reasons-30 ...]
+
+Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
+`Booster.predict` on a matrix of floats, and `hi_ml.batch.score` from file to file, with its journal, counts for drift,
+digests and manifest. A ratio is the seconds of the first over those of the second (1.0: the file costs nothing), once
+by the clock and once by the processor time of both, which other programs on the machine disturb less. Then the start of
+a process that loads a registered model, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
+
+from hi_ml.datasets.simulation import simulate
+
+CASES = {  # trees, rows, format, reasons
+    "parquet-500": (500, 1_000_000, "parquet", 0),
+    "parquet-30": (30, 5_000_000, "parquet", 0),
+    "csv-500": (500, 1_000_000, "csv", 0),
+    "reasons-30": (30, 200_000, "parquet", 3),
+    "reasons-500": (500, 20_000, "parquet", 3),
+}
+ONCE, GROUP = 500_000, 100_000  # rows that are simulated, and written again until there are enough; of a row group
+HEAD = """
+import json, resource, sys, time
+from pathlib import Path
+from hi_ml import batch, delivered
+model, threads, source, trees = delivered.fetch(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+
+def told(started, **more):
+    wall, cpu = (now() - before for now, before in zip((time.perf_counter, time.process_time), started))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"wall": wall, "cpu": cpu, "peak": peak, **more}))
+
+def start():
+    return time.perf_counter(), time.process_time()
+"""
+IN_MEMORY = """
+import numpy as np, pyarrow.parquet as pq
+parts = []
+for rows in pq.ParquetFile(source).iter_batches(100_000):
+    typed, _ = model.scorer.read({name: rows.column(name) for name in rows.schema.names})
+    parts.append(model.scorer.encode(typed)[0])
+matrix = np.concatenate(parts)
+booster = model.scorer.pipeline[-1].booster_
+if booster.num_trees() != trees:
+    sys.exit(f"expected {trees} trees, found {booster.num_trees()}")
+started = start()
+booster.predict(matrix, pred_contrib=bool(int(sys.argv[5])), num_threads=threads)
+told(started)
+"""
+FROM_FILE = """
+from dataclasses import replace
+from hydra import compose, initialize_config_dir
+from hi_ml.config import build, conf_dir
+from hi_ml.datasets.schema import Dataset
+with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+    cfg = compose("predict")
+request = batch.Request(
+    input=source, output=Path(sys.argv[6]), dataset=build(Dataset, cfg.dataset), reasons=int(sys.argv[5]),
+    chunk_rows=cfg.chunk_rows,
+)
+model = replace(model, scorer=model.scorer.threads(threads))
+started = start()
+made = batch.score(request, model, stamps=batch.stamped(source), say=print, stage=lambda text: None)
+told(started, steps=made.seconds, rows=made.manifest["rows_scored"])
+"""
+STARTS = {
+    "hi_ml.delivered.fetch": "import sys; from hi_ml.delivered import fetch; fetch(sys.argv[1])",
+    "mlflow.pyfunc.load_model": "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1])",
+}
+
+
+def main() -> None:
+    """Measure every case, side by side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="of the learner, and processors of either side")
+    parser.add_argument("--only", nargs="*", choices=[*CASES, "start"], default=[*CASES, "start"])
+    asked = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-asked.threads :])
+    with tempfile.TemporaryDirectory() as place:
+        cases = {name: CASES[name] for name in asked.only if name in CASES}
+        models = {trees: trained(Path(place), trees) for trees in {30, *(case[0] for case in cases.values())}}
+        for name, (trees, rows, kind, reasons) in cases.items():
+            files = [written(Path(place), rows, suffix) for suffix in ("parquet", kind)]
+            words = [[str(models[trees]), str(asked.threads), str(file), str(trees), str(reasons)] for file in files]
+            output = str(Path(place) / f"scored.{kind}")
+            found = in_turns(
+                {"memory": [HEAD + IN_MEMORY, *words[0]], "file": [HEAD + FROM_FILE, *words[1], output]},
+                asked.rounds,
+                place,
+            )
+            show(name, found)
+        if "start" in asked.only:
+            uri = "models:/simulated.length_of_stay@champion"
+            found = in_turns({side: [TIMED.format(code), uri] for side, code in STARTS.items()}, asked.rounds, place)
+            ours, theirs = ({key: middle(found[side], key) for key in ("wall", "cpu")} for side in STARTS)
+            print(f"start: {ours['wall'] / theirs['wall']:.2f} by the clock, {ours['cpu'] / theirs['cpu']:.2f} by cpu")
+
+
+TIMED = """
+import json, time
+{}
+print(json.dumps({{"wall": time.perf_counter(), "cpu": time.process_time()}}))
+"""
+
+
+def trained(place: Path, trees: int) -> Path:
+    """Train and register a model of so many trees on the simulated table; return its run folder."""
+    folder = place / f"trees{trees}"
+    command = [
+        sys.executable, "-m", "hi_ml.train", "task=length_of_stay", f"model.regression.n_estimators={trees}",
+        "model.early_stopping=null", "interval=null", "explain.rows=100", f"hydra.run.dir={folder}",
+    ]  # fmt: skip
+    run(command, str(place))
+    return folder / "length_of_stay"
+
+
+def written(place: Path, rows: int, kind: str) -> Path:
+    """Write a table of so many rows, unless it stands."""
+    path = place / f"table{rows}.{kind}"
+    if not path.exists():
+        table = simulate("planted", min(rows, ONCE), seed=5).table
+        schema = table.schema
+        with pq.ParquetWriter(path, schema) if kind == "parquet" else pv.CSVWriter(path, schema) as writer:
+            for _ in range(max(rows // ONCE, 1)):
+                writer.write_table(table, GROUP)
+    return path
+
+
+def in_turns(sides: dict[str, list[str]], rounds: int, place: str) -> dict[str, list[dict[str, float]]]:
+    """Run both sides in turns and return what each told of every round; a first round only warms up the disk."""
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for turn in range(rounds + 1):
+        for side, (code, *words) in sides.items():
+            told = json.loads(run([sys.executable, "-c", code, *words], place).splitlines()[-1])
+            found[side] += [told] if turn else []
+    return found
+
+
+def show(name: str, found: dict[str, list[dict[str, float]]]) -> None:
+    """Print the ratios of the medians, where the time of the file went, and its memory."""
+    ratio = {key: middle(found["memory"], key) / middle(found["file"], key) for key in ("wall", "cpu")}
+    last = found["file"][-1]
+    steps = ", ".join(f"{step} {seconds:.2f}" for step, seconds in last["steps"].items())  # type: ignore[attr-defined]
+    peak = max(one["peak"] for one in found["file"])
+    print(f"{name}: {ratio['wall']:.2f} by the clock, {ratio['cpu']:.2f} by processor time; {last['rows']:,} rows")
+    print(f"  memory alone {found['memory'][-1]['wall']:.2f} s; of the file: {steps}; peak {peak:,.0f} MiB", flush=True)
+
+
+def middle(rounds: list[dict[str, float]], key: str) -> float:
+    """Return the median of one figure."""
+    return statistics.median(one[key] for one in rounds)
+
+
+def run(command: list[str], place: str) -> str:
+    """Run a command in a folder and return what it printed."""
+    known = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
+    done = subprocess.run(command, cwd=place, check=True, stdout=subprocess.PIPE, text=True, env=known)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -45,6 +45,7 @@ _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind 
 # What a count of nanoseconds can reach, as libraries assume.
 _FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
 _WHOLE = 1e-9  # days by which a bound may miss a whole number and still be it
+_BLOCK = 2**13  # rows of the matrix that are made at once: they stay in the cache while column after column is filled in
 _REMEMBERED = 2**16  # keys of spellings: a file names the same categories in every chunk
 _OF_A_DATE = ("", ".weekday", ".month")  # what it becomes: the day counted from 1970, and these
 UNSEEN = -1  # the code of a category that the training rows did not hold
@@ -356,14 +357,17 @@ class Scorer:
         """
         rows = len(typed[self.mapping["columns"][0]["role"]])
         matrix, unknown = np.empty((rows, self._width)), np.zeros(rows, dtype=np.int64)
+        parts = []
         for spec in self.mapping["columns"]:
             for name, (numbers, row) in _numbers(typed[spec["role"]], spec).items():
                 if "levels" in spec and (strange := numbers == UNSEEN).any():
                     unknown += strange[row]
                 if name in self._encoded:
-                    part = self._encoded[name]
-                    columns = part.columns(name, numbers)
-                    matrix[:, part.place] = columns if row is None else columns.take(row, axis=0)
+                    parts.append((self._encoded[name].place, self._encoded[name].columns(name, numbers), row))
+        for start in range(0, rows, _BLOCK):
+            some = slice(start, start + _BLOCK)
+            for place, columns, row in parts:
+                matrix[some, place] = columns[some] if row is None else columns.take(row[some], axis=0)
         return matrix, unknown
 
     def answer(self, matrix: Floats, typed: Mapping[str, pa.Array]) -> pa.Table:
@@ -585,10 +589,15 @@ def _codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> tup
     """The codes of a dictionary's levels with NaN for missing at the end, and which of them each row has."""
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    place = {key(level, spelling): float(i) for i, level in enumerate(levels) if level is not None}
+    place = _places(tuple(levels), spelling)
     found = values.dictionary.to_pylist()
     numbers = [np.nan if level is None else place.get(key(level, spelling), UNSEEN) for level in found]
     return np.array([*numbers, np.nan]), _rows(values.indices, len(found))
+
+
+@lru_cache
+def _places(levels: tuple[str | None, ...], spelling: str) -> dict[str, float]:
+    return {key(level, spelling): float(place) for place, level in enumerate(levels) if level is not None}
 
 
 def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.intp]]:
@@ -606,7 +615,8 @@ def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.intp]]:
 def _rows(places: pa.Array, missing: int) -> NDArray[np.intp]:
     """Places in a table as numpy indexes with them; one that is null becomes ``missing``."""
     wide = pc.cast(places, pa.int64())
-    return np.asarray(pc.fill_null(wide, missing).to_numpy(zero_copy_only=False), dtype=np.intp)
+    known = pc.fill_null(wide, missing) if wide.null_count else wide
+    return np.asarray(known.to_numpy(zero_copy_only=False), dtype=np.intp)
 
 
 def _threshold(interval: Spec, columns: Iterable[Spec], typed: Mapping[str, pa.Array]) -> float | Floats:

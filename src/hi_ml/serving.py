@@ -45,7 +45,7 @@ _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind 
 # What a count of nanoseconds can reach, as libraries assume.
 _FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
 _WHOLE = 1e-9  # days by which a bound may miss a whole number and still be it
-_BLOCK = 2**13  # rows of the matrix that are made at once: they stay in the cache while column after column is filled in
+_BLOCK = 2**13  # rows of the matrix that are filled in at once, column after column: they stay in the cache
 _REMEMBERED = 2**16  # keys of spellings: a file names the same categories in every chunk
 _OF_A_DATE = ("", ".weekday", ".month")  # what it becomes: the day counted from 1970, and these
 UNSEEN = -1  # the code of a category that the training rows did not hold

@@ -269,6 +269,7 @@ def test_no_row_that_can_be_scored_is_too_few(scored, admissions, tmp_path):
         (b"Age,Gender\n1,\xe9\n", "has no column"),
         (b"just text\n", "has no column"),
     ],
+    ids=["nothing", "an archive", "a torn Parquet file", "a torn gzip file", "another encoding", "no table"],
 )
 def test_a_bad_file_is_one_sentence_and_leaves_nothing(scored, tmp_path, content, words):
     (tmp_path / "in.csv").write_bytes(content)

@@ -1,6 +1,6 @@
 """How close does scoring a file come to the learner alone, on numbers that are already in memory?
 
-    python benchmarks/scoring.py [--rounds 3] [--threads 1] [--only parquet-30 reasons-30 ...]
+    python benchmarks/scoring.py [--rounds 3] [--threads 1] [--processors 1] [--only parquet-30 reasons-30 ...]
 
 Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
 `Booster.predict` on a matrix of floats, and `hi_ml.batch.score` from file to file, with its journal, counts for drift,
@@ -85,10 +85,11 @@ def main() -> None:
     """Measure every case, side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1, help="of the learner, and processors of either side")
+    parser.add_argument("--threads", type=int, default=1, help="of the learner on either side")
+    parser.add_argument("--processors", type=int, default=1, help="that either side may use")
     parser.add_argument("--only", nargs="*", choices=[*CASES, "start"], default=[*CASES, "start"])
     asked = parser.parse_args()
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-asked.threads :])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-asked.processors :])
     with tempfile.TemporaryDirectory() as place:
         cases = {name: CASES[name] for name in asked.only if name in CASES}
         models = {trees: trained(Path(place), trees) for trees in {30, *(case[0] for case in cases.values())}}

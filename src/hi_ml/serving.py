@@ -158,8 +158,7 @@ def stays(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, p
 
 def disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
     """Tell the rows whose second date lies before the first, shape (n,)."""
-    early: NDArray[np.bool_] = pc.fill_null(pc.less(end, start), fill_value=False).to_numpy(zero_copy_only=False)
-    return early
+    return _true(pc.less(end, start))
 
 
 def recalibrated(shares: Floats, slope: float, intercepts: Sequence[float]) -> Floats:
@@ -304,7 +303,7 @@ class Scorer:
             By role, with the stays computed from two dates.
         faults : list of (str, str, array of bool, shape (n,))
             Source column, rule (``number``, ``date``, ``text``, ``range``, ``order``) and the rows that break it, for
-            every rule that applies.
+            every rule that is broken.
 
         Raises
         ------
@@ -316,16 +315,17 @@ class Scorer:
         faults: list[Fault] = []
         for spec in needed:
             typed[spec["role"]], broken = convert(columns[spec["source"]], spec)
-            faults += [(spec["source"], rule, mask) for rule, mask in broken.items()]
+            faults += [(spec["source"], rule, mask) for rule, mask in broken.items() if mask.any()]
         for start, end in (spec["between"] for spec in self.mapping["columns"] if spec["kind"] == "stay"):
-            faults.append((end["source"], "order", disordered(typed[start["role"]], typed[end["role"]])))
+            early = disordered(typed[start["role"]], typed[end["role"]])
+            faults += [(end["source"], "order", early)] if early.any() else []
         return typed | stays(typed, self.mapping["columns"]), faults
 
     def typed(self, frame: pd.DataFrame) -> dict[str, pa.Array]:
         """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
         sources = [spec["source"] for spec in self._needed(frame.columns)]
         typed, faults = self.read({name: _arrow(frame[name]) for name in sources})
-        said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults if mask.any()]
+        said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults]
         if said:
             raise ValueError(f"Cannot read {'; '.join(said)} (1 = first row). Mend or remove these rows.")
         return typed
@@ -516,12 +516,10 @@ def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     else:
         numbers = pa.nulls(len(values), pa.float64())
     numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
-    outside = np.zeros(len(values), dtype=bool)
-    low, high = (spec.get("low"), pc.less), (spec.get("high"), pc.greater)
-    for bound, beyond in (low, high, (-_LARGEST, pc.less), (_LARGEST, pc.greater)):
-        if bound is not None:
-            outside |= pc.fill_null(beyond(numbers, bound), False).to_numpy(zero_copy_only=False)
-    return numbers, {"number": _lost(values, numbers), "range": outside}
+    low = max(end for end in (spec.get("low"), -_LARGEST) if end is not None)
+    high = min(end for end in (spec.get("high"), _LARGEST) if end is not None)
+    inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
+    return numbers, {"number": _lost(values, numbers), "range": _true(pc.invert(inside))}
 
 
 def _date(values: pa.Array, written: str | None) -> tuple[pa.Array, Faults]:
@@ -649,8 +647,14 @@ def _cast_text(values: pa.Array, kind: pa.DataType, fits: Callable[[pa.Array], p
 
 
 def _lost(before: pa.Array, after: pa.Array) -> NDArray[np.bool_]:
-    lost: NDArray[np.bool_] = pc.and_(before.is_valid(), after.is_null()).to_numpy(zero_copy_only=False)
-    return lost
+    """Cells that hold something before and nothing after."""
+    if before.null_count == after.null_count:
+        return np.zeros(len(before), dtype=bool)
+    return _true(pc.and_(before.is_valid(), after.is_null()))
+
+
+def _true(tests: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(tests, fill_value=False).to_numpy(zero_copy_only=False))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -32,14 +32,15 @@ CASES = {  # trees, rows, format, reasons
 }
 ONCE, GROUP = 500_000, 100_000  # rows that are simulated, and written again until there are enough; of a row group
 HEAD = """
-import json, resource, sys, time
+import gc, json, re, sys, time
 from pathlib import Path
 from hi_ml import batch, delivered
 model, threads, source, trees = delivered.fetch(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+gc.freeze()  # as the command does
 
 def told(started, **more):
     wall, cpu = (now() - before for now, before in zip((time.perf_counter, time.process_time), started))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
     print(json.dumps({"wall": wall, "cpu": cpu, "peak": peak, **more}))
 
 def start():
@@ -60,7 +61,6 @@ booster.predict(matrix, pred_contrib=bool(int(sys.argv[5])), num_threads=threads
 told(started)
 """
 FROM_FILE = """
-from dataclasses import replace
 from hydra import compose, initialize_config_dir
 from hi_ml.config import build, conf_dir
 from hi_ml.datasets.schema import Dataset
@@ -68,9 +68,8 @@ with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
     cfg = compose("predict")
 request = batch.Request(
     input=source, output=Path(sys.argv[6]), dataset=build(Dataset, cfg.dataset), reasons=int(sys.argv[5]),
-    chunk_rows=cfg.chunk_rows,
+    chunk_rows=cfg.chunk_rows, threads=threads,
 )
-model = replace(model, scorer=model.scorer.threads(threads))
 started = start()
 made = batch.score(request, model, stamps=batch.stamped(source), say=print, stage=lambda text: None)
 told(started, steps=made.seconds, rows=made.manifest["rows_scored"])

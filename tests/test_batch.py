@@ -123,6 +123,16 @@ def test_a_glob_is_scored_in_the_order_of_the_names(scored, admissions, tmp_path
     assert [one["rows"] for one in done.told["files"]] == [0, 25, 15]
 
 
+@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_number_of_threads_does_not_change_a_byte(scored, taught, admissions, tmp_path, name, task):
+    source = put(pd.concat([admissions] * 5), tmp_path / "in.csv")
+    one, three = (
+        scored(source, f"{threads}.csv", of=taught(name, task), threads=threads, reasons=2).path for threads in (1, 3)
+    )
+    assert one.read_bytes() == three.read_bytes()
+
+
 def test_kept_columns_pass_unchanged(scored, admissions, tmp_path):
     odd = admissions.assign(**{"Room Number": ["007", "", " 1e3 ", 'a "b", c'] * 10})
     path = scored(put(odd, tmp_path / "in.csv"), keep=("Room Number", "Ward")).path
@@ -514,18 +524,29 @@ def settle():
             thread.join(timeout=5)
 
 
-def test_items_come_in_order_and_at_most_two_ahead():
-    made = []
+@pytest.mark.parametrize("threads", [1, 3])
+def test_things_come_in_the_order_of_the_items_and_so_many_ahead(threads):
+    taken = []
 
     def numbers():
         for number in range(20):
-            made.append(number)
+            taken.append(number)
             yield number
 
-    for number in ahead(numbers()):
+    def late(number):
+        time.sleep(0.003 if number % 3 == 0 else 0)
+        return -number
+
+    for place, made in enumerate(ahead(numbers(), late, threads=threads)):
+        assert made == -place
         time.sleep(0.001)
-        assert len(made) <= number + 4
-    assert made == list(range(20))
+        assert len(taken) <= place + 1 + threads + 1
+    assert taken == list(range(20))
+
+
+def test_as_many_things_are_made_at_once_as_there_are_threads():
+    meeting = threading.Barrier(3, timeout=5)  # breaks, and raises, unless three wait for each other
+    assert len([*ahead((number for number in range(6)), lambda _: meeting.wait(), threads=3)]) == 6
 
 
 def test_what_making_an_item_raises_is_raised_where_it_is_used():
@@ -533,15 +554,23 @@ def test_what_making_an_item_raises_is_raised_where_it_is_used():
         yield 1
         raise SourceUnreadable("torn")
 
-    used = ahead(numbers())
+    used = ahead(numbers(), lambda number: number)
     assert next(used) == 1
     with pytest.raises(SourceUnreadable, match="torn"):
         next(used)
 
 
+def test_what_making_something_of_an_item_raises_is_raised_in_its_place():
+    used = ahead((number for number in (2, 1, 0, 5)), lambda number: 2 / number, threads=2)
+    assert [next(used), next(used)] == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        next(used)
+    settle()
+
+
 def test_a_thread_that_is_no_longer_needed_ends():
     before = threading.active_count()
-    used = ahead(iter(range(1000)))
+    used = ahead((number for number in range(1000)), str, threads=2)
     next(used)
     used.close()
     settle()

@@ -67,12 +67,6 @@ def test_a_linear_model_is_explained_from_the_row_that_is_given():
     np.testing.assert_allclose(around_the_mean[0].mean(axis=0), 0, atol=1e-12)
 
 
-def test_the_number_of_threads_does_not_change_a_bit():
-    learner = LGBMRegressor(n_estimators=20, verbosity=-1, n_jobs=1).fit(X, Y)
-    one, two = (contributions(learner, X, threads=count)[0] for count in (1, 2))
-    np.testing.assert_array_equal(one, two)
-
-
 def test_a_learner_that_nothing_explains_exactly_has_no_contributions():
     assert contributions(KNeighborsRegressor().fit(X, Y), X) is None
 

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.impute import SimpleImputer
@@ -623,19 +622,6 @@ def test_no_rows_have_no_answers_and_the_same_columns():
     found = scorer.predict(FRAME[:0])
     assert list(found) == ["prediction", "low", "high"]
     assert len(found) == 0
-
-
-@pytest.mark.parametrize("kind", ["regression", "classification"])
-def test_the_number_of_threads_does_not_change_a_bit_of_what_lightgbm_says(kind):
-    draw = np.random.default_rng(0)
-    rows = FRAME.sample(2000, replace=True, random_state=0).assign(Age=draw.integers(0, 100, 2000))
-    made = mapping(kind=kind, labels=[] if kind == "regression" else ["a", "b", "c"])
-    features = serving.features(Scorer(made, None).typed(rows), made["columns"])
-    known = {"n_estimators": 5, "verbosity": -1, "n_jobs": 1}
-    learner = LGBMRegressor(**known) if kind == "regression" else LGBMClassifier(**known)
-    scorer = Scorer(made, taught(learner, features, (features["age"] + draw.integers(0, 50, 2000)) // 50))
-    assert scorer.threads(2).jobs == 2
-    pd.testing.assert_frame_equal(scorer.threads(2).predict(rows), scorer.predict(rows), check_exact=True)
 
 
 # Loading

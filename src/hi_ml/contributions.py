@@ -10,9 +10,7 @@ Floats = NDArray[np.float64]
 _LOG_ODDS = ("booster_", "decision_function", "class_prior_")  # what a classifier has that adds up log-odds
 
 
-def contributions(
-    learner: Any, X: Floats, *, centre: Floats | None = None, threads: int = 1
-) -> tuple[Floats, Floats, str] | None:
+def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> tuple[Floats, Floats, str] | None:
     """Compute what each encoded column contributes to each prediction, exactly.
 
     Parameters
@@ -22,8 +20,6 @@ def contributions(
     X : array of float64, shape (n, n_encoded)
     centre : array of float64, shape (n_encoded,), optional
         The row from which a linear model's contributions are counted; the mean of the rows by default.
-    threads : int
-        Of LightGBM.
 
     Returns
     -------
@@ -37,7 +33,7 @@ def contributions(
     None stands for all three where there is no exact way.
     """
     if hasattr(learner, "booster_"):
-        flat = np.asarray(learner.predict(X, pred_contrib=True, num_threads=threads))
+        flat = np.asarray(learner.predict(X, pred_contrib=True, num_threads=1))
         flat = flat.reshape(len(X), -1, X.shape[1] + 1)
         return flat[:, :, :-1].swapaxes(0, 1), flat[0, :, -1], "exact TreeSHAP (LightGBM pred_contrib)"
     if hasattr(learner, "coef_"):

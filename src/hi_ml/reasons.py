@@ -68,7 +68,7 @@ def _by_role(scorer: Scorer, matrix: Floats) -> tuple[list[str], Floats]:
     """The source columns, and what each moved the prediction by, shape (n, n_roles)."""
     mapping, encoder, learner = scorer.mapping, scorer.pipeline[0], scorer.pipeline[-1]
     centre = mapping.get("centre")
-    made = contributions(learner, matrix, centre=None if centre is None else np.array(centre), threads=scorer.jobs)
+    made = contributions(learner, matrix, centre=None if centre is None else np.array(centre))
     if made is None:
         raise ModelRefused.no_reasons(type(learner).__name__)
     role = {name: spec["role"] for spec in mapping["columns"] for name in names(spec)}

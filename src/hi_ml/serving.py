@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -276,18 +276,11 @@ class Scorer:
         A ColumnTransformer with one step per feature, and a learner.
     bounds : (learner, learner) or None
         Of the low and the high quantile, on the same matrix as the pipeline's learner.
-    jobs : int
-        Threads of a LightGBM learner.
     """
 
     mapping: dict[str, Any]
     pipeline: Any
     bounds: tuple[Any, Any] | None = None
-    jobs: int = 1
-
-    def threads(self, count: int) -> "Scorer":
-        """Return the same scorer on so many threads, where their number does not change the answers (LightGBM)."""
-        return replace(self, jobs=count)
 
     def read(self, columns: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], list[Fault]]:
         """Type the raw columns, and tell which cells cannot be read.
@@ -417,7 +410,7 @@ class Scorer:
     def _ask(self, learner: Any, verb: str, matrix: Floats) -> Floats:
         """Ask a learner; none of them takes a table without rows."""
         some = matrix if len(matrix) else np.zeros((1, self._width))
-        threads = {"num_threads": self.jobs} if hasattr(learner, "booster_") else {}
+        threads = {"num_threads": 1} if hasattr(learner, "booster_") else {}
         return np.asarray(getattr(learner, verb)(some, **threads), dtype=float)[: len(matrix)]
 
     def _needed(self, found: Iterable[str]) -> list[Spec]:
@@ -509,15 +502,18 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
 
 
 def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
+    low = max(end for end in (spec.get("low"), -_LARGEST) if end is not None)
+    high = min(end for end in (spec.get("high"), _LARGEST) if end is not None)
     if _is_text(values.type):
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
     elif _is_number(values.type):
         numbers = pc.cast(values, pa.float64(), safe=False)
+        ends = pc.min_max(numbers).as_py()
+        if ends["min"] is not None and low <= ends["min"] and ends["max"] <= high:
+            return numbers, {}
     else:
         numbers = pa.nulls(len(values), pa.float64())
     numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
-    low = max(end for end in (spec.get("low"), -_LARGEST) if end is not None)
-    high = min(end for end in (spec.get("high"), _LARGEST) if end is not None)
     inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
     return numbers, {"number": _lost(values, numbers), "range": _true(pc.invert(inside))}
 
@@ -573,7 +569,7 @@ def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
     return clean.dictionary_encode(), {"text": _lost(values, clean)}
 
 
-def _numbers(values: pa.Array, spec: Spec) -> dict[str, tuple[Floats, NDArray[np.intp] | None]]:
+def _numbers(values: pa.Array, spec: Spec) -> dict[str, tuple[Floats, NDArray[np.integer] | None]]:
     """By feature, the numbers of a typed column: distinct ones, and which of them each row has; or one a row."""
     if "levels" in spec:
         return {spec["role"]: _codes(values, spec["levels"], spec["spelling"])}
@@ -583,7 +579,7 @@ def _numbers(values: pa.Array, spec: Spec) -> dict[str, tuple[Floats, NDArray[np
     return {name: (numbers, row) for name, numbers in zip(names(spec), parts, strict=True)}
 
 
-def _codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> tuple[Floats, NDArray[np.intp]]:
+def _codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> tuple[Floats, NDArray[np.integer]]:
     """The codes of a dictionary's levels with NaN for missing at the end, and which of them each row has."""
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
@@ -598,7 +594,7 @@ def _places(levels: tuple[str | None, ...], spelling: str) -> dict[str, float]:
     return {key(level, spelling): float(place) for place, level in enumerate(levels) if level is not None}
 
 
-def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.intp]]:
+def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.integer]]:
     """The parts of every day from the first to the last with NaN for missing at the end, and which each row has."""
     days = pc.cast(pc.cast(dates, pa.date32(), safe=False), pa.int32())
     ends = pc.min_max(days).as_py()
@@ -610,11 +606,10 @@ def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.intp]]:
     return parts, _rows(pc.subtract(days, first), len(day))
 
 
-def _rows(places: pa.Array, missing: int) -> NDArray[np.intp]:
+def _rows(places: pa.Array, missing: int) -> NDArray[np.integer]:
     """Places in a table as numpy indexes with them; one that is null becomes ``missing``."""
-    wide = pc.cast(places, pa.int64())
-    known = pc.fill_null(wide, missing) if wide.null_count else wide
-    return np.asarray(known.to_numpy(zero_copy_only=False), dtype=np.intp)
+    known = pc.fill_null(pc.cast(places, pa.int64()), missing) if places.null_count else places
+    return np.asarray(known.to_numpy(zero_copy_only=False))
 
 
 def _threshold(interval: Spec, columns: Iterable[Spec], typed: Mapping[str, pa.Array]) -> float | Floats:

@@ -1,9 +1,10 @@
 """How long did each step take, in whichever thread it ran?"""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds by step; a step runs in one thread.
+    """Seconds by step, of all threads together.
 
     Attributes
     ----------
@@ -19,6 +20,7 @@ class Clock:
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    _turn: Lock = field(default_factory=Lock)
 
     @contextmanager
     def of(self, step: str) -> Iterator[None]:
@@ -27,9 +29,11 @@ class Clock:
         try:
             yield
         finally:
-            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
+            taken = time.perf_counter() - started
+            with self._turn:
+                self.seconds[step] = self.seconds.get(step, 0.0) + taken
 
-    def during(self, step: str, items: Iterable[T]) -> Iterator[T]:
+    def during(self, step: str, items: Iterable[T]) -> Generator[T]:
         """Pass items on, and add the time that making them took."""
         maker = iter(items)
         while True:

@@ -167,8 +167,6 @@ def chunks(inputs: Inputs, rows: int, *, done: Sequence[int]) -> Iterator[Chunk]
         for piece in cut(_pieces(inputs, place, after), rows, after=after):
             yield Chunk(place, start, piece)
             last = piece.last
-            if inputs.files[place].csv is not None:  # many small blocks of text leave the memory in pieces
-                pa.default_memory_pool().release_unused()
         start += last
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,7 @@ class Work:
             self._clear()
             _append(self.folder / _JOURNAL, _line(key), at=0)
         else:
-            _truncate(self.folder / _JOURNAL, len(_line(key)) + sum(len(_line(asdict(entry))) for entry in entries))
+            _truncate(self.folder / _JOURNAL, len(_line(key)) + sum(len(_line(vars(entry))) for entry in entries))
         _truncate(self.folder / _ANSWERS, entries[-1].end if entries else 0)
         _truncate(self.rejected, entries[-1].listed if entries else 0)
         return entries, differing
@@ -137,7 +137,7 @@ class Work:
             listed = _append(self.rejected, text, at=listed)
         digest = hashlib.sha256(part).hexdigest()
         made = Entry(start=start, end=start + len(part), sha256=digest, listed=listed, **entry)
-        _append(self.folder / _JOURNAL, _line(asdict(made)))
+        _append(self.folder / _JOURNAL, _line(vars(made)))
         return made
 
     def on_disk(self) -> None:

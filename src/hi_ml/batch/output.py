@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 SUFFIXES = (".csv", ".parquet")
 _COMPRESSION = "snappy"
+_ENCODING = {"row": "DELTA_BINARY_PACKED"}  # numbers that count up take next to no room
 
 
 @contextmanager
@@ -31,7 +32,9 @@ def writing(path: Path, columns: pa.Schema) -> Iterator[Any]:
     """
     if path.suffix == ".parquet":
         repeated = [field.name for field in columns if not pa.types.is_floating(field.type) and field.name != "row"]
-        writer = pq.ParquetWriter(path, columns, compression=_COMPRESSION, use_dictionary=repeated or False)
+        writer = pq.ParquetWriter(
+            path, columns, compression=_COMPRESSION, use_dictionary=repeated or False, column_encoding=_ENCODING
+        )
     else:
         writer = pv.CSVWriter(path, columns)
     try:

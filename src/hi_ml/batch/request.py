@@ -55,6 +55,8 @@ class Request:
     reasons : int
         How many reasons each row gets.
     chunk_rows : int
+    threads : int
+        That score, each a chunk.
     max_rejected : float
         Share of the rows.
     sensitivity : Sensitivity
@@ -69,6 +71,7 @@ class Request:
     keep: tuple[str, ...] = ()
     reasons: int = 0
     chunk_rows: int = 100_000
+    threads: int = 1
     max_rejected: float = 0.05
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
     command: tuple[str, ...] = ()

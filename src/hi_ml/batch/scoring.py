@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,9 @@ def _answers(job: _Job, entries: list[Entry]) -> Generator[Answered]:
     done = [sum(entry.read for entry in entries if entry.file == place) for place in files]
     scorer, clock = job.model.scorer, job.clock
     read = clock.during("read", chunks(job.inputs, job.request.chunk_rows, done=done))
-    ready = ahead(prepared(chunk, scorer, job.inputs, profile=job.profile, clock=clock) for chunk in read)
-    return ahead(answered(one, scorer, reasons=job.request.reasons, clock=clock) for one in ready)
+    prepare = partial(prepared, scorer=scorer, inputs=job.inputs, profile=job.profile, clock=clock)
+    answer = partial(answered, scorer=scorer, reasons=job.request.reasons, clock=clock)
+    return ahead(ahead(read, prepare), answer, threads=job.request.threads)
 
 
 def _kept(work: Work, answer: Answered, job: _Job, before: Entry | None) -> Entry:

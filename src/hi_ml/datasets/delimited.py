@@ -145,11 +145,12 @@ class Delimited:
         """List the places of the rows in which a cell spans lines and one of these looks like a row."""
         found = []
         for column in table.columns:
-            if (pc.max(pc.binary_length(column)).as_py() or 0) < len(self.names):
-                continue  # too short to hold the separators of a row
-            spans = pc.or_(pc.match_substring(column, "\n"), pc.match_substring(column, "\r"))
+            if not any(map(_spans_lines, column.chunks)):
+                continue
+            texts = pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
+            spans = pc.or_(pc.match_substring(texts, "\n"), pc.match_substring(texts, "\r"))
             places = np.flatnonzero(spans.to_numpy())
-            cells = zip(places.tolist(), column.take(pa.array(places)).to_pylist(), strict=True)
+            cells = zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True)
             found += [place for place, cell in cells if self.holds_rows(cell)]
         return found
 
@@ -176,6 +177,13 @@ class Delimited:
                 except UnicodeDecodeError as error:
                     line += bytes(error.object[: error.start]).count(b"\n")
                     raise SourceUnreadable.encoding(str(self.path), self.encoding, line) from error
+
+
+def _spans_lines(cells: pa.Array) -> bool:
+    """Tell, sooner than cell by cell, whether a cell may hold the end of a line."""
+    written = (cells.dictionary if pa.types.is_dictionary(cells.type) else cells).buffers()[-1]
+    text = b"" if written is None else written.to_pybytes()
+    return b"\n" in text or b"\r" in text
 
 
 def peek(path: Path) -> bytes:

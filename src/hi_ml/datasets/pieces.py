@@ -16,6 +16,7 @@ from hi_ml.errors import SourceUnreadable
 _BLOCK = 1 << 18  # bytes of CSV that are parsed at once, a dozen blocks ahead: no row is longer
 _BUFFER = 1 << 20  # bytes of a Parquet column that are read at once
 _BATCH = 1 << 16  # rows of Parquet that are decoded at once
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # few bytes a cell, and few pieces of memory
 _NONE = np.array([], dtype=np.int64)
 
 
@@ -26,7 +27,7 @@ class Piece:
     Attributes
     ----------
     table : pyarrow.Table, shape (n, n_columns)
-        Text from a CSV, typed from Parquet.
+        Dictionaries of text from a CSV, typed from Parquet.
     row : array of int64, shape (n,)
         Number in the file of each row of the table, 1 = first data row.
     ragged : array of int64, shape (n_ragged,)
@@ -74,7 +75,8 @@ def of_csv(file: Delimited, columns: list[str]) -> Iterator[Piece]:
     done, bad = 0, _NONE
     for table in _tables(file, columns, skipped):
         bad = np.append(bad, _numbers(file, skipped))
-        row = np.setdiff1d(np.arange(done + 1, done + table.num_rows + len(bad) + 1), bad)[: table.num_rows]
+        row = np.arange(done + 1, done + table.num_rows + len(bad) + 1)
+        row = np.setdiff1d(row, bad)[: table.num_rows] if len(bad) else row
         if swallowing := file.swallowing(table):
             raise SourceUnreadable.quote(str(file.path), f"in row {row[swallowing[0]]}")
         if len(row):
@@ -82,7 +84,7 @@ def of_csv(file: Delimited, columns: list[str]) -> Iterator[Piece]:
             done, bad = int(row[-1]), bad[bad > row[-1]]
     bad = np.append(bad, _numbers(file, skipped))
     if len(bad):
-        yield Piece(pa.table({name: pa.array([], pa.string()) for name in columns}), _NONE, bad)
+        yield Piece(pa.table({name: pa.array([], _TEXT) for name in columns}), _NONE, bad)
 
 
 def of_parquet(path: Path, columns: list[str], *, dictionaries: list[str], after: int) -> Iterator[Piece]:
@@ -159,7 +161,7 @@ def _tables(file: Delimited, columns: list[str], skipped: list[pv.InvalidRow]) -
         skipped.append(row)
         return "skip"
 
-    kinds = {name: pa.string() if name in columns else pa.binary() for name in file.names}
+    kinds = {name: _TEXT if name in columns else pa.binary() for name in file.names}
     try:
         with pv.open_csv(
             stream(file.path),

@@ -78,7 +78,10 @@ def tally(values: ArrayLike, edges: ArrayLike, *, rows: ArrayLike | None = None,
     array([1, 1, 1, 1, 1])
     """
     cuts = np.concatenate([[lowest], np.asarray(edges, dtype=np.float64), [np.inf]])
-    cells = np.searchsorted(cuts, np.asarray(values, dtype=np.float64))  # NaN sorts behind everything
+    found = np.asarray(values, dtype=np.float64)
+    if rows is None:  # twenty comparisons of many values are sooner done than a search for the place of each
+        return np.diff([*(np.count_nonzero(found <= cut) for cut in cuts), len(found)], prepend=0)
+    cells = np.searchsorted(cuts, found)  # NaN sorts behind everything
     return np.bincount(cells, weights=rows, minlength=len(cuts) + 1).astype(np.int64)
 
 

@@ -1,8 +1,11 @@
 """What several test files share: a small table and its description, commands, a store that is ready."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each worker, before a library starts more that wait for each other
+
 import functools
 import logging
-import os
 import subprocess
 import sys
 from types import SimpleNamespace

@@ -123,12 +123,12 @@ def test_a_glob_is_scored_in_the_order_of_the_names(scored, admissions, tmp_path
     assert [one["rows"] for one in done.told["files"]] == [0, 25, 15]
 
 
-@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
-@pytest.mark.parametrize("name", MODELS)
-def test_the_number_of_threads_does_not_change_a_byte(scored, taught, admissions, tmp_path, name, task):
+@pytest.mark.parametrize("name", ["lgbm", "linear", "random_forest"])
+def test_the_number_of_threads_does_not_change_a_byte(scored, taught, admissions, tmp_path, name):
     source = put(pd.concat([admissions] * 5), tmp_path / "in.csv")
     one, three = (
-        scored(source, f"{threads}.csv", of=taught(name, task), threads=threads, reasons=2).path for threads in (1, 3)
+        scored(source, f"{threads}.csv", of=taught(name, "test_results"), threads=threads, reasons=2).path
+        for threads in (1, 3)
     )
     assert one.read_bytes() == three.read_bytes()
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from hi_ml import train
 from hi_ml.datasets.simulation import simulate
 
 FILES = {
@@ -37,6 +38,7 @@ def trained(tmp_path_factory):
     return folder, run, done
 
 
+@pytest.mark.slow
 def test_a_run_leaves_every_file_of_the_contract(trained):
     _, run, _ = trained
     for task in ("length_of_stay", "test_results"):
@@ -48,6 +50,7 @@ def test_a_run_leaves_every_file_of_the_contract(trained):
     assert not list(run.rglob("*.unfinished"))
 
 
+@pytest.mark.slow
 def test_the_files_have_the_columns_and_keys_of_the_contract(trained):
     _, run, _ = trained
     days, results = run / "length_of_stay", run / "test_results"
@@ -75,6 +78,7 @@ def test_the_files_have_the_columns_and_keys_of_the_contract(trained):
     assert asked == ["dataset.rows=4000", "task=[length_of_stay,test_results]"]
 
 
+@pytest.mark.slow
 def test_the_contributions_add_up_to_the_predictions(trained):
     _, run, _ = trained
     explained = pd.read_parquet(run / "length_of_stay" / "explanation" / "shap_values.parquet").set_index("row")
@@ -82,6 +86,7 @@ def test_the_contributions_add_up_to_the_predictions(trained):
     pd.testing.assert_series_equal(explained.sum(axis=1), predicted[explained.index], check_names=False)
 
 
+@pytest.mark.slow
 def test_the_screen_shows_table_verdict_leak_folder_and_the_command_to_look(trained):
     folder, run, done = trained
     verdict = json.loads((run / "length_of_stay" / "verdict.json").read_text())
@@ -103,6 +108,7 @@ def test_the_same_seed_gives_the_same_scores_to_the_last_digit(trained, tmp_path
         assert (again / "length_of_stay" / name).read_bytes() == (run / "length_of_stay" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_sends_the_run(tmp_path):
     done = call(tmp_path, "train", "dataset.rows=800", "task=billing", "model=baseline", "tracking=none")
     assert done.returncode == 0, done.stderr
@@ -124,19 +130,18 @@ def test_simulate_writes_a_table_that_train_reads(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "code", "words"),
+    ("overrides", "words"),
     [
-        (["dataset.nothing=1"], 1, "dataset.nothing"),
-        (["model=nothing"], 1, "nothing"),
-        (["--nothing"], 2, "unrecognized"),
-        (["model.regression.num_leaves=many", "dataset.rows=600", "tracking=none"], 1, "many"),
-        (["tasks.billing.features=[age,medication]", "task=billing", "dataset.rows=600"], 1, "medication"),
-        (["seed=x"], 1, "seed"),
+        (["dataset.nothing=1"], "dataset.nothing"),
+        (["model=nothing"], "nothing"),
+        (["model.regression.num_leaves=many", "dataset.rows=600", "tracking=none"], "many"),
+        (["tasks.billing.features=[age,medication]", "task=billing", "dataset.rows=600"], "medication"),
+        (["seed=x"], "seed"),
     ],
 )
-def test_a_wrong_request_ends_in_one_sentence(tmp_path, overrides, code, words):
-    done = call(tmp_path, "train", *overrides)
-    assert done.returncode == code
+def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words):
+    done = inside(train.main, *overrides)
+    assert done.code == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.unfinished"))

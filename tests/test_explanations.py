@@ -163,6 +163,7 @@ def test_a_constant_has_no_contributions():
     np.testing.assert_allclose(log_softmax(found.base), np.log(np.bincount(target.astype(int)) / ROWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [0, 3])
 def test_a_learner_that_no_exact_method_knows_is_explained_by_sampling(classes):
     near = {"_target_": "sklearn.neighbors.KNeighborsRegressor", "n_neighbors": 20}

@@ -128,7 +128,7 @@ CHUNKS = 75  # of three thousand rows
 
 
 def request_of(described, source, output, rows=40):
-    return batch.Request(str(source), output, described(source), keep=("Room Number",), chunk_rows=rows)
+    return batch.Request(str(source), output, described(source), keep=("Room Number",), chunk_rows=rows, threads=2)
 
 
 def finished(request, model):

@@ -272,6 +272,7 @@ def test_calibration_is_that_of_the_predictions(outputs, task):
         assert list(dict.fromkeys(found["class"])) == ["Abnormal", "Inconclusive", "Normal"]
 
 
+@pytest.mark.slow
 def test_a_recalibrated_run_says_so_and_its_model_gives_its_numbers(outputs, raw, tmp_path):
     folder = run(tmp_path / "run", f"task=[{','.join(TASKS)}]", "recalibrate=true")
     notes = {task: " ".join(said(folder / task, "run")["notes"]) for task in TASKS}

@@ -44,7 +44,7 @@ def test_counts_are_those_of_listed_pairs():
     shares = [found.same_name.sex, found.same_name.blood_type, found.same_name.birth]
     np.testing.assert_allclose(shares, np.mean(same, axis=0))
     assert found.same_name.pairs == len(same)
-    assert found.compatible.estimate == sum(map(all, same))
+    assert found.compatible.value == sum(map(all, same))
     assert found.expected == pytest.approx(chance * len(same))
     assert found.names == len(set(people.name))
 
@@ -86,7 +86,7 @@ def test_missing_values_are_in_no_pair():
 def test_no_pairs_at_all_are_no_identity():
     people = People(np.arange(9), np.zeros(9, int), np.zeros(9, int), np.zeros(9))
     found = judge(people)
-    assert (found.verdict, found.compatible.estimate, found.predictive_value.estimate) == ("no_identity", 0.0, 0.0)
+    assert (found.verdict, found.compatible.value, found.predictive_value.value) == ("no_identity", 0.0, 0.0)
 
 
 def test_linking_joins_the_returns_and_nobody_else():

@@ -73,9 +73,9 @@ def test_the_trend_is_a_regression_line_with_the_cochran_armitage_test():
     outcome = np.repeat([0, 1, 0, 1, 0, 1], np.ravel(np.column_stack([totals - counts, counts])))
     score = np.repeat(scores, totals)
     trend = share_trend(counts, totals, scores)
-    assert trend.slope.estimate == pytest.approx(stats.linregress(score, outcome).slope, rel=1e-10)
+    assert trend.slope.value == pytest.approx(stats.linregress(score, outcome).slope, rel=1e-10)
     # The permutation variance of the test has n - 1 where Cochran and Armitage have n.
     z = np.corrcoef(score, outcome)[0, 1] * np.sqrt(300 - 1)
     assert trend.z == pytest.approx(z, rel=1e-10)
     assert trend.p_value == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-10)
-    assert trend.slope.low < trend.slope.estimate < trend.slope.high
+    assert trend.slope.low < trend.slope.value < trend.slope.high

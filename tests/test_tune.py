@@ -175,6 +175,7 @@ def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
 # Resumed in another run folder
 
 
+@pytest.mark.slow
 def test_a_finished_search_gets_more_trials_and_repeats_none(made, tmp_path):
     more = [word.replace("trials=6", "trials=8") for word in ASKED]
     folder = run(tmp_path / "more", *more, f"resume={made.folder}")
@@ -297,6 +298,7 @@ def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words
     assert not list(tmp_path.rglob("run.json"))
 
 
+@pytest.mark.slow
 def test_without_tracking_the_last_lines_send_the_search_and_its_model(inside, tmp_path):
     done = inside(main, *ASKED)
     assert done.code == 0, done.stderr

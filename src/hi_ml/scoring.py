@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.statistics import bootstrap
-from hi_ml.statistics.grouped import Interval, group_means, mean_interval, ratio_interval, root_interval
+from hi_ml.statistics.grouped import group_means, mean_interval, ratio_interval, root_interval
+from hi_ml.statistics.interval import Interval
 from hi_ml.tasks import Task
 from hi_ml.wording import percent
 

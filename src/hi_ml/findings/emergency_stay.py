@@ -17,8 +17,9 @@ from hi_ml.findings.finding import Draft
 from hi_ml.findings.gates import constant, lacking, small_groups, unmapped
 from hi_ml.findings.stay_screen import stay_screen
 from hi_ml.findings.stay_tables import stay_by_condition, stay_by_month, stay_distribution, stay_sums
-from hi_ml.statistics.effect import Interval, Margin
+from hi_ml.statistics.effect import Margin
 from hi_ml.statistics.heterogeneity import cochran_q
+from hi_ml.statistics.interval import Interval
 from hi_ml.statistics.means import contrast
 from hi_ml.statistics.moments import moments
 from hi_ml.statistics.ranks import probability_of_exceeding

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from hi_ml.statistics.effect import Effect, Interval
+from hi_ml.statistics.effect import Effect
+from hi_ml.statistics.interval import Interval
 
 Role = Literal["primary", "secondary", "exploratory"]
 Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
@@ -163,7 +164,7 @@ def described(
         part=estimand.part,
         estimand=estimand.words,
         unit=estimand.unit,
-        estimate=interval.estimate,
+        estimate=interval.value,
         low=interval.low if known else None,
         high=interval.high if known else None,
         low90=None,

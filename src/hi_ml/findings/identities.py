@@ -108,7 +108,7 @@ def identity_evidence(identity: Identity) -> Iterator[Evidence]:
     words = "share of the compatible same-name pairs that is one person"
     estimand = Estimand("names (predictive value)", words, "share of pairs")
     detail: Detail = {
-        "compatible": identity.compatible.estimate,
+        "compatible": identity.compatible.value,
         "expected": identity.expected,
         "verdict": identity.verdict,
     }
@@ -129,7 +129,7 @@ def _days(dates: "pd.Series[pd.Timestamp]") -> Floats:
 
 
 def _words(identity: Identity) -> str:
-    compatible, pairs = int(identity.compatible.estimate), identity.same_name.pairs
+    compatible, pairs = int(identity.compatible.value), identity.same_name.pairs
     figures = f"{compatible:,} of {pairs:,} same-name pairs could be one person, {identity.expected:,.0f} are expected"
     openings = {
         "linkable": "Repeated names are persons",

@@ -6,7 +6,7 @@ Every function takes one row of weights per bootstrap draw, so that all draws ar
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_ml.statistics.grouped import Interval
+from hi_ml.statistics.interval import Interval
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-9  # relative error of a sum of weights such as 1/3

@@ -18,20 +18,6 @@ LARGEST_N = 10**12
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95 % limits.
-
-    Attributes
-    ----------
-    estimate, low, high : float
-    """
-
-    estimate: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Effect:
     """One estimated effect.
 

@@ -3,27 +3,13 @@
 Rows inside a group are averaged first; the groups are the observations. Intervals are Student's t over group means.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from hi_ml.statistics.interval import Interval
+
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate between its bounds.
-
-    Attributes
-    ----------
-    value, low, high : float
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def group_means(values: Floats, group: NDArray[np.int64]) -> Floats:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from hi_ml.statistics.effect import LEVEL, Floats, Integers, Interval
+from hi_ml.statistics.effect import LEVEL, Floats, Integers
+from hi_ml.statistics.interval import Interval
 from hi_ml.statistics.pairs import close_partners, combined, pair_count
 
 DAYS_A_YEAR = 365.25
@@ -134,7 +135,7 @@ def judge_identity(people: People, rule: IdentityRule, *, rng: np.random.Generat
     verdict = PARTIAL
     if compatible.low <= expected:
         verdict = NO_IDENTITY
-    elif predictive_value.low >= rule.predictive_value and compatible.estimate >= rule.pairs:
+    elif predictive_value.low >= rule.predictive_value and compatible.value >= rule.pairs:
         verdict = LINKABLE
     return Identity(
         verdict=verdict,
@@ -203,7 +204,7 @@ def _not_chance(count: float, expected: float) -> float:
 
 
 def _values(interval: Interval) -> tuple[float, float, float]:
-    return interval.estimate, interval.low, interval.high
+    return interval.value, interval.low, interval.high
 
 
 def _same_person(

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t
 from statsmodels.stats.oneway import anova_generic
 
-from hi_ml.statistics.effect import LEVEL, Effect, Floats, Interval, Margin, difference_effect
+from hi_ml.statistics.effect import LEVEL, Effect, Floats, Margin, difference_effect
+from hi_ml.statistics.interval import Interval
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.noncentral import f_effect
 

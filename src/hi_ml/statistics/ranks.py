@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata, t
 
-from hi_ml.statistics.effect import LEVEL, Interval
+from hi_ml.statistics.effect import LEVEL
+from hi_ml.statistics.interval import Interval
 
 
 def probability_of_exceeding(first: ArrayLike, second: ArrayLike) -> Interval:
@@ -28,7 +29,7 @@ def probability_of_exceeding(first: ArrayLike, second: ArrayLike) -> Interval:
 
     Examples
     --------
-    >>> probability_of_exceeding([3, 4, 5, 6], [1, 2, 3, 4]).estimate
+    >>> probability_of_exceeding([3, 4, 5, 6], [1, 2, 3, 4]).value
     0.875
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)

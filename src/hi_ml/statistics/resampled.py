@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hi_ml.statistics.grouped import Interval
+from hi_ml.statistics.interval import Interval
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hi_ml.models import Model
 from hi_ml.problems import Problem
-from hi_ml.statistics.grouped import Interval
+from hi_ml.statistics.interval import Interval
 from hi_ml.statistics.resampled import corrected_interval, corrected_p
 from hi_ml.tasks import Task
 from hi_ml.tuning.validation import Plan, cut, losses

@@ -512,8 +512,9 @@ def test_a_cell_reads_the_same_alone_in_text_and_in_a_dictionary(cells):
         coded = convert(pa.array(cells, pa.string()).dictionary_encode(), spec)
         alone = [convert(pa.array([cell], pa.string()), spec) for cell in cells]
         assert whole[0].to_pylist() == coded[0].to_pylist() == [one[0][0].as_py() for one in alone]
+        assert set(whole[1]) == set(coded[1]) == {rule for _, faults in alone for rule in faults}
         for rule, mask in whole[1].items():
-            assert mask.tolist() == coded[1][rule].tolist() == [bool(one[1][rule][0]) for one in alone]
+            assert mask.tolist() == coded[1][rule].tolist() == [rule in faults for _, faults in alone]
 
 
 # Intervals, sets and recalibrated shares

@@ -100,11 +100,17 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         values = pc.cast(values, pa.string()).dictionary_encode()
     elif spec["kind"] not in ("number", "date") and _is_number(values.type):
         values = values.dictionary_encode()
-    if not pa.types.is_dictionary(values.type):
-        return _cells(values, spec)
-    typed, faults = _cells(values.dictionary, spec)  # each text once, however many cells hold it
-    row = _rows(values.indices, len(typed))
-    return typed.take(values.indices), {rule: np.append(mask, False)[row] for rule, mask in faults.items()}
+    if pa.types.is_dictionary(values.type):
+        typed, faults = _cells(values.dictionary, spec)  # each text once, however many cells hold it
+        row = _rows(values.indices, len(typed))
+        faults = {rule: np.append(mask, False)[row] for rule, mask in faults.items() if mask.any()}
+        if spec["kind"] not in ("number", "date") and len(typed.dictionary) == len(typed):  # no two became one
+            typed = pa.DictionaryArray.from_arrays(values.indices, typed.dictionary, safe=False)
+        else:
+            typed = typed.take(values.indices)
+    else:
+        typed, faults = _cells(values, spec)
+    return typed, {rule: mask for rule, mask in faults.items() if mask.any()}
 
 
 def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> Floats:
@@ -308,7 +314,7 @@ class Scorer:
         faults: list[Fault] = []
         for spec in needed:
             typed[spec["role"]], broken = convert(columns[spec["source"]], spec)
-            faults += [(spec["source"], rule, mask) for rule, mask in broken.items() if mask.any()]
+            faults += [(spec["source"], rule, mask) for rule, mask in broken.items()]
         for start, end in (spec["between"] for spec in self.mapping["columns"] if spec["kind"] == "stay"):
             early = disordered(typed[start["role"]], typed[end["role"]])
             faults += [(end["source"], "order", early)] if early.any() else []

@@ -13,6 +13,7 @@ from hi_ml.datasets.quarantine import PRIVATE, ROW
 from hi_ml.privacy import PrivateWords
 
 COLUMNS = ["row", "column", "value", "rule"]
+_NONE = pd.DataFrame(columns=COLUMNS)
 Fault = tuple[str, str, NDArray[np.bool_]]
 
 
@@ -33,10 +34,10 @@ def rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.DataFr
         there are several. The value is ``<private>`` where it is, or could be.
     """
     piece = chunk.piece
-    if not len(piece.ragged) and not any(mask.any() for _, _, mask in faults):
-        return pd.DataFrame(columns=COLUMNS)
+    if not len(piece.ragged) and not faults:
+        return _NONE
     ragged = pd.DataFrame({"row": piece.ragged, "column": "", "value": ROW, "rule": "fields"}, columns=COLUMNS)
-    cells = [_cells(chunk, fault, inputs) for fault in faults if fault[2].any()]
+    cells = [_cells(chunk, fault, inputs) for fault in faults]
     listed = pd.concat([*cells, ragged]).sort_values(["row", "column", "rule"], ignore_index=True)
     listed["row"] = listed["row"].astype(np.int64) + chunk.start
     if inputs.several:

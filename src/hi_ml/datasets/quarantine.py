@@ -61,7 +61,7 @@ def quarantined(raw: Raw, dataset: Dataset) -> tuple[dict[str, pa.Array], Quaran
     broken: list[Broken] = []
     for role in dataset.present():
         typed[role], faults = _converted(raw, dataset, role)
-        broken += [(role, rule, mask) for rule, mask in faults.items() if mask.any()]
+        broken += [(role, rule, mask) for rule, mask in faults.items()]
     broken += _disordered(typed)
     good = np.ones(len(raw.row), dtype=bool)
     for _, _, mask in broken:

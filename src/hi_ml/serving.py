@@ -417,7 +417,8 @@ class Scorer:
         """Ask a learner; none of them takes a table without rows."""
         some = matrix if len(matrix) else np.zeros((1, self._width))
         threads = {"num_threads": 1} if hasattr(learner, "booster_") else {}
-        return np.asarray(getattr(learner, verb)(some, **threads), dtype=float)[: len(matrix)]
+        asked = learner.booster_ if threads and verb == "predict" else learner  # the wrapper checks every number again
+        return np.asarray(getattr(asked, verb)(some, **threads), dtype=float)[: len(matrix)]
 
     def _needed(self, found: Iterable[str]) -> list[Spec]:
         """The raw columns that the features are made of, all of which must be there."""

@@ -70,7 +70,7 @@ class Request:
     dataset: Dataset
     keep: tuple[str, ...] = ()
     reasons: int = 0
-    chunk_rows: int = 100_000
+    chunk_rows: int = 80_000
     threads: int = 1
     max_rejected: float = 0.05
     sensitivity: Sensitivity = field(default_factory=Sensitivity)

@@ -78,9 +78,10 @@ def tallied(values: pa.Array, column: Column) -> Counts:
     if column["kind"] != "category":
         return tally(values.to_numpy(zero_copy_only=False), column["edges"])
     levels = values.dictionary  # each is looked up once, however many rows hold it
-    rows = np.bincount(pc.fill_null(values.indices, len(levels)).to_numpy(), minlength=len(levels) + 1)
-    places = np.append(codes(levels, column["levels"], column["spelling"]), np.nan)
-    return tally(places, column["edges"], rows=rows, lowest=UNSEEN)
+    places = pc.fill_null(values.indices, len(levels)) if values.null_count else values.indices
+    rows = np.bincount(places.to_numpy(), minlength=len(levels) + 1)
+    numbers = np.append(codes(levels, column["levels"], column["spelling"]), np.nan)
+    return tally(numbers, column["edges"], rows=rows, lowest=UNSEEN)
 
 
 def missing_rate(counts: Counts) -> float:

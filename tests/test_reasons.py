@@ -200,7 +200,8 @@ def test_a_learner_without_exact_contributions_is_refused():
     ],
 )
 def test_contributions_are_written_in_two_digits_or_whole_numbers(moved, written):
-    assert _amounts(np.array([[moved]]), "days")[0].to_pylist() == [written]
+    texts, place = _amounts(np.array([[moved, 3.0]]), "days")
+    assert texts.take(place[0]).to_pylist() == [written, " (+3.0 days)"]
 
 
 @pytest.mark.parametrize(

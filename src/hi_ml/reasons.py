@@ -55,11 +55,12 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
     specs = {spec["role"]: spec for spec in scorer.mapping["columns"]}
     texts, place = _values(typed, [specs[role] for role in roles])
     order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :count]
-    amounts = _amounts(np.take_along_axis(moved, order, axis=1), _unit(scorer))
-    place = np.take_along_axis(place, order, axis=1)
-    found = [
-        pc.binary_join_element_wise(texts.take(pa.array(place[:, k])), amounts[k], "") for k in range(order.shape[1])
-    ]
+    place = place[order, np.arange(len(order))[:, None]]
+    amounts, amount = _amounts(np.take_along_axis(moved, order, axis=1), _unit(scorer))
+    pairs, pair = _distinct(place * len(amounts) + amount)
+    value, amount = (pa.array(part) for part in np.divmod(pairs, len(amounts)))
+    words = pc.binary_join_element_wise(texts.take(value), amounts.take(amount), "")  # each pair once
+    found = [words.take(pa.array(one)) for one in pair.T]
     found += [pa.nulls(len(matrix), pa.string())] * (count - len(found))
     return dict(zip(told, found, strict=True))
 
@@ -95,7 +96,7 @@ def _unit(scorer: Scorer) -> str:
 
 
 def _values(typed: Typed, specs: list[Spec]) -> tuple[pa.Array, NDArray[np.int64]]:
-    """All that the columns hold, as ``role=value``, and which of it each row has in each column, shape (n, n_roles)."""
+    """All that the columns hold, as ``role=value``, and which of it each column has in each row, shape (n_roles, n)."""
     texts: list[str] = []
     places = []
     for spec in specs:
@@ -108,7 +109,7 @@ def _values(typed: Typed, specs: list[Spec]) -> tuple[pa.Array, NDArray[np.int64
         indices = pc.fill_null(pc.cast(values.indices, pa.int64()), len(known))
         places.append(len(texts) + indices.to_numpy(zero_copy_only=False))
         texts += [f"{spec['role']}={_value(value)}" for value in (*known, None)]
-    return pa.array(texts, pa.string()), np.stack(places, axis=1)
+    return pa.array(texts, pa.string()), np.stack(places)
 
 
 def _value(value: Any) -> str:
@@ -120,14 +121,20 @@ def _value(value: Any) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < _EXACT else f"{value:g}"
 
 
-def _amounts(moved: Floats, unit: str) -> list[pa.Array]:
-    """Contributions in words, such as `` (+2.1 days)``, null where nothing was moved; one array per column."""
+def _amounts(moved: Floats, unit: str) -> tuple[pa.Array, NDArray[np.integer]]:
+    """Contributions in words, such as `` (+2.1 days)``, null where nothing was moved, and which of them each is."""
     size = np.abs(moved)
     decimals = np.maximum(_DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1))), 0)
-    rounded = np.rint(moved * 10**decimals) / 10**decimals
-    distinct, place = np.unique(rounded, return_inverse=True)
-    texts = pa.array([_amount(value, unit) if value else None for value in distinct], pa.string())
-    return [texts.take(pa.array(place.reshape(moved.shape)[:, k])) for k in range(moved.shape[1])]
+    powers = 10.0 ** np.arange(decimals.max(initial=0) + 1)
+    power = powers[decimals.astype(int)]
+    distinct, place = _distinct(np.rint(moved * power) / power)
+    return pa.array([_amount(value, unit) if value else None for value in distinct.tolist()], pa.string()), place
+
+
+def _distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer]]:
+    """The distinct values, in no order, and which of them stands in each place."""
+    found = pa.array(values.ravel()).dictionary_encode()  # hashed, which is sooner done than sorted
+    return found.dictionary.to_numpy(), found.indices.to_numpy().reshape(values.shape)
 
 
 def _amount(value: float, unit: str) -> str:

@@ -69,7 +69,7 @@ request = batch.Request(
     chunk_rows=cfg.chunk_rows, threads=threads,
 )
 started = time.perf_counter()
-made = batch.score(request, model, stamps=batch.stamped(source), say=print, stage=lambda text: None)
+made = batch.score(request, model, stamps=batch.stamped(source), say=print, stage=lambda text, done: None)
 told(started, steps=made.seconds, rows=made.manifest["rows_scored"])
 """
 STARTS = {

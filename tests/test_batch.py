@@ -52,7 +52,7 @@ def scored(tmp_path, described, model, monkeypatch):
         chunks.clear()
         settings = {"chunk_rows": 15, "max_rejected": 1, **asked}
         request = batch.Request(str(source), tmp_path / output, described(source), **settings)
-        result = batch.score(request, of, stamps=batch.stamped(str(source)), say=said.append, stage=lambda _: None)
+        result = batch.score(request, of, stamps=batch.stamped(str(source)), say=said.append, stage=print)
         table = read(request.output)
         return SimpleNamespace(told=result.manifest, said=said, path=request.output, table=table, chunks=len(chunks))
 
@@ -183,6 +183,22 @@ def test_the_manifest_says_what_was_done(scored, admissions, model, tmp_path):
     assert set(done.told["drift"]["Age"]) >= {"statistic", "threshold", "alarm"}
     assert done.told["drift"]["Age"]["n"] == 40
     assert set(done.told) >= {"versions", "seconds", "output_sha256", "id", "separator", "encoding", "chunk_rows"}
+
+
+def test_the_share_that_is_done_is_told_and_not_guessed_of_a_compressed_file(described, model, admissions, tmp_path):
+    def told(name):
+        source, shares = written(pd.concat([admissions] * 3), tmp_path / name), []
+        request = batch.Request(str(source), tmp_path / "out.csv", described(source), chunk_rows=30)
+        stamps = batch.stamped(request.input)
+        batch.score(request, model, stamps=stamps, say=print, stage=lambda word, share: shares.append((word, share)))
+        return shares
+
+    rows = ["30 rows", "60 rows", "90 rows", "120 rows"]
+    assert told("in.parquet") == list(zip(rows, [0.25, 0.5, 0.75, 1], strict=True))
+    assert told("in.csv.gz") == [(row, 0) for row in rows]
+    words, shares = zip(*told("in.csv"), strict=True)
+    assert list(words) == rows
+    assert shares == pytest.approx([0.25, 0.5, 0.75, 1], rel=0.02)
 
 
 def test_only_the_contracted_files_are_left_and_older_ones_replaced(scored, admissions, tmp_path):
@@ -375,7 +391,7 @@ def test_whatever_stands_in_the_cells_every_row_is_scored_or_rejected(
     )  # fmt: skip
     stamps = batch.stamped(request.input)
     try:
-        told = batch.score(request, model, stamps=stamps, say=print, stage=lambda _: None).manifest
+        told = batch.score(request, model, stamps=stamps, say=print, stage=print).manifest
     except (TooManyRejected, SourceUnreadable, ColumnProblem):  # all rejected, a quote, the header torn
         return
     scored_rows = read(request.output)["row"].tolist() if told["rows_scored"] else []

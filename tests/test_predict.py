@@ -134,7 +134,7 @@ def request_of(described, source, output, rows=40):
 def finished(request, model):
     said = []
     stamps = batch.stamped(request.input)
-    result = batch.score(request, model, stamps=stamps, say=said.append, stage=str)
+    result = batch.score(request, model, stamps=stamps, say=said.append, stage=print)
     files = {path.name: path.read_bytes() for path in request.output.parent.iterdir() if "manifest" not in path.name}
     return files, {**result.manifest, "seconds": 0}, said
 
@@ -153,7 +153,7 @@ def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
     for place in range(10):
         (tmp_path / str(place)).mkdir()
         request = request_of(described, many / source, tmp_path / str(place) / output)
-        settings = {"stamps": stamps, "say": str, "stage": str}
+        settings = {"stamps": stamps, "say": str, "stage": print}
         killed = forks.Process(target=batch.score, args=(request, model), kwargs=settings)
         killed.start()
         journal, lines = request.beside(scoring.WORK) / "journal.jsonl", rng.integers(0, CHUNKS + 2)

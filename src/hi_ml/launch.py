@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer, main_thread
-from typing import Any
+from typing import Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
@@ -27,7 +27,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from hi_ml.config import plain
 from hi_ml.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 
-Stage = Callable[[str], None]
 INTERRUPTED = 130
 _SOON = 0.01  # seconds in which a destructor ends
 _QUIET = {
@@ -35,6 +34,12 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what it logs as an error it raises too
 }
+
+
+class Stage(Protocol):
+    """Takes a word on what is under way, and the share of all that is done; without it, one step more than before."""
+
+    def __call__(self, name: str, done: float | None = None, /) -> None: ...  # noqa: D102 -- above
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,9 @@ def progress(steps: int) -> Iterator[Stage]:
     bar = tqdm(total=steps, disable=None, leave=False, ncols=wide, nrows=high, bar_format="{desc} {bar} {elapsed}")
     with bar, logging_redirect_tqdm():
 
-        def stage(name: str) -> None:
+        def stage(name: str, done: float | None = None, /) -> None:
             bar.set_description_str(name, refresh=False)
-            bar.update()
+            bar.update(1 if done is None else done * steps - bar.n)
             bar.refresh()
 
         yield stage

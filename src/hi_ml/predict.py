@@ -93,7 +93,7 @@ def predict(
         chunk_rows=chunk_rows, threads=threads or cpu_count(), max_rejected=max_rejected, sensitivity=drift,
         command=tuple(here.overrides),
     )  # fmt: skip
-    with launch.progress(0) as stage:
+    with launch.progress(1) as stage:
         result = batch.score(request, model, stamps=stamps.result(), say=tqdm.write, stage=stage)
     with whole_or_nothing(here.folder) as folder:
         RunFolder(folder).write_request(here.config, here.overrides)

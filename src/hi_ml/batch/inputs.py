@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hi_ml.datasets.delimited import Delimited, peek
+from hi_ml.datasets.delimited import Delimited, about, peek
 from hi_ml.datasets.pieces import Piece, cut, of_csv, of_parquet
 from hi_ml.datasets.schema import Dataset
 from hi_ml.errors import ColumnProblem, SourceUnreadable
@@ -29,12 +29,15 @@ class File:
         None for Parquet.
     names : list of str
         All columns; a name may occur twice.
+    rows : int or None
+        About how many rows it has; None for a compressed CSV.
     """
 
     path: Path
     kinds: dict[str, pa.DataType]
     csv: Delimited | None
     names: list[str]
+    rows: int | None
 
     @classmethod
     def of(cls, path: Path, dataset: Dataset) -> "File":
@@ -47,12 +50,14 @@ class File:
         """
         try:
             if peek(path).startswith(b"PAR1"):
-                schema = pq.read_schema(path)
-                return cls(path, dict(zip(schema.names, schema.types, strict=True)), None, schema.names)
+                footer = pq.read_metadata(path)
+                columns = footer.schema.to_arrow_schema()
+                kinds = dict(zip(columns.names, columns.types, strict=True))
+                return cls(path, kinds, None, columns.names, footer.num_rows)
             csv = Delimited.of(path, dataset)
+            return cls(path, dict.fromkeys(csv.names, pa.string()), csv, csv.names, about(path))
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
-        return cls(path, dict.fromkeys(csv.names, pa.string()), csv, csv.names)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,11 @@ class Inputs:
     def several(self) -> bool:
         """Whether a row must say which file it is from."""
         return len(self.files) > 1
+
+    def share(self, rows: int) -> float:
+        """Tell about how much of the input so many rows are; 0 where a compressed file hides its length."""
+        known = [file.rows for file in self.files if file.rows is not None]
+        return min(rows / max(sum(known), 1), 1.0) if len(known) == len(self.files) else 0.0
 
     def kept(self) -> dict[str, pa.DataType]:
         """Return the types of the columns that are carried through."""

@@ -24,6 +24,7 @@ from hi_ml.drift import Drift, load
 from hi_ml.errors import OutputFailed, SourceUnreadable, TooManyRejected
 
 Say = Callable[[str], None]
+Stage = Callable[[str, float], None]
 Stamps = Mapping[Path, Stamp]
 _SYNC = 1.0  # seconds of work that a power cut may cost; waiting for the disk costs too
 WORK, REJECTED = "unfinished", "rejected.csv"
@@ -56,7 +57,7 @@ class _Job:
     clock: Clock
 
 
-def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: Say) -> Result:
+def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: Stage) -> Result:
     """Score the input, or go on where an earlier call with the same request was stopped.
 
     Parameters
@@ -65,8 +66,10 @@ def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: Sa
     model : Model
     stamps : dict of Path to Stamp
         Of the files of the input.
-    say, stage : callable
-        Take a sentence for the user, and a word on how far the work is.
+    say : callable
+        Takes a sentence for the user.
+    stage : callable
+        Takes a word on how far the work is, and about which share of it is done.
 
     Raises
     ------
@@ -112,7 +115,7 @@ def _resumable(work: Work) -> Iterator[list[Entry]]:
         raise
 
 
-def _made(job: _Job, work: Work, entries: list[Entry], screen: tuple[Say, Say]) -> Path:
+def _made(job: _Job, work: Work, entries: list[Entry], screen: tuple[Say, Stage]) -> Path:
     """Write the whole output into the folder of the work, chunk by chunk; ``entries`` grows with it."""
     say, stage = screen
     columns = schema(job.model.scorer, job.inputs, job.request.reasons)
@@ -133,7 +136,8 @@ def _made(job: _Job, work: Work, entries: list[Entry], screen: tuple[Say, Say]) 
                 if time.monotonic() > synced + _SYNC:
                     work.on_disk()
                     synced = time.monotonic()
-            stage(f"{sum(entry.read for entry in entries):,} rows")
+            done = sum(entry.read for entry in entries)
+            stage(f"{done:,} rows", job.inputs.share(done))
     return made
 
 

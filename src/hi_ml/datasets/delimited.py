@@ -194,7 +194,16 @@ def peek(path: Path) -> bytes:
 
 def stream(path: Path) -> pa.NativeFile:
     """Open a file for reading its bytes, decompressed."""
+    return pa.input_stream(str(path), compression=_packing(path))
+
+
+def about(path: Path) -> int | None:
+    """Estimate, from its first lines, how many lines a file has; None if it is compressed."""
+    first = peek(path)
+    return None if _packing(path) else round(first.count(b"\n") * path.stat().st_size / max(len(first), 1))
+
+
+def _packing(path: Path) -> str | None:
     with path.open("rb") as file:
         start = file.read(4)
-    packed = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
-    return pa.input_stream(str(path), compression=packed)
+    return next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)

@@ -29,8 +29,8 @@ ROWS = pd.DataFrame({"Age": [30, 60]})
 def model(tmp_path_factory):
     """The folder of a model that says half of the age."""
     frame = pd.DataFrame({"age": [10.0, 20.0, 30.0]})
-    encode = ColumnTransformer([("feature_0", "passthrough", ["age"])])
-    pipeline = Pipeline([("encode", encode), ("learn", LinearRegression())]).fit(frame, [5.0, 10.0, 15.0])
+    encode = ColumnTransformer([("feature_0", "passthrough", [0])])
+    pipeline = Pipeline([("encode", encode), ("learn", LinearRegression())]).fit(frame.to_numpy(), [5.0, 10.0, 15.0])
     described = {"task": "days", "kind": "regression", "labels": [], "columns": [AGE], "features": ["age"]}
     folder = tmp_path_factory.mktemp("made") / "model"
     packaging.save(folder, Fitted(pipeline, ["age"], 0, 0.0), described)

@@ -59,7 +59,7 @@ def fitted(model, made, target, group, *, classes=0, seed=0):
 def cross_fitted(model, made, target, group, *, classes=0):
     """What the learner sees of the training rows."""
     encoder = encoding.encoder(model.encoding, made, target, group, classes=classes, seed=0)
-    return encoder.fit_transform(made.frame, target)
+    return encoder.fit_transform(made.frame.to_numpy(), target)
 
 
 def levels_of(*sizes, scattered=0):
@@ -218,7 +218,7 @@ def test_the_target_encoding_shrinks_small_levels_to_the_mean():
     target = np.random.default_rng(0).normal(size=len(hospital)) + 5.0 * (hospital >= 39)
     made = features(hospital=hospital)
     found = fitted(shipped("linear"), made, target, np.arange(len(target)))
-    encoded = found.pipeline[0].transform(pd.DataFrame({"hospital": [39.0, 40.0, UNSEEN]}))[:, 0]
+    encoded = found.encode(pd.DataFrame({"hospital": [39.0, 40.0, UNSEEN]}))[:, 0]
     own, mean = target[-2:].mean(), target.mean()
     assert encoded[0] == pytest.approx(target[hospital == 39].mean(), abs=0.2)
     assert mean < encoded[1] < own
@@ -342,7 +342,7 @@ def test_bounds_are_quantiles_where_the_learner_has_some(name):
     if shipped(name).quantile is None:
         assert found is None
         return
-    X = fitted(shipped(name), made, target, group).pipeline[0].transform(made.frame)
+    X = fitted(shipped(name), made, target, group).encode(made.frame)
     low, high = (learner.predict(X) for learner in found)
     assert (target < low).mean() == pytest.approx(0.1, abs=0.025)
     assert (target > high).mean() == pytest.approx(0.1, abs=0.025)
@@ -357,7 +357,7 @@ def test_bounds_learn_from_the_rows_of_the_model_and_stop_on_those_it_stops_on(n
     median = {**model.regression, **model.quantile.arguments, model.quantile.level: 0.5}
     expected = fitted(replace(model, regression=median), made, target, group)
     low, _ = fit_bounds(model, made, target, group=group, level=1e-12, seed=0)
-    X = expected.pipeline[0].transform(made.frame)
+    X = expected.encode(made.frame)
     np.testing.assert_allclose(low.predict(X), expected.predict(made.frame), rtol=1e-9)
 
 

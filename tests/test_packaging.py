@@ -149,7 +149,7 @@ def test_mlflow_answers_with_the_bounds_that_the_learners_and_thresholds_give(wi
     found = one.by_mlflow.predict(raw)
     assert list(found) == ["prediction", "low", "high"]
     same(found["prediction"], one.expected, name)
-    matrix = one.fitted.pipeline[0].transform(one.features.frame[one.fitted.features])
+    matrix = one.fitted.encode(one.features.frame)
     ends = [bound.predict(matrix) for bound in one.fitted.bounds] if one.fitted.bounds else [one.expected] * 2
     threshold = np.where(raw["Gender"].str.casefold() == "female", 0.5, 2.0)
     low, high = serving.bounded(one.expected, *ends, threshold, whole=True)
@@ -206,7 +206,7 @@ def test_the_matrix_of_every_model_is_to_the_bit_that_of_its_pipeline(kept, raw,
     typed = one.by_hi_ml.typed(torn)
     features = serving.features(typed, one.mapping()["columns"])
     matrix, unknown = one.by_hi_ml.encode(typed)
-    np.testing.assert_array_equal(matrix, one.fitted.pipeline[0].transform(features[one.fitted.features]))
+    np.testing.assert_array_equal(matrix, one.fitted.encode(features))
     assert unknown.max() > 0
     same(numbers(one.by_hi_ml.predict(torn)), one.fitted.predict(features), model)
 

@@ -246,7 +246,7 @@ def encode_all(problem, model, rows, *, seed):
     """Fit on the training rows, and the encoding once more, on all."""
     fitted = problems.fit_rows(problem, model, rows, seed=seed)
     encode = encoding.encoder(model.encoding, problem.features, problem.target, problem.group, classes=0, seed=seed)
-    encode.fit_transform(problem.features.frame, problem.target)
+    encode.fit_transform(problem.features.frame.to_numpy(), problem.target)
     fitted.pipeline.steps[0] = ("encode", encode)
     return fitted
 

@@ -298,7 +298,8 @@ FRAME = pd.DataFrame(
 
 
 def mapping(**more):
-    return {"kind": "regression", "labels": [], "columns": [NUMBER, SEX, DATE], **more}
+    made = {"kind": "regression", "labels": [], "columns": [NUMBER, SEX, DATE], **more}
+    return {"features": [name for spec in made["columns"] for name in serving.names(spec)], **made}
 
 
 @pytest.fixture(scope="module")
@@ -310,8 +311,8 @@ def pipeline():
 def taught(learner, features, target):
     """A pipeline as `hi_ml.models` fits it: a step per feature, then a learner."""
     fill = SimpleImputer(keep_empty_features=True)
-    encode = ColumnTransformer([(f"feature_{place}", fill, [name]) for place, name in enumerate(features)])
-    return make_pipeline(encode, learner).fit(features, target)
+    encode = ColumnTransformer([(f"feature_{place}", fill, [place]) for place in range(features.shape[1])])
+    return make_pipeline(encode, learner).fit(features.to_numpy(), target)
 
 
 @pytest.fixture
@@ -375,7 +376,7 @@ def test_an_answer_has_the_columns_of_its_kind():
     amounts = Scorer(mapping(columns=columns), taught(DummyRegressor(strategy="median"), features, [1, 2, 3, 9]))
     assert amounts.predict(FRAME).to_dict("list") == {"prediction": [2.5] * 4}
     learner = taught(DummyClassifier(strategy="prior"), features, np.array([0.0, 2.0, 2.0, 2.0]))
-    labels = Scorer({"kind": "classification", "labels": ["a", "b c", "d"], "columns": columns}, learner)
+    labels = Scorer(mapping(kind="classification", labels=["a", "b c", "d"], columns=columns), learner)
     assert labels.predict(FRAME).to_dict("list") == {
         "prediction": ["d"] * 4,
         "p_a": [0.25] * 4,
@@ -425,13 +426,13 @@ def encoded_by(encoding, numbers, *, drop=()):
         (
             f"feature_{place}",
             "drop" if name in drop else ENCODINGS[encoding] if name in ("sex", "ward") else numbers,
-            [name],
+            [place],
         )
         for place, name in enumerate(features)
     ]
     transformer = ColumnTransformer(steps, sparse_threshold=0)
     learner = make_pipeline(SimpleImputer(), Ridge())
-    pipeline = Pipeline([("encode", transformer), ("learn", learner)]).fit(features, target)
+    pipeline = Pipeline([("encode", transformer), ("learn", learner)]).fit(features.to_numpy(), target)
     return Scorer(mapping(**made), pipeline)
 
 
@@ -448,7 +449,7 @@ def test_the_matrix_is_to_the_bit_that_of_the_pipeline(encoding, numbers, drop):
     scorer = encoded_by(encoding, numbers, drop=drop)
     typed = scorer.typed(raw_rows(500, seed=1))
     matrix, _ = scorer.encode(typed)
-    expected = scorer.pipeline[0].transform(serving.features(typed, COLUMNS))
+    expected = scorer.pipeline[0].transform(serving.features(typed, COLUMNS).to_numpy())
     assert matrix.flags.c_contiguous
     np.testing.assert_array_equal(matrix, expected)
 
@@ -608,7 +609,7 @@ def test_each_band_of_a_number_has_its_own_threshold_and_a_missing_one_that_of_a
 def test_labels_are_answered_with_their_set_from_recalibrated_shares():
     features = serving.features(Scorer(mapping(columns=[NUMBER]), None).typed(FRAME), [NUMBER])
     pipeline = taught(DummyClassifier(strategy="prior"), features, np.array([0.0, 0.0, 1.0, 2.0]))
-    made = {"kind": "classification", "labels": ["a", "b c", "d"], "columns": [NUMBER]}
+    made = mapping(kind="classification", labels=["a", "b c", "d"], columns=[NUMBER])
     scorer = Scorer({**made, "interval": interval(0.75)}, pipeline)
     assert scorer.predict(FRAME)["prediction_set"].tolist() == ["a|b c|d"] * 4
     doubled = {"slope": 1.0, "intercepts": [0.0, 0.0, float(np.log(4))]}

@@ -69,13 +69,12 @@ def explain(
     """
     rows, seconds = limits
     encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
-    frame = frame[fitted.features]
     unit = unit_of(learner) if fitted.classes else unit
     roles = list(dict.fromkeys(role[name] for name in fitted.features))
-    place = _evenly(len(frame), _affordable(encoder, learner, frame, rows, seconds))
+    place = _evenly(len(frame), _affordable(fitted, frame, rows, seconds))
     if not len(place):
         return Explanation(place, np.zeros((1, 0, len(roles))), np.zeros(1), roles, unit, "no rows were asked for")
-    X = encoder.transform(frame.iloc[place])
+    X = fitted.encode(frame.iloc[place])
     encoded, base, method = _contributions(learner, X)
     owner = owners(encoder, fitted.features, role)
     values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
@@ -154,13 +153,13 @@ def _check(added: Floats, learner: Any, X: Floats) -> None:
         raise ArithmeticError(f"base + contributions differ from the prediction by up to {worst:.3g}")
 
 
-def _affordable(encoder: Any, learner: Any, frame: pd.DataFrame, rows: int, seconds: float) -> int:
+def _affordable(fitted: Fitted, frame: pd.DataFrame, rows: int, seconds: float) -> int:
     rows = min(rows, len(frame))
     if rows <= _PROBE:
         return rows
-    X = encoder.transform(frame.iloc[_evenly(len(frame), _PROBE)])
+    X = fitted.encode(frame.iloc[_evenly(len(frame), _PROBE)])
     started = time.perf_counter()
-    _contributions(learner, X)
+    _contributions(fitted.pipeline[-1], X)
     each = (time.perf_counter() - started) / _PROBE
     return max(_PROBE, min(rows, int(seconds / max(each, 1e-9))))
 

@@ -216,7 +216,7 @@ def _forecast(problem: Posed, fitted: Fitted, places: Codes) -> Forecast:
         return Shares(predicted)
     if fitted.bounds is None:
         return Amounts(predicted, predicted, predicted, problem.task.whole)
-    X = fitted.pipeline[0].transform(frame[fitted.features])
+    X = fitted.encode(frame)
     low, high = (np.asarray(learner.predict(X), dtype=float) for learner in fitted.bounds)
     return Amounts(predicted, low, high, problem.task.whole)
 

@@ -106,9 +106,9 @@ class Fitted:
     Attributes
     ----------
     pipeline : sklearn.pipeline.Pipeline
-        Steps ``encode`` and ``learn``; takes the frame of ``features``.
+        Steps ``encode`` and ``learn``; takes the array of ``features``.
     features : list of str
-        Columns of that frame, in order.
+        Columns of the array that it takes, in order.
     classes : int
         Number of labels of the task; 0 for regression.
     seconds : float
@@ -128,14 +128,18 @@ class Fitted:
 
     def predict(self, frame: pd.DataFrame) -> Floats:
         """Predict amounts, shape (n,), or probabilities of all labels of the task, shape (n, n_classes)."""
-        frame = frame[self.features]
+        X = frame[self.features].to_numpy()
         if not self.classes:
-            return np.asarray(self.pipeline.predict(frame), dtype=float)
+            return np.asarray(self.pipeline.predict(X), dtype=float)
         shares = np.zeros((len(frame), self.classes))
-        shares[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(frame)
+        shares[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(X)
         if self.recalibration is None:
             return shares
         return recalibrated(shares, self.recalibration.slope, self.recalibration.intercepts)
+
+    def encode(self, frame: pd.DataFrame) -> Floats:
+        """Make the learner's matrix, shape (n, n_encoded)."""
+        return np.asarray(self.pipeline[0].transform(frame[self.features].to_numpy()))
 
 
 def fit(
@@ -234,9 +238,9 @@ def _encoded(
     inner, held = _inner(model, target, group, seed=seed, classes=classes)
     taught = features.part(inner, list(features.frame.columns))
     encode = encoder(model.encoding, taught, target[inner], group[inner], classes=classes, seed=seed)
-    X = encode.fit_transform(taught.frame, target[inner])
+    X = encode.fit_transform(taught.frame.to_numpy(), target[inner])
     forget_folds(encode)
-    X_held = encode.transform(features.frame.iloc[held]) if len(held) else X[:0]
+    X_held = encode.transform(features.frame.iloc[held].to_numpy()) if len(held) else X[:0]
     return encode, (X, target[inner]), (X_held, target[held])
 
 

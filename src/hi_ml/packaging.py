@@ -73,7 +73,7 @@ def _centre(fitted: Fitted, seen: pd.DataFrame) -> list[float] | None:
     """The mean of the encoded training rows, from which a linear model's contributions are counted; of no other use."""
     if not hasattr(fitted.pipeline[-1], "coef_"):
         return None
-    centre: list[float] = np.asarray(fitted.pipeline[0].transform(seen)).mean(axis=0).tolist()
+    centre: list[float] = fitted.encode(seen).mean(axis=0).tolist()
     return centre
 
 

@@ -252,23 +252,23 @@ class Encoded:
     table: Floats | None = None
 
     @classmethod
-    def of(cls, step: Any, name: str, place: slice, levels: Sequence[str | None] | None) -> "Encoded":
+    def of(cls, step: Any, place: slice, levels: Sequence[str | None] | None) -> "Encoded":
         """Ask the fitted step of a feature once for all that a category can be."""
         if getattr(step, "func", step) is None:
             return cls(place)
         if levels is None:
             return cls(place, step)
         possible = np.array([*range(len(levels)), UNSEEN, np.nan])
-        return cls(place, step, np.asarray(step.transform(pd.DataFrame({name: possible})), dtype=float))
+        return cls(place, step, np.asarray(step.transform(possible[:, None]), dtype=float))
 
-    def columns(self, name: str, numbers: Floats) -> Floats:
+    def columns(self, numbers: Floats) -> Floats:
         """Return the columns, shape (m, width), of the numbers, shape (m,), of the feature."""
         if self.table is not None:
             place = np.where(numbers == UNSEEN, len(self.table) - 2, numbers)
             return np.asarray(self.table[np.where(np.isnan(place), len(self.table) - 1, place).astype(int)])
         if self.step is None or not len(numbers):  # a step refuses a table without rows
             return numbers[:, None]
-        return np.asarray(self.step.transform(pd.DataFrame({name: numbers})))
+        return np.asarray(self.step.transform(numbers[:, None]))
 
 
 @dataclass(frozen=True)
@@ -340,7 +340,7 @@ class Scorer:
         return found
 
     def encode(self, typed: Mapping[str, pa.Array]) -> tuple[Floats, NDArray[np.int64]]:
-        """Make the learner's matrix, to the bit as the pipeline's transformer makes it from the frame of `features`.
+        """Make the learner's matrix, to the bit as the pipeline's transformer makes it from the array of `features`.
 
         Parameters
         ----------
@@ -362,7 +362,7 @@ class Scorer:
                 if "levels" in spec and (strange := numbers == UNSEEN).any():
                     unknown += strange[row]
                 if name in self._encoded:
-                    parts.append((self._encoded[name].place, self._encoded[name].columns(name, numbers), row))
+                    parts.append((self._encoded[name].place, self._encoded[name].columns(numbers), row))
         for start in range(0, rows, _BLOCK):
             some = slice(start, start + _BLOCK)
             for place, columns, row in parts:
@@ -431,10 +431,10 @@ class Scorer:
     @cached_property
     def _encoded(self) -> dict[str, Encoded]:
         """By feature, how it is encoded; what the pipeline drops is absent."""
-        places = self.pipeline[0].output_indices_
+        places, names = self.pipeline[0].output_indices_, self.mapping["features"]
         levels = {spec["role"]: spec.get("levels") for spec in self.mapping["columns"]}
-        kept = [(title, step, names[0]) for title, step, names in self.pipeline[0].transformers_ if step != "drop"]
-        return {name: Encoded.of(step, name, places[title], levels.get(name)) for title, step, name in kept}
+        kept = [(title, step, names[at]) for title, step, (at,) in self.pipeline[0].transformers_ if step != "drop"]
+        return {name: Encoded.of(step, places[title], levels.get(name)) for title, step, name in kept}
 
     @cached_property
     def _width(self) -> int:

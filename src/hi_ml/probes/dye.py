@@ -102,7 +102,7 @@ def _tested(dyed: Problem, fitted: Fitted, train: Rows) -> tuple[Floats, Floats]
     rows = np.flatnonzero(dyed.where("test") & ~np.isin(dyed.group, dyed.group[train]))
     if not len(rows):
         return np.zeros((0, 2)), np.zeros(0)
-    return fitted.pipeline["encode"].transform(dyed.features.frame.iloc[rows]), dyed.target[rows]
+    return fitted.encode(dyed.features.frame.iloc[rows]), dyed.target[rows]
 
 
 def _betrayed(rows: Floats, target: Floats) -> int:

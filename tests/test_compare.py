@@ -22,6 +22,7 @@ from hi_ml.stores import store_uri
 from hi_ml.tracking import send
 from hi_ml.train import train
 
+pytestmark = pytest.mark.slow  # whole runs stand behind every test
 EXPERIMENT = "simulated/length_of_stay"
 QUICK = ["dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay"]
 

@@ -92,6 +92,7 @@ def in_band(share, calibration, test, *, level=0.9, confidence=0.99):
     return low <= share <= high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_model_covers_what_it_promises(name, labels):

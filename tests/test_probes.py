@@ -338,6 +338,7 @@ def refitted(problem, seed, fit=None, count=20):
     return refits.probe(significance.measure(problem, shipped(), fit=fit, how=how, seed=seed).permuted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["stays", "bills"])
 def test_a_target_encoding_that_saw_the_test_rows_is_found_by_refits(request, target):
     problem = with_wards(request.getfixturevalue(target), 0)

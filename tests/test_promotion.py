@@ -105,6 +105,7 @@ def test_too_few_new_groups_leave_it_challenger_without_a_comparison():
     assert everything.groups == 0
 
 
+@pytest.mark.slow
 def test_twenty_equal_models_on_one_split_seldom_bring_forth_a_champion():
     """Without the correction about one family in three would (0.975 ** 20); with it, at most one in 20."""
     rng, promoted, families = np.random.default_rng(0), 0, 200

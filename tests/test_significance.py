@@ -106,6 +106,7 @@ def test_a_model_that_knows_its_twins_is_no_better_than_chance_where_rows_alone_
     assert alone.p == 1 / 20
 
 
+@pytest.mark.slow
 def test_sklearn_with_groups_finds_nothing_among_twins_where_there_is_a_lot():
     """`permutation_test_score` permutes inside groups: the targets of twins are equal, so that every score is."""
     twins = problem(RESULTS, effect=0.7, group=np.repeat(np.arange(200), 2))
@@ -200,6 +201,7 @@ def run(folder, *overrides):
     return RunFolder(folder / "length_of_stay")
 
 
+@pytest.mark.slow
 def test_the_run_folder_the_record_and_the_screen_tell_of_it(tmp_path, capsys):
     few = ["permutation.count=3", "permutation.trees=5"]
     with_, without = run(tmp_path / "with", "significance=permutation", *few), run(tmp_path / "without")

@@ -484,6 +484,7 @@ def test_best_scores_for_bills_are_reached_by_the_bayes_rules(world, horizon):
     assert_r2(outcome, prediction, scores["r2"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", ["admission", "stay", "discharge"])
 def test_best_scores_for_results_are_reached_by_the_bayes_rules(world, horizon):
     scores, chances = world.truth.scores["test_results"][horizon]["optimal"], world.oracle.results(horizon)
@@ -567,6 +568,7 @@ def many_hospitals():
     return World(simulate("planted", hospitals=2_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", ["admission", "stay", "discharge"])
 def test_attainable_bills_are_those_of_shrunken_hospital_means(many_hospitals, horizon):
     world = many_hospitals

@@ -41,6 +41,7 @@ def test_groups_on_both_sides_are_compared_with_themselves():
     np.testing.assert_allclose([found.low, found.high], paired, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_the_group_bootstrap():
     rng = np.random.default_rng(1)
     group = rng.integers(0, 400, 800)

@@ -188,6 +188,7 @@ def test_a_part_of_a_single_group_is_not_trainable(admissions, first, part):
         posed(altered(admissions, group=giant), tasks["length_of_stay"], method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_giant_group_is_trained_on_or_refused_wherever_it_falls(admissions, defaults, seed):
     tasks, method = defaults
@@ -248,6 +249,7 @@ def test_the_baseline_has_no_skill_over_itself(admissions, name):
     assert verdict.skill == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_planted_effects_are_a_signal_and_noise_is_none():
     tasks, method = asked("leakage.test=0.1", "explain.rows=0")
     planted, noise = simulated(rows=4000), simulated(rows=4000, scenario="noise")

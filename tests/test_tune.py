@@ -30,6 +30,7 @@ from hi_ml.tracking import send
 from hi_ml.train import train
 from hi_ml.tune import main, tune
 
+pytestmark = pytest.mark.slow  # whole runs stand behind every test
 # Half of the space is refused by ridge: some trials fail.
 ASKED = [
     "model=linear", "model.space.alpha.low=-30000", "model.space.alpha.high=30000", "model.space.alpha.log=false",
@@ -175,7 +176,6 @@ def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
 # Resumed in another run folder
 
 
-@pytest.mark.slow
 def test_a_finished_search_gets_more_trials_and_repeats_none(made, tmp_path):
     more = [word.replace("trials=6", "trials=8") for word in ASKED]
     folder = run(tmp_path / "more", *more, f"resume={made.folder}")
@@ -298,7 +298,6 @@ def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words
     assert not list(tmp_path.rglob("run.json"))
 
 
-@pytest.mark.slow
 def test_without_tracking_the_last_lines_send_the_search_and_its_model(inside, tmp_path):
     done = inside(main, *ASKED)
     assert done.code == 0, done.stderr
@@ -365,7 +364,6 @@ def unbroken(tmp_path_factory):
     return place / "whole"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path, unbroken, how):
     process = start(tmp_path, *SEARCH)
@@ -390,7 +388,6 @@ def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_pat
     assert scores[0] == scores[1]
 
 
-@pytest.mark.slow
 def test_the_command_on_the_screen_trains_the_same_model(tmp_path):
     few = [word.replace("trials=12", "trials=4") for word in SEARCH]
     process = start(tmp_path, "task=test_results", "model=hist_gbm", *few)
@@ -404,7 +401,6 @@ def test_the_command_on_the_screen_trains_the_same_model(tmp_path):
         assert (same / name).read_bytes() == (tuned / name).read_bytes(), name
 
 
-@pytest.mark.slow
 def test_a_search_whose_server_is_down_stands_and_is_sent_later(inside, here, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -94,6 +94,7 @@ def test_the_loss_of_a_fold_is_the_mean_over_its_groups(days):
         assert loss == pytest.approx(pd.Series(error).groupby(problem.group[test]).mean().mean())
 
 
+@pytest.mark.slow
 def test_neither_calibration_nor_test_part_is_looked_at(days, tmp_path):
     problem, model = days
     hidden = ~problem.where("train")
@@ -155,6 +156,7 @@ def test_the_defaults_are_the_first_trial_and_the_best_is_no_worse(days, tmp_pat
     assert [trial.number for trial in study.get_trials()] == list(range(6))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials_and_another_others(days, whole, tmp_path):
     problem, model = days
     same, _ = searched(tmp_path, problem, model)
@@ -174,6 +176,7 @@ def test_after_two_folds_the_better_half_of_all_trials_goes_on(days, tmp_path):
     assert {one.state for one in found} == {"complete", "pruned"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [1, 4])
 def test_a_resumed_search_ends_as_an_unbroken_one(days, whole, tmp_path, done):
     problem, model = days
@@ -194,6 +197,7 @@ def test_no_finished_trial_is_run_again(days, tmp_path, monkeypatch):
     assert (len(fits), len(found)) == (2, 3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_leaves_no_trace(days, whole, tmp_path, monkeypatch):
     problem, model = days
     real, calls = validation.losses, []
@@ -378,6 +382,7 @@ def test_the_gain_is_measured_on_folds_that_the_search_has_not_seen(days, monkey
     assert not searching & {test.tobytes() for _, test in seen}
 
 
+@pytest.mark.slow
 def test_a_default_that_is_far_off_is_beaten(days, tmp_path):
     problem, model = days
     found = run(problem, model, PLAN, study=begun(tmp_path), stage=lambda _: None)
@@ -458,6 +463,7 @@ def frozen(numbers, loss):
     return ours, found
 
 
+@pytest.mark.slow
 def test_the_setting_that_moves_the_loss_is_the_important_one():
     table = importances.importances(*frozen(range(30), lambda settings: (settings["matters"] - 0.3) ** 2), seed=0)
     assert table["column"].tolist() == ["matters", "idle"]

@@ -364,6 +364,13 @@ def test_the_input_is_not_overwritten(scored, admissions, tmp_path):
         scored(put(admissions, tmp_path / "out.csv"), "out.csv")
 
 
+def test_what_an_earlier_night_left_beside_its_output_is_not_taken_for_input(scored, admissions, tmp_path):
+    put(admissions, tmp_path / "tonight.csv")
+    put(admissions, tmp_path / "out.parquet.rejected.csv")
+    with pytest.raises(OutputFailed, match=r"out\.parquet\.rejected\.csv is one of .* a folder of its own"):
+        scored(tmp_path / "*.csv", "out.parquet")
+
+
 CELLS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(["", "NA", "-1", "999", "1e400", "nan", "2024-13-01", '"', "a,b", "a\nb", "\0", "x" * 300, "ä"]),

@@ -416,8 +416,11 @@ def raw_rows(n, seed):
     )
 
 
-def encoded_by(encoding, numbers, *, drop=()):
-    """A fitted pipeline that encodes categories and numbers as asked, and drops some features."""
+def encoded_by(encoding, numbers, *, drop=(), framed=False):
+    """A fitted pipeline that encodes categories and numbers as asked, and drops some features.
+
+    ``framed`` teaches it on a frame, by name, as older versions did.
+    """
     made = {"columns": COLUMNS}
     rows = raw_rows(300, seed=0)
     features = serving.features(Scorer(mapping(**made), None).typed(rows), COLUMNS)
@@ -426,14 +429,14 @@ def encoded_by(encoding, numbers, *, drop=()):
         (
             f"feature_{place}",
             "drop" if name in drop else ENCODINGS[encoding] if name in ("sex", "ward") else numbers,
-            [place],
+            [name if framed else place],
         )
         for place, name in enumerate(features)
     ]
     transformer = ColumnTransformer(steps, sparse_threshold=0)
     learner = make_pipeline(SimpleImputer(), Ridge())
-    pipeline = Pipeline([("encode", transformer), ("learn", learner)]).fit(features.to_numpy(), target)
-    return Scorer(mapping(**made), pipeline)
+    pipeline = Pipeline([("encode", transformer), ("learn", learner)])
+    return Scorer(mapping(**made), pipeline.fit(features if framed else features.to_numpy(), target))
 
 
 NUMBERS = {
@@ -450,8 +453,15 @@ def test_the_matrix_is_to_the_bit_that_of_the_pipeline(encoding, numbers, drop):
     typed = scorer.typed(raw_rows(500, seed=1))
     matrix, _ = scorer.encode(typed)
     expected = scorer.pipeline[0].transform(serving.features(typed, COLUMNS).to_numpy())
-    assert matrix.flags.c_contiguous
+    assert matrix.flags.f_contiguous
     np.testing.assert_array_equal(matrix, expected)
+
+
+@pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS)
+def test_a_model_that_was_taught_on_frames_has_the_matrix_of_one_taught_on_arrays(numbers):
+    old, new = (encoded_by("target", numbers, drop=("sex",), framed=framed) for framed in (True, False))
+    typed = new.typed(raw_rows(50, seed=1))
+    np.testing.assert_array_equal(old.encode(typed)[0], new.encode(typed)[0])
 
 
 def test_a_part_of_the_rows_has_the_matrix_of_that_part():

@@ -682,9 +682,12 @@ class OutputFailed(HiMlError):
         return cls(f"{output} is being written by another process. Wait until it has ended, or choose another output.")
 
     @classmethod
-    def is_input(cls, output: Path) -> "OutputFailed":
+    def is_input(cls, path: Path) -> "OutputFailed":
         """Refuse to overwrite what is read."""
-        return cls(f"{output} is one of the files of input=, which are only read. Choose another output, or folder.")
+        return cls(
+            f"{path} is one of the files of input=, which are only read, and would be written. Choose another output, "
+            "or a folder of its own for it."
+        )
 
     @classmethod
     def no_path(cls, command: str, found: str | None) -> "OutputFailed":

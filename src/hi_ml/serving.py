@@ -45,7 +45,6 @@ _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind 
 # What a count of nanoseconds can reach, as libraries assume.
 _FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
 _WHOLE = 1e-9  # days by which a bound may miss a whole number and still be it
-_BLOCK = 2**13  # rows of the matrix that are filled in at once, column after column: they stay in the cache
 _REMEMBERED = 2**16  # keys of spellings: a file names the same categories in every chunk
 _OF_A_DATE = ("", ".weekday", ".month")  # what it becomes: the day counted from 1970, and these
 UNSEEN = -1  # the code of a category that the training rows did not hold
@@ -259,16 +258,18 @@ class Encoded:
         if levels is None:
             return cls(place, step)
         possible = np.array([*range(len(levels)), UNSEEN, np.nan])
-        return cls(place, step, np.asarray(step.transform(possible[:, None]), dtype=float))
+        return cls(place, step, _stepped(step, possible))
 
     def columns(self, numbers: Floats) -> Floats:
         """Return the columns, shape (m, width), of the numbers, shape (m,), of the feature."""
         if self.table is not None:
             place = np.where(numbers == UNSEEN, len(self.table) - 2, numbers)
             return np.asarray(self.table[np.where(np.isnan(place), len(self.table) - 1, place).astype(int)])
-        if self.step is None or not len(numbers):  # a step refuses a table without rows
+        if self.step is None:
             return numbers[:, None]
-        return np.asarray(self.step.transform(numbers[:, None]))
+        if not len(numbers):  # a step refuses a table without rows
+            return np.empty((0, self.place.stop - self.place.start))
+        return _stepped(self.step, numbers)
 
 
 @dataclass(frozen=True)
@@ -350,23 +351,24 @@ class Scorer:
         Returns
         -------
         matrix : array of float64, shape (n, n_encoded)
-            In C order.
+            In Fortran order: column after column is filled sooner, and as soon read.
         unknown : array of int64, shape (n,)
             Count of categories that the training rows did not hold.
         """
         rows = len(typed[self.mapping["columns"][0]["role"]])
-        matrix, unknown = np.empty((rows, self._width)), np.zeros(rows, dtype=np.int64)
-        parts = []
+        matrix, unknown = np.empty((self._width, rows)).T, np.zeros(rows, dtype=np.int64)
         for spec in self.mapping["columns"]:
             for name, (numbers, row) in _numbers(typed[spec["role"]], spec).items():
                 if "levels" in spec and (strange := numbers == UNSEEN).any():
                     unknown += strange[row]
-                if name in self._encoded:
-                    parts.append((self._encoded[name].place, self._encoded[name].columns(numbers), row))
-        for start in range(0, rows, _BLOCK):
-            some = slice(start, start + _BLOCK)
-            for place, columns, row in parts:
-                matrix[some, place] = columns[some] if row is None else columns.take(row[some], axis=0)
+                if name not in self._encoded:
+                    continue
+                one = self._encoded[name]
+                for column, values in zip(matrix.T[one.place], one.columns(numbers).T, strict=True):
+                    if row is None:
+                        column[:] = values
+                    else:
+                        values.take(row, out=column, mode="clip")  # no place lies outside; else numpy would buffer
         return matrix, unknown
 
     def answer(self, matrix: Floats, typed: Mapping[str, pa.Array]) -> pa.Table:
@@ -433,8 +435,12 @@ class Scorer:
         """By feature, how it is encoded; what the pipeline drops is absent."""
         places, names = self.pipeline[0].output_indices_, self.mapping["features"]
         levels = {spec["role"]: spec.get("levels") for spec in self.mapping["columns"]}
-        kept = [(title, step, names[at]) for title, step, (at,) in self.pipeline[0].transformers_ if step != "drop"]
-        return {name: Encoded.of(step, places[title], levels.get(name)) for title, step, name in kept}
+        found = {}
+        for title, step, (feature,) in self.pipeline[0].transformers_:
+            if step != "drop":
+                name = names[feature] if isinstance(feature, int) else feature  # by name in models of older versions
+                found[name] = Encoded.of(step, places[title], levels.get(name))
+        return found
 
     @cached_property
     def _width(self) -> int:
@@ -484,6 +490,13 @@ def _loaded(path: Path, expected: str) -> Any:
         return load_skops(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
         raise ValueError(f"{path.name} holds types outside the allow-list of this module: {error}") from error
+
+
+def _stepped(step: Any, numbers: Floats) -> Floats:
+    """Pass the numbers of one feature, shape (m,), through its fitted step, shape (m, width)."""
+    named = getattr(step, "feature_names_in_", None)  # by models of older versions, which were taught on frames
+    X = numbers[:, None] if named is None else pd.DataFrame(numbers[:, None], columns=named)
+    return np.asarray(step.transform(X), dtype=float)
 
 
 def _cells(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:

@@ -82,8 +82,9 @@ def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: St
     KeyboardInterrupt
         With a sentence that says so.
     """
-    if request.output.resolve() in {path.resolve() for path in stamps}:
-        raise OutputFailed.is_input(request.output)
+    written = {path.resolve() for path in (request.output, request.beside(REJECTED))}
+    if both := [path for path in stamps if path.resolve() in written]:
+        raise OutputFailed.is_input(both[0])
     inputs = Inputs.of(stamps, model.scorer, dataset=request.dataset, keep=request.keep)
     job = _Job(request, model, load(model.folder), inputs, stamps, Clock())
     work = Work(request.beside(WORK))

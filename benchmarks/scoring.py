@@ -5,8 +5,8 @@
 Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
 `Booster.predict` on a matrix of floats, and `hi_ml.batch.score` from file to file, with its journal, counts for drift,
 digests and manifest. A ratio is the seconds of the first over those of the second (1.0: the file costs nothing): of
-the fastest rounds, since what else a machine does only ever adds to a time, and of the medians. Then the start of a
-process that loads a registered model, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
+the medians, and the lowest and highest of a round, which say how still the machine was. Then the start of a process
+that loads a registered model, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
 """
 
 import argparse
@@ -160,8 +160,8 @@ def show(name: str, found: dict[str, list[dict[str, float]]]) -> None:
 def ratios(found: dict[str, list[dict[str, float]]], sides: Iterable[str]) -> str:
     """Divide the times of one side by those of the other."""
     one, other = ([turn["seconds"] for turn in found[side]] for side in sides)
-    middle = statistics.median(one) / statistics.median(other)
-    return f"{min(one) / min(other):.2f} (of the medians {middle:.2f})"
+    rounds = sorted(a / b for a, b in zip(one, other, strict=True))
+    return f"{statistics.median(one) / statistics.median(other):.2f} (rounds {rounds[0]:.2f} to {rounds[-1]:.2f})"
 
 
 def run(command: list[str], place: str) -> str:

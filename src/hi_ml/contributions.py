@@ -33,7 +33,8 @@ def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> t
     None stands for all three where there is no exact way.
     """
     if hasattr(learner, "booster_"):
-        flat = np.asarray(learner.booster_.predict(X, pred_contrib=True, num_threads=1))  # unchecked, as X is
+        asked = learner.booster_  # its wrapper checks every number again
+        flat = np.asarray(asked.predict(X, pred_contrib=True, num_threads=1))
         flat = flat.reshape(len(X), -1, X.shape[1] + 1)
         return flat[:, :, :-1].swapaxes(0, 1), flat[0, :, -1], "exact TreeSHAP (LightGBM pred_contrib)"
     if hasattr(learner, "coef_"):

@@ -685,8 +685,8 @@ class OutputFailed(HiMlError):
     def is_input(cls, path: Path) -> "OutputFailed":
         """Refuse to overwrite what is read."""
         return cls(
-            f"{path} is one of the files of input=, which are only read, and would be written. Choose another output, "
-            "or a folder of its own for it."
+            f"{path} is one of the files of input=, which are only read, and this command would write it. Choose "
+            "another output, or a folder of its own for it."
         )
 
     @classmethod

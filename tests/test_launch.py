@@ -1,3 +1,4 @@
+import io
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import hydra
 import pytest
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from tqdm import tqdm
 
 from hi_ml import launch
 from hi_ml.config import STRICT, arguments
@@ -178,6 +180,25 @@ def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):
     found = ends("--multirun", "seed=1,x,2", does=lambda: print("ran"))
     assert (found.code, found.stdout) == (1, "ran\n")
     assert sorted(path.name for path in (tmp_path / "sweep").glob("[0-9]")) == ["0"]
+
+
+ON = {"disable": False, "file": io.StringIO()}  # as on a terminal
+
+
+@pytest.mark.parametrize(
+    ("steps", "told", "shown"),
+    [(4, [()] * 3, [1, 2, 3]), (1, [(0.25,), (0.75,), (1.0,)], [0.25, 0.75, 1]), (1, [(0.0,)] * 2, [0, 0])],
+    ids=["step by step", "by share", "of unknown length"],
+)
+def test_the_bar_stands_where_the_work_does(monkeypatch, steps, told, shown):
+    bars = []
+    monkeypatch.setattr(launch, "tqdm", lambda **how: bars.append(tqdm(**how | ON)) or bars[0])
+    found = []
+    with launch.progress(steps) as stage:
+        for done in told:
+            stage("rows", *done)
+            found.append(bars[0].n)
+    assert found == shown
 
 
 def test_a_user_may_let_mlflow_talk(ends, monkeypatch):

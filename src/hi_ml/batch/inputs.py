@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hi_ml.datasets.delimited import Delimited, about, peek
+from hi_ml.datasets.delimited import Delimited, peek
 from hi_ml.datasets.pieces import Piece, cut, of_csv, of_parquet
 from hi_ml.datasets.schema import Dataset
 from hi_ml.errors import ColumnProblem, SourceUnreadable
@@ -55,7 +55,7 @@ class File:
                 kinds = dict(zip(columns.names, columns.types, strict=True))
                 return cls(path, kinds, None, columns.names, footer.num_rows)
             csv = Delimited.of(path, dataset)
-            return cls(path, dict.fromkeys(csv.names, pa.string()), csv, csv.names, about(path))
+            return cls(path, dict.fromkeys(csv.names, pa.string()), csv, csv.names, csv.lines)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from error
 

@@ -42,6 +42,8 @@ class Delimited:
         The header.
     bare : bool
         Whether the file ends with the header.
+    lines : int or None
+        About how many there are, by the first ones; None if the file is compressed.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Delimited:
     separator: str
     names: list[str]
     bare: bool
+    lines: int | None = None
 
     @classmethod
     def of(cls, path: Path, dataset: Dataset) -> "Delimited":
@@ -75,7 +78,9 @@ class Delimited:
             likely, count = Counter({mark: names[0].count(mark) for mark in _SEPARATORS}).most_common(1)[0]
             if count:
                 raise SourceUnreadable.separator(str(path), dataset.separator, likely)
-        return cls(path, encoding, dataset.separator, names, bare=len(first) < _PEEK and next(rows, None) is None)
+        bare = len(first) < _PEEK and next(rows, None) is None
+        lines = None if _packing(path) else round(first.count(b"\n") * path.stat().st_size / len(first))
+        return cls(path, encoding, dataset.separator, names, bare, lines)
 
     def read(self, wanted: list[str]) -> tuple[pa.Table, NDArray[np.int64], NDArray[np.int64]]:
         """Read columns as text.
@@ -195,12 +200,6 @@ def peek(path: Path) -> bytes:
 def stream(path: Path) -> pa.NativeFile:
     """Open a file for reading its bytes, decompressed."""
     return pa.input_stream(str(path), compression=_packing(path))
-
-
-def about(path: Path) -> int | None:
-    """Estimate, from its first lines, how many lines a file has; None if it is compressed."""
-    first = peek(path)
-    return None if _packing(path) else round(first.count(b"\n") * path.stat().st_size / max(len(first), 1))
 
 
 def _packing(path: Path) -> str | None:

@@ -7,6 +7,7 @@ import time
 
 import hydra
 import pytest
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
@@ -174,6 +175,41 @@ def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
         time.sleep(10)
 
     assert ends(does=does) == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
+
+
+@pytest.mark.parametrize("error", [ValueError("half-way"), OmegaConfBaseException("There is no key"), OSError("no file")],
+def test_an_interrupt_of_which_a_library_made_an_error_is_one_all_the_same(tmp_path, ends, error):
+    def does():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise error from None
+
+    assert ends(does=does) == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_after_an_interrupted_run_is_an_error(ends):
+    def fails():
+        raise OSError("no space")
+
+    assert ends(does=lambda: os.kill(os.getpid(), signal.SIGINT)).code == 130
+    assert ends(does=fails).code == 1
+
+
+def test_a_second_interrupt_at_the_very_end_ends_in_130_too(tmp_path):
+    script = (
+        "import atexit, os, signal, time\n"
+        "from hi_ml import launch\n"
+        "def again():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(10)\n"
+        "atexit.register(again)\n"
+        "launch.run(lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "\nInterrupted. Nothing half-written was kept.\n")
 
 
 def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):

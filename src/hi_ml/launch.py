@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer, main_thread
+from threading import Event, Timer, main_thread
+from types import FrameType
 from typing import Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
@@ -29,6 +30,7 @@ from hi_ml.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 
 INTERRUPTED = 130
 _SOON = 0.01  # seconds in which a destructor ends
+_interrupted = Event()
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -82,13 +84,16 @@ def run(main: Callable[[], None]) -> None:
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module="hydra")
     logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    _interrupted.clear()
+    signal.signal(signal.SIGINT, _interrupt)  # a shell's background job would ignore it
     sys.unraisablehook = _hear_again
     try:
-        main()
+        with _as_interrupt():
+            main()
     except BrokenPipeError:
         _stop_printing()
     except KeyboardInterrupt as stop:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # nothing is left to do but to end
         sys.stderr.write(f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 -- what a command itself raises ends in `one_sentence`
@@ -99,7 +104,8 @@ def run(main: Callable[[], None]) -> None:
 def one_sentence() -> Iterator[None]:
     """End the process with exit code 1 and the sentence of the error; a defect of ours shows its traceback."""
     try:
-        yield
+        with _as_interrupt():
+            yield
     except KeyboardInterrupt:
         _remove_empty_folder()
         raise
@@ -175,6 +181,22 @@ def _end(error: HiMlError) -> None:
         sys.stdout.flush()
     sys.stderr.write(f"{type(error).__name__}: {error}\n")
     sys.exit(1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _as_interrupt() -> Iterator[None]:
+    """Make an interrupt again of the error that a library made of it, half-way through its own work."""
+    try:
+        yield
+    except Exception as error:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _hear_again(lost: Any) -> None:

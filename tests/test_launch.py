@@ -177,7 +177,9 @@ def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
     assert ends(does=does) == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
 
 
-@pytest.mark.parametrize("error", [ValueError("half-way"), OmegaConfBaseException("There is no key"), OSError("no file")],
+@pytest.mark.parametrize(
+    "error", [ValueError("half-way"), OmegaConfBaseException("There is no key"), OSError("no file")]
+)
 def test_an_interrupt_of_which_a_library_made_an_error_is_one_all_the_same(tmp_path, ends, error):
     def does():
         try:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -266,11 +267,11 @@ def test_an_interrupt_at_any_stage_ends_in_130_and_leaves_nothing(tmp_path, trai
 
 
 def test_an_interrupt_while_rejected_cells_are_written_leaves_no_half_file(tmp_path, monkeypatch):
-    def half(_, path, **__):
+    def half(path, _):
         path.write_text("half", encoding="utf-8")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(KeyboardInterrupt):
         artifacts.keep_rejected(tmp_path, pd.DataFrame())
     assert list(tmp_path.iterdir()) == []

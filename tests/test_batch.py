@@ -373,7 +373,9 @@ def test_what_an_earlier_night_left_beside_its_output_is_not_taken_for_input(sco
 
 CELLS = st.one_of(
     st.text(max_size=8),
-    st.sampled_from(["", "NA", "-1", "999", "1e400", "nan", "2024-13-01", '"', "a,b", "a\nb", "\0", "x" * 300, "ä"]),
+    st.sampled_from(
+        ["", "NA", "-1", "999", "1e400", "nan", "2024-13-01", '"', "a,b", "a\nb", "a\rb", "\0", "x" * 300, "ä"]
+    ),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml.artifacts import keep_rejected
+from hi_ml.artifacts import as_csv, keep_rejected
 from hi_ml.datasets.quarantine import PRIVATE, ROW
 from hi_ml.datasets.reading import read
 from hi_ml.errors import HiMlError, SourceUnreadable, TooManyRejected
@@ -103,6 +103,13 @@ def test_a_row_with_a_wrong_number_of_fields_is_listed_without_any_of_its_values
     found = reading(tmp_path / "mine.csv")
     assert found.rejected.to_numpy().tolist() == [[4, "", ROW, "fields"], [9, "", ROW, "fields"]]
     assert found.counts["rows_rejected"] == 2
+
+
+@pytest.mark.parametrize("cell", ['a "b", c', "4\r0", "4\n0", "4\r\n0", "\r", ",", "é"])
+def test_the_list_of_rejected_cells_reads_back_to_the_character(cell):
+    cells = pd.DataFrame({"row": [1, 2], "column": ["Age", "Age"], "value": [cell, "x"], "rule": ["number", "number"]})
+    back = pd.read_csv(io.StringIO(as_csv(cells), newline=""), keep_default_na=False)
+    pd.testing.assert_frame_equal(back, cells)
 
 
 def test_the_file_of_rejected_cells_holds_the_four_columns(tmp_path, damaged):

@@ -1,5 +1,6 @@
 """The run folder: every file that a run leaves, by name."""
 
+import csv
 import errno
 import json
 import shutil
@@ -208,12 +209,21 @@ class RunFolder:
         return folder
 
 
+def as_csv(cells: pd.DataFrame, *, header: bool = True) -> str:
+    """Return rejected cells as CSV that reads back to the character, with all text quoted where it must be."""
+    # a bare carriage return ends a line for a reader, but needs no quotes for the csv module before Python 3.13
+    bare = any(cells[name].astype(str).str.contains("\r").any() for name in cells)
+    return cells.to_csv(
+        index=False, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
+    )
+
+
 def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     """Write the cells that could not be read, in the folder of a command, and return where."""
     path = folder / _REJECTED
     work = path.with_name(f"{path.name}.unfinished")
     try:
-        cells.to_csv(work, index=False)
+        work.write_bytes(as_csv(cells).encode())
         work.replace(path)
     except BaseException:
         work.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from hi_ml.artifacts import as_csv
 from hi_ml.batch.output import on_disk
 from hi_ml.errors import OutputFailed
 
@@ -133,8 +134,7 @@ class Work:
         part = _packed(answers)
         _append(self.folder / _ANSWERS, part, at=start)
         if len(cells):
-            text = cells.to_csv(index=False, header=not listed, lineterminator="\n").encode()
-            listed = _append(self.rejected, text, at=listed)
+            listed = _append(self.rejected, as_csv(cells, header=not listed).encode(), at=listed)
         digest = hashlib.sha256(part).hexdigest()
         made = Entry(start=start, end=start + len(part), sha256=digest, listed=listed, **entry)
         _append(self.folder / _JOURNAL, _line(vars(made)))

@@ -49,7 +49,7 @@ import numpy as np, pyarrow.parquet as pq
 parts = []
 for rows in pq.ParquetFile(source).iter_batches(100_000):
     typed, _ = model.scorer.read({name: rows.column(name) for name in rows.schema.names})
-    parts.append(model.scorer.encode(typed)[0])
+    parts.append(model.scorer.encode(model.scorer.numbers(typed)))
 matrix = np.concatenate(parts)
 booster = model.scorer.pipeline[-1].booster_
 if booster.num_trees() != trees:

@@ -18,10 +18,11 @@ SPEC.loader.exec_module(study)
 
 INSURERS, WARDS = ["Aetna", "Cigna", "Medicare", "Blue Cross"], [f"Ward {i:03}" for i in range(200)]
 CATEGORY = {"kind": "category", "missing": [], "spelling": "case"}
+WARD = {"role": "ward", "source": "Ward", **CATEGORY}
 COLUMNS = [
     {"role": "age", "source": "Age", "kind": "number", "missing": []},
     {"role": "insurer", "source": "Insurance Provider", "levels": INSURERS, **CATEGORY},
-    {"role": "ward", "source": "Ward", "levels": WARDS, **CATEGORY},
+    WARD | {"levels": WARDS},
     {"role": "admitted_on", "source": "Date of Admission", "kind": "date", "missing": []},
     {"role": "length_of_stay", "kind": "stay", "inclusive": False},
 ]
@@ -40,6 +41,10 @@ def rows(count, seed):
     }
 
 
+def numbers(typed):
+    return serving.numbers(typed, COLUMNS)
+
+
 @pytest.fixture(scope="module")
 def known():
     """The profile of rows of the law, as it comes out of a file."""
@@ -48,7 +53,7 @@ def known():
 
 
 def reported(known, count, sensitivity=None, *, seed=1, **changes):
-    found = Drift.start(known).add(rows(count, seed) | changes)
+    found = Drift.start(known).add(numbers(rows(count, seed) | changes))
     return found.report(sensitivity) if sensitivity else found.report()
 
 
@@ -150,14 +155,14 @@ def test_spellings_of_a_level_are_one_level(known):
 def test_chunks_of_any_size_give_one_report(known):
     whole = rows(1_000, 4)
     parts = [{role: values.slice(at, 300) for role, values in whole.items()} for at in range(0, 1_000, 300)]
-    once = Drift.start(known).add(whole)
+    once = Drift.start(known).add(numbers(whole))
     added = Drift.start(known)
     for part in parts:
-        added = Drift.from_json(known, json.loads(json.dumps(added.to_json()))).add(part)
+        added = Drift.from_json(known, json.loads(json.dumps(added.to_json()))).add(numbers(part))
     first, rest = Drift.start(known), Drift.start(known)
-    first.add(parts[0])
+    first.add(numbers(parts[0]))
     for part in parts[1:]:
-        rest.add(part)
+        rest.add(numbers(part))
     assert once.to_json() == added.to_json() == (first + rest).to_json()
     assert once.report() == added.report()
     assert first.to_json() != once.to_json()  # a sum leaves its parts alone
@@ -180,8 +185,7 @@ def test_missing_cells_and_new_levels_are_counted(known):
 
 
 def one_column(codes, levels, group):
-    spec = {"role": "ward", "source": "Ward", "levels": levels, **CATEGORY}
-    made = drift.profile(pd.DataFrame({"ward": codes}), [spec], np.array(group))
+    made = drift.profile(pd.DataFrame({"ward": codes}), [WARD | {"levels": levels}], np.array(group))
     return made["columns"][0]
 
 
@@ -193,9 +197,14 @@ def test_a_level_that_one_group_holds_says_how_likely_a_new_one_is():
 
 
 def test_levels_that_training_did_not_hold_are_new():
-    column = one_column([0.0] * 50 + [2.0] * 50, ["a", None, "c"], range(100))
+    levels = ["a", None, "c"]
+    column = one_column([0.0] * 50 + [2.0] * 50, levels, range(100))
     made = {"rows": 100, "groups": 100, "columns": [column]}
-    found = Drift.start(made).add({"ward": words(["b"] * 10)}).report()["Ward"]
+    found = (
+        Drift.start(made)
+        .add(serving.numbers({"ward": words(["b"] * 10)}, [WARD | {"levels": levels}]))
+        .report()["Ward"]
+    )
     assert (found["part"], found["new_rate"], found["alarm"]) == ("new levels", 1.0, True)
 
 

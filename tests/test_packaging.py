@@ -205,13 +205,13 @@ def test_the_matrix_of_every_model_is_to_the_bit_that_of_its_pipeline(kept, raw,
     torn["Medical Condition"] = torn["Medical Condition"].mask(draw.random(ROWS) < 0.1, "Green Fever")
     typed = one.by_hi_ml.typed(torn)
     features = serving.features(typed, one.mapping()["columns"])
-    matrix, unknown = one.by_hi_ml.encode(typed)
-    np.testing.assert_array_equal(matrix, one.fitted.encode(features))
-    assert unknown.max() > 0
-    same(numbers(one.by_hi_ml.predict(torn)), one.fitted.predict(features), model)
+    numbers = one.by_hi_ml.numbers(typed)
+    np.testing.assert_array_equal(one.by_hi_ml.encode(numbers), one.fitted.encode(features))
+    assert any(mask.any() for mask in one.by_hi_ml.unseen(numbers).values())
+    same(amounts(one.by_hi_ml.predict(torn)), one.fitted.predict(features), model)
 
 
-def numbers(frame):
+def amounts(frame):
     """The numbers of an answer: amounts, or the shares of the labels."""
     shares = frame.filter(regex="^p_")
     return (shares if shares.shape[1] > 1 else frame["prediction"]).to_numpy(dtype=float)
@@ -226,8 +226,8 @@ def same(found, expected, model):
 def test_a_model_loaded_again_gives_the_same_numbers(kept, raw, model, task):
     one = kept[model, task]
     by_hi_ml, by_mlflow = one.by_hi_ml.predict(raw), one.by_mlflow.predict(raw)
-    same(numbers(by_hi_ml), one.expected, model)
-    same(numbers(by_mlflow), one.expected, model)
+    same(amounts(by_hi_ml), one.expected, model)
+    same(amounts(by_mlflow), one.expected, model)
     pd.testing.assert_frame_equal(by_hi_ml, by_mlflow, check_exact=model != "linear")
 
 
@@ -243,10 +243,10 @@ def test_the_label_is_the_likeliest_and_the_shares_are_named_verbatim(kept, raw,
 @pytest.mark.parametrize("model", MODELS)
 def test_the_order_and_number_of_rows_asked_at_once_do_not_matter(kept, raw, model):
     scorer = kept[model, "length_of_stay"].by_hi_ml
-    whole = numbers(scorer.predict(raw))
-    one_by_one = [numbers(scorer.predict(raw.iloc[[i]]))[0] for i in range(0, ROWS, 100)]
+    whole = amounts(scorer.predict(raw))
+    one_by_one = [amounts(scorer.predict(raw.iloc[[i]]))[0] for i in range(0, ROWS, 100)]
     same(one_by_one, whole[::100], model)
-    same(numbers(scorer.predict(raw[::-1].reset_index(drop=True))), whole[::-1], model)
+    same(amounts(scorer.predict(raw[::-1].reset_index(drop=True))), whole[::-1], model)
 
 
 AS_FILED = {
@@ -269,7 +269,7 @@ AS_FILED = {
 @pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
 def test_however_the_cells_are_written_the_numbers_are_the_same(kept, raw, task, written):
     one = kept["lgbm", task]
-    same(numbers(one.by_mlflow.predict(written(raw))), one.expected, "lgbm")
+    same(amounts(one.by_mlflow.predict(written(raw))), one.expected, "lgbm")
 
 
 HOLES = {
@@ -286,14 +286,14 @@ HOLES = {
 def test_missing_cells_are_scored(kept, raw, model, hole, column):
     some = raw[:50]
     found = kept[model, "length_of_stay"].by_mlflow.predict(some.assign(**{column: hole(some[column])}))
-    assert np.isfinite(numbers(found)).all()
+    assert np.isfinite(amounts(found)).all()
 
 
 def test_a_category_never_seen_is_scored_as_one_that_training_lacked(kept, raw):
     one = kept["lgbm", "test_results"]
     features = one.features.frame.assign(condition=float(serving.UNSEEN))
     found = one.by_hi_ml.predict(raw.assign(**{"Medical Condition": "Green Fever"}))
-    same(numbers(found), one.fitted.predict(features), "lgbm")
+    same(amounts(found), one.fitted.predict(features), "lgbm")
 
 
 def test_a_column_that_the_model_leaves_out_is_not_in_its_mapping(kept):
@@ -330,7 +330,7 @@ def test_the_input_example_is_invented_and_can_be_scored(kept, raw, model, task)
     example = kept[model, task].by_mlflow.input_example
     assert len(example) == 1
     assert not raw.merge(example.astype(raw.dtypes[list(example)]), on=list(example)).shape[0]
-    assert np.isfinite(numbers(kept[model, task].by_hi_ml.predict(example))).all()
+    assert np.isfinite(amounts(kept[model, task].by_hi_ml.predict(example))).all()
 
 
 def test_an_invented_admission_obeys_the_mapping():
@@ -354,7 +354,7 @@ def test_a_computed_stay_asks_for_its_two_dates(tmp_path, raw):
     sources = [spec["source"] for spec in serving.inputs(one.mapping()["columns"])]
     assert {"Date of Admission", "Discharge Date"} <= set(sources)
     assert len(sources) == len(set(sources))
-    same(numbers(one.by_hi_ml.predict(raw)), one.expected, "lgbm")
+    same(amounts(one.by_hi_ml.predict(raw)), one.expected, "lgbm")
 
 
 @pytest.mark.parametrize(("model", "task"), PAIRS)
@@ -415,7 +415,7 @@ def test_a_machine_without_hi_ml_gives_the_same_numbers(kept, raw, tmp_path, mod
     command = [sys.executable, "-I", "-c", WITHOUT_HI_ML, kept[model, task].folder, "in.csv", "out.json"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     found = pd.read_json(tmp_path / "out.json")
-    np.testing.assert_allclose(numbers(found), kept[model, task].expected, rtol=1e-14 if model != "linear" else 1e-9)
+    np.testing.assert_allclose(amounts(found), kept[model, task].expected, rtol=1e-14 if model != "linear" else 1e-9)
 
 
 def mlflow_models(verb, folder, *options):
@@ -433,7 +433,7 @@ def test_mlflow_models_predict_gives_the_same_numbers(kept, raw, tmp_path, task,
     command = mlflow_models("predict", one.folder, "-i", "in", "-o", "out", "-t", kind)
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     found = pd.DataFrame(json.loads((tmp_path / "out").read_text())["predictions"])
-    np.testing.assert_array_equal(numbers(found), one.expected)
+    np.testing.assert_array_equal(amounts(found), one.expected)
 
 
 @pytest.mark.slow
@@ -448,7 +448,7 @@ def test_mlflow_models_serve_gives_the_same_numbers(kept, raw, tmp_path):
         server = subprocess.Popen(command, cwd=tmp_path, env=activated, stdout=log, stderr=log, start_new_session=True)
     try:
         answer = asked(f"http://127.0.0.1:{port}/invocations", {"dataframe_split": raw.to_dict("split")}, server)
-        np.testing.assert_array_equal(numbers(pd.DataFrame(answer["predictions"])), one.expected)
+        np.testing.assert_array_equal(amounts(pd.DataFrame(answer["predictions"])), one.expected)
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)

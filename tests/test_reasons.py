@@ -70,7 +70,7 @@ def shipped(name):
 def told(scorer, raw, count=3):
     """Per row the reasons, taken apart: column, value, contribution, unit."""
     typed = scorer.typed(raw)
-    found = reasons(scorer, scorer.encode(typed)[0], typed, count)
+    found = reasons(scorer, scorer.encode(scorer.numbers(typed)), typed, count)
     assert list(found) == [f"reason_{k + 1}" for k in range(count)]
     rows = zip(*(column.to_pylist() for column in found.values()), strict=True)
     return [[text and WRITTEN.fullmatch(text).groups() for text in row] for row in rows]
@@ -143,7 +143,7 @@ def test_there_are_as_many_reasons_as_asked_for_even_if_the_columns_are_fewer():
     scorer, _, _ = taught(shipped("lgbm"))
     raw = admissions()[0][:4]
     typed = scorer.typed(raw)
-    found = reasons(scorer, scorer.encode(typed)[0], typed, 5)
+    found = reasons(scorer, scorer.encode(scorer.numbers(typed)), typed, 5)
     assert [column.null_count for column in found.values()][3:] == [4, 4]
     assert told(scorer, raw, count=1) == [row[:1] for row in told(scorer, raw)]
 
@@ -159,7 +159,7 @@ def test_the_reasons_of_a_row_do_not_depend_on_the_rows_beside_it(name):
 def test_no_rows_have_no_reasons_and_the_columns_are_those_of_rows():
     scorer, _, _ = taught(shipped("lgbm"))
     typed = scorer.typed(admissions()[0][:0])
-    found = reasons(scorer, scorer.encode(typed)[0], typed, 2)
+    found = reasons(scorer, scorer.encode(scorer.numbers(typed)), typed, 2)
     assert {name: (len(column), column.type) for name, column in found.items()} == {
         "reason_1": (0, pa.string()),
         "reason_2": (0, pa.string()),
@@ -179,11 +179,13 @@ def test_missing_and_unseen_values_are_named_as_they_are():
 
 def test_a_learner_without_exact_contributions_is_refused():
     scorer, fitted, _ = taught(shipped("lgbm"))
-    other = KNeighborsRegressor().fit(np.zeros((5, scorer.encode(scorer.typed(admissions()[0]))[0].shape[1])), range(5))
+    other = KNeighborsRegressor().fit(
+        np.zeros((5, scorer.encode(scorer.numbers(scorer.typed(admissions()[0]))).shape[1])), range(5)
+    )
     fitted.pipeline.steps[-1] = ("learn", other)
     typed = scorer.typed(admissions()[0])
     with pytest.raises(ModelRefused, match="no reasons for predictions of a KNeighborsRegressor"):
-        reasons(scorer, scorer.encode(typed)[0], typed, 1)
+        reasons(scorer, scorer.encode(scorer.numbers(typed)), typed, 1)
 
 
 @pytest.mark.parametrize(

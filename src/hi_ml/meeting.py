@@ -81,8 +81,7 @@ def meet(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[s
 
 def _answered(scorer: Scorer, typed: dict[str, Any]) -> Floats:
     """Amounts, shape (n,), or probabilities of the labels, shape (n, n_labels)."""
-    matrix, _ = scorer.encode(typed)
-    answer = scorer.answer(matrix, typed)
+    answer = scorer.answer(scorer.encode(scorer.numbers(typed)), typed)
     if scorer.mapping["kind"] == "regression":
         return np.asarray(answer["prediction"].to_numpy(), dtype=float)
     return np.column_stack([answer[f"p_{label}"].to_numpy() for label in scorer.mapping["labels"]])

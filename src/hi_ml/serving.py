@@ -53,6 +53,7 @@ Spec = Mapping[str, Any]
 Faults = dict[str, NDArray[np.bool_]]
 Fault = tuple[str, str, NDArray[np.bool_]]  # source column, rule, the rows that break it
 Floats = NDArray[np.float64]
+Numbers = tuple[Floats, NDArray[np.integer] | None]  # distinct ones, and which of them each row has; None: one a row
 
 
 @lru_cache(_REMEMBERED)
@@ -117,12 +118,12 @@ def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> Floa
 
     A level that the training rows did not hold stands as None, so that the others keep their places.
     """
-    numbers, row = _codes(values, levels, spelling)
-    return np.asarray(numbers[row])
+    found, row = _codes(values, levels, spelling)
+    return np.asarray(found[row])
 
 
-def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataFrame:
-    """Turn typed columns into the numbers that a pipeline takes.
+def numbers(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, Numbers]:
+    """Turn typed columns into numbers, each level and day once, however many rows hold it.
 
     Parameters
     ----------
@@ -133,10 +134,17 @@ def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataF
 
     Returns
     -------
-    DataFrame of float64, shape (n, n_features)
+    dict of str to (array of float64, shape (m,), array of int, shape (n,), or None)
+        By feature: numbers, and the place among them of each row's, or None where there is one a row, in order. Behind
+        distinct numbers stands NaN for missing.
     """
-    made = {name: found for spec in columns for name, found in _numbers(typed[spec["role"]], spec).items()}
-    return pd.DataFrame({name: numbers if row is None else numbers[row] for name, (numbers, row) in made.items()})
+    return {name: found for spec in columns for name, found in _numbers(typed[spec["role"]], spec).items()}
+
+
+def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataFrame:
+    """Turn typed columns into the table that a pipeline takes, of float64, shape (n, n_features); see `numbers`."""
+    made = numbers(typed, columns)
+    return pd.DataFrame({name: found if row is None else found[row] for name, (found, row) in made.items()})
 
 
 def names(spec: Spec) -> list[str]:
@@ -330,46 +338,41 @@ class Scorer:
             raise ValueError(f"Cannot read {'; '.join(said)} (1 = first row). Mend or remove these rows.")
         return typed
 
-    def unseen(self, typed: Mapping[str, pa.Array]) -> dict[str, NDArray[np.bool_]]:
-        """Tell, by role of a category, the rows whose level the training rows did not hold; each of shape (n,)."""
-        found = {}
-        for spec in self.mapping["columns"]:
-            if "levels" in spec:
-                numbers, row = _codes(typed[spec["role"]], spec["levels"], spec["spelling"])
-                strange = numbers == UNSEEN
-                found[spec["role"]] = strange[row] if strange.any() else np.zeros(len(row), dtype=bool)
-        return found
+    def numbers(self, typed: Mapping[str, pa.Array]) -> dict[str, Numbers]:
+        """Turn typed columns into numbers, see `numbers`."""
+        return numbers(typed, self.mapping["columns"])
 
-    def encode(self, typed: Mapping[str, pa.Array]) -> tuple[Floats, NDArray[np.int64]]:
+    def unseen(self, found: Mapping[str, Numbers]) -> dict[str, NDArray[np.bool_]]:
+        """Tell, by role of a category, the rows whose level the training rows did not hold; each of shape (n,)."""
+        unseen = {}
+        for role in (spec["role"] for spec in self.mapping["columns"] if "levels" in spec):
+            strange, row = found[role][0] == UNSEEN, np.asarray(found[role][1])
+            unseen[role] = strange[row] if strange.any() else np.zeros(len(row), dtype=bool)
+        return unseen
+
+    def encode(self, found: Mapping[str, Numbers]) -> Floats:
         """Make the learner's matrix, to the bit as the pipeline's transformer makes it from the array of `features`.
 
         Parameters
         ----------
-        typed : mapping of str to pyarrow.Array, shape (n,)
-            By role.
+        found : mapping
+            As `numbers` returns them.
 
         Returns
         -------
-        matrix : array of float64, shape (n, n_encoded)
+        array of float64, shape (n, n_encoded)
             In Fortran order: column after column is filled sooner, and as soon read.
-        unknown : array of int64, shape (n,)
-            Count of categories that the training rows did not hold.
         """
-        rows = len(typed[self.mapping["columns"][0]["role"]])
-        matrix, unknown = np.empty((self._width, rows)).T, np.zeros(rows, dtype=np.int64)
-        for spec in self.mapping["columns"]:
-            for name, (numbers, row) in _numbers(typed[spec["role"]], spec).items():
-                if "levels" in spec and (strange := numbers == UNSEEN).any():
-                    unknown += strange[row]
-                if name not in self._encoded:
-                    continue
-                one = self._encoded[name]
-                for column, values in zip(matrix.T[one.place], one.columns(numbers).T, strict=True):
-                    if row is None:
-                        column[:] = values
-                    else:
-                        values.take(row, out=column, mode="clip")  # no place lies outside; else numpy would buffer
-        return matrix, unknown
+        first, row = next(iter(found.values()))
+        matrix = np.empty((self._width, len(first if row is None else row))).T
+        for name, one in self._encoded.items():
+            made, row = found[name]
+            for column, values in zip(matrix.T[one.place], one.columns(made).T, strict=True):
+                if row is None:
+                    column[:] = values
+                else:
+                    values.take(row, out=column, mode="clip")  # no place lies outside; else numpy would buffer
+        return matrix
 
     def answer(self, matrix: Floats, typed: Mapping[str, pa.Array]) -> pa.Table:
         """Predict.
@@ -461,7 +464,7 @@ class Scorer:
             As `answer` names them.
         """
         typed = self.typed(frame)
-        answer: pd.DataFrame = self.answer(self.encode(typed)[0], typed).to_pandas()
+        answer: pd.DataFrame = self.answer(self.encode(self.numbers(typed)), typed).to_pandas()
         return answer
 
 
@@ -589,8 +592,7 @@ def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
     return clean.dictionary_encode(), {"text": _lost(values, clean)}
 
 
-def _numbers(values: pa.Array, spec: Spec) -> dict[str, tuple[Floats, NDArray[np.integer] | None]]:
-    """By feature, the numbers of a typed column: distinct ones, and which of them each row has; or one a row."""
+def _numbers(values: pa.Array, spec: Spec) -> dict[str, Numbers]:
     if "levels" in spec:
         return {spec["role"]: _codes(values, spec["levels"], spec["spelling"])}
     if spec["kind"] != "date":

@@ -35,7 +35,7 @@ class Prepared:
         Columns of the output that stand before the prediction; n of the rows can be scored.
     matrix : array of float64, shape (n, n_encoded)
         What the learner takes.
-    unknown : array of int64, shape (n,)
+    unknown : array of int32, shape (n,)
         Count of categories that the training rows did not hold.
     typed : dict of str to pyarrow.Array, shape (n,)
         By role.
@@ -51,7 +51,7 @@ class Prepared:
     read: int
     carried: dict[str, Any]
     matrix: NDArray[np.float64]
-    unknown: NDArray[np.int64]
+    unknown: NDArray[np.int32]
     typed: Mapping[str, pa.Array]
     rejected: pd.DataFrame
     unseen: dict[str, int]
@@ -107,14 +107,24 @@ def _prepared(chunk: Chunk, scorer: Scorer, inputs: Inputs, profile: Mapping[str
         good = pa.array(~bad)
         typed = {role: values.filter(good) for role, values in typed.items()}
         piece = Piece(piece.table.filter(good), piece.row[~bad], piece.ragged)
-    matrix, unknown = scorer.encode(typed)
+    numbers = scorer.numbers(typed)
     carried: dict[str, Any] = {"row": piece.row + chunk.start}
     if inputs.several:
         carried["file"] = pa.repeat(str(inputs.files[chunk.file].path), len(piece.row))
     carried |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.kept().items()}
-    drift = Drift.start(profile).add(typed).to_json() if profile else {}
-    unseen = _unseen(scorer, typed, unknown)
-    return Prepared(chunk.file, len(chunk.piece), carried, matrix, unknown, typed, listed, unseen, drift)
+    unseen = scorer.unseen(numbers)
+    sources = {spec["role"]: spec["source"] for spec in scorer.mapping["columns"] if "levels" in spec}
+    return Prepared(
+        file=chunk.file,
+        read=len(chunk.piece),
+        carried=carried,
+        matrix=scorer.encode(numbers),
+        unknown=np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32),
+        typed=typed,
+        rejected=listed,
+        unseen={sources[role]: int(mask.sum()) for role, mask in unseen.items()},
+        drift=Drift.start(profile).add(numbers).to_json() if profile else {},
+    )
 
 
 def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Clock) -> Answered:
@@ -131,7 +141,7 @@ def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Clock) -> 
     with clock.of("predict"):
         answer = scorer.answer(ready.matrix, ready.typed)
     columns = ready.carried | {name: answer.column(name) for name in answer.column_names}
-    columns["unknown"] = ready.unknown.astype(np.int32)
+    columns["unknown"] = ready.unknown
     if reasons:
         with clock.of("explain"):
             columns |= why(scorer, ready.matrix, ready.typed, reasons)
@@ -156,13 +166,6 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
     before = 2 if inputs.several else 1
     fields = [pa.field(name, kind) for name, kind in inputs.kept().items()]
     return pa.schema([*list(made)[:before], *fields, *list(made)[before:]])
-
-
-def _unseen(scorer: Scorer, typed: Mapping[str, pa.Array], unknown: NDArray[np.int64]) -> dict[str, int]:
-    sources = {spec["role"]: spec["source"] for spec in scorer.mapping["columns"] if "levels" in spec}
-    if not unknown.any():
-        return dict.fromkeys(sources.values(), 0)
-    return {sources[role]: int(mask.sum()) for role, mask in scorer.unseen(typed).items()}
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from hi_ml.drift.comparison import Sensitivity, compared
 from hi_ml.drift.profiles import tallied
+from hi_ml.serving import Numbers
 
 Counts = NDArray[np.int64]
 _USUAL = Sensitivity()
@@ -35,16 +35,16 @@ class Drift:
         """Start with no row."""
         return cls(profile, {spec["role"]: np.zeros(len(spec["counts"]), np.int64) for spec in profile["columns"]})
 
-    def add(self, typed: Mapping[str, pa.Array]) -> "Drift":
+    def add(self, found: Mapping[str, Numbers]) -> "Drift":
         """Count the rows of a chunk, in place, and return itself.
 
         Parameters
         ----------
-        typed : mapping of str to pyarrow.Array, shape (n,)
-            By role, as `hi_ml.serving.convert` returns them, with the stays; further columns are ignored.
+        found : mapping
+            By feature, as `hi_ml.serving.numbers` returns them; further features are ignored.
         """
         for column in self.profile["columns"]:
-            self.counts[column["role"]] += tallied(typed[column["role"]], column)
+            self.counts[column["role"]] += tallied(found[column["role"]], column)
         return self
 
     def __add__(self, other: "Drift") -> "Drift":

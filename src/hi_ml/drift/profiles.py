@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hi_ml.serving import UNSEEN, codes
+from hi_ml.serving import UNSEEN, Numbers
 from hi_ml.statistics.drift import edges, tally
 
 Column = Mapping[str, Any]
@@ -59,13 +57,13 @@ def load(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def tallied(values: pa.Array, column: Column) -> Counts:
+def tallied(found: Numbers, column: Column) -> Counts:
     """Count the rows in the cells of a column's profile.
 
     Parameters
     ----------
-    values : pyarrow.Array, shape (n,)
-        As `hi_ml.serving.convert` returns it.
+    found : (array of float64, array of int or None)
+        As `hi_ml.serving.numbers` returns them.
     column : mapping
         From the profile.
 
@@ -73,15 +71,9 @@ def tallied(values: pa.Array, column: Column) -> Counts:
     -------
     array of int64, shape (n_cells + 2,)
     """
-    if column["kind"] == "date":
-        return np.array([0, len(values) - values.null_count, values.null_count])
-    if column["kind"] != "category":
-        return tally(values.to_numpy(zero_copy_only=False), column["edges"])
-    levels = values.dictionary  # each is looked up once, however many rows hold it
-    places = pc.fill_null(values.indices, len(levels)) if values.null_count else values.indices
-    rows = np.bincount(places.to_numpy(), minlength=len(levels) + 1)
-    numbers = np.append(codes(levels, column["levels"], column["spelling"]), np.nan)
-    return tally(numbers, column["edges"], rows=rows, lowest=UNSEEN)
+    numbers, row = found
+    rows = None if row is None else np.bincount(row, minlength=len(numbers))
+    return tally(numbers, column["edges"], rows=rows, lowest=UNSEEN if column["kind"] == "category" else -np.inf)
 
 
 def missing_rate(counts: Counts) -> float:

@@ -50,7 +50,8 @@ parts = []
 for rows in pq.ParquetFile(source).iter_batches(100_000):
     typed, _ = model.scorer.read({name: rows.column(name) for name in rows.schema.names})
     parts.append(model.scorer.encode(model.scorer.numbers(typed)))
-matrix = np.concatenate(parts)
+matrix = np.ascontiguousarray(np.concatenate(parts))  # row after row, which LightGBM reads soonest
+del parts
 booster = model.scorer.pipeline[-1].booster_
 if booster.num_trees() != trees:
     sys.exit(f"expected {trees} trees, found {booster.num_trees()}")

@@ -343,12 +343,13 @@ class Scorer:
         return numbers(typed, self.mapping["columns"])
 
     def unseen(self, found: Mapping[str, Numbers]) -> dict[str, NDArray[np.bool_]]:
-        """Tell, by role of a category, the rows whose level the training rows did not hold; each of shape (n,)."""
-        unseen = {}
-        for role in (spec["role"] for spec in self.mapping["columns"] if "levels" in spec):
-            strange, row = found[role][0] == UNSEEN, np.asarray(found[role][1])
-            unseen[role] = strange[row] if strange.any() else np.zeros(len(row), dtype=bool)
-        return unseen
+        """Tell, by the role of a category, which rows hold a level that the training rows did not, shape (n,).
+
+        Categories of which no row does are absent.
+        """
+        roles = [spec["role"] for spec in self.mapping["columns"] if "levels" in spec]
+        strange = {role: found[role][0] == UNSEEN for role in roles}
+        return {role: mask[found[role][1]] for role, mask in strange.items() if mask.any()}
 
     def encode(self, found: Mapping[str, Numbers]) -> Floats:
         """Make the learner's matrix, to the bit as the pipeline's transformer makes it from the array of `features`.
@@ -531,8 +532,8 @@ def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
     elif _is_number(values.type):
         numbers = pc.cast(values, pa.float64(), safe=False)
-        ends = pc.min_max(numbers).as_py()
-        if ends["min"] is not None and low <= ends["min"] and ends["max"] <= high:
+        known = numbers.drop_null()  # numpy finds the ends of floats ten times as fast as Arrow
+        if len(known) and low <= np.min(known) and np.max(known) <= high:
             return numbers, {}
     else:
         numbers = pa.nulls(len(values), pa.float64())
@@ -558,6 +559,9 @@ def _local(values: pa.Array) -> pa.Array:
     if getattr(values.type, "unit", None) == "ns":
         return pc.cast(values, pa.timestamp("us"), safe=False)
     first, last = (pa.scalar(day, values.type) for day in (_FIRST_DAY, _LAST_DAY))
+    ends = pc.min_max(values)
+    if pc.and_(pc.greater_equal(ends["min"], first), pc.less_equal(ends["max"], last)).as_py():
+        return pc.cast(values, pa.timestamp("us"))
     known = pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))
     return pc.cast(pc.if_else(known, values, None), pa.timestamp("us"))
 

@@ -113,6 +113,7 @@ def _prepared(chunk: Chunk, scorer: Scorer, inputs: Inputs, profile: Mapping[str
         carried["file"] = pa.repeat(str(inputs.files[chunk.file].path), len(piece.row))
     carried |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.kept().items()}
     unseen = scorer.unseen(numbers)
+    count = {role: int(mask.sum()) for role, mask in unseen.items()}
     sources = {spec["role"]: spec["source"] for spec in scorer.mapping["columns"] if "levels" in spec}
     return Prepared(
         file=chunk.file,
@@ -122,7 +123,7 @@ def _prepared(chunk: Chunk, scorer: Scorer, inputs: Inputs, profile: Mapping[str
         unknown=np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32),
         typed=typed,
         rejected=listed,
-        unseen={sources[role]: int(mask.sum()) for role, mask in unseen.items()},
+        unseen={source: count.get(role, 0) for role, source in sources.items()},
         drift=Drift.start(profile).add(numbers).to_json() if profile else {},
     )
 

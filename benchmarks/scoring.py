@@ -4,9 +4,10 @@
 
 Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
 `Booster.predict` on a matrix of floats, and `hi_ml.batch.score` from file to file, with its journal, counts for drift,
-digests and manifest. A ratio is the seconds of the first over those of the second (1.0: the file costs nothing): of
-the medians, and the lowest and highest of a round, which say how still the machine was. Then the start of a process
-that loads a registered model, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
+digests of what it writes, and manifest. A ratio is the seconds of the first over those of the second (1.0: the file
+costs nothing): of the medians, and the lowest and highest of a round, which say how still the machine was. Then the
+start of a process that loads a registered model and, beside it, takes the digest of a table of 5 million rows, as the
+command does, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
 """
 
 import argparse
@@ -65,16 +66,25 @@ from hi_ml.config import build, conf_dir
 from hi_ml.datasets.schema import Dataset
 with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
     cfg = compose("predict")
+stamps = batch.stamped(source)  # the command takes them while it loads the model
 request = batch.Request(
     input=source, output=Path(sys.argv[6]), dataset=build(Dataset, cfg.dataset), reasons=int(sys.argv[5]),
     chunk_rows=cfg.chunk_rows, threads=threads,
 )
 started = time.perf_counter()
-made = batch.score(request, model, stamps=batch.stamped(source), say=print, stage=lambda text, done: None)
+made = batch.score(request, model, stamps=stamps, say=print, stage=lambda text, done: None)
 told(started, steps=made.seconds, rows=made.manifest["rows_scored"])
 """
 STARTS = {
-    "hi_ml.delivered.fetch": "import sys; from hi_ml.delivered import fetch; fetch(sys.argv[1])",
+    "hi_ml.predict": """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from hi_ml import batch
+from hi_ml.delivered import fetch
+with ThreadPoolExecutor(1) as beside:
+    beside.submit(batch.stamped, sys.argv[2])
+    fetch(sys.argv[1])
+""",
     "mlflow.pyfunc.load_model": "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1])",
 }
 
@@ -102,8 +112,8 @@ def main() -> None:
             )
             show(name, found)
         if "start" in asked.only:
-            uri = "models:/simulated.length_of_stay@champion"
-            found = in_turns({side: [TIMED.format(code), uri] for side, code in STARTS.items()}, asked.rounds, place)
+            words = ["models:/simulated.length_of_stay@champion", str(written(Path(place), 5_000_000, "parquet"))]
+            found = in_turns({side: [TIMED.format(code), *words] for side, code in STARTS.items()}, asked.rounds, place)
             print(f"start: {ratios(found, STARTS)} of mlflow.pyfunc.load_model")
 
 

@@ -102,8 +102,9 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         values = values.dictionary_encode()
     if pa.types.is_dictionary(values.type):
         typed, faults = _cells(values.dictionary, spec)  # each text once, however many cells hold it
-        row = _rows(values.indices, len(typed))
-        faults = {rule: np.append(mask, False)[row] for rule, mask in faults.items() if mask.any()}
+        if faults := {rule: mask for rule, mask in faults.items() if mask.any()}:
+            row = _rows(values.indices, len(typed))
+            faults = {rule: np.append(mask, False)[row] for rule, mask in faults.items()}
         if spec["kind"] not in ("number", "date") and len(typed.dictionary) == len(typed):  # no two became one
             typed = pa.DictionaryArray.from_arrays(values.indices, typed.dictionary, safe=False)
         else:

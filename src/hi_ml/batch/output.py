@@ -33,8 +33,9 @@ def writing(path: Path, columns: pa.Schema) -> Iterator[Any]:
     if path.suffix == ".parquet":
         repeated = [field.name for field in columns if not pa.types.is_floating(field.type) and field.name != "row"]
         writer = pq.ParquetWriter(
-            path, columns, compression=_COMPRESSION, use_dictionary=repeated or False, column_encoding=_ENCODING
-        )
+            path, columns, compression=_COMPRESSION, use_dictionary=repeated or False, column_encoding=_ENCODING,
+            write_statistics=list(_ENCODING),
+        )  # fmt: skip
     else:
         writer = pv.CSVWriter(path, columns)
     try:

@@ -26,7 +26,7 @@ from hi_ml.errors import OutputFailed, SourceUnreadable, TooManyRejected
 Say = Callable[[str], None]
 Stage = Callable[[str, float], None]
 Stamps = Mapping[Path, Stamp]
-_SYNC = 1.0  # seconds of work that a power cut may cost; waiting for the disk costs too
+_SYNC = 5.0  # seconds of work that a power cut may cost; waiting for the disk costs too
 WORK, REJECTED = "unfinished", "rejected.csv"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml import artifacts, training
+from hi_ml import artifacts, track, training
 from hi_ml import train as module
 from hi_ml.datasets.simulation import simulate
 from hi_ml.runs import making
@@ -308,12 +308,12 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_nothing(place, command, kil
 
 
 @pytest.mark.slow
-def test_a_disk_too_full_for_the_store_loses_no_run_and_leaves_no_half_store(place, command):
+def test_a_disk_too_full_for_the_store_loses_no_run_and_leaves_no_half_store(place, command, inside):
     ended = command("train", *QUICK[:-1], under="ulimit -f 300")
     assert ended.code == 1
     assert re.fullmatch(r"TrackingFailed: .*Nothing is lost.*python -m hi_ml\.track run=\S+\n", ended.stderr)
     assert not (place / "mlflow.db").exists()
-    sent = command("track", ended.stderr.split()[-1])
+    sent = inside(track.main, ended.stderr.split()[-1])
     assert sent.code == 0, sent.stderr
     assert (place / "mlflow.db").is_file()
 
@@ -329,6 +329,13 @@ def test_two_runs_at_once_create_one_store(place):
         assert store.execute("select version from model_versions order by 1").fetchall() == [(1,), (2,)]
 
 
+@pytest.fixture
+def stored(place, migrated_store):
+    """The folder with a store in it."""
+    shutil.copy(migrated_store, place / "mlflow.db")
+    return place
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "words"),
@@ -338,13 +345,14 @@ def test_two_runs_at_once_create_one_store(place):
         ("http://127.0.0.1:9", "127.0.0.1"),
     ],
 )
-def test_a_store_that_takes_nothing_loses_no_run(place, command, migrated_store, uri, words):
-    shutil.copy(migrated_store, place / "mlflow.db")
-    ended = command("train", *QUICK[:-1], MLFLOW_TRACKING_URI=uri.format(place=place))
+def test_a_store_that_takes_nothing_loses_no_run(stored, inside, monkeypatch, uri, words):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(place=stored))
+    ended = inside(module.main, *QUICK[:-1])
     assert ended.code == 1
     assert re.fullmatch(r"TrackingFailed: .*Nothing is lost.*python -m hi_ml\.track run=\S+\n", ended.stderr)
     assert words in ended.stderr
-    sent = command("track", ended.stderr.split()[-1])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    sent = inside(track.main, ended.stderr.split()[-1])
     assert sent.code == 0, sent.stderr
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,8 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from hi_ml import simulate as simulating
 from hi_ml import train
 from hi_ml.datasets.simulation import simulate
+from hi_ml.findings import __main__ as findings
 
 FILES = {
     "config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet", "data.json",
@@ -99,19 +102,19 @@ def test_the_screen_shows_table_verdict_leak_folder_and_the_command_to_look(trai
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_scores_to_the_last_digit(trained, tmp_path):
+def test_the_same_seed_gives_the_same_scores_to_the_last_digit(trained, inside, tmp_path):
     _, run, _ = trained
-    done = call(tmp_path, "train", "dataset.rows=4000", "task=length_of_stay", "tracking=none")
-    assert done.returncode == 0, done.stderr
+    done = inside(train.main, "dataset.rows=4000", "task=length_of_stay", "tracking=none")
+    assert done.code == 0, done.stderr
     (again,) = tmp_path.glob("outputs/train/*")
     for name in ("scores.csv", "verdict.json", "leakage.json", "explanation/shap_values.parquet"):
         assert (again / "length_of_stay" / name).read_bytes() == (run / "length_of_stay" / name).read_bytes(), name
 
 
 @pytest.mark.slow
-def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_sends_the_run(tmp_path):
-    done = call(tmp_path, "train", "dataset.rows=800", "task=billing", "model=baseline", "tracking=none")
-    assert done.returncode == 0, done.stderr
+def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_sends_the_run(inside, tmp_path):
+    done = inside(train.main, "dataset.rows=800", "task=billing", "model=baseline", "tracking=none")
+    assert done.code == 0, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     last = done.stdout.splitlines()[-1]
     assert last.startswith("python -m hi_ml.track run=")
@@ -121,12 +124,13 @@ def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_sends_the_
 
 
 @pytest.mark.slow
-def test_simulate_writes_a_table_that_train_reads(tmp_path):
-    done = call(tmp_path, "simulate", "output=made.csv", "rows=900", "scenario=noise")
-    assert done.returncode == 0, done.stderr
+def test_simulate_writes_a_table_that_train_reads(inside, tmp_path):
+    done = inside(simulating.main, "output=made.csv", "rows=900", "scenario=noise")
+    assert done.code == 0, done.stderr
     assert {path.name for path in tmp_path.glob("made*")} == {"made.csv", "made.truth.json", "made.truth.parquet"}
-    read = call(tmp_path, "train", "dataset=kaggle", "dataset.source=made.csv", "task=billing", "tracking=none")
-    assert read.returncode == 0, read.stderr
+    asked = ("dataset=kaggle", "dataset.source=made.csv", "task=billing", "model=baseline", "tracking=none")
+    read = inside(train.main, *asked)
+    assert read.code == 0, read.stderr
 
 
 @pytest.mark.parametrize(
@@ -148,27 +152,28 @@ def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words
 
 
 @pytest.mark.slow
-def test_a_sweep_leaves_a_folder_per_job(tmp_path):
-    done = call(tmp_path, "train", "--multirun", "task=billing", "seed=0,1", "dataset.rows=800", "tracking=none")
-    assert done.returncode == 0, done.stderr
+def test_a_sweep_leaves_a_folder_per_job(inside, tmp_path):
+    asked = ("task=billing", "model=baseline", "seed=0,1", "dataset.rows=800", "tracking=none")
+    done = inside(train.main, "--multirun", *asked)
+    assert done.code == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/train/multirun/*/*/billing/verdict.json"))) == 2
 
 
 @pytest.mark.slow
-def test_no_private_name_reaches_any_file_of_a_run_or_of_the_store(tmp_path):
+def test_no_private_name_reaches_any_file_of_a_run_or_of_the_store(inside, migrated_store, tmp_path, tmp_path_factory):
     """Canaries in every private column, in any case, must be nowhere: folder, database, artifacts, screen."""
     table = pd.DataFrame(simulate(rows=900).table.to_pydict())
     table.loc[::3, "Name"] = "Zyxcanary Qwfpname"
     table.loc[::5, "Doctor"] = "DR VBKCANARY JLUYDOCTOR"
-    source = tmp_path / "table.csv"
+    source = tmp_path_factory.mktemp("elsewhere") / "table.csv"
     table.to_csv(source, index=False)
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    said = [call(place, module, "dataset=kaggle", f"dataset.source={source}") for module in ("train", "findings")]
-    assert [done.returncode for done in said] == [0, 0], [done.stderr for done in said]
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    said = [inside(main, "dataset=kaggle", f"dataset.source={source}") for main in (train.main, findings.main)]
+    assert [done.code for done in said] == [0, 0], [done.stderr for done in said]
+    assert len(list(tmp_path.glob("mlartifacts/**/MLmodel"))) >= 3
     leaked = [
         path
-        for path in place.rglob("*")
+        for path in tmp_path.rglob("*")
         if path.is_file()
         for content in (path.read_bytes().lower(), unpacked(path))
         if b"canary" in content or b"qwfpname" in content or b"jluydoctor" in content

@@ -245,9 +245,9 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(command, insid
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lgbm", "linear"])
-def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, taught, cells, tmp_path, name):
-    folder = taught(name, "test_results", save=True).folder.parents[1]
+@pytest.mark.parametrize(("name", "task"), [("lgbm", "length_of_stay"), ("linear", "test_results")])
+def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, taught, cells, tmp_path, name, task):
+    folder = taught(name, task, save=True).folder.parents[1]
     table = cells.head(60)
     table.to_csv(tmp_path / "in.csv", index=False)
     done = inside(main, f"model_uri={folder}", "input=in.csv", "output=out.parquet", "chunk_rows=17")

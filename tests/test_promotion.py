@@ -345,7 +345,10 @@ def test_the_shares_of_a_champion_are_lost_in_nats():
     shares = np.array([[0.75, 0.25], [0.5, 0.5]])
     answer = pa.table({f"p_{label}": shares[:, k] for k, label in enumerate(labels)})
     champion = SimpleNamespace(
-        mapping=mapping | {"columns": [{"role": "age"}]}, encode=lambda _: (None, None), answer=lambda *_: answer
+        mapping=mapping | {"columns": [{"role": "age"}]},
+        numbers=lambda typed: typed,
+        encode=lambda _: None,
+        answer=lambda *_: answer,
     )
     task = Task("t", "t", "classification", "label", "stay", "log_loss")
     rows, target = pd.DataFrame({"age": [1.0, 2.0]}), np.array([0.0, 1.0])

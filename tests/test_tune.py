@@ -27,6 +27,7 @@ from hi_ml.runs.experiments import command_to_train
 from hi_ml.stores import store_uri
 from hi_ml.track import main as send_later
 from hi_ml.tracking import send
+from hi_ml.train import main as train_main
 from hi_ml.train import train
 from hi_ml.tune import main, tune
 
@@ -341,31 +342,17 @@ def wait_for_trials(place, count, process):
     raise AssertionError("no trials within a minute")
 
 
-def again(words, place):
-    """Run a command that another one showed."""
-    first, *rest = shlex.split(words)
-    assert first == "python"
-    return subprocess.run(
-        [sys.executable, *rest], cwd=place, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-
-
 SEARCH = ["dataset.rows=1500", "trials=12", "folds=3", "explain.rows=0", "tracking=none"]
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     """The run folder of a search that nothing disturbed."""
-    place = tmp_path_factory.mktemp("unbroken")
-    process = start(place, *SEARCH, "hydra.run.dir=whole")
-    said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    return place / "whole"
+    return run(tmp_path_factory.mktemp("unbroken") / "whole", *SEARCH)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path, unbroken, how):
+def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path, inside, unbroken, how):
     process = start(tmp_path, *SEARCH)
     broken = wait_for_trials(tmp_path, 4, process)
     process.send_signal(how)
@@ -377,8 +364,10 @@ def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_pat
         assert f"The finished trials stand. Go on with: {shown}" in stderr
         assert "Traceback" not in stderr
     finished = (broken / "study.journal").read_text().count('"op_code":4')
-    resumed = again(shown, tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
+    python, module, name, *words = shlex.split(shown)
+    assert (python, module, name) == ("python", "-m", "hi_ml.tune")
+    resumed = inside(main, *words)
+    assert resumed.code == 0, resumed.stderr
     (after,) = set(tmp_path.glob("outputs/tune/*")) - {broken}
     assert (after / "study.journal").read_text().count('"op_code":4') == 12
     trials, expected = (pd.read_csv(folder / "trials.csv") for folder in (after, unbroken))
@@ -388,14 +377,15 @@ def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_pat
     assert scores[0] == scores[1]
 
 
-def test_the_command_on_the_screen_trains_the_same_model(tmp_path):
+def test_the_command_on_the_screen_trains_the_same_model(tmp_path, inside):
     few = [word.replace("trials=12", "trials=4") for word in SEARCH]
-    process = start(tmp_path, "task=test_results", "model=hist_gbm", *few)
-    stdout, stderr = process.communicate(timeout=240)
-    assert process.returncode == 0, stderr
-    (shown,) = [line.split(": ", 1)[1] for line in stdout.splitlines() if line.startswith("To train it again: ")]
-    trained = again(shown, tmp_path)
-    assert trained.returncode == 0, trained.stderr
+    tuned = inside(main, "task=test_results", "model=hist_gbm", *few)
+    assert tuned.code == 0, tuned.stderr
+    (shown,) = [line.split(": ", 1)[1] for line in tuned.stdout.splitlines() if line.startswith("To train it again: ")]
+    python, module, name, *words = shlex.split(shown)
+    assert (python, module, name) == ("python", "-m", "hi_ml.train")
+    trained = inside(train_main, *words)
+    assert trained.code == 0, trained.stderr
     (tuned,), (same,) = (list(tmp_path.glob(f"outputs/{command}/*/test_results")) for command in ("tune", "train"))
     for name in ("scores.csv", "verdict.json", "predictions.parquet", "config.yaml"):
         assert (same / name).read_bytes() == (tuned / name).read_bytes(), name

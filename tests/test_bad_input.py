@@ -329,13 +329,6 @@ def test_two_runs_at_once_create_one_store(place):
         assert store.execute("select version from model_versions order by 1").fetchall() == [(1,), (2,)]
 
 
-@pytest.fixture
-def stored(place, migrated_store):
-    """The folder with a store in it."""
-    shutil.copy(migrated_store, place / "mlflow.db")
-    return place
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "words"),
@@ -345,13 +338,12 @@ def stored(place, migrated_store):
         ("http://127.0.0.1:9", "127.0.0.1"),
     ],
 )
-def test_a_store_that_takes_nothing_loses_no_run(stored, inside, monkeypatch, uri, words):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(place=stored))
-    ended = inside(module.main, *QUICK[:-1])
+def test_a_store_that_takes_nothing_loses_no_run(place, command, inside, migrated_store, uri, words):
+    shutil.copy(migrated_store, place / "mlflow.db")
+    ended = command("train", *QUICK[:-1], MLFLOW_TRACKING_URI=uri.format(place=place))
     assert ended.code == 1
     assert re.fullmatch(r"TrackingFailed: .*Nothing is lost.*python -m hi_ml\.track run=\S+\n", ended.stderr)
     assert words in ended.stderr
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     sent = inside(track.main, ended.stderr.split()[-1])
     assert sent.code == 0, sent.stderr
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,8 @@ def study(world: World, seeds: range, sizes: list[int], batches: int) -> pd.Data
         taught = simulate(world.scenario, world.training, seed=seed)
         known = profile(taught)
         for change, column, rows, batch in _batches(taught, world, sizes, batches):
-            report = drift.Drift.start(known).add(typed(batch)).report()
+            numbers = serving.numbers(typed(batch), known["columns"])
+            report = drift.Drift.start(known).add(numbers).report()
             alarm = bool(drift.alarms(report)) if column == "any" else report[column]["alarm"]
             answers.append((world.scenario, world.training, rows, change, column, alarm))
     return pd.DataFrame(answers, columns=[*ASKED, "alarm"])
@@ -147,7 +149,7 @@ def summary(answers: pd.DataFrame) -> pd.DataFrame:
     return counted.assign(share=(counted["alarms"] / counted["batches"]).round(4), low=low, high=high)
 
 
-def profile(taught: Simulated) -> dict[str, object]:
+def profile(taught: Simulated) -> dict[str, Any]:
     """Make the profile of a training table, as a run of `train` does.
 
     Parameters

@@ -4,8 +4,9 @@ import codecs
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -174,14 +175,21 @@ class Delimited:
             With the first line that is not of the encoding.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)()
-        line = 1
+        for place, block in enumerate(self._blocks()):
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                before = codecs.getincrementaldecoder(self.encoding)()  # lines are counted where one is to be named
+                line = 1 + sum(before.decode(one).count("\n") for one in islice(self._blocks(), place))
+                line += bytes(error.object[: error.start]).count(b"\n")
+                raise SourceUnreadable.encoding(str(self.path), self.encoding, line) from error
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The bytes of the file, and none at its end."""
         with stream(self.path) as file:
-            for block in chain(iter(lambda: file.read(_PEEK), b""), [b""]):
-                try:
-                    line += decoder.decode(block, final=not block).count("\n")
-                except UnicodeDecodeError as error:
-                    line += bytes(error.object[: error.start]).count(b"\n")
-                    raise SourceUnreadable.encoding(str(self.path), self.encoding, line) from error
+            while block := file.read(_PEEK):
+                yield block
+        yield b""
 
 
 def _spans_lines(cells: pa.Array) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hi_ml.datasets.delimited import Delimited, stream
 from hi_ml.errors import SourceUnreadable
 
-_BLOCK = 1 << 18  # bytes of CSV that are parsed at once, a dozen blocks ahead: no row is longer
+_BLOCK = 1 << 19  # bytes of CSV that are parsed at once, a dozen blocks ahead: no row is longer
 _BUFFER = 1 << 20  # bytes of a Parquet column that are read at once
 _BATCH = 1 << 16  # rows of Parquet that are decoded at once
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few bytes a cell, and few pieces of memory

@@ -16,10 +16,10 @@ train: install
 	$(BIN)/python -m hi_ml.train model=lgbm
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 slow: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow
 
 lint: install
 	$(BIN)/ruff check .

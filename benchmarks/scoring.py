@@ -29,7 +29,7 @@ CASES = {  # trees, rows, format, reasons
     "parquet-500": (500, 1_000_000, "parquet", 0),
     "parquet-30": (30, 5_000_000, "parquet", 0),
     "csv-500": (500, 1_000_000, "csv", 0),
-    "reasons-30": (30, 200_000, "parquet", 3),
+    "reasons-30": (30, 1_000_000, "parquet", 3),
     "reasons-500": (500, 20_000, "parquet", 3),
 }
 ONCE = 500_000  # rows that are simulated, and written again, a row group at a time, until there are enough

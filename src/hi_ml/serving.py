@@ -346,7 +346,7 @@ class Scorer:
     def unseen(self, found: Mapping[str, Numbers]) -> dict[str, NDArray[np.bool_]]:
         """Tell, by the role of a category, which rows hold a level that the training rows did not, shape (n,).
 
-        Categories of which no row does are absent.
+        Roles that are absent have no such row.
         """
         roles = [spec["role"] for spec in self.mapping["columns"] if "levels" in spec]
         strange = {role: found[role][0] == UNSEEN for role in roles}

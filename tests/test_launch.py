@@ -200,18 +200,20 @@ def test_an_error_after_an_interrupted_run_is_an_error(ends):
     assert ends(does=fails).code == 1
 
 
-def test_a_second_interrupt_at_the_very_end_ends_in_130_too(tmp_path):
+def test_a_second_interrupt_at_the_very_end_ends_in_130_at_once(tmp_path):
     script = (
         "import atexit, os, signal, time\n"
         "from hi_ml import launch\n"
-        "def again():\n"
+        "def interrupted():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(10)\n"
-        "atexit.register(again)\n"
-        "launch.run(lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(10))\n"
+        "atexit.register(print, 'what a library does at the end')\n"
+        "atexit.register(interrupted)  # the last comes first\n"
+        "launch.run(interrupted)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (130, "\nInterrupted. Nothing half-written was kept.\n")
+    said = "\nInterrupted. Nothing half-written was kept.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", said)
 
 
 def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):

@@ -363,7 +363,7 @@ class Scorer:
         Returns
         -------
         array of float64, shape (n, n_encoded)
-            In Fortran order: column after column is filled sooner, and as soon read.
+            In Fortran order, which is filled sooner and read a little later.
         """
         first, row = next(iter(found.values()))
         matrix = np.empty((self._width, len(first if row is None else row))).T

@@ -25,20 +25,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hydra import compose, initialize_config_dir
 
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.simulation import vocabulary
-from hi_ml.datasets.simulation.admissions import draw_admissions
-from hi_ml.datasets.simulation.planted import planted_law
-from hi_ml.findings.age_shares import YEARS_A_DECADE, difference
-from hi_ml.findings.aggregates import completed, cube, moments_of, over
-from hi_ml.findings.claims import settings_of, state
-from hi_ml.findings.distinct import Declarations, among, one_row_each
-from hi_ml.findings.hospital_bills import compare_hospitals
-from hi_ml.findings.stay_screen import age_band
+from hi_ml.app.config import build, conf_dir
+from hi_ml.claims.age_condition import YEARS_A_DECADE, difference
+from hi_ml.claims.aggregates import completed, cube, moments_of, over
+from hi_ml.claims.billing_variation import compare_hospitals
+from hi_ml.claims.catalogue import settings_of, state
+from hi_ml.claims.distinct import Declarations, among, one_row_each
+from hi_ml.claims.subgroup_screen import age_band
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import vocabulary
+from hi_ml.data.simulation.admissions import draw_admissions
+from hi_ml.data.simulation.outcomes import planted_law
 from hi_ml.statistics.contingency import association
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.means import contrast, one_way
 from hi_ml.statistics.regression import within_strata
 

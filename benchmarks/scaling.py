@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyarrow import csv
 
-from hi_ml.datasets.simulation import simulate
+from hi_ml.data.simulation import simulate
 
 CHILD = """
 import json, resource, sys, time

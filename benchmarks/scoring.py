@@ -3,9 +3,9 @@
     python benchmarks/scoring.py [--rounds 5] [--threads 1] [--processors 1] [--only parquet-30 reasons-30 ...]
 
 Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
-`Booster.predict` on a matrix of floats, and `hi_ml.batch.score` from file to file, with its journal, counts for drift,
-digests of what it writes, and manifest. A ratio is the seconds of the first over those of the second (1.0: the file
-costs nothing): of the fastest rounds, of the medians, and the lowest and highest of one round, which say how still the
+`Booster.predict` on a matrix of floats, and `hi_ml.prediction.batch.score` from file to file, with its journal, counts
+for drift, digests of what it writes, and manifest. A ratio is the seconds of the first over those of the second (1.0:
+the file costs nothing): of the fastest rounds, of the medians, and the lowest and highest of one round, which say how still the
 machine was. Then the start of a process that loads a registered model and, beside it, takes the digest of a table of
 5 million rows, as the command does, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
-from hi_ml.datasets.simulation import simulate
+from hi_ml.data.simulation import simulate
 
 CASES = {  # trees, rows, format, reasons
     "parquet-500": (500, 1_000_000, "parquet", 0),

@@ -17,17 +17,18 @@ import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
 
-from hi_ml import problems, scoring
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.simulation import simulate
-from hi_ml.datasets.simulation.truth import truth
-from hi_ml.features import Features
-from hi_ml.models import Model, fit
-from hi_ml.splits import Split
-from hi_ml.statistics.grouped import group_means, mean_interval
-from hi_ml.tasks import Task, select
+from hi_ml.app.config import build, conf_dir
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import simulate
+from hi_ml.data.simulation.truth import truth
+from hi_ml.modeling import problem as problems
+from hi_ml.modeling import scores
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task, select
+from hi_ml.statistics.groups import group_means, mean_interval
 
 ZOO = ["lgbm", "hist_gbm", "random_forest", "linear", "baseline"]
 
@@ -101,10 +102,10 @@ def _removed(problem: problems.Problem, model: Model, seed: int) -> tuple[float,
         classes=classes,
         seed=seed,
     )
-    constant = scoring.Baseline.of(problem.task, problem.target[train], classes=classes).predict(int(test.sum()))
+    constant = scores.Baseline.of(problem.task, problem.target[train], classes=classes).predict(int(test.sum()))
     made = fitted.predict(problem.features.frame[test])
     model_loss, constant_loss = (
-        float(group_means(scoring.losses(problem.task, problem.target[test], one), problem.group[test]).mean())
+        float(group_means(scores.losses(problem.task, problem.target[test], one), problem.group[test]).mean())
         for one in (made, constant)
     )
     return constant_loss - model_loss, constant_loss

@@ -23,12 +23,13 @@ from numpy.random import Generator, SeedSequence, default_rng
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from hi_ml import drift, serving
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.simulation import Simulated, simulate
-from hi_ml.datasets.simulation.admissions import draw_admissions
-from hi_ml.datasets.simulation.table import write_table
+from hi_ml.app.config import build, conf_dir
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import Simulated, simulate
+from hi_ml.data.simulation.admissions import draw_admissions
+from hi_ml.data.simulation.simulate import write_table
+from hi_ml.prediction import drift
+from hi_ml.scorer import serving
 
 ROLES = ("age", "sex", "blood_type", "condition", "admitted_on", "hospital", "insurer", "admission_type")
 """What is known at admission; in noise, nearly every hospital is new."""

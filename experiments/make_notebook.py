@@ -40,14 +40,14 @@ from hydra import compose, initialize_config_dir
 from IPython.display import Image
 from PIL import Image as Picture
 
-from hi_ml.charts.style import house_style
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.findings.claims import settings_of, state
-from hi_ml.findings.copies import difference
-from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.report.pictures import of_finding, shows
+from hi_ml.reports.charts.style import house_style
+from hi_ml.app.config import build, conf_dir
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.claims.catalogue import settings_of, state
+from hi_ml.claims.verdicts import difference
+from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.reports.findings_charts import of_finding, shows
 
 # %%
 # Of near-duplicate rows one is kept, before anything is tested.

@@ -20,15 +20,15 @@ import yaml
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from hi_ml.config import conf_dir
-from hi_ml.datasets.cleaning import one_spelling
-from hi_ml.datasets.simulation import Simulated, simulate
-from hi_ml.datasets.simulation.planted import COHEN, claims
-from hi_ml.datasets.simulation.simulated import COPIES
-from hi_ml.datasets.simulation.vocabulary import ADVANCED_MEDICATIONS
-from hi_ml.findings.claims import CLAIMS, settings_of, state
-from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.findings.finding import Finding
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.catalogue import CLAIMS, settings_of, state
+from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.finding import Finding
+from hi_ml.data.clean import one_spelling
+from hi_ml.data.simulation import Simulated, simulate
+from hi_ml.data.simulation.outcomes import COHEN, claims
+from hi_ml.data.simulation.simulate import COPIES
+from hi_ml.data.simulation.vocabulary import ADVANCED_MEDICATIONS
 
 PERMUTATIONS = 249
 """Of the bills; a run takes 999. From 200 on the hospitals can be significant after Holm; any number is valid."""

@@ -19,16 +19,16 @@ from hydra import compose, initialize_config_dir
 from scipy import stats
 from tqdm import tqdm
 
-from hi_ml import problems
-from hi_ml.config import build, conf_dir, plain
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.features import Features
-from hi_ml.models import Model
-from hi_ml.significance import Permutation, measure
-from hi_ml.splits import Split
+from hi_ml.app.config import build, conf_dir, plain
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.evaluation.significance import Permutation, measure
+from hi_ml.modeling import problem as problems
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task, select
 from hi_ml.statistics.permutation import besag_clifford
-from hi_ml.tasks import Task, select
 
 TASKS = ("length_of_stay", "billing", "test_results")
 STOP_AFTER = Permutation().stop_after

@@ -17,12 +17,12 @@ import pyarrow.csv
 import pytest
 import yaml
 
-from hi_ml import launch
-from hi_ml.artifacts import keep_rejected
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.simulation import simulate
+from hi_ml.app import launch
+from hi_ml.app.config import build, conf_dir
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import simulate
+from hi_ml.tracking.folder import keep_rejected
 
 
 class Ended(NamedTuple):
@@ -113,7 +113,7 @@ def inside(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory):
     """An empty MLflow store, its migrations done; copy it rather than create another."""
-    from hi_ml.stores import alone  # noqa: PLC0415 -- seconds that only the tests of tracking pay
+    from hi_ml.tracking.store import alone  # noqa: PLC0415 -- seconds that only the tests of tracking pay
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with alone(f"sqlite:///{path}"):
@@ -129,17 +129,10 @@ def taught(tmp_path_factory, admissions_csv, described):
     """
     from hydra import compose, initialize_config_dir  # noqa: PLC0415 -- what most test files do not need
 
-    from hi_ml import (  # noqa: PLC0415 -- the same
-        artifacts,
-        drift,
-        encoding,
-        features,
-        models,
-        packaging,
-        problems,
-        serving,
-        tasks,
-    )  # fmt: skip
+    from hi_ml.modeling import encoding, features, models, problem, tasks  # noqa: PLC0415 -- the same
+    from hi_ml.prediction import drift, package  # noqa: PLC0415 -- the same
+    from hi_ml.scorer import serving  # noqa: PLC0415 -- the same
+    from hi_ml.tracking import folder as run_folder  # noqa: PLC0415 -- the same
 
     case = {"from": "Case", "kind": "identifier", "known": "admission"}
     table = pyarrow.csv.read_csv(admissions_csv)
@@ -157,20 +150,20 @@ def taught(tmp_path_factory, admissions_csv, described):
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             cfg = compose("train", [f"model={name}", f"task={task_name}"])
         task, model = build(dict[str, tasks.Task], cfg.tasks)[task_name], build(models.Model, cfg.model)
-        made = features.Features.of(admissions, tasks.select(task, problems.available(admissions))[0])
-        target, labels = problems._target(task, admissions.table[task.target])
+        made = features.Features.of(admissions, tasks.select(task, problem.available(admissions))[0])
+        target, labels = problem._target(task, admissions.table[task.target])
         rows = np.ones(len(target), dtype=bool)
         chosen = made.part(rows, encoding.usable(model.encoding, made, rows)[0])
         fitted = models.fit(model, chosen, target, group=admissions.group, classes=len(labels), seed=0)
-        mapping = packaging.mapping(task, fitted, chosen, labels=labels, seen=chosen.frame, interval=interval)
-        mapping |= packaging.carried(dataset)
+        mapping = package.mapping(task, fitted, chosen, labels=labels, seen=chosen.frame, interval=interval)
+        mapping |= package.carried(dataset)
         profile = drift.profile(chosen.frame, mapping["columns"], admissions.group)
         folder = tmp_path_factory.mktemp("model") / "model"
         if save:
-            packaging.save(folder, fitted, mapping, reference=profile)
+            package.save(folder, fitted, mapping, reference=profile)
         scorer = folder / "artifacts" / "scorer"
         scorer.mkdir(parents=True, exist_ok=True)
-        artifacts.write_json(scorer / drift.FILE, profile)
+        run_folder.write_json(scorer / drift.FILE, profile)
         ready = serving.Scorer(mapping, fitted.pipeline)
         return SimpleNamespace(scorer=ready, uri=f"models:/{name}/1", sha256=name, verdict="signal", folder=scorer)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.artifacts import RunFolder, keep_rejected, whole_or_nothing, write_json
-from hi_ml.errors import RunFolderInvalid
+from hi_ml.app.errors import RunFolderInvalid
+from hi_ml.tracking.folder import RunFolder, keep_rejected, whole_or_nothing, write_json
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
 FILES = {

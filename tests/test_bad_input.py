@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml import artifacts, track, training
+from hi_ml import track
 from hi_ml import train as module
-from hi_ml.datasets.simulation import simulate
-from hi_ml.runs import making
+from hi_ml.data.simulation import simulate
+from hi_ml.evaluation import training
+from hi_ml.reports import train as making
+from hi_ml.tracking import folder as artifacts
 
 QUICK = ("dataset=kaggle", "dataset.source=mine.csv", "task=length_of_stay", "model=baseline", "tracking=none")
 

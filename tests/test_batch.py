@@ -18,12 +18,12 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml import batch
-from hi_ml.batch import scoring
-from hi_ml.batch.answering import answered
-from hi_ml.batch.threads import ahead
-from hi_ml.datasets import pieces
-from hi_ml.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
+from hi_ml.app.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
+from hi_ml.data.sources import pieces
+from hi_ml.prediction import batch
+from hi_ml.prediction.batch import run
+from hi_ml.prediction.batch.answer import answered
+from hi_ml.prediction.batch.run import ahead
 
 MODELS = ["lgbm", "hist_gbm", "random_forest", "baseline", "linear"]
 
@@ -45,7 +45,7 @@ def scored(tmp_path, described, model, monkeypatch):
     """Score a file or a glob in a folder; ``.said`` is what was said, ``.chunks`` how many were scored."""
     chunks = []
     monkeypatch.setattr(pieces, "_BLOCK", 1 << 11)  # so that a chunk comes in several pieces
-    monkeypatch.setattr(scoring, "answered", lambda *a, **k: chunks.append(1) or answered(*a, **k))
+    monkeypatch.setattr(run, "answered", lambda *a, **k: chunks.append(1) or answered(*a, **k))
 
     def score(source, output="out.csv", of=model, **asked):
         said = []
@@ -420,7 +420,7 @@ def stopped(monkeypatch):
 
     @contextmanager
     def stop(before, error):
-        real, calls = scoring._kept, iter(range(10_000))
+        real, calls = run._kept, iter(range(10_000))
 
         def kept(*given):
             if next(calls) == before:
@@ -428,7 +428,7 @@ def stopped(monkeypatch):
             return real(*given)
 
         with monkeypatch.context() as patched:
-            patched.setattr(scoring, "_kept", kept)
+            patched.setattr(run, "_kept", kept)
             yield
         settle()
 
@@ -484,7 +484,7 @@ def test_another_request_starts_afresh_and_says_so(scored, admissions, stopped, 
     if "input" in changed:
         put(admissions[::-1], path)
     if "code" in changed:
-        monkeypatch.setattr("hi_ml.batch.request.of_code", lambda: "another")
+        monkeypatch.setattr("hi_ml.prediction.batch.request.of_code", lambda: "another")
     other = SimpleNamespace(**{**vars(scored.model), "sha256": "another"})
     asked = {name: value for name, value in changed.items() if name not in ("input", "of", "code")}
     done = scored(path, of=other if "of" in changed else scored.model, **asked)
@@ -527,13 +527,13 @@ def test_a_full_disk_is_one_sentence_and_what_is_done_is_kept(scored, admissions
 
 def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp_path, monkeypatch):
     path = put(admissions, tmp_path / "in.csv")
-    real = scoring._kept
+    real = run._kept
 
     def kept(*given):
         put(admissions[::-1], path)
         return real(*given)
 
-    monkeypatch.setattr(scoring, "_kept", kept)
+    monkeypatch.setattr(run, "_kept", kept)
     with pytest.raises(SourceUnreadable, match="changed while it was read"):
         scored(path)
     assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]

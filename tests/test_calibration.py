@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.calibration import measure
-from hi_ml.problems import Problem
+from hi_ml.evaluation.calibration import measure
+from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import calibration
-from hi_ml.tasks import Task
 
 STAY = Task("stay", "length_of_stay", "regression", "days", "admission", "mae")
 RESULT = Task("result", "test_result", "classification", "label", "stay", "log_loss")

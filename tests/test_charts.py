@@ -9,13 +9,15 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hi_ml import coverage
-from hi_ml.charts import classification, explanations, regression
-from hi_ml.charts.intervals import intervals
-from hi_ml.charts.layout import new_figure
-from hi_ml.charts.scores import scores_against_baseline
-from hi_ml.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, house_style, number, save, wrapped
-from hi_ml.statistics import binned, contributions, curves
+from hi_ml.evaluation import conformal
+from hi_ml.evaluation import explanations as contributions
+from hi_ml.reports.charts import classification, explanations, regression
+from hi_ml.reports.charts.intervals import intervals
+from hi_ml.reports.charts.layout import new_figure
+from hi_ml.reports.charts.scores import scores_against_baseline
+from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, house_style, number, save, wrapped
+from hi_ml.statistics import curves
+from hi_ml.statistics import curves as binned
 
 SITES = ["lower extremity", "gastrointestinal system", "upper respiratory tract", "eye and adnexa"]
 LONG = [
@@ -99,9 +101,9 @@ def of_intervals(names, *, unit="days", scale=1.0, by="prediction"):
     n = len(names)
     rng = np.random.default_rng(3)
     held, size, codes = (rng.random(100 * n) < 0.9).astype(float), scale * rng.uniform(10, 30, 100 * n), np.arange(n)
-    checked = coverage.Checked(held, size, (0.9, 25 * scale), level=0.9, unit=unit)
-    slices = coverage.Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
-    return {intervals: coverage.table(checked, slices, calibrated=500)}
+    checked = conformal.Checked(held, size, (0.9, 25 * scale), level=0.9, unit=unit)
+    slices = conformal.Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
+    return {intervals: conformal.table(checked, slices, calibrated=500)}
 
 
 GOOD_SCORES = [("mae", 12_275, 12_150, 12_410, 12_271, "US$"), ("r2", 0.2, 0.19, 0.21, 0.0, "")]

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from hi_ml.charts.heat_maps import BELOW_ABOVE
-from hi_ml.charts.style import house_style, save
-from hi_ml.charts.units import interval, p_value, scale_of, written
-from hi_ml.config import conf_dir
-from hi_ml.findings.claims import CLAIMS, settings_of, state
-from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.report.pictures import of_finding, shows, title_of
+from hi_ml.app.config import conf_dir
+from hi_ml.app.text import interval, p_value, scale_of, written
+from hi_ml.claims.catalogue import CLAIMS, settings_of, state
+from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.reports.charts.heat_maps import BELOW_ABOVE
+from hi_ml.reports.charts.style import house_style, save
+from hi_ml.reports.findings_charts import of_finding, shows, title_of
 
 NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
 NODES["billing_variation"] |= {"permutations": 49, "smallest_pairs": 10}

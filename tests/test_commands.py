@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from hi_ml import findings, train
 from hi_ml import simulate as simulating
-from hi_ml import train
-from hi_ml.datasets.simulation import simulate
-from hi_ml.findings import __main__ as findings
+from hi_ml.data.simulation import simulate
 
 FILES = {
     "config.yaml", "overrides.txt", "scores.csv", "verdict.json", "leakage.json", "predictions.parquet", "data.json",

@@ -12,14 +12,14 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from PIL import Image
 
-from hi_ml import config
-from hi_ml.artifacts import RunFolder
-from hi_ml.charts.comparison import differences_from_best
+from hi_ml.app import config
+from hi_ml.app.errors import ConfigurationInvalid, NotComparable, RunFolderInvalid
+from hi_ml.app.launch import Here
 from hi_ml.compare import compare, main
-from hi_ml.errors import ConfigurationInvalid, NotComparable, RunFolderInvalid
-from hi_ml.launch import Here
-from hi_ml.stores import store_uri
-from hi_ml.tracking import send
+from hi_ml.reports.charts.comparison import differences_from_best
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.send import send
+from hi_ml.tracking.store import store_uri
 from hi_ml.train import train
 
 pytestmark = pytest.mark.slow  # whole runs stand behind every test

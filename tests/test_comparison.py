@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from hi_ml.comparison import Run, compare, differing
-from hi_ml.errors import NotComparable
+from hi_ml.app.errors import NotComparable
+from hi_ml.evaluation.comparison import Run, compare, differing
 
 ROWS, GROUPS = 900, 700
 TASK = {

@@ -9,8 +9,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from pydantic import ValidationError
 
-from hi_ml.config import arguments, conf_dir, instantiate, leaves
-from hi_ml.findings.claims import settings_of
+from hi_ml.app.config import arguments, conf_dir, instantiate, leaves
+from hi_ml.claims.catalogue import settings_of
 
 CONF = conf_dir()
 SHARED = {"house"}  # no command of its own

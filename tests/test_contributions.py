@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import OneHotEncoder
 
-from hi_ml.contributions import contributions, owners, raw, unit_of
+from hi_ml.scorer.contributions import contributions, owners, raw, unit_of
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(200, 3))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_ml.datasets.cleaning import cell_codes, one_spelling
-from hi_ml.serving import key
+from hi_ml.data.clean import cell_codes, one_spelling
+from hi_ml.scorer.serving import key
 
 WORDS = st.text(alphabet="aAbB ,-", min_size=1, max_size=4)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hi_ml.datasets.digests import column_digest, row_digests, table_digest
-from hi_ml.datasets.simulation import simulate
+from hi_ml.data.digests import column_digest, row_digests, table_digest
+from hi_ml.data.simulation import simulate
 
 TEXT = st.lists(st.one_of(st.none(), st.text(max_size=4)), min_size=1, max_size=12)
 NUMBERS = st.lists(st.one_of(st.none(), st.floats(allow_nan=False)), min_size=1, max_size=12)

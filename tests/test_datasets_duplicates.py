@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml.datasets import duplicates
-from hi_ml.datasets.duplicates import joined, near_duplicates
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.simulation import simulate
+from hi_ml.data import duplicates
+from hi_ml.data.duplicates import joined, near_duplicates
+from hi_ml.data.read import read
+from hi_ml.data.simulation import simulate
 
 REAL = Path(__file__).parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 

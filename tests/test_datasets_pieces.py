@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_ml.datasets import pieces
-from hi_ml.datasets.delimited import Delimited
-from hi_ml.datasets.pieces import cut, of_csv, of_parquet
-from hi_ml.errors import SourceUnreadable
+from hi_ml.app.errors import SourceUnreadable
+from hi_ml.data.sources import pieces
+from hi_ml.data.sources.csv import Delimited
+from hi_ml.data.sources.pieces import cut, of_csv, of_parquet
 
 NAMES = ["a", "b", "c"]
 GOOD = st.builds("{},{},007\n".format, st.integers(0, 99), st.sampled_from(["x", "", '"two\nlines"', '"a ""b"""']))

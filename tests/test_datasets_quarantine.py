@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml.artifacts import as_csv, keep_rejected
-from hi_ml.datasets.quarantine import PRIVATE, ROW
-from hi_ml.datasets.reading import read
-from hi_ml.errors import HiMlError, SourceUnreadable, TooManyRejected
+from hi_ml.app.errors import HiMlError, SourceUnreadable, TooManyRejected
+from hi_ml.data.read import read
+from hi_ml.data.validate import PRIVATE, ROW
+from hi_ml.tracking.folder import as_csv, keep_rejected
 
 N = 300
 

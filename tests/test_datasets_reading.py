@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.simulation import simulate
-from hi_ml.errors import ConfigurationInvalid, PrivateValueFound
-from hi_ml.privacy import PrivateWords
+from hi_ml.app.errors import ConfigurationInvalid, PrivateValueFound
+from hi_ml.data.privacy import PrivateWords
+from hi_ml.data.read import read
+from hi_ml.data.simulation import simulate
 
 N = 300
 CANARIES = ("Canary Birdwell", "Finch O'Warbler", "Émile Nightingale-Roy")

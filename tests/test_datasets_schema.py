@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from hi_ml.config import build
-from hi_ml.datasets.schema import MISSING_WORDS, ROLES, Column, Dataset
+from hi_ml.app.config import build
+from hi_ml.data.schema import MISSING_WORDS, ROLES, Column, Dataset
 
 AGE = {"from": "Age", "kind": "number", "known": "admission"}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml.datasets.source import load
-from hi_ml.errors import ColumnProblem, SourceUnreadable
+from hi_ml.app.errors import ColumnProblem, SourceUnreadable
+from hi_ml.data.sources.files import load
 
 N = 300
 

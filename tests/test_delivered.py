@@ -14,11 +14,12 @@ from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 
-from hi_ml import packaging, serving
-from hi_ml.delivered import digest, fetch
-from hi_ml.errors import ModelRefused, ModelUnknown
-from hi_ml.models import Fitted
-from hi_ml.stores import client_of
+from hi_ml.app.errors import ModelRefused, ModelUnknown
+from hi_ml.modeling.models import Fitted
+from hi_ml.prediction import package
+from hi_ml.prediction.load import digest, fetch
+from hi_ml.scorer import serving
+from hi_ml.tracking.store import client_of
 
 NAME = "simulated.days"
 AGE = {"role": "age", "source": "Age", "kind": "number", "missing": [], "low": 0, "high": 120}
@@ -33,7 +34,7 @@ def model(tmp_path_factory):
     pipeline = Pipeline([("encode", encode), ("learn", LinearRegression())]).fit(frame.to_numpy(), [5.0, 10.0, 15.0])
     described = {"task": "days", "kind": "regression", "labels": [], "columns": [AGE], "features": ["age"]}
     folder = tmp_path_factory.mktemp("made") / "model"
-    packaging.save(folder, Fitted(pipeline, ["age"], 0, 0.0), described)
+    package.save(folder, Fitted(pipeline, ["age"], 0, 0.0), described)
     return folder
 
 
@@ -282,7 +283,7 @@ def test_a_pipeline_that_is_none_is_refused_whoever_signed_it(folder):
         fetch(signed(folder))
 
 
-ALONE = "import sys; from hi_ml.delivered import fetch; fetch(sys.argv[1]); print('mlflow' in sys.modules)"
+ALONE = "import sys; from hi_ml.prediction.load import fetch; fetch(sys.argv[1]); print('mlflow' in sys.modules)"
 
 
 def test_a_folder_is_loaded_without_mlflow(model):

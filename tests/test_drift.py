@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from hi_ml import drift, serving
-from hi_ml.drift import Drift, Sensitivity
+from hi_ml.prediction import drift
+from hi_ml.prediction.drift import Drift, Sensitivity
+from hi_ml.scorer import serving
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "drift.py"
 SPEC = importlib.util.spec_from_file_location("drift_study", SCRIPT)

@@ -2,8 +2,8 @@ import inspect
 
 import pytest
 
-from hi_ml import errors
-from hi_ml.errors import (
+from hi_ml.app import errors
+from hi_ml.app.errors import (
     ColumnProblem,
     ConfigurationInvalid,
     HiMlError,

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from scipy.special import log_softmax, logit, softmax
 
-from hi_ml import explanations
-from hi_ml.config import build, conf_dir
-from hi_ml.explanations import Explanation, explain, importance, table
-from hi_ml.features import Features
-from hi_ml.models import Model, fit
+from hi_ml.app.config import build, conf_dir
+from hi_ml.evaluation import explanations
+from hi_ml.evaluation.explanations import Explanation, explain, importance, table
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model, fit
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 ROWS = 300

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml import serving
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Column, Dataset
-from hi_ml.features import Features
+from hi_ml.data.read import read
+from hi_ml.data.schema import Column, Dataset
+from hi_ml.modeling.features import Features
+from hi_ml.scorer import serving
 
 COLUMNS = {
     "patient_name": Column("text", "admission", "Name", private=True),

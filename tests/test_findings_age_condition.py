@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from hi_ml.config import conf_dir
-from hi_ml.findings.age_condition import AgeCondition, age_condition
-from hi_ml.findings.age_shares import age_counts, condition_forest, share_by_decade
-from hi_ml.findings.aggregates import added
-from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.findings.verdicts import decide
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.age_condition import AgeCondition, age_condition, age_counts, condition_forest, share_by_decade
+from hi_ml.claims.aggregates import added
+from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.verdicts import decide
 
 SETTINGS = AgeCondition(**yaml.safe_load((conf_dir() / "finding" / "age_condition.yaml").read_text("utf-8")))
 CONDITIONS = ["Asthma", "Cancer", "Diabetes", "Hypertension", "Obesity"]

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.findings.aggregates import added, completed, counts, crosstab, cube, mean_table, moments_of, over, sums
+from hi_ml.claims.aggregates import added, completed, counts, crosstab, cube, mean_table, moments_of, over, sums
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(

@@ -5,13 +5,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from hi_ml.config import conf_dir
-from hi_ml.findings.aggregates import added
-from hi_ml.findings.billing_variation import BillingVariation, billing_variation
-from hi_ml.findings.distinct import one_row_each
-from hi_ml.findings.hospital_bills import compare_hospitals, hospital_sums
-from hi_ml.findings.insurer_bills import insurer_sums
-from hi_ml.findings.verdicts import decide
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.aggregates import added
+from hi_ml.claims.billing_variation import (
+    BillingVariation,
+    billing_variation,
+    compare_hospitals,
+    hospital_sums,
+    insurer_sums,
+)
+from hi_ml.claims.distinct import one_row_each
+from hi_ml.claims.verdicts import decide
 
 SETTINGS = BillingVariation(**yaml.safe_load((conf_dir() / "finding" / "billing_variation.yaml").read_text("utf-8")))
 INSURERS = ["Aetna", "Cigna", "Medicare"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from hi_ml.findings.distinct import among, one_row_each
+from hi_ml.claims.distinct import among, one_row_each
 
 FRAME = pd.DataFrame({"age": [30.0, 40.0, 31.0, 50.0, 41.0], "condition": pd.Categorical(list("abacb"))})
 TWINS = [0, 1, 0, 2, 1]

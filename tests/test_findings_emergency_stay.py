@@ -3,13 +3,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from hi_ml.config import conf_dir
-from hi_ml.findings.aggregates import added
-from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.findings.emergency_stay import EmergencyStay, emergency_stay
-from hi_ml.findings.stay_screen import stay_screen
-from hi_ml.findings.stay_tables import stay_sums
-from hi_ml.findings.verdicts import decide
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.aggregates import added
+from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.emergency_stay import EmergencyStay, emergency_stay, stay_sums
+from hi_ml.claims.subgroup_screen import stay_screen
+from hi_ml.claims.verdicts import decide
 
 SETTINGS = EmergencyStay(**yaml.safe_load((conf_dir() / "finding" / "emergency_stay.yaml").read_text("utf-8")))
 TYPES, CONDITIONS = ["Elective", "Emergency", "Urgent"], ["Asthma", "Cancer", "Obesity"]

@@ -3,14 +3,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from hi_ml.config import conf_dir
-from hi_ml.findings.aggregates import added, counts, cube
-from hi_ml.findings.distinct import one_row_each
-from hi_ml.findings.insurance_access import InsuranceAccess, insurance_access
-from hi_ml.findings.insurer_tables import stratified
-from hi_ml.findings.verdicts import decide
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.aggregates import added, counts, cube
+from hi_ml.claims.distinct import one_row_each
+from hi_ml.claims.insurance_access import InsuranceAccess, insurance_access, stratified
+from hi_ml.claims.verdicts import decide
 from hi_ml.statistics.contingency import association
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 
 SETTINGS = InsuranceAccess(**yaml.safe_load((conf_dir() / "finding" / "insurance_access.yaml").read_text("utf-8")))
 INSURERS, TYPES = ["Aetna", "Cigna", "Medicare"], ["Elective", "Emergency", "Urgent"]

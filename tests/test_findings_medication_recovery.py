@@ -3,12 +3,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from hi_ml.config import conf_dir
-from hi_ml.findings.aggregates import added, sums
-from hi_ml.findings.distinct import Declarations, one_row_each
-from hi_ml.findings.medication_recovery import MedicationRecovery, medication_recovery
-from hi_ml.findings.readmissions import index_discharges
-from hi_ml.findings.verdicts import decide
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.aggregates import added, sums
+from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.medication_recovery import MedicationRecovery, index_discharges, medication_recovery
+from hi_ml.claims.verdicts import decide
 
 SETTINGS = MedicationRecovery(
     **yaml.safe_load((conf_dir() / "finding" / "medication_recovery.yaml").read_text("utf-8"))

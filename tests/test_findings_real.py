@@ -15,9 +15,9 @@ from statsmodels.stats.oneway import anova_oneway, equivalence_oneway
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest, tost_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
-from hi_ml.config import conf_dir
-from hi_ml.findings.claims import CLAIMS, settings_of, state
-from hi_ml.findings.distinct import Declarations, one_row_each
+from hi_ml.app.config import conf_dir
+from hi_ml.claims.catalogue import CLAIMS, settings_of, state
+from hi_ml.claims.distinct import Declarations, one_row_each
 
 SOURCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 pytestmark = [

@@ -3,9 +3,8 @@ import json
 import pandas as pd
 import pytest
 
-from hi_ml.findings.evidence import Evidence, Gap
-from hi_ml.findings.finding import Draft, record
-from hi_ml.findings.verdicts import decide
+from hi_ml.claims.finding import Draft, Evidence, Gap, record
+from hi_ml.claims.verdicts import decide
 
 CLAIMS = ("first", "second", "third", "fourth", "fifth")
 

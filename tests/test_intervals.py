@@ -10,17 +10,19 @@ import yaml
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 
-from hi_ml import config, models, serving
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.simulation import simulate
-from hi_ml.errors import ConfigurationInvalid
-from hi_ml.features import Features
-from hi_ml.intervals import Rule, issue
-from hi_ml.launch import Here
-from hi_ml.models import Model
-from hi_ml.splits import PARTS
+from hi_ml.app import config
+from hi_ml.app.config import build, conf_dir
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.launch import Here
+from hi_ml.data.simulation import simulate
+from hi_ml.evaluation.intervals import Rule, issue
+from hi_ml.modeling import models
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.splits import PARTS
+from hi_ml.modeling.tasks import Task
+from hi_ml.scorer import serving
 from hi_ml.statistics import conformal
-from hi_ml.tasks import Task
 from hi_ml.train import train
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))

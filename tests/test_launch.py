@@ -12,9 +12,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from hi_ml import launch
-from hi_ml.config import STRICT, arguments
-from hi_ml.errors import HiMlError
+from hi_ml.app import launch
+from hi_ml.app.config import STRICT, arguments
+from hi_ml.app.errors import HiMlError
 
 SETTINGS = """
 defaults:
@@ -203,7 +203,7 @@ def test_an_error_after_an_interrupted_run_is_an_error(ends):
 def test_a_second_interrupt_at_the_very_end_ends_in_130_at_once(tmp_path):
     script = (
         "import atexit, os, signal, time\n"
-        "from hi_ml import launch\n"
+        "from hi_ml.app import launch\n"
         "def interrupted():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(10)\n"

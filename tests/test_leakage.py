@@ -7,12 +7,12 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from hi_ml.config import build
-from hi_ml.encoding import Encoding
-from hi_ml.features import Features
-from hi_ml.leakage import Leakage, measure
-from hi_ml.models import Model, fit
-from hi_ml.tasks import Task
+from hi_ml.app.config import build
+from hi_ml.evaluation.leakage import Leakage, measure
+from hi_ml.modeling.encoding import Encoding
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.tasks import Task
 
 DAYS = Task("days", "days", "regression", "days", "admission", "mae", within=1)
 RESULTS = Task("results", "result", "classification", "label", "admission", "log_loss")

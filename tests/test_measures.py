@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml import scoring
-from hi_ml.measures import better, measures
+from hi_ml.modeling import scores as scoring
+from hi_ml.modeling.scores import better, measures
+from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import bootstrap
-from hi_ml.tasks import Task
 
 DAYS = Task("stay", "length_of_stay", "regression", "days", "admission", "mae", within=1, whole=True)
 MONEY = Task("bill", "billed", "regression", "currency", "admission", "mae", within=0.1, relative=True)

@@ -7,15 +7,15 @@ import yaml
 from lightgbm import LGBMRegressor
 from pydantic import ValidationError
 
-from hi_ml import encoding, models
-from hi_ml.config import build, conf_dir
-from hi_ml.encoding import Encoding, usable
-from hi_ml.errors import ConfigurationInvalid
-from hi_ml.features import Features
-from hi_ml.models import EarlyStopping, Model, Quantile, fit, fit_bounds
-from hi_ml.scoring import Baseline, judge, losses
-from hi_ml.serving import UNSEEN
-from hi_ml.tasks import Task
+from hi_ml.app.config import build, conf_dir
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling import encoding, models
+from hi_ml.modeling.encoding import Encoding, usable
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_bounds
+from hi_ml.modeling.scores import Baseline, judge, losses
+from hi_ml.modeling.tasks import Task
+from hi_ml.scorer.serving import UNSEEN
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 LEARNING = [name for name in SHIPPED if name != "baseline"]

@@ -19,17 +19,19 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from hi_ml import delivered, packaging, problems, serving
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.simulation import simulate
-from hi_ml.encoding import usable
-from hi_ml.errors import ModelUnservable
-from hi_ml.features import Features
-from hi_ml.models import Fitted, Model, fit, fit_bounds
-from hi_ml.statistics.recalibration import Recalibration
-from hi_ml.tasks import Task, select
+from hi_ml.app.config import build, conf_dir
+from hi_ml.app.errors import ModelUnservable
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import simulate
+from hi_ml.modeling import problem
+from hi_ml.modeling.encoding import usable
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Fitted, Model, fit, fit_bounds
+from hi_ml.modeling.tasks import Task, select
+from hi_ml.prediction import load, package
+from hi_ml.scorer import serving
+from hi_ml.statistics.calibration import Recalibration
 
 MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 ROWS, TAUGHT = 700, 500
@@ -90,17 +92,17 @@ def kept(tmp_path_factory):
 
 
 def saved(folder, model, task, admissions, *, interval=None, recalibration=None):
-    roles = select(task, problems.available(admissions))[0]
+    roles = select(task, problem.available(admissions))[0]
     features = Features.of(admissions, roles)
-    target, labels = problems._target(task, admissions.table[task.target])
+    target, labels = problem._target(task, admissions.table[task.target])
     first = np.arange(ROWS) < TAUGHT
     names, _ = usable(model.encoding, features, first)
     taught, rows = features.part(first, names), (target[first], admissions.group[first])
     fitted = fit(model, taught, rows[0], group=rows[1], classes=len(labels), seed=0)
     bounds = fit_bounds(model, taught, rows[0], group=rows[1], level=0.9, seed=0) if interval and not labels else None
     fitted = replace(fitted, bounds=bounds, recalibration=recalibration)
-    described = packaging.mapping(task, fitted, taught, labels=labels, seen=taught.frame, interval=interval)
-    packaging.save(folder, fitted, described)
+    described = package.mapping(task, fitted, taught, labels=labels, seen=taught.frame, interval=interval)
+    package.save(folder, fitted, described)
     return Kept(folder, fitted, features, labels)
 
 
@@ -301,7 +303,7 @@ def test_the_mapping_keeps_places_and_forgets_levels_that_were_not_taught():
     features = Features(frame, {"sex": {"role": "sex", "levels": ["f", "m", "x"]}}, {"sex": "sex"})
     task = Task("days", "days", "regression", "days", "admission", "mae")
     fitted = Fitted([None, None], ["sex"], 0, 0.0)
-    found = packaging.mapping(task, fitted, features, labels=[], seen=frame.iloc[[0, 2, 3]])
+    found = package.mapping(task, fitted, features, labels=[], seen=frame.iloc[[0, 2, 3]])
     assert found["columns"] == [{"role": "sex", "levels": ["f", None, "x"]}]
     assert features.specs["sex"]["levels"] == ["f", "m", "x"]
 
@@ -336,7 +338,7 @@ def test_an_invented_admission_obeys_the_mapping():
         {"role": "sex", "source": "Sex", "kind": "category", "levels": [None, "m"]},
         {"role": "ward", "source": "Ward", "kind": "category", "levels": []},
     ]
-    found = packaging.invented({"columns": specs}).to_dict("records")
+    found = package.invented({"columns": specs}).to_dict("records")
     assert found == [{"Age": 60, "Weight": 30, "Score": 1, "Day": "15/01/2024", "Sex": "m", "Ward": "unknown"}]
 
 
@@ -379,7 +381,7 @@ def test_a_learner_that_could_not_be_loaded_again_is_not_kept(tmp_path):
     spec = {"role": "age", "source": "Age", "kind": "number", "missing": []}
     described = {"task": "days", "kind": "regression", "labels": [], "columns": [spec], "features": ["age"]}
     with pytest.raises(ModelUnservable, match=r"days cannot be kept.*copy\.copy"):
-        packaging.save(tmp_path / "model", Fitted(strange, ["age"], 0, 0.0), described)
+        package.save(tmp_path / "model", Fitted(strange, ["age"], 0, 0.0), described)
     assert not (tmp_path / "model").exists()
 
 
@@ -387,7 +389,7 @@ def test_the_mapping_knows_the_digest_of_the_pipeline_and_mlflow_that_of_all(kep
     one = kept["lgbm", "test_results"]
     digest = hashlib.sha256((one.scorer / "pipeline.skops").read_bytes()).hexdigest()
     assert one.mapping()["pipeline_sha256"] == digest
-    known = {"task": "test_results", "scorer_sha256": delivered.digest(one.scorer)}
+    known = {"task": "test_results", "scorer_sha256": load.digest(one.scorer)}
     assert get_model_info(str(one.folder)).metadata == known
 
 

@@ -19,10 +19,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from hi_ml import batch, train
-from hi_ml.batch import scoring
-from hi_ml.datasets.simulation import simulate
+from hi_ml import train
+from hi_ml.data.simulation import simulate
 from hi_ml.predict import main
+from hi_ml.prediction import batch
+from hi_ml.prediction.batch import run as scoring
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +149,7 @@ def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
     (tmp_path / "whole").mkdir()
     expected, told, _ = finished(request_of(described, many / source, tmp_path / "whole" / output), model)
     forks = multiprocessing.get_context("forkserver")  # which has imported all that takes seconds
-    forks.set_forkserver_preload(["hi_ml.batch", "lightgbm"])
+    forks.set_forkserver_preload(["hi_ml.prediction.batch", "lightgbm"])
     rng, went_on = np.random.default_rng(0), 0
     for place in range(10):
         (tmp_path / str(place)).mkdir()

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_ml.datasets.simulation import simulate
-from hi_ml.errors import PrivateValueFound
-from hi_ml.privacy import PrivateWords
+from hi_ml.app.errors import PrivateValueFound
+from hi_ml.data.privacy import PrivateWords
+from hi_ml.data.simulation import simulate
 
 NAME = "Zoë O'Canary-Finch"
 WORDS = PrivateWords.of([NAME, "Bo Ray", "Cher", "Ann Maria Lee"], [])

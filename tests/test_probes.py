@@ -9,18 +9,20 @@ from pydantic import ValidationError
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import TargetEncoder
 
-from hi_ml import encoding, models, problems, significance, splits
-from hi_ml.config import arguments, build, conf_dir, plain
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import GroupsTorn, NotTrainable
-from hi_ml.features import Features
-from hi_ml.models import Model
-from hi_ml.probes import columns, dye, parts, refits
-from hi_ml.probes.probe import Probing
-from hi_ml.significance import Permutation
-from hi_ml.splits import Split
-from hi_ml.tasks import Task, select
+from hi_ml.app.config import arguments, build, conf_dir, plain
+from hi_ml.app.errors import GroupsTorn, NotTrainable
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.evaluation import significance, tracer
+from hi_ml.evaluation.probes import columns, parts, refits
+from hi_ml.evaluation.probes.probe import Probing
+from hi_ml.evaluation.significance import Permutation
+from hi_ml.modeling import encoding, models, splits
+from hi_ml.modeling import problem as problems
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task, select
 from hi_ml.train import main, train
 
 LIMIT = Probing()
@@ -222,7 +224,7 @@ def test_twins_that_were_given_two_groups_are_found(stays):
 
 
 def dyed(problem, model=None, fit=problems.fit_rows):
-    return dye.probe(problem, model or shipped(), partial(fit, seed=0), seed=0)
+    return tracer.probe(problem, model or shipped(), partial(fit, seed=0), seed=0)
 
 
 def fold_rows(group, *, count, seed):

@@ -13,21 +13,22 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from scipy import stats
 
-from hi_ml import config, serving
-from hi_ml.artifacts import RunFolder
-from hi_ml.config import build
-from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import NoContest
-from hi_ml.launch import Here
-from hi_ml.meeting import Meeting, meet
-from hi_ml.models import Model
-from hi_ml.promotion import CHALLENGER, CHAMPION, FEWEST_GROUPS, Terms, judged
-from hi_ml.runs.making import prepare
-from hi_ml.scoring import losses
-from hi_ml.splits import Split
-from hi_ml.stores import store_uri
-from hi_ml.tasks import Task
-from hi_ml.tracking import send
+from hi_ml.app import config
+from hi_ml.app.config import build
+from hi_ml.app.errors import NoContest
+from hi_ml.app.launch import Here
+from hi_ml.data.schema import Dataset
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.scores import losses
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task
+from hi_ml.reports.train import prepare
+from hi_ml.scorer import serving
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.meeting import Meeting, meet
+from hi_ml.tracking.registry import CHALLENGER, CHAMPION, FEWEST_GROUPS, Terms, judged
+from hi_ml.tracking.send import send
+from hi_ml.tracking.store import store_uri
 from hi_ml.train import train
 
 MODEL, EXPERIMENT = "simulated.length_of_stay", "simulated/length_of_stay"

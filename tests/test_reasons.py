@@ -7,15 +7,16 @@ import pytest
 import yaml
 from sklearn.neighbors import KNeighborsRegressor
 
-from hi_ml import packaging, serving
-from hi_ml.config import build, conf_dir
-from hi_ml.errors import ModelRefused
-from hi_ml.explanations import explain
-from hi_ml.features import Features
-from hi_ml.models import Model, fit
-from hi_ml.reasons import _amounts, _value, reasons
-from hi_ml.serving import Scorer
-from hi_ml.tasks import Task
+from hi_ml.app.config import build, conf_dir
+from hi_ml.app.errors import ModelRefused
+from hi_ml.evaluation.explanations import explain
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.tasks import Task
+from hi_ml.prediction import package
+from hi_ml.scorer import serving
+from hi_ml.scorer.reasons import _amounts, _value, reasons
+from hi_ml.scorer.serving import Scorer
 
 SHIPPED = ["hist_gbm", "lgbm", "linear", "random_forest"]
 ROWS = 400
@@ -59,7 +60,7 @@ def taught(model, classes=0, *, recalibration=None):
     fitted = fit(model, made, target, group=np.arange(ROWS), classes=classes, seed=0)
     kind = "classification" if classes else "regression"
     task = Task("days", "days", kind, "days", "admission", "log_loss" if classes else "mae")
-    mapping = packaging.mapping(task, fitted, made, labels=LABELS[:classes], seen=frame)
+    mapping = package.mapping(task, fitted, made, labels=LABELS[:classes], seen=frame)
     return Scorer(mapping | {"recalibration": recalibration}, fitted.pipeline), fitted, made
 
 

@@ -6,17 +6,20 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from hi_ml import models, packaging, problems, recalibration, serving
-from hi_ml.calibration import measure
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.datasets.simulation import simulate
-from hi_ml.features import Features
-from hi_ml.problems import pose
-from hi_ml.splits import Split
-from hi_ml.statistics.recalibration import Recalibration
-from hi_ml.tasks import Task, select
+from hi_ml.app.config import build, conf_dir
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import simulate
+from hi_ml.evaluation.calibration import measure
+from hi_ml.modeling import models, recalibration
+from hi_ml.modeling import problem as problems
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.problem import pose
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task, select
+from hi_ml.prediction import package
+from hi_ml.scorer import serving
+from hi_ml.statistics.calibration import Recalibration
 
 ROWS = 3000
 # A few small steps from the class shares: shares that are far too much alike.
@@ -130,10 +133,10 @@ def test_two_groups_are_enough_to_fit(timid, problem):
 
 def saved(folder, made, problem):
     train = problem.where("train")
-    described = packaging.mapping(
+    described = package.mapping(
         problem.task, made, problem.features, labels=problem.labels, seen=problem.features.frame[train]
     )
-    packaging.save(folder, made, described)
+    package.save(folder, made, described)
     return folder / "artifacts" / "scorer"
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hi_ml.regions import Amounts, Intervals, LabelSets, Shares, Thresholds
+from hi_ml.evaluation.conformal import Amounts, Intervals, LabelSets, Shares, Thresholds
 
 
 def test_an_interval_holds_its_ends():

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from hi_ml.findings.evidence import Evidence, Gap
-from hi_ml.findings.finding import Draft
-from hi_ml.findings.verdicts import decide
-from hi_ml.report.page import render
-from hi_ml.report.summary import summarize
+from hi_ml.claims.finding import Draft, Evidence, Gap
+from hi_ml.claims.verdicts import decide
+from hi_ml.reports.findings import summarize
+from hi_ml.reports.page import render
 
 HOSTILE = "<script>alert(1)</script>"
 FACTS = {"dataset": "kaggle", "admissions": 50_000, "rows": 55_500, "share": 0.25, "source": None, "seed": 0}

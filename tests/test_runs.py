@@ -8,10 +8,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from scipy.special import softmax
 
-from hi_ml import config, drift, serving
-from hi_ml.datasets.simulation import simulate
-from hi_ml.errors import PrivateValueFound
-from hi_ml.launch import Here
+from hi_ml.app import config
+from hi_ml.app.errors import PrivateValueFound
+from hi_ml.app.launch import Here
+from hi_ml.data.simulation import simulate
+from hi_ml.prediction import drift
+from hi_ml.scorer import serving
 from hi_ml.train import train
 
 ROWS = 500

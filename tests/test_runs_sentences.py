@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from hi_ml.runs.sentences import calibrated, compared
+from hi_ml.reports.screen import calibrated, compared
 
 
 def with_calibration(*rows):

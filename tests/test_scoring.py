@@ -6,10 +6,10 @@ import pytest
 import yaml
 from sklearn import metrics
 
-from hi_ml.config import build, conf_dir
-from hi_ml.scoring import Baseline, hit_name, judge, losses, scores
-from hi_ml.statistics.grouped import group_means
-from hi_ml.tasks import Task
+from hi_ml.app.config import build, conf_dir
+from hi_ml.modeling.scores import Baseline, hit_name, judge, losses, scores
+from hi_ml.modeling.tasks import Task
+from hi_ml.statistics.groups import group_means
 
 NAMES = {
     "length_of_stay": ["mae", "median_ae", "within_1_day", "rmse", "r2"],

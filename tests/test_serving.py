@@ -24,8 +24,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 from skops.io import dump
 
-from hi_ml import serving
-from hi_ml.serving import UNSEEN, Scorer, codes, convert, inputs, key, load, stays
+from hi_ml.scorer import serving
+from hi_ml.scorer.serving import UNSEEN, Scorer, codes, convert, inputs, key, load, stays
 
 WORDS = ["", "na", "n/a", "nan", "null", "none", "?"]
 NUMBER = {"role": "age", "source": "Age", "kind": "number", "missing": WORDS, "low": 0, "high": 120}
@@ -309,7 +309,7 @@ def pipeline():
 
 
 def taught(learner, features, target):
-    """A pipeline as `hi_ml.models` fits it: a step per feature, then a learner."""
+    """A pipeline as `hi_ml.modeling.models` fits it: a step per feature, then a learner."""
     fill = SimpleImputer(keep_empty_features=True)
     encode = ColumnTransformer([(f"feature_{place}", fill, [place]) for place in range(features.shape[1])])
     return make_pipeline(encode, learner).fit(features.to_numpy(), target)
@@ -646,7 +646,7 @@ def folder(tmp_path, pipeline):
 
 
 def written(folder, pipeline):
-    """Write a scorer as `hi_ml.packaging` does, whatever the pipeline is made of."""
+    """Write a scorer as `hi_ml.prediction.package` does, whatever the pipeline is made of."""
     folder.mkdir(exist_ok=True)
     dump(pipeline, folder / serving.PIPELINE)
     return signed(folder)

@@ -12,18 +12,21 @@ from pydantic import ValidationError
 from sklearn.model_selection import GroupKFold, permutation_test_score
 from sklearn.tree import DecisionTreeClassifier
 
-from hi_ml import config, problems, significance, splits
-from hi_ml.artifacts import RunFolder
-from hi_ml.config import arguments, build, conf_dir
-from hi_ml.encoding import Encoding
-from hi_ml.features import Features
-from hi_ml.launch import Here
-from hi_ml.models import Model
-from hi_ml.problems import Problem
-from hi_ml.records import record
-from hi_ml.significance import Permutation, measure
-from hi_ml.splits import Split
-from hi_ml.tasks import Task
+from hi_ml.app import config
+from hi_ml.app.config import arguments, build, conf_dir
+from hi_ml.app.launch import Here
+from hi_ml.evaluation import significance
+from hi_ml.evaluation.significance import Permutation, measure
+from hi_ml.modeling import problem as problems
+from hi_ml.modeling import splits
+from hi_ml.modeling.encoding import Encoding
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.record import record
 from hi_ml.train import train
 
 STAYS = Task("stays", "stay", "regression", "days", "admission", "mae", within=1)

@@ -11,10 +11,9 @@ import pyarrow.parquet
 import pytest
 from scipy import stats
 
-from hi_ml.datasets.simulation import simulate, truth, write
-from hi_ml.datasets.simulation.names import hospital_names
-from hi_ml.datasets.simulation.outcomes import mean_stay, stay_chances, stay_variance
-from hi_ml.datasets.simulation.vocabulary import FIRST_NAMES, SURNAMES, rank_shares
+from hi_ml.data.simulation import simulate, truth, write
+from hi_ml.data.simulation.outcomes import mean_stay, stay_chances, stay_variance
+from hi_ml.data.simulation.vocabulary import FIRST_NAMES, SURNAMES, hospital_names, rank_shares
 
 SCENARIOS = ("planted", "noise")
 COLUMNS = {

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hi_ml.config import build, conf_dir
-from hi_ml.models import Model
-from hi_ml.spaces import Choices, Range, Space
+from hi_ml.app.config import build, conf_dir
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.spaces import Choices, Range, Space
 
 MODELS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "model").glob("*.yaml"))}
 

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hi_ml.config import build
-from hi_ml.errors import ConfigurationInvalid
-from hi_ml.splits import LEFT_OUT, PARTS, Split, assign, digest, folds
+from hi_ml.app.config import build
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling.splits import LEFT_OUT, PARTS, Split, assign, digest, folds
 
 TRAIN, CALIBRATION, TEST = range(len(PARTS))
 FIRST = pd.Timestamp("2024-01-01")

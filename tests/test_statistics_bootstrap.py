@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from hi_ml.statistics import bootstrap
-from hi_ml.statistics.interval import Interval
+from hi_ml.statistics.estimates import Interval
 
 CLASSES = 3
 ROWS = 90

@@ -4,10 +4,9 @@ from scipy import stats
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
-from hi_ml.serving import recalibrated
+from hi_ml.scorer.serving import recalibrated
 from hi_ml.statistics import calibration
-from hi_ml.statistics.calibration import in_the_large, linear_slope, share_above, slope
-from hi_ml.statistics.recalibration import Recalibration
+from hi_ml.statistics.calibration import Recalibration, in_the_large, linear_slope, share_above, slope
 
 
 def binary(n=4000, *, shift=0.0, steep=1.0, seed=0):

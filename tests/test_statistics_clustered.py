@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from hi_ml.statistics.clustered import design_effect
+from hi_ml.statistics.means import design_effect
 
 
 def test_it_is_the_ratio_of_a_cluster_robust_variance_to_a_robust_one():

@@ -13,7 +13,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from hi_ml import serving
+from hi_ml.scorer import serving
 from hi_ml.statistics import conformal
 
 LEVELS = st.integers(1, 99).map(lambda percent: percent / 100)

@@ -4,7 +4,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 
 MARGIN = Margin(0.05)
 RNG = np.random.default_rng(1)

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from hi_ml.statistics import binned, curves
+from hi_ml.statistics import curves
+from hi_ml.statistics import curves as binned
 
 LABELS = ["Normal", "Abnormal", "Inconclusive"]
 

@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, hypergeom, mannwhitneyu
 
-from hi_ml.statistics.drift import (
-    chance_distance,
-    chance_gap,
-    edges,
-    ordered_distance,
-    tally,
-    total_variation,
-)
+from hi_ml.statistics.drift import chance_distance, chance_gap, edges, ordered_distance, tally, total_variation
 
 NUMBERS = st.lists(st.floats(-1e15, 1e15) | st.integers(0, 3).map(float), min_size=1, max_size=60)
 

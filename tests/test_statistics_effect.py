@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hi_ml.statistics.effect import LARGEST_N, Margin, difference_effect, joint_power, n_for_difference
+from hi_ml.statistics.estimates import LARGEST_N, Margin, difference_effect, joint_power, n_for_difference
 
 
 def test_limits_and_tests_are_those_of_a_t_statistic():

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hi_ml.statistics.grouped import group_means, mean_interval, ratio_interval, root_interval, row_weights
+from hi_ml.statistics.groups import group_means, mean_interval, ratio_interval, root_interval, row_weights
 
 LEVELS = (0.90, 0.95)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
-from hi_ml.statistics.heterogeneity import cochran_q
+from hi_ml.statistics.means import cochran_q
 
 
 def test_q_is_that_of_a_meta_analysis():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hi_ml.statistics.identity import IdentityRule, People, judge_identity, link, poisson_interval
+from hi_ml.statistics.linkage import IdentityRule, People, judge_identity, link, poisson_interval
 
 RULE = IdentityRule(resamples=200)
 DAYS = 365.25

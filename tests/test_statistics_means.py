@@ -4,7 +4,7 @@ from scipy import stats
 from statsmodels.stats.oneway import anova_oneway, equivalence_oneway
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.means import (
     comparable,
     contrast,

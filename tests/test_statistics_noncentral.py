@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.noncentral import chi_square_effect, f_effect, noncentrality_needed
 
 MARGIN = Margin(0.05)

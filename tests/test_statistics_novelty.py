@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from hi_ml.statistics.drift import chance_gap
-from hi_ml.statistics.novelty import expected_new, held_again
+from hi_ml.statistics.drift import chance_gap, expected_new, held_again
 
 
 def test_the_expected_share_of_new_levels_is_that_of_good():

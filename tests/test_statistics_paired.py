@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from hi_ml.statistics import bootstrap
-from hi_ml.statistics.grouped import mean_interval, ratio_interval, root_interval
-from hi_ml.statistics.paired import explained_difference, mean_difference, resampled_difference, root_difference
+from hi_ml.statistics.bootstrap import explained_difference, mean_difference, resampled_difference, root_difference
+from hi_ml.statistics.groups import mean_interval, ratio_interval, root_interval
 
 GROUPS = 400
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_ml.statistics.pairs import close_partners, combined, overlapping_partners, pair_count
+from hi_ml.statistics.linkage import close_partners, combined, overlapping_partners, pair_count
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(-40, 40), st.integers(0, 15)), max_size=30)
 

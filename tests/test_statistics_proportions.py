@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import tost_proportions_2indep
 
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.proportions import Share, share_difference, share_trend, wilson
 
 MARGIN = Margin(0.03)

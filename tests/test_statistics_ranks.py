@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hi_ml.statistics.ranks import probability_of_exceeding
+from hi_ml.statistics.means import probability_of_exceeding
 
 
 def test_the_estimate_counts_all_pairs_with_ties_half():

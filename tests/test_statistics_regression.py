@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.moments import moments
 from hi_ml.statistics.regression import residuals, within_strata
 

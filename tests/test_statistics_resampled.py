@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from hi_ml.statistics.resampled import corrected_interval, corrected_p
+from hi_ml.statistics.groups import corrected_interval, corrected_p
 
 DIFFERENCES = st.lists(st.floats(-10, 10), min_size=2, max_size=12).map(np.array)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hi_ml.statistics.rest import against_the_rest
+from hi_ml.statistics.means import against_the_rest
 
 
 def planted(n=600, *, shift=0.5, seed=0):

@@ -1,10 +1,9 @@
 import numpy as np
 from scipy import stats
 
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.moments import moments
-from hi_ml.statistics.shrinkage import funnel, shrunken
-from hi_ml.statistics.variance_components import between_groups
+from hi_ml.statistics.variance_components import between_groups, funnel, shrunken
 
 MARGIN = Margin(0.05)
 

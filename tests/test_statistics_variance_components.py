@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from hi_ml.statistics.effect import Margin
+from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.moments import moments
 from hi_ml.statistics.variance_components import between_groups, pair_icc, smallest_icc
 

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from hi_ml.config import build
-from hi_ml.problems import Problem
-from hi_ml.subgroups import Subgroups, comparable, left_out, measure
-from hi_ml.tasks import Task
+from hi_ml.app.config import build
+from hi_ml.evaluation.subgroups import Subgroups, comparable, left_out, measure
+from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.tasks import Task
 
 STAY = Task("stay", "length_of_stay", "regression", "days", "admission", "mae")
 RESULT = Task("result", "test_result", "classification", "label", "stay", "log_loss")

@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from hi_ml.errors import ConfigurationInvalid
-from hi_ml.tasks import MOMENTS, Task, select
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling.tasks import MOMENTS, Task, select
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from hi_ml import config, tracking
-from hi_ml.artifacts import RunFolder
-from hi_ml.errors import RunFolderInvalid, TrackingFailed
-from hi_ml.launch import Here
-from hi_ml.stores import command_to_open, store_uri
-from hi_ml.tracking import send
+from hi_ml.app import config
+from hi_ml.app.errors import RunFolderInvalid, TrackingFailed
+from hi_ml.app.launch import Here
+from hi_ml.tracking import send as tracking
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.send import send
+from hi_ml.tracking.store import command_to_open, store_uri
 from hi_ml.train import train
 
 EXPERIMENT, MODEL = "simulated/length_of_stay", "simulated.length_of_stay"

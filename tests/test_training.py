@@ -9,18 +9,20 @@ from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 from scipy import stats
 
-from hi_ml import problems, splits, training
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.duplicates import Twins
-from hi_ml.datasets.reading import read
-from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import ConfigurationInvalid, NotTrainable
-from hi_ml.features import Features
-from hi_ml.leakage import Leakage
-from hi_ml.models import Model
-from hi_ml.splits import Split
-from hi_ml.tasks import Task, select
-from hi_ml.training import Explain, Method
+from hi_ml.app.config import build, conf_dir
+from hi_ml.app.errors import ConfigurationInvalid, NotTrainable
+from hi_ml.data.duplicates import Twins
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
+from hi_ml.evaluation import training
+from hi_ml.evaluation.leakage import Leakage
+from hi_ml.evaluation.training import Explain, Method
+from hi_ml.modeling import problem as problems
+from hi_ml.modeling import splits
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Task, select
 
 TASKS = ["length_of_stay", "billing", "test_results"]
 SOURCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"

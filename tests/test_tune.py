@@ -19,14 +19,15 @@ import yaml
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
-from hi_ml import config, nested
-from hi_ml.artifacts import RunFolder
-from hi_ml.errors import OutputFailed, TrackingFailed
-from hi_ml.launch import Here
-from hi_ml.runs.experiments import command_to_train
-from hi_ml.stores import store_uri
+from hi_ml.app import config
+from hi_ml.app.errors import OutputFailed, TrackingFailed
+from hi_ml.app.launch import Here
+from hi_ml.reports.search import command_to_train
 from hi_ml.track import main as send_later
-from hi_ml.tracking import send
+from hi_ml.tracking import send as nested
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.send import send
+from hi_ml.tracking.store import store_uri
 from hi_ml.train import main as train_main
 from hi_ml.train import train
 from hi_ml.tune import main, tune

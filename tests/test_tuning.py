@@ -11,18 +11,22 @@ import pytest
 from hydra import compose, initialize_config_dir
 from scipy import stats
 
-from hi_ml import config, models, scoring
-from hi_ml.charts import tuning as charts
-from hi_ml.charts.style import house_style, save
-from hi_ml.errors import ConfigurationInvalid, NotResumable
-from hi_ml.runs.making import prepare
-from hi_ml.spaces import Choices, Range
+from hi_ml.app import config
+from hi_ml.app.errors import ConfigurationInvalid, NotResumable
+from hi_ml.evaluation.training import Method
+from hi_ml.modeling import models, scores
+from hi_ml.modeling.spaces import Choices, Range
+from hi_ml.modeling.tuning import gain as gains
+from hi_ml.modeling.tuning import result as importances
+from hi_ml.modeling.tuning import search, trials, validation
+from hi_ml.modeling.tuning import trials as studies
+from hi_ml.modeling.tuning.result import Searched, about, run
+from hi_ml.modeling.tuning.trials import Trial
+from hi_ml.modeling.tuning.validation import Plan
+from hi_ml.reports.charts import tuning as charts
+from hi_ml.reports.charts.style import house_style, save
+from hi_ml.reports.train import prepare
 from hi_ml.train import train
-from hi_ml.training import Method
-from hi_ml.tuning import gains, importances, search, studies, trials, validation
-from hi_ml.tuning.searched import Searched, about, run
-from hi_ml.tuning.trials import Trial
-from hi_ml.tuning.validation import Plan
 
 PLAN = Plan(trials=6, folds=4, smallest_gain=0.005, seed=0)
 
@@ -243,7 +247,7 @@ def test_defaults_that_cannot_be_fitted_end_the_search(days, tmp_path):
 
 def test_a_loss_that_is_no_number_is_refused(days, monkeypatch):
     problem, model = days
-    monkeypatch.setattr(scoring, "losses", lambda _task, target, _predicted: np.full(len(target), np.nan))
+    monkeypatch.setattr(scores, "losses", lambda _task, target, _predicted: np.full(len(target), np.nan))
     with pytest.raises(ConfigurationInvalid, match="expected a finite mean, found nan"):
         next(validation.losses(problem, model, validation.cut(problem, count=3, seed=0), seed=0))
 

@@ -32,7 +32,7 @@ def elsewhere(installed, folder, *arguments):
 
 def test_the_wheel_brings_its_own_code_and_configuration(installed, tmp_path):
     where = elsewhere(
-        installed, tmp_path, "-c", "import hi_ml, hi_ml.config as c; print(hi_ml.__file__); print(c.conf_dir())"
+        installed, tmp_path, "-c", "import hi_ml, hi_ml.app.config as c; print(hi_ml.__file__); print(c.conf_dir())"
     )
     code, conf = where.stdout.split()
     assert Path(code).is_relative_to(installed)

@@ -8,17 +8,18 @@ import pandas as pd
 from omegaconf import DictConfig
 from pydantic import BeforeValidator
 
-from hi_ml import history, launch
-from hi_ml.artifacts import RunFolder, whole_or_nothing
-from hi_ml.charts.style import save
-from hi_ml.comparison import Comparison
-from hi_ml.comparison import compare as held_against_each_other
-from hi_ml.config import arguments, conf_dir
-from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import ConfigurationInvalid
-from hi_ml.report import comparison, page
-from hi_ml.stores import command_to_open, store_uri
-from hi_ml.tasks import Task
+from hi_ml.app import launch
+from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.data.schema import Dataset
+from hi_ml.evaluation.comparison import Comparison
+from hi_ml.evaluation.comparison import compare as held_against_each_other
+from hi_ml.modeling.tasks import Task
+from hi_ml.reports import comparison, page
+from hi_ml.reports.charts.style import save
+from hi_ml.tracking import history
+from hi_ml.tracking.folder import RunFolder, whole_or_nothing
+from hi_ml.tracking.store import command_to_open, store_uri
 
 _MOST_LINES = 20  # of differences and of settings on the screen; the files have all
 _MOST_COLUMNS = 3  # of settings, likewise

@@ -12,15 +12,16 @@ from omegaconf import DictConfig
 from pydantic import Field
 from tqdm import tqdm
 
-from hi_ml import batch, launch
-from hi_ml.artifacts import RunFolder, whole_or_nothing
-from hi_ml.config import arguments, conf_dir
-from hi_ml.datasets.schema import Dataset
-from hi_ml.delivered import Delivered, fetch
-from hi_ml.drift import Sensitivity, alarms
-from hi_ml.errors import ConfigurationInvalid, OutputFailed
-from hi_ml.stores import command_to_open, store_uri
-from hi_ml.tasks import Task
+from hi_ml.app import launch
+from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.data.schema import Dataset
+from hi_ml.modeling.tasks import Task
+from hi_ml.prediction import batch
+from hi_ml.prediction.drift import Sensitivity, alarms
+from hi_ml.prediction.load import Delivered, fetch
+from hi_ml.tracking.folder import RunFolder, whole_or_nothing
+from hi_ml.tracking.store import command_to_open, store_uri
 
 _SIGNAL = "signal"
 

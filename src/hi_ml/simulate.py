@@ -5,11 +5,11 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from hi_ml import launch
-from hi_ml.config import arguments, conf_dir
-from hi_ml.datasets.simulation import simulate as draw
-from hi_ml.datasets.simulation import write
-from hi_ml.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.app import launch
+from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.data.simulation import simulate as draw
+from hi_ml.data.simulation import write
 
 
 def simulate(*, scenario: str, rows: int, seed: int, effect: float, hospitals: int | None, output: str | None) -> None:

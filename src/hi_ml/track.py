@@ -5,12 +5,12 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from hi_ml import launch
-from hi_ml.artifacts import RunFolder
-from hi_ml.config import arguments, conf_dir
-from hi_ml.errors import RunFolderInvalid
-from hi_ml.stores import command_to_open, store_uri
-from hi_ml.tracking import send
+from hi_ml.app import launch
+from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.errors import RunFolderInvalid
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.send import send
+from hi_ml.tracking.store import command_to_open, store_uri
 
 
 def track(*, run: str | None) -> None:

@@ -10,25 +10,25 @@ from omegaconf import DictConfig
 from pydantic import Field
 from tqdm import tqdm
 
-from hi_ml import launch, training
-from hi_ml.artifacts import RunFolder
-from hi_ml.config import arguments, conf_dir
-from hi_ml.datasets.schema import Dataset
-from hi_ml.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
-from hi_ml.leakage import Leakage
-from hi_ml.meeting import meet
-from hi_ml.models import Model
-from hi_ml.probes.probe import Probing
-from hi_ml.promotion import Promote, Terms
-from hi_ml.runs import screen
-from hi_ml.runs.making import make, prepare
-from hi_ml.runs.writing import Request
-from hi_ml.significance import Permutation
-from hi_ml.splits import Split
-from hi_ml.stores import command_to_open, store_uri
-from hi_ml.subgroups import Subgroups
-from hi_ml.tasks import Moment, Task
-from hi_ml.tracking import send
+from hi_ml.app import launch
+from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
+from hi_ml.data.schema import Dataset
+from hi_ml.evaluation import training
+from hi_ml.evaluation.leakage import Leakage
+from hi_ml.evaluation.probes.probe import Probing
+from hi_ml.evaluation.significance import Permutation
+from hi_ml.evaluation.subgroups import Subgroups
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.splits import Split
+from hi_ml.modeling.tasks import Moment, Task
+from hi_ml.reports import screen
+from hi_ml.reports.train import Request, make, prepare
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.meeting import meet
+from hi_ml.tracking.registry import Promote, Terms
+from hi_ml.tracking.send import send
+from hi_ml.tracking.store import command_to_open, store_uri
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 

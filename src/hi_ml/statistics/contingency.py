@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2
 
-from hi_ml.statistics.effect import Effect, Floats, Margin
+from hi_ml.statistics.estimates import Effect, Floats, Margin
 from hi_ml.statistics.noncentral import chi_square_effect
 
 

@@ -1,4 +1,9 @@
-"""How well do a model's classes and probabilities agree with what occurred? Tables of points, ready to draw.
+"""How do predictions sit against what was observed? Rows in bins: cells, histograms, quantiles, ready to draw.
+
+Every function takes one optional weight per row: the rows of a group share a weight of 1, so that a group of
+near-copies counts once in every share and quantile. Columns named `n` always count rows.
+
+How well do a model's classes and probabilities agree with what occurred? Tables of points, ready to draw.
 
 Every function takes one optional weight per row: the rows of a group share a weight of 1, so that a group of
 near-copies counts once in every share and quantile. Columns named `n` always count rows.
@@ -12,7 +17,170 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from hi_ml.statistics.binned import Floats, Mask, as_floats, equal_count_bins, row_weights, span
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+OUTER_SHARE = 0.005  # what lies beyond this share on either side is counted in the outermost cell
+ROWS_PER_BIN = 20  # fewer rows say nothing about an 80 % range or a share
+
+
+def cell_counts(
+    prediction: ArrayLike, other: ArrayLike, *, name: str = "target", bins: int = 40, whole: bool | None = None
+) -> pd.DataFrame:
+    """Count rows in the cells of a grid; only cells that hold a row are returned.
+
+    Parameters
+    ----------
+    prediction, other : array of float, shape (n,)
+        The two values of each row, finite.
+    name : str
+        What `other` is; names its columns. A `target` shares its grid with the prediction, so that the diagonal
+        means "predicted exactly".
+    bins : int
+        Cells along an axis, at most; fewer where rows are few.
+    whole : bool, optional
+        Whether `other` gets cells of whole width, as values a whole step apart need: otherwise some cells would hold
+        more of them than the next. Left out: if it holds whole numbers only.
+
+    Returns
+    -------
+    DataFrame
+        `prediction_low, prediction_high, <name>_low, <name>_high, n`. The outermost cells also hold what lies beyond
+        the central 99 %.
+    """
+    across, up = as_floats(prediction), as_floats(other)
+    whole = _is_whole(up) if whole is None else whole
+    if name == "target":
+        across_edges = up_edges = _edges(np.concatenate([across, up]), bins, whole=whole)
+    else:
+        across_edges, up_edges = _edges(across, bins, whole=_is_whole(across)), _edges(up, bins, whole=whole)
+    inside = (np.clip(across, *across_edges[[0, -1]]), np.clip(up, *up_edges[[0, -1]]))
+    counts = np.histogram2d(*inside, bins=[across_edges, up_edges])[0]
+    column, row = np.nonzero(counts)
+    return pd.DataFrame(
+        {
+            "prediction_low": across_edges[column],
+            "prediction_high": across_edges[column + 1],
+            f"{name}_low": up_edges[row],
+            f"{name}_high": up_edges[row + 1],
+            "n": counts[column, row].astype(int),
+        }
+    )
+
+
+def quantiles_by_prediction(
+    prediction: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None, *, bins: int = 12
+) -> pd.DataFrame:
+    """Describe a value among rows of like prediction: its median and the range of its central 80 %.
+
+    Parameters
+    ----------
+    prediction, other : array of float, shape (n,)
+        What the rows are ordered by, and what is described.
+    weights : array of float, shape (n,), optional
+        One positive weight per row; 1 each if left out.
+    bins : int
+        Bins of about equal row count, at most: equal predictions stay together, and a bin holds about 20 rows or more.
+
+    Returns
+    -------
+    DataFrame
+        `prediction_low, prediction_high, prediction` (weighted mean), `q10, q50, q90` (weighted, inverse of the
+        empirical distribution), `n`.
+    """
+    across, up, weight = as_floats(prediction), as_floats(other), row_weights(weights, prediction)
+    rows = []
+    for inside in equal_count_bins(across, bins):
+        q10, q50, q90 = np.quantile(up[inside], [0.1, 0.5, 0.9], method="inverted_cdf", weights=weight[inside])
+        rows.append((*span(across[inside], weight[inside]), q10, q50, q90, int(inside.sum())))
+    return pd.DataFrame(rows, columns=["prediction_low", "prediction_high", "prediction", "q10", "q50", "q90", "n"])
+
+
+def histogram(
+    values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "residual", bins: int = 40, whole: bool = False
+) -> pd.DataFrame:
+    """Count values in equal steps: `<name>_low, <name>_high, n, share` (weighted share of all rows).
+
+    `bins` is the largest number of steps; `whole` makes their width a whole number.
+    """
+    numbers, weight = as_floats(values), row_weights(weights, values)
+    edges = _edges(numbers, bins, whole=whole)
+    inside = np.clip(numbers, edges[0], edges[-1])
+    counts, mass = np.histogram(inside, edges)[0], np.histogram(inside, edges, weights=weight)[0]
+    return pd.DataFrame(
+        {f"{name}_low": edges[:-1], f"{name}_high": edges[1:], "n": counts, "share": mass / weight.sum()}
+    )
+
+
+def predicted_observed_table(
+    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, bins: int = 40, bands: int = 12
+) -> pd.DataFrame:
+    """Set observed against predicted values: `cell_counts` (layer `cell`), `quantiles_by_prediction` (layer `band`).
+
+    Predictions that hardly differ get fewer bands, each at least two cells wide.
+    """
+    cells = cell_counts(prediction, target, bins=bins)
+    wide = max(1, cells["prediction_low"].nunique() // 2)
+    return _layers(cell=cells, band=quantiles_by_prediction(prediction, target, weights, bins=min(bands, wide)))
+
+
+def residual_table(
+    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, bins: int = 40, bands: int = 12
+) -> pd.DataFrame:
+    """Set out residuals, observed minus predicted: layers `histogram`, `cell` and `band` (against the prediction)."""
+    residual, whole = as_floats(target) - as_floats(prediction), _is_whole(as_floats(target))
+    return _layers(
+        histogram=histogram(residual, weights, bins=bins, whole=whole),
+        cell=cell_counts(prediction, residual, name="residual", bins=bins, whole=whole),
+        band=quantiles_by_prediction(prediction, residual, weights, bins=bands),
+    )
+
+
+def equal_count_bins(values: Floats, bins: int) -> Iterator[Mask]:
+    """Yield one row mask per bin, in order of value: about equal counts, ties together, about 20 rows or more."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    wanted = min(bins, max(1, values.size // ROWS_PER_BIN))
+    middle = np.cumsum(counts) - counts / 2  # a value belongs to the bin that holds the middle of its rows
+    position = np.floor(middle * wanted / max(values.size, 1))[inverse]
+    for bin_ in np.unique(position):
+        yield position == bin_
+
+
+def span(values: Floats, weight: Floats) -> tuple[float, float, float]:
+    """Return the smallest, largest and weighted mean value."""
+    return float(values.min()), float(values.max()), float(np.average(values, weights=weight))
+
+
+def as_floats(values: ArrayLike) -> Floats:
+    """Return the values as an array of float64."""
+    return np.asarray(values, dtype=np.float64)
+
+
+def row_weights(weights: ArrayLike | None, like: ArrayLike) -> Floats:
+    """Return the weights as float64, or 1 for each row of `like`."""
+    return np.ones(len(np.asarray(like))) if weights is None else as_floats(weights)
+
+
+def _layers(**tables: pd.DataFrame) -> pd.DataFrame:
+    named = [table.assign(layer=name) for name, table in tables.items()]
+    stacked = pd.concat(named, ignore_index=True)
+    return stacked[["layer", *stacked.columns.drop("layer")]]
+
+
+def _is_whole(values: Floats) -> bool:
+    return bool(np.all(values == np.round(values)))
+
+
+def _edges(values: Floats, bins: int, *, whole: bool) -> Floats:
+    few = min(bins, max(5, int(2 * np.sqrt(values.size))))
+    low, high = np.quantile(values, [OUTER_SHARE, 1 - OUTER_SHARE])
+    if whole:
+        first, last = np.round(low), np.round(high)
+        step = np.ceil((last - first + 1) / few)
+        return np.arange(first - 0.5, last + 0.5 + step, step)
+    if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):  # one value: a cell around it, wide enough to see
+        return np.array([low - 0.5, high + 0.5])
+    return np.linspace(low, high, few + 1)
 
 
 def confusion_table(

@@ -1,15 +1,23 @@
-"""How do means differ between groups? From counts, sums and sums of squares alone, so that parts can be added."""
+"""How do means differ between groups? From counts, sums and sums of squares alone, so that parts can be added.
+
+How much less do observations of the same patient tell than independent ones?
+
+Is a difference the same everywhere?
+
+How likely is a value of one sample to exceed one of the other?
+
+Does the mean over some rows differ from that over the rest, where groups of rows count once?
+"""
 
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t
+from scipy.stats import chi2, rankdata, t
 from statsmodels.stats.oneway import anova_generic
 
-from hi_ml.statistics.effect import LEVEL, Effect, Floats, Margin, difference_effect
-from hi_ml.statistics.interval import Interval
+from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Interval, Margin, difference_effect
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.noncentral import f_effect
 
@@ -173,3 +181,162 @@ def standardised_difference(first: Moments, second: Moments) -> Floats:
     spread = np.sqrt((first.variance + second.variance) / 2)
     gap = first.mean - second.mean
     return np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0)
+
+
+def design_effect(outcomes: ArrayLike, arms: ArrayLike, clusters: ArrayLike) -> float:
+    """Variance of the difference of two shares with clustered rows, over its variance with independent ones.
+
+    Linearised: each row contributes (outcome - share of its arm) / n of its arm, with opposite signs in the two arms;
+    rows are added within clusters before squaring.
+
+    Parameters
+    ----------
+    outcomes : array of 0 and 1, shape (n,)
+    arms : array of bool, shape (n,)
+        Both must occur.
+    clusters : array of int, shape (n,)
+        Codes of the patients.
+
+    Returns
+    -------
+    float
+        At least 1: clusters never make rows count for more. 1 where an outcome never varies.
+    """
+    outcome, first = np.asarray(outcomes, dtype=np.float64), np.asarray(arms, dtype=bool)
+    influence = np.empty_like(outcome)
+    for arm, sign in ((first, 1.0), (~first, -1.0)):
+        influence[arm] = sign * (outcome[arm] - outcome[arm].mean()) / arm.sum()
+    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    independent = float((influence**2).sum())
+    if independent == 0.0:
+        return 1.0
+    return max(1.0, float((np.bincount(cluster, weights=influence) ** 2).sum()) / independent)
+
+
+@dataclass(frozen=True)
+class Heterogeneity:
+    """Cochran's test that several estimates share one value.
+
+    Attributes
+    ----------
+    q : float
+        Sum of squared standardised deviations from the weighted mean.
+    df : int
+        Estimates less one.
+    p_value : float
+    """
+
+    q: float
+    df: int
+    p_value: float
+
+
+def cochran_q(estimates: ArrayLike, errors: ArrayLike) -> Heterogeneity:
+    """Test that estimates with their own standard errors agree; unequal variances do no harm.
+
+    Parameters
+    ----------
+    estimates, errors : array of float, shape (k,)
+        k of at least 2; errors positive, in the unit of the estimates.
+
+    References
+    ----------
+    Cochran (1954), Biometrics 10, 101.
+
+    Examples
+    --------
+    >>> test = cochran_q([1.0, 3.0], [1.0, 1.0])
+    >>> test.q, test.df, round(test.p_value, 4)
+    (2.0, 1, 0.1573)
+    """
+    value, weight = np.asarray(estimates, dtype=np.float64), 1 / np.asarray(errors, dtype=np.float64) ** 2
+    q = float(weight @ (value - weight @ value / weight.sum()) ** 2)
+    df = value.size - 1
+    return Heterogeneity(q, df, float(chi2.sf(q, df)))
+
+
+def probability_of_exceeding(first: ArrayLike, second: ArrayLike) -> Interval:
+    """Estimate P(X > Y) + P(X = Y) / 2 with the interval of Brunner & Munzel.
+
+    `scipy.stats.brunnermunzel` gives the test and no interval.
+
+    Parameters
+    ----------
+    first, second : array of float, shapes (n,) and (m,)
+        At least two values each.
+
+    Returns
+    -------
+    Interval
+        Probabilities, 0 to 1; the limits equal the estimate where the samples do not overlap.
+
+    References
+    ----------
+    Brunner & Munzel (2000), Biometrical Journal 42, 17.
+
+    Examples
+    --------
+    >>> probability_of_exceeding([3, 4, 5, 6], [1, 2, 3, 4]).value
+    0.875
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    ranks = rankdata(np.concatenate([x, y]))
+    # Rank among all less rank in its own sample: how many of the other sample lie below.
+    beaten_x, beaten_y = ranks[: x.size] - rankdata(x), ranks[x.size :] - rankdata(y)
+    estimate = float(beaten_x.mean()) / y.size
+    parts = np.array([beaten_x.var(ddof=1) / y.size**2 / x.size, beaten_y.var(ddof=1) / x.size**2 / y.size])
+    variance = float(parts.sum())
+    if variance == 0.0:
+        return Interval(estimate, estimate, estimate)
+    df = variance**2 / float((parts**2 / np.array([x.size - 1, y.size - 1])).sum())
+    half = float(t.isf(LEVEL / 2, df)) * variance**0.5
+    return Interval(estimate, max(0.0, estimate - half), min(1.0, estimate + half))
+
+
+Groups = NDArray[np.int64]
+_ROUNDING = 1e-12  # standard error, as a share of the largest value, that is what rounding leaves of zero
+
+
+def against_the_rest(values: Floats, inside: NDArray[np.bool_], group: Groups, *, margin: float) -> Effect | None:
+    """Compare the mean over some rows with the mean over all others.
+
+    Parameters
+    ----------
+    values : array of float64, shape (n,)
+    inside : array of bool, shape (n,)
+        The rows to compare with the rest.
+    group : array of int64, shape (n,)
+        The rows that a group has on one side are averaged; a group may stand on both.
+    margin : float
+        The smallest difference that matters, in the unit of the values.
+
+    Returns
+    -------
+    Effect or None
+        Inside minus outside; None where a side has fewer than two groups, or nothing varies.
+
+    Notes
+    -----
+    Each group contributes (its mean - the mean of its side) / groups of the side, with opposite signs on the two sides;
+    the squared contributions add up to the variance. This is the group bootstrap in closed form, since means are
+    linear, and Welch's test where no group stands on both sides. Degrees of freedom by Welch and Satterthwaite.
+    """
+    _, place = np.unique(group, return_inverse=True)
+    contributions, estimate = np.zeros(place.max() + 1), 0.0
+    variances, freedom = [], []
+    for rows, sign in ((inside, 1.0), (~inside, -1.0)):
+        counts = np.bincount(place[rows], minlength=len(contributions))
+        there = np.flatnonzero(counts)
+        if len(there) < 2:  # noqa: PLR2004 -- a variance needs two
+            return None
+        means = np.bincount(place[rows], weights=values[rows], minlength=len(contributions))[there] / counts[there]
+        spread = (means - means.mean()) / np.sqrt(len(there) * (len(there) - 1))
+        contributions[there] += sign * spread
+        estimate += sign * means.mean()
+        variances.append(float((spread**2).sum()))
+        freedom.append(len(there) - 1)
+    error = float(np.sqrt((contributions**2).sum()))
+    if error <= _ROUNDING * float(np.abs(values).max()):
+        return None
+    df = sum(variances) ** 2 / sum(part**2 / free for part, free in zip(variances, freedom, strict=True))
+    return difference_effect(float(estimate), error, len(values), margin=Margin(margin), df=df)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_ml.statistics.effect import Floats
+from hi_ml.statistics.estimates import Floats
 
 _ROUNDING = 1e-12
 """Relative size below which a sum of squared deviations is what rounding leaves of zero."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
-from hi_ml.statistics.effect import LEVEL
+from hi_ml.statistics.estimates import LEVEL
 
 FAMILY = 5
 """Number of claims: what cannot be tested enters with p = 1, so that gates cannot shrink the family."""

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2, f, ncf, ncx2
 
-from hi_ml.statistics.effect import LEVEL, POWER, Effect, Margin, rounded_up
+from hi_ml.statistics.estimates import LEVEL, POWER, Effect, Margin, rounded_up
 
 Distribution = Callable[[float], float]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_ml.statistics.effect import LEVEL
+from hi_ml.statistics.estimates import LEVEL
 
 _ROUNDING = 1e-12
 """Relative difference below which two sums of the same numbers count as tied."""

@@ -12,8 +12,7 @@ from statsmodels.stats.proportion import (
     proportions_ztest,
 )
 
-from hi_ml.statistics.effect import LEVEL, Effect, Floats, Margin, difference_effect, n_for_difference
-from hi_ml.statistics.interval import Interval
+from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Interval, Margin, difference_effect, n_for_difference
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hi_ml.statistics.effect import Effect, Floats, Margin
+from hi_ml.statistics.estimates import Effect, Floats, Margin
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.noncentral import chi_square_effect
 

@@ -1,0 +1,116 @@
+"""Where is conf/, and how does a node of it become an object?"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import hydra.utils
+from omegaconf import OmegaConf
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, create_model
+
+# For `pydantic.dataclasses.dataclass(config=STRICT)`: a misspelt key must not pass silently.
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w -]*", name):
+        raise ValueError("expected a name of letters, digits, spaces, _ and -")
+    return name
+
+
+# Names end up in paths, feature names and model names: no character of theirs may mean anything there.
+Name = Annotated[str, AfterValidator(_plain_name)]
+
+
+def conf_dir() -> Path:
+    """Return the absolute folder of the YAML files: beside the installed package, or in the clone.
+
+    Returns
+    -------
+    Path
+        ``hi_ml/conf`` of a wheel, else ``conf`` at the root of the checkout.
+    """
+    here = Path(__file__).resolve().parents[1]  # hi_ml/
+    installed = here / "conf"
+    return installed if installed.is_dir() else here.parents[1] / "conf"
+
+
+def build(kind: Any, node: Any) -> Any:
+    """Turn a configuration node into an object of a frozen dataclass, checking every key and type.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass, or any type pydantic can validate (``dict[str, Task]``, ``Literal["a", "b"]``).
+    node : DictConfig, ListConfig or plain value
+        What stands under one key of the composed configuration.
+
+    Returns
+    -------
+    object of ``kind``
+
+    Raises
+    ------
+    pydantic.ValidationError
+        Where a key is unknown, missing or of another type; it lists each with its place.
+
+    Examples
+    --------
+    >>> from pydantic.dataclasses import dataclass
+    >>> @dataclass(frozen=True, config=STRICT)
+    ... class Shares:
+    ...     train: float
+    >>> build(Shares, {"train": 0.6})
+    Shares(train=0.6)
+    """
+    return TypeAdapter(kind).validate_python(plain(node))
+
+
+def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
+    """Turn a composed configuration into the arguments of a command, by the types of its parameters.
+
+    Parameters
+    ----------
+    command : callable
+        Its parameters are the keys of its YAML, and ``here``, which is left to the caller.
+    cfg : DictConfig
+
+    Raises
+    ------
+    pydantic.ValidationError
+        As `build`; each place starts with the key.
+    """
+    kinds = get_type_hints(command, include_extras=True)
+    hints: dict[str, Any] = {key: (kind, ...) for key, kind in kinds.items() if key not in ("return", "here")}
+    keys: Any = create_model("Arguments", __config__=ConfigDict(**STRICT, protected_namespaces=()), **hints)
+    made = keys.model_validate(plain(cfg))
+    return {key: getattr(made, key) for key in hints}
+
+
+def plain(node: Any) -> Any:
+    """Return a node as plain dicts, lists and values, every reference resolved."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def leaves(node: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings to dotted keys.
+
+    Examples
+    --------
+    >>> leaves({"model": {"name": "lgbm"}, "seed": 0})
+    {'model.name': 'lgbm', 'seed': 0}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= leaves(value, prefix=f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def instantiate(node: Mapping[str, Any]) -> Any:
+    """Make the object that ``_target_`` names, with the node's other keys as plain arguments."""
+    return hydra.utils.instantiate(dict(node), _convert_="all")

@@ -1,0 +1,284 @@
+"""How do the conditions' shares of admissions change with age?
+
+Do hypertension and diabetes take a larger share of admissions in the old, and acute conditions in the young?
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from hi_ml.app.config import STRICT
+from hi_ml.claims.aggregates import counts, crosstab, cube, over
+from hi_ml.claims.distinct import DistinctAdmissions, among
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.claims.requirements import constant, for_each, lacking, small_groups, unmapped
+from hi_ml.statistics.contingency import association, can_vary
+from hi_ml.statistics.estimates import Effect, Margin
+from hi_ml.statistics.multiplicity import discoveries
+from hi_ml.statistics.proportions import Share, Trend, share_difference, share_trend, wilson
+
+YEARS_A_DECADE = 10
+
+
+def age_counts(rows: pd.DataFrame, split_age: float) -> pd.DataFrame:
+    """Count admissions by side of the split, decade of age and condition: all that the closed forms need.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With `age` in years and `condition`.
+    split_age : float
+        Years.
+
+    Returns
+    -------
+    DataFrame
+        Column `n`, indexed by `older` (bool), `decade` (its first year) and `condition`.
+    """
+    known = rows.loc[rows["age"].notna() & rows["condition"].notna(), ["age", "condition"]]
+    decade = (known["age"] // YEARS_A_DECADE * YEARS_A_DECADE).astype("int64")
+    return counts(known.assign(older=known["age"] >= split_age, decade=decade), ["older", "decade", "condition"])
+
+
+def difference(table: pd.DataFrame, levels: Sequence[str], smallest: float, *, old: bool = True) -> Effect:
+    """Compare the share of some conditions between the sides of the split.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `age_counts`, with admissions on both sides.
+    levels : sequence of str
+        Conditions, in any case.
+    smallest : float
+        Smallest difference of shares that matters.
+    old : bool
+        Whether to take old less young; else young less old.
+    """
+    older = table.index.get_level_values("older").to_numpy(dtype=bool)
+    within = having(table, levels).to_numpy()
+    n = table["n"].to_numpy(dtype=np.float64)
+    first, second = (
+        Share(float(n[side & within].sum()), float(n[side].sum())) for side in (older == old, older != old)
+    )
+    return share_difference(first, second, margin=Margin(smallest))
+
+
+def trend(table: pd.DataFrame, levels: Sequence[str]) -> Trend | None:
+    """Fit a line to the share of some conditions over the decades of age.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `age_counts`.
+    levels : sequence of str
+        Conditions, in any case.
+
+    Returns
+    -------
+    Trend or None
+        Per decade; None where there is one decade only, or nothing to vary.
+    """
+    decades = crosstab(table, ("decade", "condition"))
+    n = decades.sum(axis=1).to_numpy()
+    count = decades.loc[:, among(decades.columns.to_series(), levels)].sum(axis=1).to_numpy()
+    if n.size == 1 or count.sum() in (0, n.sum()):
+        return None
+    return share_trend(count, n, decades.index.to_numpy() / YEARS_A_DECADE)
+
+
+def having(table: pd.DataFrame, levels: Sequence[str]) -> "pd.Series[bool]":
+    """Mark the rows of a table whose condition is one of the levels, in any case."""
+    return among(table.index.get_level_values("condition").to_series(), levels)
+
+
+def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
+    """Give each condition's share of the admissions of each decade of age, with Wilson's 95 % limits.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `age_counts`.
+
+    Returns
+    -------
+    DataFrame
+        `decade, condition, n` (admissions of the decade), `count, share, low, high`.
+    """
+    decades = crosstab(table, ("decade", "condition"))
+    long = decades.reset_index().melt(id_vars="decade", var_name="condition", value_name="count")
+    n = long["decade"].map(decades.sum(axis=1))
+    low, high = wilson(long["count"], n)
+    long = long.assign(n=n, share=long["count"] / n, low=low, high=high).astype({"n": "int64", "count": "int64"})
+    return long[["decade", "condition", "n", "count", "share", "low", "high"]]
+
+
+def condition_forest(table: pd.DataFrame, claimed: Sequence[str], smallest: float) -> pd.DataFrame:
+    """Give the difference of shares, old less young, of every condition.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `age_counts`, with admissions on both sides.
+    claimed : sequence of str
+        Conditions that the claim is about.
+    smallest : float
+        Smallest difference of shares that matters.
+
+    Returns
+    -------
+    DataFrame
+        `condition, estimate, low, high, low90, high90, p_value, discovery` (Benjamini-Hochberg over the conditions),
+        `claimed, n, smallest_effect`.
+    """
+    levels = sorted(table.index.get_level_values("condition").unique())
+    effects = [difference(table, [level], smallest) for level in levels]
+    forest = pd.DataFrame(
+        [(effect.estimate, effect.low, effect.high, effect.low90, effect.high90, effect.p_zero) for effect in effects],
+        columns=["estimate", "low", "high", "low90", "high90", "p_value"],
+    )
+    forest.insert(0, "condition", levels)
+    return forest.assign(
+        discovery=discoveries(forest["p_value"]),
+        claimed=among(forest["condition"], claimed),
+        n=[effect.n for effect in effects],
+        smallest_effect=smallest,
+    )
+
+
+NOTE = (
+    "Shares are of admissions, not of people: one condition stands on each admission, so the shares of an age group "
+    "sum to 1, and one rises only where another falls. They do not say how common a condition is in the population."
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class AgeCondition:
+    """What the finding is set to.
+
+    Attributes
+    ----------
+    conditions : list of str
+        Those claimed to take a larger share in the old.
+    split_age : float
+        Years from which a patient counts as old.
+    smallest_effect : float
+        Difference of shares of admissions that matters, 0 to 1.
+    smallest_association : float
+        Cohen's w between decade and condition that matters.
+    smallest_group : int
+        Admissions needed on each side of the split.
+    """
+
+    conditions: Annotated[list[str], Field(min_length=1)]
+    split_age: float
+    smallest_effect: PositiveFloat
+    smallest_association: PositiveFloat
+    smallest_group: PositiveInt
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Some conditions whose share is claimed to differ, and on which side it is larger."""
+
+    name: str
+    levels: tuple[str, ...]
+    old: bool
+    key: str
+
+
+def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Draft:
+    """Draft the finding: a part per configured condition, and `acute`; all must hold.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+        Needs `age` and `condition`.
+    settings : AgeCondition
+    """
+    acute = admissions.declarations.acute_conditions
+    parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]
+    undeclared = () if acute else (unmapped("acute", "no condition is declared acute", "acute_conditions"),)
+    parts += [_Part("acute", tuple(acute), False, "acute_conditions")] if acute else []
+    draft = Draft("age_condition", _claim(settings), "all", len(settings.conditions) + 1, notes=(NOTE,))
+    gap = lacking(admissions.rows, ["age", "condition"], "")
+    table = age_counts(admissions.rows, settings.split_age) if gap is None else pd.DataFrame()
+    gap = gap or small_groups(_sides(table, settings.split_age), settings.smallest_group, "")
+    if gap:
+        return dataclasses.replace(draft, gaps=for_each(gap, [part.name for part in parts]) + undeclared)
+    evidence, gaps = sorted_out(
+        [
+            *(_share_gap(table, part, settings) for part in parts),
+            *_from_last_copies(admissions, parts, settings),
+            *_trends(table, parts),
+            _association(table, settings),
+        ]
+    )
+    forest = condition_forest(table, settings.conditions, settings.smallest_effect)
+    tables = {"share_by_decade": share_by_decade(table), "condition_forest": forest}
+    return dataclasses.replace(draft, evidence=evidence, gaps=gaps + undeclared, tables=tables)
+
+
+def _claim(settings: AgeCondition) -> str:
+    return (
+        f"From age {settings.split_age:g} on, {' and '.join(settings.conditions)} take a larger share of admissions "
+        "than before, and acute conditions a smaller one."
+    )
+
+
+def _sides(table: pd.DataFrame, split_age: float) -> "pd.Series[int]":
+    older = table.index.get_level_values("older").to_numpy(dtype=bool)
+    old = int(table["n"].to_numpy()[older].sum())
+    young = int(table["n"].sum()) - old
+    return pd.Series({f"aged {split_age:g} or more": old, f"aged under {split_age:g}": young})
+
+
+def _share_gap(table: pd.DataFrame, part: _Part, settings: AgeCondition, copies: str = "") -> Evidence | Gap:
+    within = having(table, part.levels)
+    if not within.any():
+        return unmapped(part.name, f"no admission has condition {' or '.join(part.levels)}", part.key)
+    if within.all():
+        return constant(part.name, "the condition")
+    split = f"{settings.split_age:g}"
+    sides = f"age {split} and over less under {split}" if part.old else f"age under {split} less {split} and over"
+    words = f"share of admissions with {' or '.join(part.levels)}: {sides}{copies and f', {copies}'}"
+    return estimated(
+        Estimand(f"{part.name}{copies and f' ({copies})'}", words, "share of admissions"),
+        difference(table, part.levels, settings.smallest_effect, old=part.old),
+        settings.smallest_effect,
+        claims_positive=True,
+        role="secondary" if copies else "primary",
+    )
+
+
+def _from_last_copies(
+    admissions: DistinctAdmissions, parts: list[_Part], settings: AgeCondition
+) -> list[Evidence | Gap]:
+    """Repeat the parts with the last of the copies kept: the copies differ in age, and nobody knows which is right."""
+    if admissions.copies == 0:
+        return []
+    table = age_counts(admissions.last, settings.split_age)
+    answers = [_share_gap(table, part, settings, "last copies kept") for part in parts]
+    return [answer for answer in answers if isinstance(answer, Evidence)]
+
+
+def _trends(table: pd.DataFrame, parts: list[_Part]) -> Iterator[Evidence]:
+    for part in parts:
+        line = trend(table, part.levels)
+        if line:
+            words = f"rise of the share of {' or '.join(part.levels)} per decade of age"
+            estimand = Estimand(f"{part.name} (trend)", words, "share of admissions per decade")
+            yield described(estimand, line.slope, int(table["n"].sum()), detail={"z": line.z, "p_value": line.p_value})
+
+
+def _association(table: pd.DataFrame, settings: AgeCondition) -> Evidence | None:
+    cells = cube(over(table, ["decade", "condition"]), ("decade", "condition"))
+    if not can_vary(cells):
+        return None
+    effect = association(cells, margin=Margin(settings.smallest_association)).w
+    estimand = Estimand("decade by condition", "association of decade of age and condition", "Cohen's w")
+    return estimated(estimand, effect, settings.smallest_association, role="secondary")

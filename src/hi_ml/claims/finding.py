@@ -1,0 +1,287 @@
+"""What speaks for or against a claim: estimates with intervals and tests, and what could not be estimated.
+
+One claim that can be false: drafted with its evidence, then decided.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hi_ml.statistics.estimates import Effect, Interval
+
+Role = Literal["primary", "secondary", "exploratory"]
+Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
+Detail = Mapping[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Estimand:
+    """What is estimated.
+
+    Attributes
+    ----------
+    part : str
+        Short name within the finding.
+    words : str
+        The quantity, as a reader would say it.
+    unit : str
+        Of the estimate: ``days``, ``share of admissions``, ``share of variance``, ``Cohen's f`` ...
+    """
+
+    part: str
+    words: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One estimate with its interval and, where it takes part in a verdict, its two tests.
+
+    Attributes
+    ----------
+    part, estimand, unit : str
+        See `Estimand`.
+    estimate : float
+    low, high : float or None
+        95 % limits.
+    low90, high90 : float or None
+        90 % limits.
+    n : int
+        Admissions behind the estimate.
+    smallest_effect : float or None
+        In the unit of the estimate.
+    p_support : float or None
+        Of "no effect"; 1 where a directional claim meets the other sign. Not adjusted.
+    p_absence : float or None
+        Of "an effect at least as large as the smallest that matters". Not adjusted.
+    role : {"primary", "secondary", "exploratory"}
+        Only primary evidence takes part in the verdict.
+    n_needed : int or None
+        Admissions at which absence would be shown with 90 % power if it is true.
+    detail : mapping of str to number or text
+        Statistic, degrees of freedom, permutations, two-sided tests, companions.
+    """
+
+    part: str
+    estimand: str
+    unit: str
+    estimate: float
+    low: float | None
+    high: float | None
+    low90: float | None
+    high90: float | None
+    n: int
+    smallest_effect: float | None = None
+    p_support: float | None = None
+    p_absence: float | None = None
+    role: Role = "primary"
+    n_needed: int | None = None
+    detail: Detail = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A part of a claim that this table cannot answer.
+
+    Attributes
+    ----------
+    part : str
+    reason : str
+        Reason code.
+    words : str
+        What is missing, as a clause.
+    key : str or None
+        The YAML key that would supply it.
+    """
+
+    part: str
+    reason: Missing
+    words: str
+    key: str | None = None
+
+
+def sorted_out(answers: Iterable[Evidence | Gap | None]) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+    """Separate what could be estimated from what could not; None is neither."""
+    kept = list(answers)
+    evidence = tuple(answer for answer in kept if isinstance(answer, Evidence))
+    return evidence, tuple(answer for answer in kept if isinstance(answer, Gap))
+
+
+def estimated(
+    estimand: Estimand,
+    effect: Effect,
+    smallest: float,
+    *,
+    claims_positive: bool = False,
+    role: Role = "primary",
+    detail: Detail | None = None,
+) -> Evidence:
+    """State an effect as evidence.
+
+    Parameters
+    ----------
+    estimand : Estimand
+    effect : Effect
+    smallest : float
+        Smallest effect that matters: the margin with which the effect was computed.
+    claims_positive : bool
+        Whether the claim names the sign. Then support needs a positive estimate, and absence is one-sided.
+    role : {"primary", "secondary", "exploratory"}
+    detail : mapping, optional
+        Further figures.
+    """
+    figures: dict[str, float | int | str] = {"statistic": effect.statistic}
+    if np.isfinite(effect.df):
+        figures["df"] = effect.df
+    if claims_positive:
+        figures |= {"p_two_sided": effect.p_zero, "p_outside": effect.p_outside}
+    return Evidence(
+        part=estimand.part,
+        estimand=estimand.words,
+        unit=estimand.unit,
+        estimate=effect.estimate,
+        low=effect.low,
+        high=effect.high,
+        low90=effect.low90,
+        high90=effect.high90,
+        n=effect.n,
+        smallest_effect=smallest,
+        p_support=1.0 if claims_positive and effect.estimate <= 0 else effect.p_zero,
+        p_absence=effect.p_above if claims_positive else effect.p_outside,
+        role=role,
+        n_needed=effect.n_needed,
+        detail=figures | dict(detail or {}),
+    )
+
+
+def described(
+    estimand: Estimand, figure: Interval | float, n: int, *, role: Role = "secondary", detail: Detail | None = None
+) -> Evidence:
+    """State a figure that takes part in no test against a smallest effect."""
+    known = isinstance(figure, Interval)
+    interval = figure if isinstance(figure, Interval) else Interval(figure, figure, figure)
+    return Evidence(
+        part=estimand.part,
+        estimand=estimand.words,
+        unit=estimand.unit,
+        estimate=interval.value,
+        low=interval.low if known else None,
+        high=interval.high if known else None,
+        low90=None,
+        high90=None,
+        n=n,
+        role=role,
+        detail=dict(detail or {}),
+    )
+
+
+Rule = Literal["all", "any"]
+Verdict = Literal["supported", "not_supported", "inconclusive", "not_testable"]
+Outcome = Literal["STRONG", "SUFFICIENT", "ABSENT", "NEGLIGIBLE", "OPPOSITE", "UNCERTAIN"]
+Reason = Missing | Outcome
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A finding before the family of claims has decided.
+
+    Attributes
+    ----------
+    finding : str
+        Name of the module and of its YAML.
+    claim : str
+        The sentence under test.
+    rule : {"all", "any"}
+        Whether every part must hold, or one.
+    asked : int
+        Parts that the claim has; those among the gaps are not testable.
+    evidence : tuple of Evidence
+        Primary, secondary and exploratory.
+    gaps : tuple of Gap
+        Parts that cannot be tested.
+    notes : tuple of str
+        What a reader must know beside the numbers.
+    tables : mapping of str to DataFrame
+        What the charts draw.
+    """
+
+    finding: str
+    claim: str
+    rule: Rule
+    asked: int
+    evidence: tuple[Evidence, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[Evidence, ...]:
+        """The evidence that decides."""
+        return tuple(item for item in self.evidence if item.role == "primary")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, its evidence and its verdict.
+
+    Attributes
+    ----------
+    finding, claim, rule, evidence, gaps, notes, tables
+        As drafted.
+    verdict : {"supported", "not_supported", "inconclusive", "not_testable"}
+    reason : str
+        `STRONG` or `SUFFICIENT` support; `ABSENT`, `NEGLIGIBLE` or `OPPOSITE` effect; `UNCERTAIN`; or the reason code
+        of what is missing.
+    p_support, p_absence : float
+        Of the whole claim, adjusted for the family of claims (Holm).
+    parts, parts_testable : int
+        How many parts the claim has, and how many this table can answer.
+    excludes_effects_above : mapping of str to float
+        Upper 90 % limit of each part.
+    n_needed : int or None
+        Admissions that would show absence with 90 % power, if it is true; only where undecided for lack of them.
+    sentences : tuple of str
+        The verdict and its evidence in plain words.
+    """
+
+    finding: str
+    claim: str
+    rule: Rule
+    verdict: Verdict
+    reason: Reason
+    p_support: float
+    p_absence: float
+    evidence: tuple[Evidence, ...]
+    gaps: tuple[Gap, ...]
+    parts: int
+    parts_testable: int
+    excludes_effects_above: Mapping[str, float]
+    n_needed: int | None
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    tables: Mapping[str, pd.DataFrame]
+
+
+def record(finding: Finding) -> dict[str, Any]:
+    """Turn a finding into plain dicts, lists and values, ready for JSON; without the tables.
+
+    Parameters
+    ----------
+    finding : Finding
+    """
+    fields = {name: value for name, value in vars(finding).items() if name != "tables"}
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(vars(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return value.item() if hasattr(value, "item") else value

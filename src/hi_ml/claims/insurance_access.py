@@ -1,0 +1,253 @@
+"""Which care do the patients of each insurer get more or less of? The tables of the charts.
+
+Does recorded care differ between insurers, for patients of one condition and age?
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from scipy.stats import norm
+
+from hi_ml.app.config import STRICT
+from hi_ml.claims.aggregates import completed, counts, crosstab, cube, moments_of, sums
+from hi_ml.claims.distinct import DistinctAdmissions
+from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.claims.requirements import constant, for_each, lacking, large_levels, too_few
+from hi_ml.claims.subgroup_screen import age_band
+from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
+from hi_ml.statistics.estimates import Margin, joint_power
+from hi_ml.statistics.means import comparable, standardised_difference
+from hi_ml.statistics.moments import Moments
+from hi_ml.statistics.multiplicity import discoveries
+from hi_ml.statistics.regression import within_strata
+
+CASE_MIX = ("condition", "sex", "blood_type")
+CARE_COLUMNS = ["outcome", "insurer", "level", "n", "count", "share", "expected", "residual"]
+
+
+def stratified(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
+    """Add `stratum`: condition and age band, as far as the table has them; missing where either is.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns by role.
+    age_bands : sequence of float
+        Ages, in years, at which a band begins.
+    """
+    stratum = pd.Series("all", index=rows.index, dtype="str")
+    if lacking(rows, ["condition"], "") is None:
+        stratum = rows["condition"].astype("str")
+    if lacking(rows, ["age"], "") is None:
+        stratum = stratum + ", " + age_band(rows["age"], age_bands)
+    return rows.assign(stratum=stratum)
+
+
+def care_residuals(rows: pd.DataFrame, roles: Sequence[str]) -> pd.DataFrame:
+    """Set the care of each insurer's patients against what care blind to insurers would give within each stratum.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `stratified`.
+    roles : sequence of str
+        Categories of care.
+
+    Returns
+    -------
+    DataFrame
+        `outcome, insurer, level, n` (admissions of the insurer), `count, share, expected` (share, given the strata),
+        `residual` (adjusted: standard normal without any association), `p_value, discovery` (Benjamini-Hochberg over
+        all cells).
+    """
+    parts = [part for role in roles for part in _residuals(rows, role)]
+    cells = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CARE_COLUMNS, dtype="float64")
+    p_value = 2 * norm.sf(cells["residual"].abs().to_numpy(dtype=np.float64))
+    return cells.assign(p_value=p_value, discovery=discoveries(p_value))
+
+
+def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.DataFrame:
+    """Compare each insurer with the rest, in standard deviations, on its patients' care and on who they are.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With `insurer`; what of care, stay, age and case mix is there is compared.
+    care : sequence of str
+        Categories of care.
+
+    Returns
+    -------
+    DataFrame
+        `insurer, kind` (`care` or `case mix`), `variable, level` (empty for a number), `difference` (of means or
+        shares over the root mean variance), `n` (admissions of the insurer).
+    """
+    mix = [role for role in CASE_MIX if lacking(rows, [role], "") is None]
+    tables = [
+        *(part for role in care for part in _share_differences(rows, role, "care")),
+        *_mean_difference(rows, "length_of_stay", "care"),
+        *(part for role in mix for part in _share_differences(rows, role, "case mix")),
+        *_mean_difference(rows, "age", "case mix"),
+    ]
+    columns = ["insurer", "kind", "variable", "level", "difference", "n"]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _residuals(rows: pd.DataFrame, role: str) -> Iterator[pd.DataFrame]:
+    table = counts(rows, ["stratum", "insurer", role])
+    cells = cube(table, ("insurer", role))
+    if not can_vary(cells):
+        return
+    found, seen = association(cells, margin=Margin(1.0)), crosstab(table, ("insurer", role))
+    n = np.repeat(seen.sum(axis=1).to_numpy(), seen.shape[1])
+    places = seen.index.repeat(seen.shape[1]), np.tile(seen.columns, len(seen))
+    count, expected = seen.to_numpy().ravel(), found.expected.ravel() / n
+    yield pd.DataFrame(
+        dict(zip(CARE_COLUMNS, (role, *places, n, count, count / n, expected, found.residuals.ravel()), strict=True))
+    ).astype({"n": "int64", "count": "int64"})
+
+
+def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
+    seen = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
+    n = seen.sum(axis=1).to_numpy()
+    for level in seen.columns:
+        count = seen[level].to_numpy()
+        yield from _against_rest(seen.index, Moments(n, count, count), (kind, role, str(level)))
+
+
+def _mean_difference(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
+    if lacking(rows, [role], "") is None:
+        table = sums(rows, ["insurer"], role)
+        yield from _against_rest(table.index, moments_of(table), (kind, role, ""))
+
+
+def _against_rest(insurers: pd.Index, groups: Moments, what: tuple[str, str, str]) -> Iterator[pd.DataFrame]:
+    rest = groups.pooled([np.arange(groups.n.size)] * groups.n.size).less(groups)
+    usable = comparable(groups, rest, 2)
+    difference = standardised_difference(groups.at(usable), rest.at(usable))
+    named = dict(zip(("kind", "variable", "level"), what, strict=True))
+    yield pd.DataFrame(
+        {"insurer": insurers[usable], "difference": difference, "n": groups.n[usable].astype(np.int64)}
+    ).assign(**named)
+
+
+CLAIM = "Recorded care differs between insurers."
+NOTE = (
+    "These are differences in recorded care among insured, admitted patients. Who was refused, waited or had no "
+    "insurance is not in the table, so access itself cannot be tested."
+)
+CARE = {"admission_type": "admission type", "medication": "medication", "test_result": "test result"}
+STAY = "length_of_stay"
+
+
+@dataclass(frozen=True, config=STRICT)
+class InsuranceAccess:
+    """What the finding is set to.
+
+    Attributes
+    ----------
+    smallest_effect : float
+        Cohen's w, and Cohen's f of the length of stay, that matters.
+    smallest_difference : float
+        Standardised difference between an insurer and the rest that a balance table would flag.
+    age_bands : list of float
+        Ages, in years, at which a stratum of age begins.
+    smallest_group : int
+        Admissions from which an insurer is compared.
+    """
+
+    smallest_effect: PositiveFloat
+    smallest_difference: float
+    age_bands: Annotated[list[float], Field(min_length=1)]
+    smallest_group: PositiveInt
+
+
+def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:
+    """Draft the finding: parts `admission_type`, `medication`, `test_result` and `length_of_stay`; one must hold.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+        Needs `insurer` and some of the four; compares within `condition` and age band where they are there.
+    settings : InsuranceAccess
+    """
+    names = (*CARE, STAY)
+    draft = Draft("insurance_access", CLAIM, "any", len(names), notes=(NOTE,))
+    rows = admissions.rows
+    gap = lacking(rows, ["insurer"], "") or _insurers(rows, settings.smallest_group)
+    if gap:
+        return dataclasses.replace(draft, gaps=for_each(gap, names))
+    rows = stratified(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
+    margin = Margin(settings.smallest_effect, joint_power(len(names)))
+    answers = [*(_care(rows, role, margin) for role in CARE), _stay(rows, margin)]
+    cared = [role for role in CARE if lacking(rows, [role], "") is None]
+    balance = standardised_differences(rows, cared)
+    evidence, gaps = sorted_out([*answers, *_marginal(rows, cared, margin), *_largest(balance, settings)])
+    tables = {"payer_care": care_residuals(rows, cared), "payer_balance": balance}
+    return dataclasses.replace(draft, evidence=evidence, gaps=gaps, tables=tables)
+
+
+def _insurers(rows: pd.DataFrame, smallest_group: int) -> Gap | None:
+    sizes = rows["insurer"].value_counts()
+    if len(sizes) == 1:
+        return constant("", "the insurer")
+    large = int((sizes >= smallest_group).sum())
+    return too_few("", f"{large} insurers of {smallest_group} admissions or more", "two") if large <= 1 else None
+
+
+def _care(rows: pd.DataFrame, role: str, margin: Margin) -> Evidence | Gap:
+    if gap := lacking(rows, [role], role):
+        return gap
+    cells = cube(counts(rows, ["stratum", "insurer", role]), ("insurer", role))
+    if not can_vary(cells):
+        return constant(role, f"the {CARE[role]} between insurers of one stratum")
+    found = association(cells, margin=margin)
+    words = f"association of insurer and {CARE[role]} within condition and age band"
+    detail = {"strata": len(cells), "sum_of_strata": found.sum_of_strata, "sum_df": found.sum_df, "p_sum": found.p_sum}
+    return estimated(Estimand(role, words, "Cohen's w"), found.w, margin.size, detail=detail)
+
+
+def _stay(rows: pd.DataFrame, margin: Margin) -> Evidence | Gap:
+    if gap := lacking(rows, [STAY], STAY):
+        return gap
+    table = completed(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
+    effect = within_strata(moments_of(table), table.index.get_level_values("insurer").nunique(), margin=margin)
+    if effect is None:
+        return constant(STAY, "the length of stay within insurers of one stratum")
+    words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
+    return estimated(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
+
+
+def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
+    """Repeat the associations without strata, with the figures that people quote."""
+    for role in roles:
+        table = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
+        if not can_vary(table.to_numpy()[None]):
+            continue
+        higher, lower, level, gap = largest_share_gap(table)
+        detail: Detail = {
+            "cramers_v": cramers_v(table),
+            "largest_share_gap": gap,
+            "level": str(table.columns[level]),
+            "higher": str(table.index[higher]),
+            "lower": str(table.index[lower]),
+        }
+        words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
+        effect = association(table.to_numpy()[None], margin=margin).w
+        estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
+        yield estimated(estimand, effect, margin.size, role="secondary", detail=detail)
+
+
+def _largest(balance: pd.DataFrame, settings: InsuranceAccess) -> Iterator[Evidence]:
+    care = balance[balance["kind"] == "care"]
+    for row in care.loc[care["difference"].abs().sort_values().index[-1:]].to_dict("records"):
+        words = "largest standardised difference in care between an insurer and the rest"
+        detail = {"insurer": row["insurer"], "level": f"{row['variable']} {row['level']}".strip()}
+        detail |= {"flagged_from": settings.smallest_difference}
+        estimand = Estimand("largest difference", words, "standard deviations")
+        yield described(estimand, abs(row["difference"]), row["n"], detail=detail)

@@ -1,0 +1,233 @@
+"""Do stays differ between medications, whichever they are?
+
+Which discharges were followed by another admission of the same patient?
+
+Do advanced medications go with a shorter stay, and with fewer readmissions?
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from hi_ml.app.config import STRICT
+from hi_ml.claims.aggregates import completed, mean_table, moments_of, sums
+from hi_ml.claims.distinct import DistinctAdmissions, among
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, estimated, sorted_out
+from hi_ml.claims.patients import identify, identity_evidence, identity_table
+from hi_ml.claims.requirements import constant, lacking, large_levels, small_groups, unmapped
+from hi_ml.statistics.estimates import Integers, Margin
+from hi_ml.statistics.linkage import IdentityRule
+from hi_ml.statistics.means import contrast, design_effect, one_way
+from hi_ml.statistics.proportions import Share, share_difference
+from hi_ml.statistics.regression import within_strata
+
+
+def between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Evidence]:
+    """Compare the stays of all medications, overall and within conditions.
+
+    It answers no claim about advanced medications, and stands in where none is declared: exploratory.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per admission, with `medication`, `length_of_stay` in days and perhaps `condition`.
+    smallest : float
+        Cohen's f that matters.
+    """
+    words, unit = "spread of the mean stays of medications over the spread of stays", "Cohen's f"
+    groups, margin = moments_of(sums(rows, ["medication"], "length_of_stay")), Margin(smallest)
+    if groups.n.size > 1 and groups.within.all():
+        estimand = Estimand("any medication", words, unit)
+        yield estimated(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
+    if lacking(rows, ["condition"], "") is None:
+        table = completed(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
+        levels = table.index.get_level_values("medication").nunique()
+        effect = within_strata(moments_of(table), levels, margin=margin)
+        if effect:
+            estimand = Estimand("any medication (within conditions)", f"{words}, within conditions", unit)
+            yield estimated(estimand, effect, smallest, role="exploratory")
+
+
+def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.DataFrame:
+    """Follow each discharge of a known patient for a window of days.
+
+    Discharges whose window reaches beyond the last admission of the table are left out: their readmission could not
+    have been seen.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One row per admission, with `admitted_on` and `discharged_on`.
+    patients : ndarray of int64, shape (n,)
+        Number of the patient; -1 where unknown.
+    window : int
+        Days after discharge.
+
+    Returns
+    -------
+    DataFrame
+        The rows that can be followed, with `patient` (int) and `readmitted` (bool): another admission of the patient
+        began 0 to `window` days after the discharge.
+    """
+    known = rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"]) & (patients >= 0)
+    stays = rows[known].assign(patient=pd.factorize(patients[known.to_numpy()])[0])
+    stays = stays.sort_values(["patient", "admitted_on"], kind="stable")
+    followed = stays["discharged_on"] + pd.Timedelta(days=window) <= rows["admitted_on"].max()
+    marked: pd.DataFrame = stays.assign(readmitted=_readmitted(stays, window))[followed]
+    return marked
+
+
+def _readmitted(stays: pd.DataFrame, window: int) -> NDArray[np.bool_]:
+    """Look up, in stays sorted by patient and admission, the first that begins at or after each discharge."""
+    patient = stays["patient"].to_numpy(dtype=np.int64)
+    start, end = (
+        (stays[name] - stays["admitted_on"].min()).dt.days.to_numpy(dtype=np.int64)
+        for name in ("admitted_on", "discharged_on")
+    )
+    apart = int(end.max(initial=0)) + window + 1
+    admitted, discharged = patient * apart + start, patient * apart + end
+    place = np.arange(admitted.size)
+    following = np.maximum(np.searchsorted(admitted, discharged, side="left"), place + 1)
+    reached = np.append(admitted, np.iinfo(np.int64).max)[following]
+    within: NDArray[np.bool_] = reached <= discharged + window
+    return within
+
+
+CLAIM = "Advanced medications go with a shorter stay and with fewer readmissions."
+NOTE = (
+    "Who gets which medication depends on how ill they are (confounding by indication), so no difference here says "
+    "what a medication does."
+)
+PARTS = 2
+KEY = "advanced_medications"
+ARMS = ["discharges with other medications", "discharges with advanced medications"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class MedicationRecovery:
+    """What the finding is set to.
+
+    Attributes
+    ----------
+    smallest_stay : float
+        Difference of mean stays that matters, in days.
+    smallest_readmission : float
+        Difference of readmission shares that matters, 0 to 1.
+    smallest_f : float
+        Cohen's f between medications that matters, where none is declared advanced.
+    window : int
+        Days after discharge within which an admission is a readmission.
+    smallest_group : int
+        Admissions or discharges needed of each group.
+    identity_value : float
+        What the lower limit of the names' predictive value must reach.
+    identity_pairs : int
+        Compatible same-name pairs needed.
+    resamples : int
+        Of the names.
+    """
+
+    smallest_stay: PositiveFloat
+    smallest_readmission: PositiveFloat
+    smallest_f: PositiveFloat
+    window: int
+    smallest_group: PositiveInt
+    identity_value: float
+    identity_pairs: int
+    resamples: PositiveInt
+
+
+def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:
+    """Draft the finding: parts `stay` and `readmission`, both of which must hold.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+        Needs `medication`, with `length_of_stay`, and with patients and dates.
+    settings : MedicationRecovery
+    """
+    patients = identify(admissions, _rule(settings))
+    rows = admissions.rows
+    answers: list[Evidence | Gap | None] = [
+        _stay(admissions, settings),
+        _readmission(admissions, patients.code, patients.words, settings),
+    ]
+    tables: dict[str, pd.DataFrame] = {}
+    if lacking(rows, ["medication", "length_of_stay"], "") is None:
+        tables["stay_by_medication"] = mean_table(sums(rows, ["medication"], "length_of_stay"))
+        answers += between_medications(large_levels(rows, "medication", settings.smallest_group), settings.smallest_f)
+    if patients.identity:
+        tables["identity"] = identity_table(rows, patients.identity)
+        answers += identity_evidence(patients.identity)
+    evidence, gaps = sorted_out(answers)
+    return Draft("medication_recovery", CLAIM, "all", PARTS, evidence, gaps, (NOTE, patients.words), tables)
+
+
+def _rule(settings: MedicationRecovery) -> IdentityRule:
+    return IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
+
+
+def _unmarked(admissions: DistinctAdmissions, part: str) -> Gap | None:
+    """Say why nobody knows which medications are advanced."""
+    if gap := lacking(admissions.rows, ["medication"], part):
+        return gap
+    declared = admissions.declarations.advanced_medications
+    if not declared:
+        return unmapped(part, "no column and no declaration says which medications are advanced", KEY)
+    if not among(admissions.rows["medication"], declared).any():
+        return unmapped(part, f"no admission has medication {' or '.join(declared)}", KEY)
+    return None
+
+
+def _with_arms(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
+    known = rows[rows["medication"].notna()]
+    return known.assign(advanced=among(known["medication"], admissions.declarations.advanced_medications or []))
+
+
+def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Evidence | Gap:
+    if gap := _unmarked(admissions, "stay") or lacking(admissions.rows, ["length_of_stay"], "stay"):
+        return gap
+    table = sums(_with_arms(admissions.rows, admissions), ["advanced"], "length_of_stay")
+    table = table.reindex([False, True], fill_value=0.0)
+    if gap := small_groups(table["n"].astype("int64").set_axis(ARMS), settings.smallest_group, "stay"):
+        return gap
+    groups = moments_of(table)
+    if not groups.within.any():
+        return constant("stay", "the length of stay")
+    return estimated(
+        Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
+        contrast(groups, [1, -1], margin=Margin(settings.smallest_stay)),
+        settings.smallest_stay,
+        claims_positive=True,
+    )
+
+
+def _readmission(
+    admissions: DistinctAdmissions, patients: Integers | None, words: str, settings: MedicationRecovery
+) -> Evidence | Gap:
+    if patients is None:
+        clause = words[:1].lower() + words[1:].rstrip(".")
+        return Gap("readmission", "NO_PATIENT_ID", clause, "columns.patient_id.from")
+    dates = ["admitted_on", "discharged_on"]
+    if gap := _unmarked(admissions, "readmission") or lacking(admissions.rows, dates, "readmission"):
+        return gap
+    stays = _with_arms(index_discharges(admissions.rows, patients, settings.window), admissions)
+    arms = sums(stays, ["advanced"], "readmitted").reindex([False, True], fill_value=0.0)
+    if gap := small_groups(arms["n"].astype("int64").set_axis(ARMS), settings.smallest_group, "readmission"):
+        return gap
+    other, advanced = (Share(float(arm["total"]), float(arm["n"])) for _, arm in arms.iterrows())
+    inflation = design_effect(stays["readmitted"], ~stays["advanced"], stays["patient"])
+    words = (
+        f"share of discharges followed by an admission within {settings.window} days, other medications less advanced"
+    )
+    return estimated(
+        Estimand("readmission", words, "share of discharges"),
+        share_difference(other, advanced, margin=Margin(settings.smallest_readmission), design_effect=inflation),
+        settings.smallest_readmission,
+        claims_positive=True,
+        detail={"design_effect": inflation, "share_other": other.value, "share_advanced": advanced.value},
+    )

@@ -1,0 +1,151 @@
+"""Who is who? Patients by their number, or by a name where a name stands for a person."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hi_ml.claims.distinct import DistinctAdmissions
+from hi_ml.claims.finding import Detail, Estimand, Evidence, described
+from hi_ml.statistics.estimates import Floats, Integers
+from hi_ml.statistics.linkage import (
+    DAYS_A_YEAR,
+    LINKABLE,
+    Identity,
+    IdentityRule,
+    People,
+    combined,
+    judge_identity,
+    link,
+    overlapping_partners,
+    pair_count,
+)
+
+NEEDED = ("patient_name", "sex", "blood_type", "age", "admitted_on")
+"""What the test of names compares."""
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Whom the rows belong to.
+
+    Attributes
+    ----------
+    code : ndarray of int64, shape (n,), or None
+        Number of the patient, -1 where unknown; None where nothing tells patients apart.
+    identity : Identity or None
+        The test of names, where it was made.
+    words : str
+        What was found, as a sentence.
+    """
+
+    code: Integers | None
+    identity: Identity | None
+    words: str
+
+
+def identify(admissions: DistinctAdmissions, rule: IdentityRule) -> Patients:
+    """Tell patients apart by `patient_id`, or else by names that pass the test.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+    rule : IdentityRule
+    """
+    rows = admissions.rows
+    if "patient_id" in rows:
+        return Patients(rows["patient_id"].to_numpy(dtype=np.int64), None, "Patients are told apart by their number.")
+    absent = [role for role in NEEDED if role not in rows]
+    if absent:
+        return Patients(None, None, f"Patients cannot be told apart: the table has no {', no '.join(absent)}.")
+    people = people_of(rows)
+    identity = judge_identity(people, rule, rng=admissions.rng("identity"))
+    linked = identity.verdict == LINKABLE
+    return Patients(link(people) if linked else None, identity, _words(identity))
+
+
+def people_of(rows: pd.DataFrame) -> People:
+    """Collect what tells people of one name apart.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With the columns `NEEDED`; `patient_name` holds codes, -1 for missing.
+    """
+    sex, blood_type = (pd.factorize(rows[role])[0].astype(np.int64) for role in ("sex", "blood_type"))
+    birth = _days(rows["admitted_on"]) - DAYS_A_YEAR * np.floor(rows["age"].to_numpy(dtype=np.float64))
+    return People(rows["patient_name"].to_numpy(dtype=np.int64), sex, blood_type, birth)
+
+
+def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:
+    """Set the agreement of pairs of one name beside that of all pairs.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As in `people_of`; hospital and dates of stay are compared where they are there.
+    identity : Identity
+
+    Returns
+    -------
+    DataFrame
+        `agreement, same_name, chance` (shares of pairs, 0 to 1), `n` (pairs of one name that agree); chance is NaN
+        where it was not counted.
+    """
+    named = rows[rows["patient_name"] >= 0]
+    same, chance = identity.same_name, identity.chance
+    table = [
+        ("sex", same.sex, chance.sex),
+        ("blood type", same.blood_type, chance.blood_type),
+        ("birth date, to a year", same.birth, chance.birth),
+        ("all three", same.everything, chance.everything),
+    ]
+    pairs = max(same.pairs, 1)
+    if "hospital" in rows:
+        hospital, _ = pd.factorize(named["hospital"])
+        known = hospital >= 0
+        agreeing = pair_count(combined(named["patient_name"].to_numpy()[known], hospital[known]))
+        table.append(("hospital", agreeing / pairs, np.nan))
+    if "discharged_on" in rows:
+        table.append(("overlapping stays", _overlapping(named) / pairs, np.nan))
+    frame = pd.DataFrame(table, columns=["agreement", "same_name", "chance"])
+    return frame.assign(n=(frame["same_name"] * same.pairs).round().astype("int64"))
+
+
+def identity_evidence(identity: Identity) -> Iterator[Evidence]:
+    """State what the test of names found, as secondary evidence."""
+    words = "share of the compatible same-name pairs that is one person"
+    estimand = Estimand("names (predictive value)", words, "share of pairs")
+    detail: Detail = {
+        "compatible": identity.compatible.value,
+        "expected": identity.expected,
+        "verdict": identity.verdict,
+    }
+    yield described(estimand, identity.predictive_value, identity.same_name.pairs, detail=detail)
+    words = "share of the same-name pairs that is one person"
+    estimand = Estimand("names (same person)", words, "share of pairs")
+    yield described(estimand, identity.same_person, identity.same_name.pairs)
+
+
+def _overlapping(rows: pd.DataFrame) -> int:
+    known = rows[rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"])]
+    starts, ends = _days(known["admitted_on"]), _days(known["discharged_on"])
+    return int(overlapping_partners(combined(known["patient_name"]), starts, ends).sum())
+
+
+def _days(dates: "pd.Series[pd.Timestamp]") -> Floats:
+    return (dates - pd.Timestamp(0)).dt.days.to_numpy().astype(np.float64)
+
+
+def _words(identity: Identity) -> str:
+    compatible, pairs = int(identity.compatible.value), identity.same_name.pairs
+    figures = f"{compatible:,} of {pairs:,} same-name pairs could be one person, {identity.expected:,.0f} are expected"
+    openings = {
+        "linkable": "Repeated names are persons",
+        "partial": "Repeated names are persons too rarely to be used",
+        "no_identity": "Repeated names are chance collisions",
+    }
+    if pairs == 0:
+        return "No name stands on two admissions, so no patient is seen twice."
+    return f"{openings[identity.verdict]}: {figures} by chance."

@@ -1,0 +1,209 @@
+"""What would have been claimed with near-duplicates kept?
+
+How do the verdict and its evidence read to someone who runs a hospital?
+
+What does the evidence allow us to say of each claim, given that five were made?
+"""
+
+from collections.abc import Sequence
+
+from hi_ml.claims.finding import Draft, Evidence, Finding, Gap, Reason, Verdict
+from hi_ml.statistics.estimates import LEVEL
+from hi_ml.statistics.multiplicity import FAMILY, all_of, any_of, holm, holm_in_family
+
+
+def difference(findings: Sequence[Finding], with_copies: Sequence[Finding]) -> str | None:
+    """Name the claims whose verdict the copies would have turned, in a sentence; None where there are none.
+
+    Parameters
+    ----------
+    findings, with_copies : sequence of Finding
+        The same claims, on one row per admission and on every row.
+    """
+    turned = [
+        f"'{kept.finding}' would have been {kept.verdict.replace('_', ' ')} instead of {own.verdict.replace('_', ' ')}"
+        for own, kept in zip(findings, with_copies, strict=True)
+        if own.verdict != kept.verdict
+    ]
+    if not turned:
+        return None
+    return f"With near-duplicate rows kept, {' and '.join(turned)}: that is how such claims get made."
+
+
+VERDICTS = {
+    "STRONG": "Supported, and strongly: the whole interval lies above the smallest effect that matters.",
+    "SUFFICIENT": "Supported: the effect is there, and its estimate is at least the smallest that matters.",
+    "ABSENT": "Not supported: an effect as large as the smallest that matters is ruled out.",
+    "NEGLIGIBLE": "Not supported: there is an effect, but it is smaller than the smallest that matters.",
+    "OPPOSITE": "Not supported: the effect goes the other way.",
+    "UNCERTAIN": "Undecided: the data neither show an effect that matters nor rule one out.",
+}
+PERCENT = 100
+UNTESTABLE = "Not testable on this table."
+
+
+def sentences(draft: Draft, reason: str, n_needed: int | None) -> tuple[str, ...]:
+    """Say the verdict, then each estimate that decided, then what could not be tested.
+
+    Parameters
+    ----------
+    draft : Draft
+    reason : str
+        Reason code of the verdict.
+    n_needed : int or None
+        Admissions that would settle an undecided claim.
+    """
+    verdict = VERDICTS.get(reason, UNTESTABLE)
+    testable = draft.asked - len(draft.gaps)
+    if 0 < testable < draft.asked:
+        verdict = f"{verdict} {testable} of {draft.asked} parts could be tested."
+    if n_needed:
+        verdict = f"{verdict} About {n_needed:,} admissions would rule it out, if it is not there."
+    return (verdict, *(statement(part) for part in draft.parts), *(lament(gap) for gap in draft.gaps))
+
+
+def statement(evidence: Evidence) -> str:
+    """Say one estimate with its interval.
+
+    Examples
+    --------
+    >>> stay = Evidence("stay", "mean stay of A less that of B", "days", 0.14, -0.02, 0.3, 0.0, 0.28, 50_000, 1.0)
+    >>> statement(stay)
+    'Mean stay of A less that of B: +0.14 days (95 % interval -0.02 to +0.30; n = 50,000; it matters from 1.00 on).'
+    """
+    style, scale, unit = _style(evidence.unit)
+    figures = [f"n = {evidence.n:,}"]
+    if evidence.low is not None and evidence.high is not None:
+        figures.insert(0, f"95 % interval {evidence.low * scale:{style}} to {evidence.high * scale:{style}}")
+    if evidence.smallest_effect is not None:
+        figures.append(f"it matters from {evidence.smallest_effect * scale:{style.lstrip('+')}} on")
+    words = evidence.estimand[:1].upper() + evidence.estimand[1:]
+    return f"{words}: {evidence.estimate * scale:{style}} {unit} ({'; '.join(figures)})."
+
+
+def lament(gap: Gap) -> str:
+    """Say what could not be tested, why, and which key would change that.
+
+    Examples
+    --------
+    >>> lament(Gap("acute", "NO_MAPPING", "no condition is declared acute", "acute_conditions"))
+    'acute: not testable (NO_MAPPING), because no condition is declared acute. Set acute_conditions.'
+    """
+    remedy = f" Set {gap.key}." if gap.key else ""
+    return f"{gap.part}: not testable ({gap.reason}), because {gap.words}.{remedy}"
+
+
+def _style(unit: str) -> tuple[str, int, str]:
+    """Choose the format, the factor and the word of a unit."""
+    if unit == "share of variance":
+        return ".1f", PERCENT, "% of the variance"
+    if unit.startswith("share"):
+        return "+.1f", PERCENT, "percentage points"
+    return ("+.2f", 1, unit) if unit == "days" else (".3f", 1, f"({unit})")
+
+
+def decide(drafts: Sequence[Draft]) -> list[Finding]:
+    """Give every draft its verdict.
+
+    Support and absence are adjusted separately, each over the family of five claims, which never shrinks: claims that
+    cannot be tested, or were not asked for, count with p = 1. A claim of which all parts must hold is supported by its
+    weakest part (intersection-union) and refuted by one absent part; a claim of which any part may hold the other way
+    round.
+
+    Parameters
+    ----------
+    drafts : sequence of Draft
+        Of different findings, at most five.
+
+    References
+    ----------
+    Berger (1982), Technometrics 24, 295. Holm (1979), Scandinavian Journal of Statistics 6, 65. Goeman, Solari &
+    Stijnen (2010), Statistics in Medicine 29, 2117.
+    """
+    support = holm_in_family([_p_support(draft) for draft in drafts])
+    absence = holm_in_family([_p_absence(draft) for draft in drafts])
+    return [_finding(draft, *p_values) for draft, *p_values in zip(drafts, support, absence, strict=True)]
+
+
+def _p_support(draft: Draft) -> float:
+    p_values = [_p(part.p_support) for part in draft.parts]
+    if not p_values:
+        return 1.0
+    return all_of(p_values) if draft.rule == "all" else any_of(p_values)
+
+
+def _p_absence(draft: Draft) -> float:
+    p_values = [_p(part.p_absence) for part in draft.parts]
+    if not p_values:
+        return 1.0
+    return any_of(p_values) if draft.rule == "all" else all_of(p_values)
+
+
+def _finding(draft: Draft, p_support: float, p_absence: float) -> Finding:
+    verdict, reason = _verdict(draft, p_support, p_absence)
+    n_needed = _n_needed(draft) if verdict == "inconclusive" else None
+    testable = draft.asked - len(draft.gaps)
+    return Finding(
+        finding=draft.finding,
+        claim=draft.claim,
+        rule=draft.rule,
+        verdict=verdict,
+        reason=reason,
+        p_support=p_support,
+        p_absence=p_absence,
+        evidence=draft.evidence,
+        gaps=draft.gaps,
+        parts=draft.asked,
+        parts_testable=testable,
+        excludes_effects_above={part.part: part.high90 for part in draft.parts if part.high90 is not None},
+        n_needed=n_needed,
+        sentences=sentences(draft, reason, n_needed),
+        notes=draft.notes,
+        tables=draft.tables,
+    )
+
+
+def _verdict(draft: Draft, p_support: float, p_absence: float) -> tuple[Verdict, Reason]:
+    if not draft.parts:
+        return "not_testable", draft.gaps[0].reason
+    if p_support < LEVEL and (carrying := _carrying(draft)):
+        strong = [part.low is not None and part.low > _smallest(part) for part in carrying]
+        return "supported", "STRONG" if (all if draft.rule == "all" else any)(strong) else "SUFFICIENT"
+    if p_absence < LEVEL:
+        if any(_opposite(part, len(draft.parts)) for part in draft.parts):
+            return "not_supported", "OPPOSITE"
+        return "not_supported", "NEGLIGIBLE" if p_support < LEVEL else "ABSENT"
+    return "inconclusive", "UNCERTAIN"
+
+
+def _carrying(draft: Draft) -> list[Evidence]:
+    """Return the parts that carry the claim: all, if each is large enough; or those that are, after Holm within."""
+    large = [part.estimate >= _smallest(part) for part in draft.parts]
+    if draft.rule == "all":
+        return list(draft.parts) if all(large) else []
+    sure = holm([_p(part.p_support) for part in draft.parts]) < LEVEL
+    return [part for part, is_large, is_sure in zip(draft.parts, large, sure, strict=True) if is_large and is_sure]
+
+
+def _opposite(part: Evidence, parts: int) -> bool:
+    """Say whether a part surely has the sign that was not claimed (Bonferroni over parts and claims)."""
+    p_two_sided = float(part.detail.get("p_two_sided", 1.0))
+    return part.estimate < 0 and p_two_sided * parts * FAMILY < LEVEL
+
+
+def _n_needed(draft: Draft) -> int | None:
+    """Say how many admissions would settle the matter, where their number is what is lacking."""
+    needed = [part.n_needed for part in draft.parts if part.n_needed]
+    if not needed:
+        return None
+    # One absent part refutes a claim of which all must hold; else every part must be shown to be absent.
+    enough = (min if draft.rule == "all" else max)(needed)
+    return enough if enough > max(part.n for part in draft.parts) else None
+
+
+def _smallest(part: Evidence) -> float:
+    return 0.0 if part.smallest_effect is None else part.smallest_effect
+
+
+def _p(p_value: float | None) -> float:
+    return 1.0 if p_value is None else p_value

@@ -1,0 +1,1 @@
+"""From any source to admissions: typed, checked, grouped, nothing private."""

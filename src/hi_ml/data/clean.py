@@ -1,0 +1,68 @@
+"""One spelling per category, and one code per cell."""
+
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hi_ml.scorer.serving import key
+
+_SIGNIFICANT = 6  # digits in which two copies of a number agree, whatever their last bits
+_MOST_DIGITS = 300  # behind the point; the power of ten of more overflows
+
+
+def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.DictionaryArray, int]:
+    """Give all spellings of a category the one that most rows use.
+
+    Parameters
+    ----------
+    values : pyarrow.DictionaryArray of text, shape (n,)
+    spelling : {"exact", "case", "words"}
+        What counts as the same category, see `hi_ml.scorer.serving.key`.
+
+    Returns
+    -------
+    merged : pyarrow.DictionaryArray, shape (n,)
+        The dictionary holds each category once, in alphabetical order.
+    merges : int
+        How many spellings were given up.
+    """
+    written = values.dictionary.to_pylist()
+    indices = pc.fill_null(values.indices, len(written)).to_numpy(zero_copy_only=False)
+    rows = np.bincount(indices, minlength=len(written) + 1)
+    spellings: dict[str, list[int]] = defaultdict(list)
+    for i, text in enumerate(written):
+        if rows[i]:
+            spellings[key(text, spelling)].append(i)
+    chosen = {same: min(places, key=lambda i: (-rows[i], written[i])) for same, places in spellings.items()}
+    order = sorted(chosen, key=lambda same: written[chosen[same]])
+    place = np.full(len(written) + 1, -1)
+    for new, same in enumerate(order):
+        place[spellings[same]] = new
+    codes = pa.array(place[indices], pa.int32(), mask=place[indices] < 0)
+    labels = pa.array([written[chosen[same]] for same in order], pa.string())
+    return pa.DictionaryArray.from_arrays(codes, labels), sum(map(len, spellings.values())) - len(order)
+
+
+def cell_codes(values: pa.Array) -> NDArray[np.int64]:
+    """Number the cells of a typed column so that equal cells have equal numbers; missing is -1; shape (n,).
+
+    Numbers are rounded to six significant digits and text is case-folded, because copies differ in such trifles.
+    """
+    if pa.types.is_dictionary(values.type):
+        folded = pc.utf8_lower(values.dictionary)
+        place = np.append(pd.factorize(folded.to_numpy(zero_copy_only=False))[0], -1)
+        indices = pc.fill_null(values.indices, len(folded)).to_numpy(zero_copy_only=False)
+        return np.asarray(place[indices], dtype=np.int64)
+    if pa.types.is_temporal(values.type):
+        return np.asarray(pd.factorize(values.to_numpy(zero_copy_only=False))[0], dtype=np.int64)
+    return np.asarray(pd.factorize(_significant(values.to_numpy(zero_copy_only=False)))[0], dtype=np.int64)
+
+
+def _significant(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    magnitude = np.log10(np.abs(numbers), where=(numbers != 0) & np.isfinite(numbers), out=np.zeros(len(numbers)))
+    scale = 10.0 ** np.minimum(_SIGNIFICANT - 1 - np.floor(magnitude), _MOST_DIGITS)
+    return np.asarray(np.round(numbers * scale) / scale)

@@ -1,0 +1,171 @@
+"""Which rows are copies of another row, but for one column?
+
+Which admissions are one patient's, where the table says so or its names do?
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hi_ml.statistics.linkage import DAYS_A_YEAR, LINKABLE, IdentityRule, People, judge_identity, link
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Near-duplicate groups of a table.
+
+    Attributes
+    ----------
+    group : array of int64, shape (n,)
+        One number per group; a row without a twin is a group of its own.
+    differ : dict of str to int
+        Pairs found by the column in which they differ; ``""`` counts the exact ones.
+    skipped : tuple of str
+        Columns in which a difference is not searched, since chance alone would bring forth such pairs.
+    """
+
+    group: NDArray[np.int64]
+    differ: dict[str, int]
+    skipped: tuple[str, ...]
+
+
+def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
+    """Group the rows that are equal in all columns but at most one.
+
+    For every column the remaining ones are hashed into one key (the sum of the cells' hashes less that column's), rows
+    of equal key are compared cell by cell, and what matches is joined: linear in the number of rows. A column is passed
+    over where independent columns of these frequencies would already give a pair by chance.
+
+    Parameters
+    ----------
+    columns : mapping of str to array of int64, shape (n,)
+        Each column as numbers: equal cells have equal numbers.
+
+    Returns
+    -------
+    Twins
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> name, room, age = np.arange(4), np.arange(4), np.array([30, 31, 30, 31])
+    >>> copied = {"name": np.append(name, 0), "room": np.append(room, 0), "age": np.append(age, 35)}
+    >>> near_duplicates(copied).group
+    array([0, 1, 2, 3, 0])
+    """
+    names = list(columns)
+    codes = [pd.factorize(columns[name])[0].astype(np.int32) for name in names]
+    n = len(codes[0])
+    hashes = [_splitmix(column, salt=j + 1) for j, column in enumerate(codes)]
+    total: NDArray[np.uint64] = np.sum(hashes, axis=0, dtype=np.uint64)
+    agree = np.array([np.sum((np.bincount(column) / n) ** 2) for column in codes])
+    pairs = n * (n - 1) / 2
+    left, right, differ, skipped = [], [], {}, []
+    for j, name in [(-1, ""), *enumerate(names)]:
+        others = [k for k in range(len(names)) if k != j]
+        if not others or pairs * float(np.prod(agree[others])) > 1:
+            skipped.append(name)
+            continue
+        first, second = _matches([codes[k] for k in others], total if j < 0 else total - hashes[j])
+        new = np.ones(len(first), dtype=bool) if j < 0 else codes[j][first] != codes[j][second]
+        differ[name] = int(new.sum())
+        left.append(first)
+        right.append(second)
+    return Twins(joined(n, left, right), {k: v for k, v in differ.items() if v}, tuple(skipped))
+
+
+def joined(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Number the connected groups of ``n`` rows by first appearance, shape (n,), from lists of linked rows."""
+    if not left or not sum(map(len, left)):
+        return np.arange(n)
+    ends = np.concatenate(left), np.concatenate(right)
+    graph = coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(n, n))
+    labels = connected_components(graph, directed=False)[1]
+    return np.asarray(pd.factorize(labels)[0], dtype=np.int64)
+
+
+def _matches(columns: list[NDArray[np.int32]], key: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Neighbouring rows of equal key whose cells in the columns are equal too."""
+    crowded = np.flatnonzero(pd.Series(key).duplicated(keep=False))  # hashing: the rest is alone
+    rows = crowded[np.argsort(key[crowded], kind="stable")]
+    first, second = rows[:-1], rows[1:]
+    same = key[first] == key[second]
+    first, second = first[same], second[same]
+    equal = np.all([column[first] == column[second] for column in columns], axis=0)
+    return first[equal], second[equal]
+
+
+def _splitmix(values: NDArray[np.int32], *, salt: int) -> NDArray[np.uint64]:
+    """Hash integers to 64 bits (the SplitMix64 finaliser), another function for every salt."""
+    z = values.astype(np.uint64) + np.uint64((salt * 0x9E3779B97F4A7C15) % 2**64)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+BY_ID, UNTESTED = "patient_id", "untested"  # besides the verdicts of the identity test
+_NEEDED = {"patient_name", "sex", "blood_type", "age", "admitted_on"}
+_VERDICT_ONLY = IdentityRule(resamples=1)  # the bootstrap gives an interval that grouping does not need
+
+
+def people(codes: Mapping[str, Codes], typed: Mapping[str, pa.Array]) -> People | None:
+    """Collect what could tell two people of one name apart; None where a column for it is absent, or age is no number.
+
+    Parameters
+    ----------
+    codes : mapping of str to array of int64, shape (n,)
+        By role; -1 where missing.
+    typed : mapping of str to pyarrow.Array, shape (n,)
+        ``age`` in years and ``admitted_on``, from which a date of birth is estimated.
+    """
+    if not set(codes) >= _NEEDED or not pa.types.is_floating(typed["age"].type):
+        return None
+    admitted = typed["admitted_on"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    day = np.where(np.isnat(admitted), np.nan, admitted.astype("int64").astype(float))
+    birth = day - DAYS_A_YEAR * np.floor(typed["age"].to_numpy(zero_copy_only=False))
+    return People(codes["patient_name"], codes["sex"], codes["blood_type"], birth)
+
+
+def groups(twins: Twins, known: People | None, patient: Codes | None, *, seed: int) -> tuple[Codes, str]:
+    """Join near-duplicates and, where patients can be told apart, the admissions of one patient.
+
+    Parameters
+    ----------
+    twins : Twins
+    known : People or None
+    patient : array of int64, shape (n,), or None
+        Codes of the ``patient_id``, -1 where missing.
+    seed : int
+
+    Returns
+    -------
+    group : array of int64, shape (n,)
+    identity : str
+        How patients were told apart: ``patient_id``, or the verdict of `hi_ml.statistics.linkage.judge_identity` on
+        names (only ``linkable`` joins anything), or ``untested`` where a column for that test is absent.
+    """
+    if patient is not None:
+        return _joined(twins, patient), BY_ID
+    if known is None:
+        return twins.group, UNTESTED
+    _, first = np.unique(twins.group, return_index=True)
+    distinct = People(known.name[first], known.sex[first], known.blood_type[first], known.birth[first])
+    verdict = judge_identity(distinct, _VERDICT_ONLY, rng=np.random.default_rng(seed)).verdict
+    return (_joined(twins, link(known)) if verdict == LINKABLE else twins.group), verdict
+
+
+def _joined(twins: Twins, person: Codes) -> Codes:
+    links = []
+    for labels in (twins.group, person):
+        order = np.argsort(labels, kind="stable")
+        same = (labels[order][1:] == labels[order][:-1]) & (labels[order][1:] >= 0)
+        links.append((order[:-1][same], order[1:][same]))
+    return joined(len(person), [first for first, _ in links], [second for _, second in links])

@@ -1,0 +1,189 @@
+"""Does a private word of the table stand in any file that a run leaves?"""
+
+import html
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from hi_ml.app.errors import PrivateValueFound
+
+_WORD = re.compile(r"\w+")
+# What may stand between two words of one name. Anything else (a quote, a bare comma, a line's end) ends a text.
+_JOINT = re.compile(r"[ \t.'’-]+|, +|[.,'’-]* +")
+_WORDS_OF_A_NAME = 2
+_ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
+
+
+@dataclass(frozen=True)
+class PrivateWords:
+    """The names to look for.
+
+    Attributes
+    ----------
+    names : dict of str to frozenset of tuple of str
+        By first word, the private values of two or more words, case-folded.
+    """
+
+    names: dict[str, frozenset[tuple[str, ...]]]
+
+    @classmethod
+    def of(cls, private: Iterable[str], public: Iterable[str]) -> "PrivateWords":
+        """Collect private values, less those that also stand inside a public one (a hospital called like a person).
+
+        Examples
+        --------
+        >>> words = PrivateWords.of(["Ann Lee", "Bo Ray", "Cher"], ["Ann Lee and Sons"])
+        >>> words.count("ann  LEE met Cher; Bo Ray did not")
+        1
+        """
+        wanted = {words for value in private if len(words := _words(value)) >= _WORDS_OF_A_NAME}
+        lengths = sorted({len(words) for words in wanted})
+        excused = {run for value in public for run in _runs(_words(value), lengths) if run in wanted}
+        return cls(_by_first(wanted - excused))
+
+    def count(self, text: str) -> int:
+        """Count the private values in a text."""
+        return sum(1 for _ in _found(text, self.names))
+
+    def refuse(self, folder: Path) -> None:
+        """Search every file below a folder.
+
+        Raises
+        ------
+        PrivateValueFound
+            With the files and counts, not the values.
+        """
+        found = {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and (count := sum(map(self.count, _texts(path.name, path.read_bytes())))):
+                found[str(path.relative_to(folder))] = count
+        if found:
+            raise PrivateValueFound.in_files(found)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(text.casefold()))
+
+
+def _runs(words: tuple[str, ...], lengths: list[int]) -> Iterator[tuple[str, ...]]:
+    return (words[i : i + n] for n in lengths for i in range(len(words) - n + 1))
+
+
+def _by_first(names: Iterable[tuple[str, ...]]) -> dict[str, frozenset[tuple[str, ...]]]:
+    grouped: dict[str, set[tuple[str, ...]]] = {}
+    for words in names:
+        grouped.setdefault(words[0], set()).add(words)
+    return {first: frozenset(group) for first, group in grouped.items()}
+
+
+def _found(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
+    """Yield the names that stand in a text as whole words, one after the other."""
+    for line in _unescaped(text).casefold().splitlines():
+        if names.keys().isdisjoint(_WORD.findall(line)):  # nearly every line of a model: numbers
+            continue
+        words = list(_WORD.finditer(line))
+        for i, match in enumerate(words):
+            for name in names.get(match[0], ()):
+                run = words[i : i + len(name)]
+                if tuple(word[0] for word in run) == name and all(
+                    _JOINT.fullmatch(line, one.end(), other.start()) for one, other in pairwise(run)
+                ):
+                    yield name
+
+
+def _unescaped(text: str) -> str:
+    """Undo what formats inside of formats do to letters: JSON in YAML, HTML, addresses."""
+    if "\\" in text:
+        text = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+    if "&" in text:
+        text = html.unescape(text)
+    return unquote(text) if "%" in text else text
+
+
+def _texts(name: str, content: bytes) -> Iterator[str]:
+    """Yield every text that a file holds, decoded: members of archives, strings of Parquet, cells of JSON and YAML."""
+    if content.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():
+                yield member
+                yield from _texts(member, archive.read(member))
+    elif content.startswith(b"PAR1"):
+        yield from _parquet(content)
+    elif content.startswith(b"\x93NUMPY") and not _holds_objects(content):
+        array = np.load(io.BytesIO(content), allow_pickle=False)
+        if array.dtype.kind in "US":
+            texts = np.strings.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+            yield from texts.ravel()
+    elif content.startswith(b"\x89PNG"):
+        return  # pixels: every chart is drawn from a table that is searched
+    else:
+        yield from _written(name, content.decode("utf-8", errors="replace"))
+
+
+def _written(name: str, text: str) -> Iterator[str]:
+    """Yield a text, or where it is JSON or YAML, which break and escape strings, the strings in it."""
+    try:
+        if name.endswith((".json", ".ipynb")):
+            yield from _strings(json.loads(text))
+        elif name.endswith((".yaml", ".yml", "MLmodel")):
+            yield from _strings(yaml.safe_load(text))
+        else:
+            yield text
+    except (ValueError, yaml.YAMLError):  # not what its name says
+        yield text
+
+
+def _holds_objects(content: bytes) -> bool:
+    """Whether an array is a pickle, which is never opened; its bytes are searched."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return bool(read(file)[2].hasobject)
+
+
+def _parquet(content: bytes) -> Iterator[str]:
+    table = pq.read_table(io.BytesIO(content))
+    yield from table.column_names
+    yield from (value.decode(errors="replace") for value in (table.schema.metadata or {}).values())
+    for column in table.columns:
+        for chunk in column.chunks:
+            yield from _cells(chunk)
+
+
+def _cells(values: pa.Array) -> Iterator[str]:
+    """Yield the different texts of an array, however deep they lie."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        yield from _cells(values.dictionary)
+    elif pa.types.is_struct(kind):
+        for field in values.flatten():
+            yield from _cells(field)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        yield from _cells(values.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        yield from (text for text in values.unique().to_pylist() if text)
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        yield from (cell.decode(errors="replace") for cell in values.unique().to_pylist() if cell)
+
+
+def _strings(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield str(key)
+            yield from _strings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _strings(value)

@@ -1,0 +1,198 @@
+"""A table becomes admissions: typed, checked, cleaned, grouped; what is private stays here."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.data.clean import cell_codes, one_spelling
+from hi_ml.data.digests import column_digest, table_digest
+from hi_ml.data.duplicates import Twins, groups, near_duplicates, people
+from hi_ml.data.schema import Dataset
+from hi_ml.data.simulation import simulate
+from hi_ml.data.sources.files import Raw, load
+from hi_ml.data.validate import check_share, quarantined
+from hi_ml.scorer.serving import stays
+
+log = logging.getLogger("hi_ml")
+
+
+@dataclass(frozen=True)
+class Admissions:
+    """A dataset, read.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    table : DataFrame, shape (n, n_roles)
+        The columns that are not private, by role: float64, datetime64 or category; with ``length_of_stay`` in days.
+    row : array of int64, shape (n,)
+        Place in the source, 1 = first data row.
+    twins : Twins
+        Near-duplicate groups.
+    group : array of int64, shape (n,)
+        Rows that must stay together: near-duplicates and the admissions of one patient.
+    identity : str
+        How patients are told apart, see `hi_ml.data.duplicates.groups`.
+    coded : dict of str to array of int64, shape (n,)
+        Numbers for text that stays in the reader, -1 where missing: ``patient_name``, ``patient_id``, and
+        ``<role>_as_written`` of a column whose words were put in order.
+    rejected : DataFrame
+        ``row, column, value, rule`` of every cell that could not be read.
+    counts : dict of str to int
+        Rows read and rejected, spellings merged, values flagged.
+    column_sha256 : dict of str to str
+        Digest per role, private ones too.
+    private, public : frozenset of str
+        Text values for the search of private words in results. Never written anywhere.
+    extra : tuple of str
+        Columns of the source that the dataset does not describe.
+    """
+
+    dataset: Dataset
+    table: pd.DataFrame
+    row: NDArray[np.int64]
+    twins: Twins
+    group: NDArray[np.int64]
+    identity: str
+    coded: dict[str, NDArray[np.int64]]
+    rejected: pd.DataFrame
+    counts: dict[str, int]
+    column_sha256: dict[str, str]
+    private: frozenset[str]
+    public: frozenset[str]
+    extra: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of every cell."""
+        return table_digest(self.column_sha256)
+
+    @property
+    def origin(self) -> str:
+        """Where the table came from, in a word."""
+        return self.dataset.source or f"simulated:{self.dataset.scenario}"
+
+    def provenance(self) -> dict[str, Any]:
+        """Say which data were read and what was found wrong with them, ready for JSON."""
+        sizes = np.bincount(self.twins.group)
+        return {
+            "sha256": self.sha256,
+            "column_sha256": self.column_sha256,
+            **self.counts,
+            "duplicate_groups": int((sizes > 1).sum()),
+            "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
+            "duplicates_differ_in": {name or "(nothing)": count for name, count in self.twins.differ.items()},
+            "patients_told_apart_by": self.identity,
+        }
+
+
+def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Admissions:
+    """Read a dataset from its source, or simulate it where it has none.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    keep_rejected : callable
+        Writes the table of rejected cells and returns its path; called only if there are any.
+
+    Raises
+    ------
+    SourceUnreadable, ColumnProblem
+        If there is no such table.
+    TooManyRejected
+        If more than ``dataset.max_rejected`` of the rows cannot be read.
+    """
+    raw = load(dataset) if dataset.source is not None else _simulated(dataset)
+    typed, result = quarantined(raw, dataset)
+    if result.rows:
+        check_share(dataset, raw, result, keep_rejected(result.cells))
+    private = _texts(dataset, typed, private=True)  # of rejected rows too
+    typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
+    digests = {role: column_digest(values) for role, values in typed.items()}
+    public = _texts(dataset, typed, private=False)
+    coded = {
+        f"{role}_as_written": cell_codes(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
+    }
+    typed, merged = _one_spelling_each(dataset, typed)
+    codes = {role: cell_codes(values) for role, values in typed.items()}
+    telling = {role: cells for role, cells in codes.items() if not _numbers_rows(dataset.columns[role].kind, cells)}
+    twins = near_duplicates(telling or codes)
+    known = people(codes, typed)
+    group, identity = groups(twins, known, codes.get("patient_id"), seed=dataset.seed)
+    admissions = Admissions(
+        dataset=dataset,
+        table=_table(dataset, typed),
+        row=raw.row[result.good],
+        twins=twins,
+        group=group,
+        identity=identity,
+        coded=coded | {role: codes[role] for role in ("patient_name", "patient_id") if role in codes},
+        rejected=result.cells,
+        counts={"rows_read": len(raw), "rows_rejected": result.rows, **merged, **_flagged(dataset, typed)},
+        column_sha256=digests,
+        private=private,
+        public=public,
+        extra=raw.extra,
+    )
+    pairs = sum(twins.differ.values())
+    log.info(
+        "read %d admissions, %d rejected, %d near-duplicate pairs, patients: %s",
+        len(admissions.row), result.rows, pairs, identity.replace("_", " "),
+    )  # fmt: skip
+    return admissions
+
+
+def _simulated(dataset: Dataset) -> Raw:
+    try:
+        table = simulate(
+            str(dataset.scenario), dataset.rows, seed=dataset.seed, effect=dataset.effect, hospitals=dataset.hospitals
+        ).table
+    except ValueError as error:
+        raise ConfigurationInvalid(f"dataset={dataset.name} cannot be simulated: {error}") from error
+    return Raw(table, np.arange(1, table.num_rows + 1), np.array([], dtype=np.int64))
+
+
+def _one_spelling_each(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], dict[str, int]]:
+    """Merge the spellings of every public category, and count those given up."""
+    merged, counts = dict(typed), {}
+    for role, values in typed.items():
+        if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
+            merged[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
+    return merged, counts
+
+
+def _flagged(dataset: Dataset, typed: Mapping[str, pa.Array]) -> dict[str, int]:
+    limits = {role: column.flag_below for role, column in dataset.present().items() if column.flag_below is not None}
+    return {
+        f"below_{limit:g}.{role}": int(pc.sum(pc.less(typed[role], limit)).as_py() or 0)
+        for role, limit in limits.items()
+    }
+
+
+def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) -> frozenset[str]:
+    """Text that stands in the private columns, or in the others."""
+    texts: set[str | None] = set()
+    for role, values in typed.items():
+        if pa.types.is_dictionary(values.type) and dataset.columns[role].private == private:
+            texts.update(values.unique().dictionary_decode().to_pylist())
+    return frozenset(text for text in texts if text is not None)
+
+
+def _numbers_rows(kind: str, codes: NDArray[np.int64]) -> bool:
+    """Whether an identifier merely counts the rows, so that no copy could share it."""
+    return kind == "identifier" and len(np.unique(codes)) == len(codes)
+
+
+def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:
+    public = {role: values.to_pandas() for role, values in typed.items() if not dataset.columns[role].private}
+    computed = stays(typed, [dataset.spec("length_of_stay")]) if dataset.computes_stay() else {}
+    return pd.DataFrame(public | {role: values.to_pandas() for role, values in computed.items()})

@@ -1,0 +1,200 @@
+"""What a dataset is: its source, and for each column what it means and what may be in it."""
+
+import codecs
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic.dataclasses import dataclass
+
+from hi_ml.app.config import STRICT, Name
+
+# The roles that hi_ml knows; any other column may be added under its own name.
+ROLES = (
+    "patient_id", "patient_name", "age", "sex", "blood_type", "condition", "admitted_on", "discharged_on",
+    "length_of_stay", "doctor", "hospital", "insurer", "billed", "room", "admission_type", "medication", "test_result",
+)  # fmt: skip
+_KINDS = {"admitted_on": "date", "discharged_on": "date", "length_of_stay": "number", "billed": "number"}
+_TAKEN = ("row", "class", "base_value")  # columns beside the roles in explanation/shap_values.parquet
+
+MISSING_WORDS = ["", "na", "n/a", "nan", "null", "none", "?"]
+
+
+def _one_character(separator: str) -> str:
+    tab = separator.replace("\\t", "\t")  # as it arrives from a command line
+    if len(tab) != 1 or not tab.isascii() or tab.isalnum() or tab in '"\r\n\0':
+        raise ValueError('expected one character that stands in no value, such as "," ";" "|" or "\\t"')
+    return tab
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "a".encode(name)  # refuses codecs that are no encodings of text (hex, rot13) too
+    except (LookupError, ValueError) as error:
+        raise ValueError("expected an encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16") from error
+    return codecs.lookup(name).name
+
+
+def _reads_dates(written: str) -> str:
+    day = datetime(2024, 2, 1, tzinfo=UTC)
+    try:
+        read = pd.to_datetime(day.strftime(written), format=written, utc=True)
+    except ValueError as error:
+        raise ValueError(f"expected the strftime format of a date, such as %d/%m/%Y: {error}") from error
+    if read != day:
+        raise ValueError("expected the strftime format of a whole date, such as %d/%m/%Y")
+    return written
+
+
+def _under_own_name(columns: object) -> object:
+    if not isinstance(columns, Mapping):
+        return columns
+    return {role: {"from": role, **node} if isinstance(node, Mapping) else node for role, node in columns.items()}
+
+
+Separator = Annotated[str, AfterValidator(_one_character)]
+Encoding = Annotated[str, AfterValidator(_known_encoding)]
+DateFormat = Annotated[str, AfterValidator(_reads_dates)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
+class Column:
+    """One column of the source.
+
+    Attributes
+    ----------
+    source : str or None
+        Its name in the file: ``from`` in YAML, the role where that is left out; None declares that the table lacks it.
+    kind : {"number", "category", "date", "identifier", "text"}
+    known : {"admission", "stay", "discharge", "after"}
+        The moment from which the value exists.
+    private : bool
+        A private column is used to find copies and patients, and never leaves the reader.
+    unit : str
+    low, high : float or None
+        Allowed range of a number, ends included; a cell outside it is rejected.
+    flag_below : float or None
+        A number below it is kept, counted and reported (negative bills exist).
+    format : str or None
+        Of a date as text (strftime); None means ISO 8601.
+    spelling : {"exact", "case", "words"}
+        What two spellings of one category have in common, see `hi_ml.scorer.serving.key`.
+    """
+
+    kind: Literal["number", "category", "date", "identifier", "text"]
+    known: Literal["admission", "stay", "discharge", "after"]
+    source: str | None = Field(default=None, alias="from", min_length=1)
+    private: bool = False
+    unit: str = ""
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    flag_below: FiniteFloat | None = None
+    format: DateFormat | None = None
+    spelling: Literal["exact", "case", "words"] = "case"
+
+    def __post_init__(self) -> None:
+        """Check that what is said of the column fits its kind."""
+        bounds = [name for name in ("low", "high", "flag_below") if getattr(self, name) is not None]
+        if bounds and self.kind != "number":
+            raise ValueError(f"only kind number can have {', '.join(bounds)}, this column is of kind {self.kind}")
+        if self.format is not None and self.kind != "date":
+            raise ValueError(f"only kind date can have a format, this column is of kind {self.kind}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low is {self.low:g}, above high, which is {self.high:g}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Dataset:
+    """A table, its columns and what its owner declares of it.
+
+    Attributes
+    ----------
+    name : str
+    source : str or None
+        A CSV or Parquet file or a glob of them; None simulates a table of ``scenario``.
+    get : str
+        Where a user finds the file.
+    separator, encoding : str
+        Of a CSV.
+    max_rejected : float
+        Share of rows that may be unreadable before the run stops.
+    missing : list of str
+        Words that mean "no value", in any case.
+    stay : {"nights", "inclusive"}
+        Length of stay from two dates: their difference, or that plus one.
+    columns : dict of str to Column
+        By role.
+    acute_conditions, severe_conditions, advanced_medications : list of str or None
+        Declarations that claims need; None leaves what needs them untested.
+    scenario, rows, seed, effect, hospitals
+        Of the simulation; a dataset without a scenario needs a source.
+    """
+
+    name: Name
+    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]
+    source: str | None = Field(default=None, min_length=1)
+    get: str = ""
+    separator: Separator = ","
+    encoding: Encoding = "utf-8"
+    max_rejected: float = Field(default=0.05, ge=0, le=1)
+    missing: list[str] = Field(default_factory=lambda: list(MISSING_WORDS))
+    stay: Literal["nights", "inclusive"] = "nights"
+    acute_conditions: list[str] | None = None
+    severe_conditions: list[str] | None = None
+    advanced_medications: list[str] | None = None
+    scenario: str | None = None
+    rows: int = 55_500
+    seed: int = Field(default=0, ge=0)
+    effect: float = 2.0
+    hospitals: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no single key can show to be wrong."""
+        if self.source is None and self.scenario is None:
+            raise ValueError("source is null, and there is no scenario to simulate; set dataset.source=<path>")
+        present = self.present()
+        if not present:
+            raise ValueError("every column is declared absent; set columns.<role>.from of at least one")
+        for role, column in present.items():
+            if role in _TAKEN:
+                raise ValueError(f"columns.{role}: the name is taken by a column of the results; choose another")
+            if column.kind != _KINDS.get(role, column.kind):
+                raise ValueError(f"columns.{role}.kind is {column.kind}; expected {_KINDS[role]}")
+        shown = {column.source for column in present.values() if not column.private}
+        if both := [role for role, column in present.items() if column.private and column.source in shown]:
+            raise ValueError(f"columns.{both[0]} is private, and another role shows the same column of the source")
+
+    def present(self) -> dict[str, Column]:
+        """Return the columns that the table has, by role."""
+        return {role: column for role, column in self.columns.items() if column.source is not None}
+
+    def spellings(self) -> dict[str, str]:
+        """Return what two spellings of one category have in common, by role."""
+        return {role: column.spelling for role, column in self.columns.items()}
+
+    def computes_stay(self) -> bool:
+        """Tell whether the length of stay comes from the two dates."""
+        present = self.present()
+        return "length_of_stay" not in present and {"admitted_on", "discharged_on"} <= set(present)
+
+    def spec(self, role: str) -> dict[str, Any]:
+        """Describe one column as `hi_ml.scorer.serving` takes it: plain values, ready for JSON.
+
+        A length of stay that the source lacks is described by the two dates it is computed from.
+        """
+        if role == "length_of_stay" and self.computes_stay():
+            dates = [self.spec("admitted_on"), self.spec("discharged_on")]
+            return {"role": role, "kind": "stay", "between": dates, "inclusive": self.stay == "inclusive"}
+        column = self.columns[role]
+        return {
+            "role": role,
+            "source": column.source,
+            "kind": column.kind,
+            "missing": self.missing,
+            "low": column.low,
+            "high": column.high,
+            "format": column.format,
+            "spelling": column.spelling,
+        }

@@ -1,1 +1,0 @@
-"""From a file or a simulation to admissions: read, checked, cleaned, grouped, without anything private."""

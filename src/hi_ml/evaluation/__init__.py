@@ -1,0 +1,1 @@
+"""How good is a model, for whom, how sure, how honest?"""

@@ -1,0 +1,195 @@
+"""How far apart are the scores of several models on the same test rows, and how sure is that?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_ml.app.config import build, leaves
+from hi_ml.app.errors import NotComparable
+from hi_ml.modeling.scores import DRAWS, Measure, better, measures
+from hi_ml.modeling.tasks import Task
+from hi_ml.statistics import bootstrap
+from hi_ml.statistics.multiplicity import holm
+
+_SEED = 0  # of the bootstrap: two comparisons of the same runs are the same
+_SAME_ROWS = ["row", "group", "target"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of one task, as its files tell it.
+
+    Attributes
+    ----------
+    label : str
+        Names it among the runs that it is compared with.
+    id : str
+        Of the MLflow run, or the path of a run folder.
+    about, verdict, config : mapping
+        ``run.json`` with the digests, ``verdict.json``, the composed configuration.
+    scores : DataFrame
+        ``score, part, value, low, high, baseline, unit``.
+    predictions : DataFrame, shape (n_test, any)
+        ``row, group, target, prediction`` and ``p_<label>`` of classes.
+    """
+
+    label: str
+    id: str
+    about: Mapping[str, Any]
+    verdict: Mapping[str, Any]
+    config: Mapping[str, Any]
+    scores: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def task(self) -> Task:
+        """The task as the run had it."""
+        made: Task = build(Task, self.config["tasks"][self.about["task"]])
+        return made
+
+    def test_scores(self) -> pd.DataFrame:
+        """The scores of the test part, by name."""
+        return self.scores[self.scores["part"] == "test"].set_index("score")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side, the one with the best primary score first.
+
+    Attributes
+    ----------
+    score, unit : str
+        The primary score, on which runs are ordered.
+    smallest : float
+        The difference that would matter: the smallest skill, as a share of the baseline's loss.
+    differences : DataFrame
+        ``run_a, run_b, score, difference, low, high, p, p_holm, unit, better``: every pair and score, a less b, with
+        95 % intervals; ``p_holm`` for the primary score, over all pairs; whether ``less`` or ``more`` is better.
+    runs : DataFrame
+        ``run, run_id, score, value, low, high, baseline, unit, verdict, skill``.
+    configuration : DataFrame
+        ``key`` and one column per run: the settings that differ between them, and only those.
+    identical : tuple of tuple of str
+        Runs whose predictions are the same to the last bit.
+    groups : int
+        In the test part.
+    """
+
+    score: str
+    unit: str
+    smallest: float
+    differences: pd.DataFrame
+    runs: pd.DataFrame
+    configuration: pd.DataFrame
+    identical: tuple[tuple[str, ...], ...]
+    groups: int
+
+    @property
+    def labels(self) -> list[str]:
+        """The runs, best first."""
+        return list(dict.fromkeys(self.runs["run"]))
+
+    def from_best(self) -> pd.DataFrame:
+        """The differences of every other run from the best one."""
+        return self.differences[self.differences["run_b"] == self.labels[0]]
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Compare runs that were made on the same rows.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        At least two, of one task, with different labels.
+
+    Raises
+    ------
+    NotComparable
+        If their digests, test rows, targets or the definition of their scores differ.
+    """
+    _refuse_different(runs)
+    score = runs[0].task.score
+    ordered = sorted(runs, key=lambda run: float(run.test_scores()["value"][score]))  # a loss: less is better
+    group = ordered[0].predictions["group"].to_numpy()
+    weights = bootstrap.draws(group, count=DRAWS, seed=_SEED)
+    measured = {run.label: measures(run.task, run.predictions, group=group, weights=weights) for run in ordered}
+    scores = ordered[0].test_scores()
+    return Comparison(
+        score=score,
+        unit=str(scores["unit"][score]),
+        smallest=float(ordered[0].verdict["smallest_skill"] * scores["baseline"][score]),
+        differences=_differences(measured, scores["unit"], score),
+        runs=pd.concat([_scores(run, list(measured[run.label])) for run in ordered], ignore_index=True),
+        configuration=differing(ordered),
+        identical=_identical(ordered),
+        groups=len(np.unique(group)),
+    )
+
+
+def differing(runs: Sequence[Run]) -> pd.DataFrame:
+    """List the settings that are not the same in all runs: ``key`` and one column per label, empty where it has none.
+
+    A run is one task of what was asked for: the settings of the other tasks are not its own.
+    """
+    asked = {run.label: leaves(_own(run)) for run in runs}
+    keys = dict.fromkeys(key for settings in asked.values() for key in settings)
+    table = {key: [_written(settings[key]) if key in settings else "" for settings in asked.values()] for key in keys}
+    rows = [(key, *values) for key, values in table.items() if len(set(values)) > 1]
+    return pd.DataFrame(rows, columns=["key", *asked])
+
+
+def _own(run: Run) -> dict[str, Any]:
+    name = run.about["task"]
+    return {**run.config, "tasks": {name: run.config["tasks"][name]}}
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _refuse_different(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    by_digests: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        by_digests.setdefault((run.about["data_sha256"], run.about["split_sha256"]), []).append(run.label)
+    if len(by_digests) > 1:
+        raise NotComparable.digests(by_digests)
+    for run in runs[1:]:
+        if not run.predictions[_SAME_ROWS].equals(first.predictions[_SAME_ROWS]):
+            raise NotComparable.differ(first.label, run.label, "the rows, groups or targets of the test part")
+        same = replace(run.task, horizon=first.task.horizon, features=first.task.features)
+        if same != first.task:
+            raise NotComparable.differ(first.label, run.label, f"the definition of task {first.task.name}")
+
+
+def _differences(measured: Mapping[str, Mapping[str, Measure]], units: pd.Series, primary: str) -> pd.DataFrame:
+    """Every pair, the worse of the two less the better, the pairs with the best run first."""
+    rows = []
+    for second, first in combinations(measured, 2):
+        for score, measure in measured[first].items():
+            found = measure.difference(measure.values, measured[second][score].values)
+            rows.append((first, second, score, found.value, found.low, found.high, found.p))
+    table = pd.DataFrame(rows, columns=["run_a", "run_b", "score", "difference", "low", "high", "p"])
+    decides = table["score"] == primary
+    table.loc[decides, "p_holm"] = holm(table.loc[decides, "p"])
+    return table.assign(unit=table["score"].map(units), better=table["score"].map(better))
+
+
+def _scores(run: Run, names: list[str]) -> pd.DataFrame:
+    table = run.test_scores().reindex(names)[["value", "low", "high", "baseline", "unit"]].reset_index(names="score")
+    table.insert(0, "run", run.label)
+    table.insert(1, "run_id", run.id)
+    return table.assign(verdict=run.verdict["verdict"], skill=run.verdict["skill"])
+
+
+def _identical(runs: Sequence[Run]) -> tuple[tuple[str, ...], ...]:
+    alike: dict[bytes, list[str]] = {}
+    for run in runs:
+        answers = [name for name in map(str, run.predictions) if name == "prediction" or name.startswith("p_")]
+        digests = pd.util.hash_pandas_object(run.predictions[answers]).to_numpy()
+        alike.setdefault(digests.tobytes(), []).append(run.label)
+    return tuple(tuple(labels) for labels in alike.values() if len(labels) > 1)

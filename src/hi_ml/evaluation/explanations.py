@@ -1,0 +1,333 @@
+"""SHAP contributions, one column per source column, laid out as the tables that the explanation charts draw.
+
+`values` holds the contributions and `features` what the rows hold in the same columns, numbers or text; both have one
+line per row, under the row's own label, no label twice. Nothing random: where rows are thinned, every k-th is kept.
+
+Why did each row get its prediction? Shapley contributions of the source columns.
+"""
+
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from hi_ml.modeling.models import Fitted
+from hi_ml.scorer.contributions import contributions, of_shap, owners, raw, unit_of
+from hi_ml.statistics.groups import mean_interval
+
+Floats = NDArray[np.float64]
+
+QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
+
+
+def swarm_table(values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 10, rows: int = 400) -> pd.DataFrame:
+    """Lay out one point per row for the columns that contribute most.
+
+    Returns
+    -------
+    DataFrame
+        `column, row, contribution, value` (as text), `shade` (0 to 1, the rank of a number among the rows shown; NaN
+        for text and for missing numbers), largest mean absolute contribution first.
+    """
+    kept = _thinned(values, rows)
+    parts = [
+        pd.DataFrame(
+            {
+                "column": column,
+                "row": values.index[kept],
+                "contribution": values[column].to_numpy()[kept],
+                "value": _texts(features[column].iloc[kept]),
+                "shade": _shade(features[column].iloc[kept]),
+            }
+        )
+        for column in _largest_first(values)[:columns]
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def dependence_table(
+    values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 4, rows: int = 500, levels: int = 8
+) -> pd.DataFrame:
+    """Lay out how the contribution of each of the largest columns depends on the column's own value.
+
+    Returns
+    -------
+    DataFrame
+        For numbers one line per row shown: `column, kind` (`point`), `row, number, contribution`. For text one line
+        per level: `column, kind` (`level`), `level, n` and the quantiles `q10, q25, q50, q75, q90` of the
+        contribution, in order of the median; levels beyond the most frequent are pooled.
+    """
+    kept = _thinned(values, rows)
+    parts = []
+    for column in _largest_first(values)[:columns]:
+        feature, contribution = features[column], values[column]
+        if _is_number(feature):
+            points = {"row": values.index, "number": feature.to_numpy(float, na_value=np.nan)}
+            part = pd.DataFrame({**points, "contribution": contribution.to_numpy()}).iloc[kept].assign(kind="point")
+        else:
+            part = _quantiles_by_level(_pooled(_texts(feature), levels), contribution).assign(kind="level")
+        parts.append(part.assign(column=column))
+    order = ["column", "kind", "row", "number", "contribution", "level", "n", *QUANTILES]
+    table = pd.concat(parts, ignore_index=True).reindex(columns=order)
+    return table.assign(row=table["row"].convert_dtypes(), n=table["n"].convert_dtypes())  # whole, where not missing
+
+
+def typical_rows(values: pd.DataFrame, base_value: float) -> dict[str, Hashable]:
+    """Choose a low, a middle and a high prediction: the rows at 5, 50 and 95 % of all, none of them twice."""
+    order = np.argsort((values.sum(axis=1) + base_value).to_numpy(), kind="stable")
+    places = {name: round(share * (len(order) - 1)) for name, share in (("Middle", 0.5), ("Low", 0.05), ("High", 0.95))}
+    first = {place: name for name, place in reversed(places.items())}  # of equal places, the middle one stays
+    return {first[place]: values.index[order[place]] for place in sorted(first)}
+
+
+def waterfall_table(
+    values: pd.DataFrame,
+    features: pd.DataFrame,
+    base_value: float,
+    *,
+    rows: Mapping[str, Hashable],
+    columns: int = 5,
+) -> pd.DataFrame:
+    """Lay out how single predictions build up from the base value, largest contribution first.
+
+    Parameters
+    ----------
+    values, features : DataFrame
+    base_value : float
+        What the contributions are added to.
+    rows : mapping of str to row label
+        The rows to show, by what they are called; see `typical_rows`.
+    columns : int
+        The rest is pooled.
+
+    Returns
+    -------
+    DataFrame
+        `panel, row, column, value` (as text), `contribution, low, high` (ends of the bar), `base_value, prediction`.
+    """
+    parts = []
+    for panel, row in rows.items():
+        at = values.index.get_loc(row)
+        contribution = values.iloc[at].astype(float)
+        contribution = contribution.iloc[np.argsort(-contribution.abs().to_numpy(), kind="stable")]
+        shown = contribution.iloc[:columns]
+        part = pd.DataFrame({"column": shown.index, "contribution": shown.to_numpy()})
+        part["value"] = [_text(features[column].iloc[at]) for column in shown.index]
+        if rest := len(contribution) - len(shown):
+            pooled = {
+                "column": f"{rest} other column{'s' * (rest > 1)}",
+                "contribution": contribution.iloc[columns:].sum(),
+                "value": "",
+            }
+            part = pd.concat([part, pd.DataFrame([pooled])], ignore_index=True)
+        end = base_value + part["contribution"].cumsum()
+        start = end - part["contribution"]
+        part = part.assign(panel=panel, row=values.index[at], low=np.minimum(start, end), high=np.maximum(start, end))
+        parts.append(part.assign(base_value=base_value, prediction=base_value + contribution.sum()))
+    order = ["panel", "row", "column", "value", "contribution", "low", "high", "base_value", "prediction"]
+    return pd.concat(parts, ignore_index=True)[order]
+
+
+def _largest_first(values: pd.DataFrame) -> list[str]:
+    return list(values.abs().mean().sort_values(ascending=False, kind="stable").index)
+
+
+def _thinned(values: pd.DataFrame, rows: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, len(values) - 1, min(rows, len(values))).round().astype(np.intp))
+
+
+def _is_number(feature: "pd.Series[Any]") -> bool:
+    return is_numeric_dtype(feature) and not is_bool_dtype(feature)
+
+
+def _shade(feature: "pd.Series[Any]") -> Floats:
+    if not _is_number(feature):
+        return np.full(len(feature), np.nan)
+    rank = feature.rank().to_numpy(float, na_value=np.nan)
+    spread = np.nanmax(rank) - np.nanmin(rank) if np.isfinite(rank).any() else 0.0
+    return (rank - np.nanmin(rank)) / spread if spread else np.where(np.isfinite(rank), 0.5, np.nan)
+
+
+def _texts(feature: "pd.Series[Any]") -> "pd.Series[str]":
+    codes, distinct = pd.factorize(feature, use_na_sentinel=False)
+    return pd.Series(np.array([_text(value) for value in distinct], dtype=object)[codes], dtype=object)
+
+
+def _text(value: Any) -> str:
+    if pd.isna(value):
+        return "missing"
+    return f"{value:,.6g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _pooled(levels: "pd.Series[str]", most: int) -> "pd.Series[str]":
+    frequent = levels.value_counts().index
+    if len(frequent) <= most:
+        return levels
+    rare = f"{len(frequent) - most + 1} other levels"
+    return levels.where(levels.isin(frequent[: most - 1]), rare)
+
+
+def _quantiles_by_level(levels: "pd.Series[str]", contribution: "pd.Series[float]") -> pd.DataFrame:
+    grouped = pd.Series(contribution.to_numpy()).groupby(levels.to_numpy())
+    table = pd.DataFrame({name: grouped.quantile(share) for name, share in QUANTILES.items()}).assign(n=grouped.size())
+    return table.rename_axis("level").reset_index().sort_values("q50", kind="stable")
+
+
+_PROBE = 20  # rows that tell how long a row takes
+_BACKGROUND = 50  # rows that stand for a column left out, where a learner is a black box
+_ORDERS = 4  # of the columns, there and back
+_ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Contributions that add up to the prediction.
+
+    Attributes
+    ----------
+    place : array of int64, shape (n,)
+        Which of the offered rows were explained, in order.
+    values : array of float64, shape (n_outputs, n, n_roles)
+        In ``unit``; one output for regression and two classes, one per class else.
+    base : array of float64, shape (n_outputs,)
+        The prediction before any column speaks.
+    roles : list of str
+    unit : str
+        Of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities.
+    method : str
+        How they were computed.
+    """
+
+    place: NDArray[np.int64]
+    values: Floats
+    base: Floats
+    roles: list[str]
+    unit: str
+    method: str
+
+
+def explain(
+    fitted: Fitted, frame: pd.DataFrame, role: dict[str, str], *, unit: str, limits: tuple[int, float]
+) -> Explanation:
+    """Explain predictions, by columns of the source.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    frame : DataFrame, shape (n_offered, n_features)
+    role : dict of str to str
+        By feature, the column it came from.
+    unit : str
+        Of a regression; classes are explained in what their learner adds up.
+    limits : (int, float)
+        At most so many rows, and about so many seconds; rows are taken evenly over the frame.
+
+    Raises
+    ------
+    ArithmeticError
+        If base and contributions do not add up to the learner's raw prediction.
+    """
+    rows, seconds = limits
+    encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
+    unit = unit_of(learner) if fitted.classes else unit
+    roles = list(dict.fromkeys(role[name] for name in fitted.features))
+    place = _evenly(len(frame), _affordable(fitted, frame, rows, seconds))
+    if not len(place):
+        return Explanation(place, np.zeros((1, 0, len(roles))), np.zeros(1), roles, unit, "no rows were asked for")
+    X = fitted.encode(frame.iloc[place])
+    encoded, base, method = _contributions(learner, X)
+    owner = owners(encoder, fitted.features, role)
+    values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
+    _check(values.sum(axis=2) + base[:, None], learner, X)
+    return Explanation(place, values, base, roles, unit, method)
+
+
+def table(explanation: Explanation, row: NDArray[np.int64], labels: list[str]) -> pd.DataFrame:
+    """Lay the contributions out: ``row``, for classes ``class``, one column per source column, ``base_value``.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    row : array of int64, shape (n_offered,)
+        Source row of every offered row.
+    labels : list of str
+        Of the classes; with two, contributions are those of the second. Empty for regression.
+    """
+    named = labels[1:] if len(explanation.values) == 1 and labels else labels
+    parts = []
+    for k, values in enumerate(explanation.values):
+        part = pd.DataFrame(values, columns=explanation.roles)
+        part.insert(0, "row", row[explanation.place])
+        if labels:
+            part.insert(1, "class", named[k])
+        part["base_value"] = explanation.base[k]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def importance(explanation: Explanation) -> pd.DataFrame:
+    """Rank the columns by their mean absolute contribution.
+
+    Returns
+    -------
+    DataFrame
+        ``column, importance, low, high, unit, n``: mean over rows (and classes) with a 95 % interval, largest first.
+    """
+    size = np.abs(explanation.values).mean(axis=0)
+    found = [mean_interval(size[:, j]) for j in range(size.shape[1])] if len(size) > 1 else []
+    frame = pd.DataFrame(
+        [
+            (name, one.value, max(one.low, 0.0), one.high, explanation.unit, len(size))
+            for name, one in zip(explanation.roles, found, strict=False)
+        ],
+        columns=["column", "importance", "low", "high", "unit", "n"],
+    )
+    return frame.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
+
+
+def _contributions(learner: Any, X: Floats) -> tuple[Floats, Floats, str]:
+    """The exact contributions, or close ones where there is no exact way."""
+    exact = contributions(learner, X)
+    if exact is not None:
+        return exact
+    return *of_shap(_any_learner(learner, X)), f"permutation SHAP, against {_BACKGROUND} of the rows"
+
+
+def _any_learner(learner: Any, X: Floats) -> Any:
+    """Shapley values by sampled orders of the columns: they add up exactly, and each is approximate."""
+    from shap.explainers import Permutation  # noqa: PLC0415 -- as above
+    from shap.maskers import Independent  # noqa: PLC0415 -- as above
+
+    def asked(rows: Floats) -> Floats:
+        made = raw(learner, rows)
+        return np.asarray(made[0] if len(made) == 1 else made.T)
+
+    background = Independent(X[_evenly(len(X), min(_BACKGROUND, len(X)))])
+    return Permutation(asked, background, seed=0)(X, max_evals=_ORDERS * (2 * X.shape[1] + 1), silent=True)
+
+
+def _check(added: Floats, learner: Any, X: Floats) -> None:
+    expected = raw(learner, X)
+    worst = float(np.abs(added - expected).max(initial=0))
+    if worst > _ADDITIVE * max(1.0, float(np.abs(expected).max(initial=0))):
+        raise ArithmeticError(f"base + contributions differ from the prediction by up to {worst:.3g}")
+
+
+def _affordable(fitted: Fitted, frame: pd.DataFrame, rows: int, seconds: float) -> int:
+    rows = min(rows, len(frame))
+    if rows <= _PROBE:
+        return rows
+    X = fitted.encode(frame.iloc[_evenly(len(frame), _PROBE)])
+    started = time.perf_counter()
+    _contributions(fitted.pipeline[-1], X)
+    each = (time.perf_counter() - started) / _PROBE
+    return max(_PROBE, min(rows, int(seconds / max(each, 1e-9))))
+
+
+def _evenly(n: int, rows: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, rows).round().astype(np.int64))

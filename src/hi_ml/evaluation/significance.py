@@ -1,0 +1,162 @@
+"""How often would this skill come about if the columns said nothing of the target?"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
+from tqdm import tqdm
+
+from hi_ml.app.config import STRICT, instantiate
+from hi_ml.app.text import number, percent
+from hi_ml.modeling.models import Fitted, Model
+from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores import Baseline, losses
+from hi_ml.statistics.groups import group_means
+from hi_ml.statistics.permutation import Chance, besag_clifford, exchange_groups, movable_share
+
+Fit = Callable[[Problem, Model, NDArray[np.int64]], Fitted]
+_STREAM = 199  # random numbers of its own, apart from those that split the rows
+_ALL = 1.0 - 1e-9  # share of rows from which on nothing need be said of the others
+
+
+@settings(frozen=True, config=STRICT)
+class Permutation:
+    """How the permutation test refits.
+
+    Attributes
+    ----------
+    count : int
+        Refits on permuted targets, at most; the smallest p is 1 / (count + 1).
+    stop_after : int
+        Refits as good as the one on the true target, after which no more are made.
+    trees : int or None
+        Of a learner that grows trees, at most: hundreds of refits shall be cheap. None takes the model as it is.
+    """
+
+    count: int = Field(default=199, ge=1)
+    stop_after: int = Field(default=10, ge=1)
+    trees: int | None = Field(default=50, ge=1)
+
+
+@dataclass(frozen=True)
+class Significance:
+    """The permutation test of a model.
+
+    Attributes
+    ----------
+    p : float
+        Probability of such a skill, or a greater one, where the columns say nothing of the target.
+    statistic : str
+        ``skill``: the share of the baseline's primary loss on the test part that is removed.
+    observed : float
+        Of the refit on the true target.
+    exceedances, refits : int
+        Refits on permuted targets that reached it, of how many.
+    stopped : bool
+        Whether the exceedances ended the test before all refits were made.
+    learner : str
+        What was refitted.
+    movable_share : float
+        Share of the rows whose group has another of equal size to exchange its targets with.
+    permuted : tuple of float
+        The skills of the refits.
+    sentence : str
+    """
+
+    p: float
+    statistic: str
+    observed: float
+    exceedances: int
+    refits: int
+    stopped: bool
+    learner: str
+    movable_share: float
+    permuted: tuple[float, ...]
+    sentence: str
+
+
+def measure(problem: Problem, model: Model, *, fit: Fit, how: Permutation, seed: int) -> Significance:
+    """Refit the pipeline on targets that were exchanged between groups, and compare the skills.
+
+    Parameters
+    ----------
+    problem : Problem
+    model : Model
+    fit : callable
+        Fits the whole pipeline of a model on the given rows of a problem.
+    how : Permutation
+    seed : int
+
+    Notes
+    -----
+    The targets of the training and the test rows are exchanged together, whole groups among groups of equal size, so
+    that a twin keeps the target of its twin and a split that tears groups apart flatters every refit alike.
+    `sklearn.model_selection.permutation_test_score` permutes inside its ``groups``, where near-duplicates are all
+    equal: it would always find p = 1. Ojala & Garriga (2010), Journal of Machine Learning Research 11, 1833.
+    """
+    quick, learner = _quick(model, how.trees, classes=bool(problem.labels))
+    rows = np.flatnonzero(problem.where("train") | problem.where("test"))
+    rng = np.random.default_rng([seed, _STREAM])
+
+    def permuted() -> Iterator[float]:
+        wide, high = shutil.get_terminal_size()  # a terminal without a size counts as one of 80 x 24
+        for _ in tqdm(range(how.count), desc="permutations", disable=None, leave=False, ncols=wide, nrows=high):
+            target = problem.target.copy()
+            target[rows] = target[rows[exchange_groups(problem.group[rows], rng)]]
+            yield _skill(replace(problem, target=target), quick, fit)
+
+    observed = _skill(problem, quick, fit)
+    found = besag_clifford(observed, permuted(), stop_after=how.stop_after)
+    movable = movable_share(problem.group[rows])
+    return Significance(
+        p=found.p,
+        statistic="skill",
+        observed=observed,
+        exceedances=found.exceedances,
+        refits=len(found.permuted),
+        stopped=found.stopped,
+        learner=learner,
+        movable_share=movable,
+        permuted=found.permuted,
+        sentence=_sentence(problem.task.name, learner, observed, found=found, movable=movable),
+    )
+
+
+def _skill(problem: Problem, model: Model, fit: Fit) -> float:
+    """Return the share of the baseline's primary loss on the test part that a fit on the training part removes."""
+    train, test = problem.where("train"), problem.where("test")
+    target, group = problem.target[test], problem.group[test]
+    fitted = fit(problem, model, np.flatnonzero(train))
+    constant = Baseline.of(problem.task, problem.target[train], classes=len(problem.labels)).predict(len(target))
+    loss, known = (
+        group_means(losses(problem.task, target, made), group).mean()
+        for made in (fitted.predict(problem.features.frame[test]), constant)
+    )
+    return float(1 - loss / known) if known else 0.0
+
+
+def _quick(model: Model, trees: int | None, *, classes: bool) -> tuple[Model, str]:
+    """Bound the number of trees of a learner that grows them; the rest of the pipeline is the model's own."""
+    node: dict[str, Any] = model.classification if classes else model.regression
+    settings = instantiate(node).get_params()
+    counts = "n_estimators" if "n_estimators" in settings else "max_iter" if "max_leaf_nodes" in settings else ""
+    if trees is None or settings.get(counts, 0) <= trees:
+        return model, model.name
+    node = node | {counts: trees}
+    quick = replace(model, classification=node) if classes else replace(model, regression=node)
+    return quick, f"{model.name} of at most {trees} trees"
+
+
+def _sentence(task: str, learner: str, observed: float, *, found: Chance, movable: float) -> str:
+    size = f"{percent(observed)} % of the baseline's error on {task}"
+    where = "" if movable > _ALL else f" Only {percent(movable)} % of the rows stand in groups that others can replace."
+    early = ", which is enough to stop" if found.stopped else ""
+    return (
+        f"{learner} removes {size}; of {len(found.permuted)} refits on targets exchanged between groups, "
+        f"{found.exceedances} did as well{early}: permutation p = {number(found.p, digits=2)}.{where}"
+    )

@@ -1,0 +1,295 @@
+"""From a YAML to a fitted scikit-learn Pipeline: a learner on encoded features, with early stopping."""
+
+import inspect
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+
+from hi_ml.app.config import STRICT, instantiate
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling.encoding import Encoding, encoder, forget_folds
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.spaces import Space
+from hi_ml.modeling.splits import folds
+from hi_ml.scorer.serving import recalibrated
+from hi_ml.statistics.calibration import Recalibration
+
+Floats = NDArray[np.float64]
+_CONSTANT = {"_target_": "sklearn.dummy.DummyClassifier", "strategy": "prior"}
+
+
+@dataclass(frozen=True, config=STRICT)
+class EarlyStopping:
+    """When a learner that adds trees may stop.
+
+    Attributes
+    ----------
+    rounds : int
+        Without improvement.
+    share : float
+        Of the training groups that are held out to measure it.
+    """
+
+    rounds: int = Field(ge=1)
+    share: float = Field(gt=0, le=0.5)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Quantile:
+    """What turns the regression learner into one of a quantile.
+
+    Attributes
+    ----------
+    level : str
+        Name of the argument that takes the quantile's level.
+    arguments : dict
+        Other arguments that differ; those of the regression learner stand.
+    """
+
+    level: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Model:
+    """One YAML: learners, encoding, early stopping, search space.
+
+    Attributes
+    ----------
+    name : str
+    regression, classification : dict
+        The learner of each kind: ``_target_`` and its arguments.
+    predicts : {"median", "mean"}
+        What the regression learner aims at; the baseline is the median.
+    quantile : Quantile or None
+        How the bounds of intervals are learned; None where the learner has no quantiles.
+    encoding : Encoding
+    early_stopping : EarlyStopping or None
+    space : dict of str to Range or Choices
+        What `tune` may try, by argument of a learner; each stands with its default under one of the two.
+    """
+
+    name: str
+    regression: dict[str, Any]
+    classification: dict[str, Any]
+    predicts: Literal["median", "mean"]
+    encoding: Encoding
+    quantile: Quantile | None = None
+    early_stopping: EarlyStopping | None = None
+    space: Space = Field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the space speaks of arguments that the learners have."""
+        known = {**self.regression, **self.classification}.keys() - {"_target_"}
+        if strange := self.space.keys() - known:
+            raise ValueError(
+                f"space names {', '.join(sorted(strange))}, for which no default stands under regression or "
+                f"classification; these have {', '.join(sorted(known))}"
+            )
+
+
+@plain_dataclass(frozen=True)
+class Fitted:
+    """A pipeline with what is to be known of its making.
+
+    Attributes
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Steps ``encode`` and ``learn``; takes the array of ``features``.
+    features : list of str
+        Columns of the array that it takes, in order.
+    classes : int
+        Number of labels of the task; 0 for regression.
+    seconds : float
+        Of the fit.
+    recalibration : Recalibration or None
+        What is made of the learner's class shares.
+    bounds : (learner, learner) or None
+        Of a low and a high quantile, on the matrix that the pipeline's encoder makes.
+    """
+
+    pipeline: Pipeline
+    features: list[str]
+    classes: int
+    seconds: float
+    recalibration: Recalibration | None = None
+    bounds: tuple[Any, Any] | None = None
+
+    def predict(self, frame: pd.DataFrame) -> Floats:
+        """Predict amounts, shape (n,), or probabilities of all labels of the task, shape (n, n_classes)."""
+        X = frame[self.features].to_numpy()
+        if not self.classes:
+            return np.asarray(self.pipeline.predict(X), dtype=float)
+        shares = np.zeros((len(frame), self.classes))
+        shares[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(X)
+        if self.recalibration is None:
+            return shares
+        return recalibrated(shares, self.recalibration.slope, self.recalibration.intercepts)
+
+    def encode(self, frame: pd.DataFrame) -> Floats:
+        """Make the learner's matrix, shape (n, n_encoded)."""
+        return np.asarray(self.pipeline[0].transform(frame[self.features].to_numpy()))
+
+
+def fit(
+    model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
+) -> Fitted:
+    """Fit encoding and learner.
+
+    Parameters
+    ----------
+    model : Model
+    features : Features, shape (n, n_features)
+        Training rows and usable features only.
+    target : array of float64, shape (n,)
+        Amounts, or class numbers.
+    group : array of int64, shape (n,)
+        Groups stay together in every inner split (early stopping, cross-fitted encoding).
+    classes : int
+        Number of labels; 0 for regression.
+    seed : int
+
+    Returns
+    -------
+    Fitted
+    """
+    started = time.perf_counter()
+    if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
+        model = replace(model, classification=_CONSTANT, early_stopping=None, space={})
+    learner = _learner(model, model.classification if classes else model.regression, seed=seed)
+    encode, *lesson = _encoded(model, features, target, group=group, classes=classes, seed=seed)
+    _teach(learner, model, *lesson)
+    pipeline = Pipeline([("encode", encode), ("learn", learner)])
+    return Fitted(pipeline, list(features.frame.columns), classes, time.perf_counter() - started)
+
+
+def fit_bounds(
+    model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], level: float, seed: int
+) -> tuple[Any, Any] | None:
+    """Fit learners of the quantiles between which a share ``level`` of the targets lies, half of the rest either side.
+
+    Parameters
+    ----------
+    model : Model
+    features : Features, shape (n, n_features)
+        Training rows and usable features only, as for `fit`.
+    target : array of float64, shape (n,)
+        Amounts.
+    group : array of int64, shape (n,)
+    level : float
+    seed : int
+
+    Returns
+    -------
+    (learner, learner) or None
+        Taught and early-stopped on the very matrices that the same rows and seed give the learner of `fit`; None where
+        the model's learner has no quantiles.
+    """
+    how = model.quantile
+    if how is None:
+        return None
+    _, *lesson = _encoded(model, features, target, group=group, classes=0, seed=seed)
+    low, high = (
+        _learner(model, {**model.regression, **how.arguments, how.level: quantile}, seed=seed)
+        for quantile in ((1 - level) / 2, (1 + level) / 2)
+    )
+    for learner in (low, high):
+        _teach(learner, model, *lesson)
+    return low, high
+
+
+def as_stopped(model: Model, fitted: Fitted) -> Model:
+    """Return the model with the rounds that a fit of its classifier stopped at, and no early stopping.
+
+    Parameters
+    ----------
+    model : Model
+    fitted : Fitted
+        Of classes; a learner that was not stopped leaves the model as it is.
+    """
+    learner, fixed = fitted.pipeline[-1], None
+    if hasattr(learner, "best_iteration_"):  # LightGBM
+        fixed = {"n_estimators": learner.best_iteration_}
+    elif hasattr(learner, "n_iter_no_change"):  # scikit-learn's boosting
+        fixed = {"max_iter": learner.n_iter_, "early_stopping": False}
+    if model.early_stopping is None or fixed is None:
+        return model
+    return replace(model, classification={**model.classification, **fixed}, early_stopping=None)
+
+
+Lesson = tuple[Floats, Floats]  # encoded rows and their targets
+
+
+def _encoded(
+    model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
+) -> tuple[ColumnTransformer, Lesson, Lesson]:
+    """Encode the rows that teach a learner, and those that are held out to stop it early, if it can use them."""
+    inner, held = _inner(model, target, group, seed=seed, classes=classes)
+    taught = features.part(inner, list(features.frame.columns))
+    encode = encoder(model.encoding, taught, target[inner], group[inner], classes=classes, seed=seed)
+    X = encode.fit_transform(taught.frame.to_numpy(), target[inner])
+    forget_folds(encode)
+    X_held = encode.transform(features.frame.iloc[held].to_numpy()) if len(held) else X[:0]
+    return encode, (X, target[inner]), (X_held, target[held])
+
+
+def _teach(learner: Any, model: Model, taught: Lesson, held: Lesson) -> None:
+    with _refusals(model):
+        if len(held[0]):
+            _fit_stopping(learner, model, taught, held)
+        else:
+            learner.fit(*taught)
+
+
+def _learner(model: Model, node: dict[str, Any], *, seed: int) -> Any:
+    with _refusals(model):
+        learner = instantiate(node)
+    if "random_state" in learner.get_params():
+        learner.set_params(random_state=seed)
+    return learner
+
+
+@contextmanager
+def _refusals(model: Model) -> Iterator[None]:
+    """Turn what a learner says of its settings, in whatever exception, into a sentence about the configuration."""
+    try:
+        yield
+    except Exception as error:  # each library has its own
+        raise ConfigurationInvalid.learner(model.name, error) from error
+
+
+def _inner(
+    model: Model, target: Floats, group: NDArray[np.int64], *, seed: int, classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold groups out for early stopping, if the learner can use them."""
+    if model.early_stopping is None:
+        return np.arange(len(target)), np.array([], dtype=np.int64)
+    inner, held = folds(group, count=round(1 / model.early_stopping.share), seed=seed)[0]
+    if not classes:
+        return inner, held
+    strange = ~np.isin(target[held], target[inner])  # a learner refuses labels it never saw: their groups teach it
+    moved = np.isin(group[held], group[held][strange])
+    return np.sort(np.append(inner, held[moved])), held[~moved]
+
+
+def _fit_stopping(learner: Any, model: Model, train: Lesson, held: Lesson) -> None:
+    """Hand the held-out rows to the learner in the words that it knows."""
+    known = inspect.signature(learner.fit).parameters
+    if "X_val" in known:  # scikit-learn
+        learner.fit(*train, X_val=held[0], y_val=held[1])
+        return
+    from lightgbm import early_stopping  # noqa: PLC0415 -- another learner does not need it
+
+    rounds = model.early_stopping.rounds if model.early_stopping else 0
+    learner.fit(*train, eval_X=held[0], eval_y=held[1], callbacks=[early_stopping(rounds, verbose=False)])

@@ -1,0 +1,155 @@
+"""Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hi_ml.app.errors import NotTrainable
+from hi_ml.data.read import Admissions
+from hi_ml.modeling import splits
+from hi_ml.modeling.encoding import usable
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Fitted, Model
+from hi_ml.modeling.models import fit as fit_model
+from hi_ml.modeling.tasks import Task, select
+
+FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The rows and columns of one task.
+
+    Attributes
+    ----------
+    task : Task
+    features : Features, shape (n, n_features)
+        Usable features of the rows that have a target.
+    target : array of float64, shape (n,)
+        Amounts, or places in ``labels``.
+    labels : list of str
+        Empty for regression.
+    table : DataFrame, shape (n, n_roles)
+        The public columns of these rows.
+    parts : array of int8, shape (n,)
+        0 train, 1 calibration, 2 test, -1 left out.
+    row, group, twin : array of int64, shape (n,)
+    refused : dict of str to str
+        Role and reason of every column that is no feature.
+    units : dict of str to str
+        Of the columns that have one, by role.
+    """
+
+    task: Task
+    features: Features
+    target: Floats
+    labels: list[str]
+    table: pd.DataFrame
+    parts: splits.Parts
+    row: NDArray[np.int64]
+    group: NDArray[np.int64]
+    twin: NDArray[np.int64]
+    refused: dict[str, str]
+    units: dict[str, str]
+
+    def where(self, part: str) -> Mask:
+        """Mask the rows of a part."""
+        return np.asarray(self.parts == splits.PARTS.index(part))
+
+
+def pose(
+    admissions: Admissions, task: Task, *, features: Features, model: Model, split: splits.Split, seed: int
+) -> Problem:
+    """Select the rows and columns of a task, and split the rows.
+
+    Raises
+    ------
+    NotTrainable
+        If the target's role is absent or constant, no column is left, or the groups are too few, in all or in a part.
+    ConfigurationInvalid
+        If the task asks for a column that it may not have.
+    """
+    dataset, table = admissions.dataset, admissions.table
+    if task.target not in table:
+        raise NotTrainable.no_role(task.name, task.target, dataset.name)
+    roles, refused = select(task, available(admissions))
+    if not roles:
+        raise NotTrainable.no_features(task.name, refused)
+    known = table[task.target].notna().to_numpy()
+    target, labels = _target(task, table[task.target][known])
+    group = admissions.group[known]
+    groups = len(np.unique(group))
+    if groups < FEWEST_GROUPS:
+        raise NotTrainable.too_few_groups(task.name, groups, FEWEST_GROUPS, int(known.sum()))
+    chosen = features.only(roles)
+    chosen = chosen.part(np.flatnonzero(known), list(chosen.role))
+    rows = table[known].reset_index(drop=True)
+    parts = splits.assign(split, group, seed=seed, table=rows)
+    _check_parts(task, parts, target, group=group, rule=split.name)
+    kept, left_out = usable(model.encoding, chosen, parts == 0)
+    if not kept:
+        raise NotTrainable.no_features(task.name, refused | left_out)
+    return Problem(
+        task=task,
+        features=chosen.part(np.arange(len(target)), kept),
+        target=target,
+        labels=labels,
+        table=rows,
+        parts=parts,
+        row=admissions.row[known],
+        group=group,
+        twin=admissions.twins.group[known],
+        refused=refused | left_out | dict.fromkeys(admissions.extra, "not described by the dataset"),
+        units={role: column.unit for role, column in dataset.present().items() if column.unit},
+    )
+
+
+def fit_rows(
+    problem: Problem, model: Model, rows: NDArray[np.int64], *, seed: int, fit: Callable[..., Fitted] = fit_model
+) -> Fitted:
+    """Fit the whole pipeline of a model, encoding and learner, on some rows of a problem (places)."""
+    return fit(
+        model,
+        problem.features.part(rows, list(problem.features.frame.columns)),
+        problem.target[rows],
+        group=problem.group[rows],
+        classes=len(problem.labels),
+        seed=seed,
+    )
+
+
+def available(admissions: Admissions) -> dict[str, Any]:
+    """Return the columns that a task may choose from: those of the source, and a length of stay computed from dates."""
+    columns: dict[str, Any] = dict(admissions.dataset.present())
+    if admissions.dataset.computes_stay():
+        columns["length_of_stay"] = columns["discharged_on"]  # known when the later date is
+    return columns
+
+
+def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
+    found = values.nunique()
+    if found < 2:  # noqa: PLR2004 -- one value needs no model
+        what = f"only {values.iloc[0]}" if found else "none at all"
+        raise NotTrainable.target(task.name, task.target, what)
+    if task.kind == "regression":
+        if not pd.api.types.is_numeric_dtype(values):
+            raise NotTrainable.target(task.name, task.target, "categories where a regression needs numbers")
+        return values.to_numpy(dtype=float), []
+    text = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype(str).astype("category")
+    codes = text.cat.remove_unused_categories().cat
+    return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
+
+
+def _check_parts(task: Task, parts: splits.Parts, target: Floats, *, group: NDArray[np.int64], rule: str) -> None:
+    for part in ("train", "test"):
+        rows = parts == splits.PARTS.index(part)
+        if len(np.unique(group[rows])) < 2:  # noqa: PLR2004 -- an interval needs two
+            raise NotTrainable.empty_part(task.name, part, rule)
+        if len(np.unique(target[rows])) < 2:  # noqa: PLR2004 -- a constant leaves the baseline no error to remove
+            raise NotTrainable.target(task.name, task.target, f"one in the {part} part of split={rule}")

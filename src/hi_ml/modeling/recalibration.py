@@ -1,0 +1,51 @@
+"""A model whose class shares are recalibrated by what it says of training rows that it was not taught."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hi_ml.modeling import models
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.splits import folds
+from hi_ml.statistics.calibration import Recalibration
+from hi_ml.statistics.groups import row_weights
+
+Floats = NDArray[np.float64]
+_FOLDS = 5  # of the training rows: each is predicted by a model taught on the other four
+
+
+def fit(
+    model: models.Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
+) -> models.Fitted:
+    """Fit as `hi_ml.modeling.models.fit` does and, for classes, a slope and intercepts to out-of-fold predictions.
+
+    Parameters
+    ----------
+    model : Model
+    features : Features, shape (n, n_features)
+        Training rows and usable features only: no other row is looked at.
+    target : array of float64, shape (n,)
+    group : array of int64, shape (n,)
+        Groups stay together in the folds; at least two.
+    classes : int
+        Number of labels; 0 for regression, which is fitted as it is.
+    seed : int
+
+    Notes
+    -----
+    The models of the folds make as many rounds as the one that is kept: where early stopping happened to end decides
+    how far its shares are drawn apart, and only models that share it can tell by how much.
+    """
+    started = time.perf_counter()
+    fitted = models.fit(model, features, target, group=group, classes=classes, seed=seed)
+    if not classes:
+        return fitted
+    shares, alike = np.empty((len(target), classes)), models.as_stopped(model, fitted)
+    for taught, held in folds(group, count=_FOLDS, seed=seed):
+        part = features.part(taught, fitted.features)
+        inner = models.fit(alike, part, target[taught], group=group[taught], classes=classes, seed=seed)
+        shares[held] = inner.predict(features.frame.iloc[held])
+    found = Recalibration.of(target.astype(int), shares, row_weights(group))
+    return replace(fitted, recalibration=found, seconds=time.perf_counter() - started)

@@ -1,0 +1,124 @@
+"""Which rows train, which calibrate, which test?"""
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from hi_ml.app.config import STRICT
+from hi_ml.app.errors import ConfigurationInvalid
+
+PARTS = ("train", "calibration", "test")
+LEFT_OUT = -1
+Parts = NDArray[np.int8]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Split:
+    """A rule that assigns rows to parts.
+
+    Attributes
+    ----------
+    name : {"grouped", "temporal", "random"}
+        ``grouped`` keeps groups together; ``temporal`` cuts on the admission date; ``random`` tears groups apart and
+        exists to show what that leaks.
+    train, calibration, test : float
+        Shares; they sum to 1.
+    """
+
+    name: Literal["grouped", "temporal", "random"]
+    train: float
+    calibration: float
+    test: float
+
+    def __post_init__(self) -> None:
+        """Check the shares."""
+        shares = (self.train, self.calibration, self.test)
+        if abs(sum(shares) - 1) > 1e-9 or min(self.train, self.test) <= 0 or self.calibration < 0:  # noqa: PLR2004 -- rounding
+            raise ValueError(f"the shares of train, calibration and test are positive and sum to 1, found {shares}")
+
+
+def assign(split: Split, group: NDArray[np.int64], *, seed: int, table: pd.DataFrame) -> Parts:
+    """Assign every row to a part.
+
+    Parameters
+    ----------
+    split : Split
+    group : array of int64, shape (n,)
+    seed : int
+    table : DataFrame, shape (n, any)
+        ``temporal`` needs ``admitted_on`` and, if there is one, ``discharged_on`` or else ``length_of_stay``.
+
+    Returns
+    -------
+    array of int8, shape (n,)
+        0 train, 1 calibration, 2 test; -1 for rows that a temporal split leaves out.
+    """
+    if split.name == "temporal":
+        return _temporal(split, group, table)
+    if split.name == "random":
+        group = np.arange(len(group))
+    return _grouped(split, group, np.random.default_rng(seed))
+
+
+def digest(parts: Parts, row: NDArray[np.int64]) -> str:
+    """Return the SHA-256 of an assignment of source rows to parts."""
+    return hashlib.sha256(row.astype("<i8").tobytes() + parts.astype("i1").tobytes()).hexdigest()
+
+
+def folds(group: NDArray[np.int64], *, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Cut rows into folds that keep groups together.
+
+    Returns
+    -------
+    list of (train, test) arrays of row places; shorter than ``count`` where there are fewer groups.
+    """
+    _, place = np.unique(group, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(place.max() + 1)
+    fold = (order % min(count, len(order)))[place]
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)]
+
+
+def _grouped(split: Split, group: NDArray[np.int64], rng: np.random.Generator) -> Parts:
+    """Whole groups in random order, cut where the shares of rows are reached."""
+    _, place, size = np.unique(group, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(size))
+    before = np.empty(len(size))
+    before[order] = (np.cumsum(size[order]) - size[order] / 2) / len(group)
+    return np.searchsorted([split.train, split.train + split.calibration], before, side="right")[place].astype(np.int8)
+
+
+def _temporal(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> Parts:
+    """Cut on the admission date; a group that straddles a cut keeps its earlier part only.
+
+    A training stay that ended after its part's cut is left out: its outcome was not known when the model was made.
+    """
+    if "admitted_on" not in table or table["admitted_on"].isna().all():
+        raise ConfigurationInvalid(
+            "split=temporal needs the role 'admitted_on', which the table lacks or leaves empty."
+        )
+    admitted = table["admitted_on"]
+    cuts = admitted.quantile([split.train, split.train + split.calibration], interpolation="lower").to_list()
+    parts = np.full(len(table), LEFT_OUT, dtype=np.int8)
+    parts[(admitted <= cuts[0]).to_numpy()] = 0
+    parts[((admitted > cuts[0]) & (admitted <= cuts[1])).to_numpy()] = 1
+    parts[(admitted > cuts[1]).to_numpy()] = 2
+    frame = pd.DataFrame({"group": group, "part": parts})
+    earliest = frame[frame["part"] != LEFT_OUT].groupby("group")["part"].min().reindex(group).to_numpy()
+    parts[parts != earliest] = LEFT_OUT
+    ended = _ended(table)
+    for part, cut in enumerate(cuts):
+        parts[(parts == part) & (ended > cut).to_numpy()] = LEFT_OUT
+    return parts
+
+
+def _ended(table: pd.DataFrame) -> pd.Series:
+    """When each stay was over, as far as the table tells."""
+    if "discharged_on" in table:
+        return table["discharged_on"]
+    if "length_of_stay" in table:
+        return table["admitted_on"] + pd.to_timedelta(table["length_of_stay"], unit="D")
+    return table["admitted_on"]

@@ -1,0 +1,1 @@
+"""A model at work on new rows, proven afterwards."""

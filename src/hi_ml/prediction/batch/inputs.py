@@ -1,0 +1,228 @@
+"""Which files are to be scored, and do they hold what the model and the user ask for?"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hi_ml.app.errors import ColumnProblem, SourceUnreadable
+from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.csv import Delimited, peek
+from hi_ml.data.sources.pieces import Piece, cut, of_csv, of_parquet
+from hi_ml.scorer.serving import Scorer
+from hi_ml.scorer.serving import inputs as needed_by
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the input, of which the columns are known.
+
+    Attributes
+    ----------
+    path : Path
+    kinds : dict of str to pyarrow.DataType
+        By column: text in a CSV.
+    csv : Delimited or None
+        None for Parquet.
+    names : list of str
+        All columns; a name may occur twice.
+    rows : int or None
+        About how many rows it has; None for a compressed CSV.
+    """
+
+    path: Path
+    kinds: dict[str, pa.DataType]
+    csv: Delimited | None
+    names: list[str]
+    rows: int | None
+
+    @classmethod
+    def of(cls, path: Path, dataset: Dataset) -> "File":
+        """Read the header.
+
+        Raises
+        ------
+        SourceUnreadable
+            If the file is empty, damaged, or of another format than its first bytes or the dataset say.
+        """
+        try:
+            if peek(path).startswith(b"PAR1"):
+                footer = pq.read_metadata(path)
+                columns = footer.schema.to_arrow_schema()
+                kinds = dict(zip(columns.names, columns.types, strict=True))
+                return cls(path, kinds, None, columns.names, footer.num_rows)
+            csv = Delimited.of(path, dataset)
+            return cls(path, dict.fromkeys(csv.names, pa.string()), csv, csv.names, csv.lines)
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(path, error) from error
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files to be scored and the columns that are read of them.
+
+    Attributes
+    ----------
+    files : tuple of File
+        Sorted by name.
+    needed : tuple of str
+        Columns that the model needs.
+    carried : tuple of str
+        The id column, and those to keep.
+    guards : dict of str to str
+        Private columns, with their kinds, that tell whether a cell that cannot be read may be shown; read only where
+        a number or a date is written as text, so that a name could stand in its place.
+    extra : tuple of str
+        Columns that nobody asked for.
+    """
+
+    files: tuple[File, ...]
+    needed: tuple[str, ...]
+    carried: tuple[str, ...]
+    guards: dict[str, str]
+    extra: tuple[str, ...]
+
+    @classmethod
+    def of(cls, paths: Iterable[Path], scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
+        """Hold the headers of the files against the model.
+
+        Parameters
+        ----------
+        paths : iterable of Path
+            Sorted by name.
+        scorer : Scorer
+        dataset : Dataset
+            Its separator and encoding; the columns are the model's.
+        keep : sequence of str
+
+        Raises
+        ------
+        SourceUnreadable
+            If a file cannot be read.
+        ColumnProblem
+            If a column is absent, twice there, or private.
+        """
+        files = tuple(File.of(path, dataset) for path in paths)
+        specs = needed_by(scorer.mapping["columns"])
+        needed = tuple(spec["source"] for spec in specs)
+        measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]
+        private: dict[str, str] = scorer.mapping.get("private", {})
+        if hidden := [name for name in keep if name in private]:
+            raise ColumnProblem.private(hidden)
+        found = {name for file in files for name in file.kinds}
+        own = scorer.mapping.get("id")
+        carried = tuple(dict.fromkeys([own, *keep] if own in found else keep))
+        for file in files:
+            _check(file, needed, carried)
+        _check_kinds(files, carried)
+        shifted = any(_is_text(file.kinds[name]) for file in files for name in measured)
+        guards = {name: kind for name, kind in private.items() if name in found and shifted}
+        extra = tuple(sorted(found - {*needed, *carried, *private}))
+        return cls(files, needed, carried, guards, extra)
+
+    @property
+    def several(self) -> bool:
+        """Whether a row must say which file it is from."""
+        return len(self.files) > 1
+
+    def share(self, rows: int) -> float:
+        """Tell about how much of the input so many rows are; 0 where a compressed file hides its length."""
+        known = [file.rows for file in self.files if file.rows is not None]
+        return min(rows / max(sum(known), 1), 1.0) if len(known) == len(self.files) else 0.0
+
+    def kept(self) -> dict[str, pa.DataType]:
+        """Return the types of the columns that are carried through."""
+        return {name: _plain(self.files[0].kinds[name]) for name in self.carried}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """So many rows of one file.
+
+    Attributes
+    ----------
+    file : int
+        Place of the file.
+    start : int
+        Rows of the files before.
+    piece : Piece
+    """
+
+    file: int
+    start: int
+    piece: Piece
+
+
+def chunks(inputs: Inputs, rows: int, *, done: Sequence[int]) -> Iterator[Chunk]:
+    """Read the input in chunks; a chunk ends at a multiple of ``rows``, counted in its file, and at the file's end.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    rows : int
+    done : sequence of int
+        How many rows of each file, in order, need not be read again.
+
+    Raises
+    ------
+    SourceUnreadable
+        If a file turns out to be damaged.
+    """
+    start = sum(done[:-1])
+    for place in range(max(len(done) - 1, 0), len(inputs.files)):
+        after = last = done[place] if place < len(done) else 0
+        for piece in cut(_pieces(inputs, place, after), rows, after=after):
+            yield Chunk(place, start, piece)
+            last = piece.last
+        start += last
+
+
+def _pieces(inputs: Inputs, place: int, after: int) -> Iterator[Piece]:
+    file = inputs.files[place]
+    columns = list(dict.fromkeys([*inputs.needed, *inputs.carried, *(g for g in inputs.guards if g in file.kinds)]))
+    try:
+        if file.csv is not None:
+            yield from of_csv(file.csv, columns)
+        else:
+            texts = [name for name in inputs.needed if _is_text(file.kinds[name])]
+            yield from of_parquet(file.path, columns, dictionaries=texts, after=after)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file.path, error) from error
+
+
+def _check(file: File, needed: tuple[str, ...], carried: tuple[str, ...]) -> None:
+    source = str(file.path)
+    if not set(needed) <= set(file.kinds):
+        raise ColumnProblem.not_for_model(source, needed, list(file.kinds))
+    for name in carried:
+        if name not in file.kinds:
+            raise ColumnProblem.not_kept(source, name, list(file.kinds))
+    twice = [name for name, count in Counter(file.names).items() if count > 1 and name in (*needed, *carried)]
+    if twice:
+        raise ColumnProblem.duplicated(source, twice)
+
+
+def _check_kinds(files: tuple[File, ...], carried: tuple[str, ...]) -> None:
+    """Columns that are carried through become one column of the output."""
+    for name in carried:
+        kinds = {str(_plain(file.kinds[name])) for file in files}
+        if len(kinds) > 1:
+            listed = ", ".join(str(file.path) for file in files)
+            raise SourceUnreadable.types(listed, f"'{name}' is {' and '.join(sorted(kinds))}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """A type as the output has it: text is text, however a file keeps it."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.string() if _is_text(kind) else kind
+
+
+def _unreadable(path: Path, error: Exception) -> SourceUnreadable:
+    return SourceUnreadable.format(str(path), str(error).splitlines()[0])

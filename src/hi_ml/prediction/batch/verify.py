@@ -1,0 +1,192 @@
+"""Is a scored file what its manifest says it is?"""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pv
+from numpy.typing import NDArray
+
+from hi_ml.app.errors import HiMlError, NotAsClaimed
+from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.pieces import Piece, of_csv, of_parquet
+from hi_ml.prediction.batch.answer import Clock, answered, prepared
+from hi_ml.prediction.batch.inputs import Chunk, File, Inputs, chunks
+from hi_ml.prediction.batch.request import Model, Stamp
+from hi_ml.prediction.batch.run import SUFFIX
+
+_CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
+_CLAIMS = ("model_uri", "model_sha256", "files", "rows_in", "rows_scored", "keep", "reasons", "chunk_rows",
+           "separator", "encoding", "output_sha256")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was checked of an output that is what its manifest claims.
+
+    Attributes
+    ----------
+    output : Path
+    rows : int
+        Rows of the input that were scored again.
+    exact : bool
+        Whether every digit agrees; else to nine significant ones.
+    """
+
+    output: Path
+    rows: int
+    exact: bool
+
+    def __str__(self) -> str:
+        """Say so."""
+        how = "to the last digit" if self.exact else "to nine digits"
+        return (
+            f"{self.output} is what its manifest claims: output, input and model have their digests, and {self.rows:,} "
+            f"rows drawn at random, scored again, agree {how}."
+        )
+
+
+def claims(manifest: Path) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises
+    ------
+    NotAsClaimed
+        If it is none.
+    """
+    try:
+        found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        missing = [name for name in _CLAIMS if name not in found]
+    except (OSError, ValueError, TypeError) as error:
+        raise NotAsClaimed.no_manifest(manifest, str(error)) from error
+    if missing or not manifest.name.endswith(f".{SUFFIX}"):
+        raise NotAsClaimed.no_manifest(manifest, f"it has no {', '.join(missing)}" if missing else "of another name")
+    return found
+
+
+def prove(
+    manifest: Path,
+    *,
+    deliver: Callable[[str], Model],
+    dataset: Dataset,
+    sample: int,
+    seed: int,
+) -> Proof:
+    """Check the digests of output, input and model, and score a sample of rows again.
+
+    Parameters
+    ----------
+    manifest : Path
+    deliver : callable
+        Fetches a model.
+    dataset : Dataset
+        Any; separator and encoding are those of the manifest.
+    sample : int
+        Rows.
+    seed : int
+
+    Raises
+    ------
+    NotAsClaimed
+        With all that differs.
+    """
+    told = claims(manifest)
+    output = manifest.with_name(manifest.name.removesuffix(f".{SUFFIX}"))
+    faults = _files(told, output)
+    try:
+        model = deliver(told["model_uri"])
+    except HiMlError as error:
+        raise NotAsClaimed.of(output, [*faults, f"the model cannot be fetched ({error})"]) from error
+    if model.sha256 != told["model_sha256"]:
+        faults.append(f"the model {told['model_uri']} is another")
+    if faults:
+        raise NotAsClaimed.of(output, faults)
+    dataset = replace(dataset, separator=told["separator"], encoding=told["encoding"])
+    files = [Path(one["file"]) for one in told["files"]]
+    inputs = Inputs.of(files, model.scorer, dataset=dataset, keep=told["keep"])
+    rng, count = np.random.default_rng(seed), told["rows_in"]
+    rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
+    again = _again(inputs, model, told, rows)
+    return Proof(output, len(rows), _compared(output, _written(output, rows, dataset), again))
+
+
+def _files(told: Mapping[str, Any], output: Path) -> list[str]:
+    """Tell which files are absent or changed."""
+    expected = {output: told["output_sha256"]} | {Path(one["file"]): one["sha256"] for one in told["files"]}
+    faults = []
+    for path, sha256 in expected.items():
+        try:
+            found = Stamp.of(path).sha256
+        except OSError as error:
+            faults.append(f"{path} cannot be read ({error.strerror})")
+        else:
+            if found != sha256:
+                faults.append(f"{path} has another SHA-256 ({found[:12]}..., expected {sha256[:12]}...)")
+    return faults
+
+
+def _again(inputs: Inputs, model: Model, told: Mapping[str, Any], rows: NDArray[np.int64]) -> pa.Table:
+    """Score some rows of the input again, as text."""
+    made: list[pa.Table] = []
+    for chunk in chunks(inputs, told["chunk_rows"], done=()):
+        wanted = np.isin(chunk.piece.row + chunk.start, rows)
+        if wanted.any() or not made:
+            piece = Piece(chunk.piece.table.filter(pa.array(wanted)), chunk.piece.row[wanted], np.array([], np.int64))
+            part = Chunk(chunk.file, chunk.start, piece)
+            ready = prepared(part, model.scorer, inputs, profile=None, clock=Clock())
+            made.append(answered(ready, model.scorer, reasons=told["reasons"], clock=Clock()).table)
+    return _as_text(pa.concat_tables(made))
+
+
+def _written(output: Path, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:
+    """Read some rows of the output, as text."""
+    file = File.of(output, replace(dataset, separator=",", encoding="utf-8"))
+    if file.csv is not None:
+        pieces = of_csv(file.csv, file.names)
+    else:
+        pieces = of_parquet(output, file.names, dictionaries=[], after=0)
+    return pa.concat_tables([_as_text(_some(piece, rows)) for piece in pieces])
+
+
+def _some(piece: Piece, rows: NDArray[np.int64]) -> pa.Table:
+    number = pc.cast(piece.table.column("row"), pa.int64())
+    return piece.table.filter(pc.is_in(number, value_set=pa.array(rows)))
+
+
+def _as_text(table: pa.Table) -> pa.Table:
+    """Write a table as predict writes CSV, and read the cells as text."""
+    buffer = io.BytesIO()
+    pv.write_csv(table, buffer)
+    buffer.seek(0)
+    if not table.num_rows:
+        return pa.schema([(name, pa.string()) for name in table.column_names]).empty_table()
+    kinds = dict.fromkeys(table.column_names, pa.string())
+    options = pv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
+    return pv.read_csv(buffer, parse_options=pv.ParseOptions(newlines_in_values=True), convert_options=options)
+
+
+def _compared(output: Path, written: pa.Table, again: pa.Table) -> bool:
+    """Tell whether every cell agrees to the last digit, or raise where one is another."""
+    if written.column_names != again.column_names:
+        raise NotAsClaimed.of(output, [f"its columns are {written.column_names}, expected {again.column_names}"])
+    if written.num_rows != again.num_rows:
+        raise NotAsClaimed.of(output, ["rows that could be scored are absent, or rejected ones are there"])
+    differing = [name for name in again.column_names if not written.column(name).equals(again.column(name))]
+    faults = [f"{name} differs" for name in differing if not _close(written.column(name), again.column(name))]
+    if faults:
+        raise NotAsClaimed.of(output, faults)
+    return not differing
+
+
+def _close(written: pa.ChunkedArray, again: pa.ChunkedArray) -> bool:
+    try:
+        one, other = (pc.cast(cells, pa.float64()).to_numpy() for cells in (written, again))
+    except pa.ArrowInvalid:
+        return False
+    return bool(np.allclose(one, other, rtol=_CLOSE, atol=0, equal_nan=True))

@@ -1,0 +1,111 @@
+"""What must be kept of the training rows, so that later rows can be compared with them?"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hi_ml.scorer.serving import UNSEEN, Numbers
+from hi_ml.statistics.drift import edges, tally
+
+Column = Mapping[str, Any]
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+FILE = "reference.json"
+"""Of the profile, in the folder of a scorer."""
+_PAIR = 2
+
+
+def profile(features: pd.DataFrame, columns: Iterable[Column], group: NDArray[np.int64]) -> dict[str, Any]:
+    """Describe the training rows by counts, ready for JSON.
+
+    Parameters
+    ----------
+    features : DataFrame, shape (n_train, n_features)
+        What `hi_ml.scorer.serving.features` makes of the training rows.
+    columns : iterable of mapping
+        Those of the model's mapping.
+    group : array of int64, shape (n_train,)
+        Near-duplicates and admissions of one patient, which tell little more than one row: counts are scaled down to
+        the number of groups.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``groups``, and ``columns``: a list of ``role, name, kind, edges, counts`` and, of categories,
+        ``levels, spelling, pairs``. The counts are laid out as `hi_ml.statistics.drift.tally` does; below the cells of
+        a category stand the rows whose level no other group holds, since so many rows will hold a new one. ``pairs``
+        counts the levels that two groups hold.
+    """
+    groups = len(np.unique(group))
+    made = [_column(np.asarray(features[spec["role"]], dtype=float), spec, group) for spec in columns]
+    for column in made:
+        column["counts"] = np.rint(column["counts"] * (groups / len(group))).astype(int).tolist()
+    return {"rows": len(group), "groups": groups, "columns": made}
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """Read the profile from the folder of a scorer; None where the model was made without one."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def tallied(found: Numbers, column: Column) -> Counts:
+    """Count the rows in the cells of a column's profile.
+
+    Parameters
+    ----------
+    found : (array of float64, array of int or None)
+        As `hi_ml.scorer.serving.numbers` returns them.
+    column : mapping
+        From the profile.
+
+    Returns
+    -------
+    array of int64, shape (n_cells + 2,)
+    """
+    numbers, row = found
+    rows = None if row is None else np.bincount(row, minlength=len(numbers))
+    return tally(numbers, column["edges"], rows=rows, lowest=UNSEEN if column["kind"] == "category" else -np.inf)
+
+
+def missing_rate(counts: Counts) -> float:
+    """Return the share of missing cells, 0 without rows."""
+    return _share(counts[-1], counts.sum())
+
+
+def new_rate(counts: Counts) -> float:
+    """Return the share of the known cells that hold a new level; of a profile, the share to be expected."""
+    return _share(counts[0], counts[:-1].sum())
+
+
+def _column(values: Floats, spec: Column, group: NDArray[np.int64]) -> dict[str, Any]:
+    known = ~np.isnan(values)
+    column = {"role": spec["role"], "name": spec.get("source", spec["role"]), "kind": spec["kind"]}
+    if spec["kind"] == "date":  # its day, weekday and month move on by nature
+        return column | {"edges": [], "counts": tally(values, [])}
+    cuts = edges(values[known], rounded=spec["kind"] != "category")
+    column["edges"] = cuts.tolist()
+    if spec["kind"] != "category":
+        return column | {"counts": tally(values, cuts)}
+    holders = _holders(values[known], group[known])
+    alone = holders[np.where(known, values, -1).astype(int)] == 1
+    column |= {"levels": spec["levels"], "spelling": spec["spelling"], "pairs": int((holders == _PAIR).sum())}
+    return column | {"counts": tally(np.where(alone, UNSEEN, values), cuts, lowest=UNSEEN)}
+
+
+def _holders(places: Floats, group: NDArray[np.int64]) -> Counts:
+    """Count the groups that hold each level; the last entry, to which the place -1 points, is 0."""
+    held, _ = np.unique(np.stack([places, group]), axis=1)
+    return np.append(np.bincount(held.astype(int)), 0)
+
+
+def _share(some: int, whole: int) -> float:
+    return float(some / whole) if whole else 0.0

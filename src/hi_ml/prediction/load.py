@@ -1,0 +1,224 @@
+"""Which model is meant, and may it be loaded?"""
+
+import atexit
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import yaml
+
+from hi_ml.app.errors import HiMlError, ModelRefused, ModelUnknown
+from hi_ml.scorer import serving
+from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.store import absent, client_of, store_uri, without_password
+
+SCORER = Path("artifacts", "scorer")  # where MLflow keeps what our code loads, in a model's folder
+SIGNED = "scorer_sha256"  # under which a model's MLmodel keeps the digest of that folder
+UNKNOWN = "unknown"  # the verdict on a model of which nothing says one
+_ABOUT, _CODE = "MLmodel", Path(serving.__file__).name
+_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+_LOGGED = re.compile(r"models:/(?P<model>m-[0-9a-f]{32})")
+_OF_A_RUN = re.compile(r"runs:/(?P<run>[^/]+)/(?P<path>.+)")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A model that may be used.
+
+    Attributes
+    ----------
+    scorer : Scorer
+    uri : str
+        Which model it is: ``models:/<name>/<version>`` for a registered one, whichever alias was asked for.
+    sha256 : str
+        Over all files of the scorer.
+    verdict : str
+        Of the run that trained it; `UNKNOWN` where nothing says.
+    name, version : str
+        Of a registered model; empty for another.
+    folder : Path
+        With the files of the scorer; a copy that lives as long as the process where the model lies elsewhere.
+    same_code : bool
+        Whether the code that was logged with the model is the code that scores here.
+    """
+
+    scorer: serving.Scorer
+    uri: str
+    sha256: str
+    verdict: str
+    name: str
+    version: str
+    folder: Path
+    same_code: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the files of a model lie, and what is said of it there."""
+
+    uri: str
+    location: str | Path
+    verdict: str = UNKNOWN
+    name: str = ""
+    version: str = ""
+
+
+def fetch(uri: str | Path) -> Delivered:
+    """Find a model, verify it, and load it without running any code that lies beside it.
+
+    Parameters
+    ----------
+    uri : str or Path
+        ``models:/<name>@<alias>``, ``models:/<name>/<version>``, ``models:/<model_id>``, ``runs:/<run_id>/model``, the
+        folder of an MLflow model, or the run folder of a task.
+
+    Raises
+    ------
+    ModelUnknown
+        If there is no such model, or the store does not answer.
+    ModelRefused
+        If the model is none that hi_ml wrote, or a file of it was changed.
+    """
+    import skops.io  # noqa: PLC0415, F401 -- before MLflow: skops searches every module that is loaded as it is imported
+
+    text = str(uri)
+    place = _tracked(text) if text.startswith(("models:/", "runs:/")) else _untracked(Path(text))
+    return _opened(place, _local(place))
+
+
+def digest(folder: Path) -> str:
+    """Return one SHA-256 over the names and bytes of all files of a folder."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
+def _opened(place: _Place, folder: Path) -> Delivered:
+    scorer = folder / SCORER
+    if not (scorer / serving.MAPPING).is_file():
+        beside = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+        raise ModelRefused.foreign(place.uri, beside)
+    signed, found = _signature(folder), digest(scorer)
+    if found != signed:
+        raise ModelRefused.changed(place.uri, expected=signed, found=found)
+    try:
+        loaded = serving.load(scorer)
+    except Exception as error:  # whatever a damaged file makes a library raise
+        told = str(error) if isinstance(error, ValueError) else f"its files are damaged ({error})."
+        raise ModelRefused.unsafe(place.uri, told) from error
+    code = folder / _CODE
+    same = code.is_file() and code.read_bytes() == Path(serving.__file__).read_bytes()
+    return Delivered(loaded, place.uri, found, place.verdict, place.name, place.version, scorer, same)
+
+
+def _signature(folder: Path) -> str:
+    """The digest of the scorer, as it was when the model was saved; empty where nothing says."""
+    try:
+        about = yaml.safe_load((folder / _ABOUT).read_text(encoding="utf-8"))
+        return str(about["metadata"][SIGNED])
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return ""
+
+
+def _untracked(folder: Path) -> _Place:
+    """The model of a run folder, or the folder of a model, whose run folder may lie around it."""
+    if not folder.exists():
+        raise ModelUnknown.no_folder(folder)
+    run = RunFolder(folder if RunFolder(folder).model.is_dir() else folder.parent)
+    ours = run.model.is_dir() and (folder == run.path or folder.resolve() == run.model.resolve())
+    return _Place(str(folder), run.model if ours else folder, run.verdict(UNKNOWN) if ours else UNKNOWN)
+
+
+def _tracked(uri: str) -> _Place:
+    """Ask the store where a model lies."""
+    store = store_uri()
+    shown = without_password(store)
+    if absent(store):
+        raise ModelUnknown.no_store(uri, shown)
+    try:
+        with client_of(store) as client:
+            return _asked(client, uri, shown)
+    except HiMlError:
+        raise
+    except Exception as error:  # whatever a server, a driver or a network raises
+        raise ModelUnknown.no_answer(uri, shown, without_password(str(error))) from error
+
+
+def _asked(client: Any, uri: str, store: str) -> _Place:
+    if found := _REGISTERED.fullmatch(uri):
+        return _registered(client, uri, store, **found.groupdict())
+    if found := _LOGGED.fullmatch(uri):
+        model = _entry(client.get_logged_model, found["model"])
+        if model is None:
+            raise ModelUnknown.no_entry(uri, store)
+        return _Place(uri, model.artifact_location, model.tags.get("verdict", UNKNOWN))
+    if found := _OF_A_RUN.fullmatch(uri):
+        run = _entry(client.get_run, found["run"])
+        if run is None:
+            raise ModelUnknown.no_entry(uri, store)
+        return _Place(uri, f"{run.info.artifact_uri}/{found['path']}", run.data.tags.get("verdict", UNKNOWN))
+    raise ModelUnknown.unreadable(uri, _names(client))
+
+
+def _registered(client: Any, uri: str, store: str, *, name: str, alias: str | None, version: str | None) -> _Place:
+    known = _entry(client.get_registered_model, name)
+    if known is None:
+        raise ModelUnknown.no_name(name, store, _names(client))
+    number = version or str(known.aliases.get(alias, ""))
+    found = _entry(client.get_model_version, name, number) if number else None
+    if found is None:
+        versions = sorted(int(one.version) for one in client.search_model_versions(f"name='{name}'"))
+        raise ModelUnknown.no_version(uri, known.aliases, versions)
+    location = client.get_model_version_download_uri(name, number)
+    return _Place(f"models:/{name}/{number}", location, found.tags.get("verdict", UNKNOWN), name, number)
+
+
+def _entry(look: Callable[..., Any], *what: str) -> Any:
+    """What the store has under a name, None where it has nothing."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- only a model in a store needs MLflow
+
+    try:
+        return look(*what)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+def _names(client: Any) -> list[str]:
+    return sorted(model.name for model in client.search_registered_models())
+
+
+def _local(place: _Place) -> Path:
+    """Where the files lie, without a copy if they lie on this machine."""
+    if isinstance(place.location, Path):
+        return place.location
+    parts = urlparse(place.location)
+    if parts.scheme in ("", "file"):
+        folder = Path(url2pathname(parts.path) if parts.scheme else place.location)
+        if not folder.exists():
+            raise ModelUnknown.gone(place.uri, folder)
+        return folder
+    return _downloaded(place.uri, place.location)
+
+
+def _downloaded(uri: str, location: str) -> Path:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow.artifacts import download_artifacts  # noqa: PLC0415 -- as above
+
+    kept, store = tempfile.mkdtemp(prefix="hi_ml."), store_uri()
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    try:
+        return Path(download_artifacts(artifact_uri=location, dst_path=kept, tracking_uri=store))
+    except Exception as error:  # whatever a server, a driver or a network raises
+        raise ModelUnknown.no_answer(uri, without_password(store), without_password(str(error))) from error

@@ -1,0 +1,185 @@
+"""The fitted pipeline as an MLflow model: code, mapping and skops, never a pickle."""
+
+import hashlib
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_ml.app.errors import ModelUnservable
+from hi_ml.data.schema import Dataset
+from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Fitted
+from hi_ml.modeling.tasks import Task
+from hi_ml.prediction import drift
+from hi_ml.prediction.load import SIGNED, digest
+from hi_ml.scorer import serving
+from hi_ml.tracking.folder import write_json
+
+_SERVES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")  # what serving.py and the pipeline need
+_ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission
+
+
+def mapping(
+    task: Task,
+    fitted: Fitted,
+    features: Features,
+    *,
+    labels: list[str],
+    seen: pd.DataFrame,
+    interval: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Describe how raw columns become the features of this model, and its predictions an answer.
+
+    Parameters
+    ----------
+    task : Task
+    fitted : Fitted
+    features : Features
+    labels : list of str
+        Of the task; empty for regression.
+    seen : DataFrame, shape (n_train, n_features)
+        The training rows: a level that none of them holds is no level of the model.
+    interval : dict, optional
+        How the prediction gets its interval, see `hi_ml.scorer.serving`.
+    """
+    roles = list(dict.fromkeys(features.role[name] for name in fitted.features))
+    columns = []
+    for role in roles:
+        spec = dict(features.specs[role])
+        if "levels" in spec:
+            present = set(seen[role].dropna().astype(int))
+            spec["levels"] = [level if place in present else None for place, level in enumerate(spec["levels"])]
+        columns.append(spec)
+    return {
+        "task": task.name,
+        "kind": task.kind,
+        "target": task.target,
+        "unit": task.unit,
+        "horizon": task.horizon,
+        "labels": labels,
+        "columns": columns,
+        "features": fitted.features,
+        "interval": interval,
+        "recalibration": asdict(fitted.recalibration) if fitted.recalibration else None,
+        "centre": _centre(fitted, seen),
+    }
+
+
+def _centre(fitted: Fitted, seen: pd.DataFrame) -> list[float] | None:
+    """The mean of the encoded training rows, from which a linear model's contributions are counted; of no other use."""
+    if not hasattr(fitted.pipeline[-1], "coef_"):
+        return None
+    centre: list[float] = fitted.encode(seen).mean(axis=0).tolist()
+    return centre
+
+
+def carried(dataset: Dataset) -> dict[str, Any]:
+    """Say of the columns that are no features what scoring must know of them: keys of the `mapping`.
+
+    Returns
+    -------
+    dict
+        ``private``: the kinds of the private columns, by source name; ``id``: the source name of the identifier that
+        goes with each prediction, or None.
+    """
+    present = dataset.present().values()
+    ids = [str(column.source) for column in present if column.kind == "identifier" and not column.private]
+    private = {str(column.source): column.kind for column in present if column.private}
+    return {"private": private, "id": ids[0] if ids else None}
+
+
+def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: dict[str, Any] | None = None) -> None:
+    """Write the MLflow model.
+
+    Parameters
+    ----------
+    folder : Path
+        Does not exist yet.
+    fitted : Fitted
+    described : dict
+        The `mapping`.
+    reference : dict, optional
+        The `hi_ml.prediction.drift.profile` of the training rows.
+
+    Raises
+    ------
+    ModelUnservable
+        If what was written cannot be loaded again and score: MLflow would keep it without a word.
+    """
+    import mlflow.pyfunc  # noqa: PLC0415 -- a second and a half that only a run that got this far pays
+
+    with tempfile.TemporaryDirectory() as place:
+        scorer = Path(place) / "scorer"
+        scorer.mkdir()
+        write_json(scorer / serving.MAPPING, described | _dump(scorer, fitted))
+        if reference:
+            write_json(scorer / drift.FILE, reference)
+        try:
+            serving.load(scorer).predict(invented(described))
+        except ValueError as error:
+            raise ModelUnservable.of(described["task"], str(error)) from error
+        mlflow.pyfunc.save_model(
+            path=folder,
+            python_model=serving.__file__,
+            artifacts={"scorer": str(scorer)},
+            signature=_signature(described),
+            input_example=invented(described),
+            pip_requirements=_requirements(fitted),
+            metadata={"task": described["task"], SIGNED: digest(scorer)},
+        )
+
+
+def _dump(scorer: Path, fitted: Fitted) -> dict[str, str]:
+    """Write the learners, and return the digests by which they are known again."""
+    from skops.io import dump  # noqa: PLC0415 -- as above
+
+    parts = {serving.PIPELINE: fitted.pipeline}
+    if fitted.bounds:
+        parts[serving.BOUNDS] = list(fitted.bounds)
+    digests = {}
+    for name, part in parts.items():
+        dump(part, scorer / name)
+        digests[f"{Path(name).stem}_sha256"] = hashlib.sha256((scorer / name).read_bytes()).hexdigest()
+    return digests
+
+
+def invented(described: dict[str, Any]) -> pd.DataFrame:
+    """Make up one admission from the mapping alone, so that no example can show a real one; shape (1, n_columns)."""
+    cells: dict[str, list[Any]] = {}
+    for spec in serving.inputs(described["columns"]):
+        if spec["kind"] == "number":
+            bounds = [bound for bound in (spec.get("low"), spec.get("high")) if bound is not None]
+            cells[spec["source"]] = [float(np.mean(bounds)) if bounds else _ANY_NUMBER]
+        elif spec["kind"] == "date":
+            cells[spec["source"]] = [pd.Timestamp(_ANY_DATE).strftime(spec.get("format") or "%Y-%m-%d")]
+        else:
+            cells[spec["source"]] = [next((level for level in spec["levels"] if level), _ANY_WORD)]
+    return pd.DataFrame(cells)
+
+
+def _signature(described: dict[str, Any]) -> Any:
+    """Any type per column: MLflow reads a CSV without the schema, and the model converts and checks by itself."""
+    from mlflow.models import ModelSignature  # noqa: PLC0415 -- as above
+    from mlflow.types import ColSpec, DataType, Schema  # noqa: PLC0415 -- as above
+    from mlflow.types.schema import AnyType  # noqa: PLC0415 -- as above
+
+    any_type = AnyType()  # type: ignore[no-untyped-call]
+    inputs: list[Any] = [ColSpec(any_type, spec["source"]) for spec in serving.inputs(described["columns"])]
+    number, text = DataType.double, DataType.string
+    kinds = {"prediction": text if described["labels"] else number}
+    kinds |= {f"p_{label}": number for label in described["labels"]}
+    if described.get("interval"):
+        kinds |= {"prediction_set": text} if described["labels"] else {"low": number, "high": number}
+    outputs: list[Any] = [ColSpec(kind, name) for name, kind in kinds.items()]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _requirements(fitted: Fitted) -> list[str]:
+    learner = type(fitted.pipeline[-1]).__module__.split(".")[0]
+    also = () if learner == "sklearn" else (learner,)
+    return [f"{name}=={version(name)}" for name in (*_SERVES, *also)]

@@ -1,1 +1,0 @@
-"""Findings become a plain dict, a dict becomes a page; nothing is computed here."""

@@ -1,0 +1,248 @@
+"""Why did the model predict what it did? Charts of SHAP contributions.
+
+Drawn with matplotlib alone. The plots of shap 0.51 cost an import of half a second and more, need pyplot, draw every
+category in one grey, and their red and blue are equally dark on a grey printer.
+
+How does one prediction build up from the base value, column by column?
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from hi_ml.reports.charts.layout import add_colorbar, add_legend, chart, new_figure, plain_ticks
+from hi_ml.reports.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, number, wrapped
+
+__all__ = ["beeswarm", "dependence", "importance", "waterfall"]
+
+_ROW = 0.36  # inches for one column's line
+_MOST_BARS = 20
+_SLOTS = 90  # places along the axis in which the points of a swarm stack up
+_SWARM_HALF = 0.4  # of the distance between two lines
+_SHORT = 10  # letters of a unit that fit behind the name of a small panel's axis
+
+
+@chart
+def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
+    """Draw one point per admission and column: its contribution, shaded by its value.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hi_ml.evaluation.explanations.swarm_table`.
+    title, caption : str
+        The verdict as a sentence; n and method.
+    unit : str
+        Of the contributions.
+    """
+    columns = list(dict.fromkeys(table["column"]))
+    text = table["shade"].isna()
+    figure = new_figure(title, caption, height=_ROW * len(columns) + 0.9, legend_lines=int(text.any()))
+    ax = figure.subplots()
+    line = len(columns) - 1 - table["column"].map({column: place for place, column in enumerate(columns)})
+    y = line + _spread(table)
+    ax.axvline(0, color=MUTED, linewidth=1)
+    ax.scatter(table["contribution"][text], y[text], s=7, color=NEUTRAL, marker="D", linewidth=0)
+    if not text.all():
+        dots = ax.scatter(table["contribution"][~text], y[~text], s=10, c=table["shade"][~text], linewidth=0)
+        dots.set(cmap=LOW_TO_HIGH, clim=(0, 1))
+        add_colorbar(ax, dots, "Value of the column", ends=("low", "high"))
+    _name_lines(ax, columns, unit)
+    if text.any():
+        marker = Line2D([], [], color=NEUTRAL, marker="D", linestyle="", markersize=4, label="category, or missing")
+        add_legend(figure, [marker])
+    return figure
+
+
+def _spread(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Lay the points of a line that share a slot above and below one another."""
+    ends = table["contribution"].min(), table["contribution"].max()
+    width = (ends[1] - ends[0]) / _SLOTS or 1.0
+    slot = ((table["contribution"] - ends[0]) / width).astype(int)
+    place = table.groupby([table["column"], slot]).cumcount()
+    crowd = place.groupby(table["column"]).transform("max") + 1
+    step = (2 * _SWARM_HALF / crowd).clip(upper=0.06)
+    return ((place + 1) // 2 * step * (2 * (place % 2) - 1)).to_numpy(float)
+
+
+@chart
+def importance(
+    table: pd.DataFrame, *, title: str, caption: str, unit: str, measure: str = "Mean absolute SHAP contribution"
+) -> Figure:
+    """Draw how much each column matters, with its interval: the first 20 of the table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `column, importance, low, high`, largest first.
+    title, caption : str
+        The verdict as a sentence; n and method, with the level of the intervals.
+    unit : str
+        Of the measure.
+    measure : str
+        What is drawn: SHAP contributions, or another measure of importance such as the growth of the loss.
+    """
+    shown = table.iloc[:_MOST_BARS]
+    figure = new_figure(title, caption, height=_ROW * len(shown) + 0.7)
+    ax = figure.subplots()
+    place = np.arange(len(shown))[::-1]
+    ax.barh(place, shown["importance"], height=0.66, color=FILL)
+    ax.hlines(place, shown["low"], shown["high"], color=INK, linewidth=1.6)
+    for y, end, value in zip(place, shown[["importance", "high"]].max(axis=1), shown["importance"], strict=True):
+        ax.annotate(number(value), (end, y), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
+    ax.margins(x=0.12)
+    _name_lines(ax, list(shown["column"]), unit)
+    ax.axvline(0, color=MUTED, linewidth=1)
+    if not (shown[["importance", "low"]] < 0).any(axis=None):
+        ax.set_xlim(left=0)
+    ax.set_xlabel(f"{measure} ({unit})")
+    if left_out := len(table) - len(shown):
+        text = f"{left_out} further columns, smaller"
+        ax.annotate(text, (1, 0.01), xycoords="axes fraction", ha="right", fontsize=9, color=MUTED)
+    return figure
+
+
+def _name_lines(ax: Axes, columns: list[str], unit: str) -> None:
+    plain_ticks([ax])
+    ax.set_yticks(range(len(columns)), [wrapped(column.replace("_", " "), 24) for column in reversed(columns)])
+    ax.set(ylim=(-0.6, len(columns) - 0.4), xlabel=f"SHAP contribution to the prediction ({unit})")
+    ax.tick_params(axis="y", left=False)
+    ax.grid(visible=False, axis="y")
+
+
+@chart
+def dependence(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
+    """Draw how the contribution of a column depends on its value: points for numbers, ranges per level for text.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hi_ml.evaluation.explanations.dependence_table`.
+    title, caption : str
+        The verdict as a sentence; n and method.
+    unit : str
+        Of the contributions.
+    """
+    columns = list(dict.fromkeys(table["column"]))
+    across = min(2, len(columns))
+    down = -(-len(columns) // across)
+    figure = new_figure(title, caption, height=2.5 * down, width=7.2, legend_lines=1)
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for ax in grid[len(columns) :]:
+        ax.set_visible(False)
+    for ax, column in zip(grid, columns, strict=False):
+        part = table[table["column"] == column]
+        if part["kind"].iloc[0] == "point":
+            _draw_points(ax, part, unit)
+        else:
+            _draw_levels(ax, part, unit)
+        ax.set_title(wrapped(column.replace("_", " "), 26, 1), fontsize=9.5)
+    if (table["kind"] == "level").any():
+        add_legend(figure, _level_key())
+    return figure
+
+
+def _level_key() -> list[Line2D]:
+    return [
+        Line2D([], [], color=DARK, marker="o", markersize=5, markeredgecolor="white", linestyle="", label="median"),
+        Line2D([], [], color=FILL, linewidth=7, label="central half"),
+        Line2D([], [], color=FILL, linewidth=2, label="central 80 %"),
+    ]
+
+
+def _draw_points(ax: Axes, part: pd.DataFrame, unit: str) -> None:
+    ax.axhline(0, color=MUTED, linewidth=1)
+    ax.scatter(part["number"], part["contribution"], s=12, color=DARK, alpha=0.4, linewidth=0)
+    plain_ticks([ax], count=4)
+    missing = int(part["number"].isna().sum())
+    ax.set_xlabel(f"Value{f' ({missing} missing not shown)' if missing else ''}", fontsize=9)
+    ax.set_ylabel(_contribution(unit), fontsize=9)
+
+
+def _contribution(unit: str) -> str:
+    return f"Contribution{' ' if len(unit) <= _SHORT else chr(10)}({wrapped(unit, 26, 1)})"
+
+
+def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
+    place = np.arange(len(part))
+    ax.axvline(0, color=MUTED, linewidth=1)
+    ax.hlines(place, part["q10"], part["q90"], color=FILL, linewidth=2)
+    ax.hlines(place, part["q25"], part["q75"], color=FILL, linewidth=7)
+    ax.plot(part["q50"], place, "o", color=DARK, markersize=5, markeredgecolor="white")
+    plain_ticks([ax], count=4)
+    names = [f"{wrapped(level, 18, 1)} ({n:,.0f})" for level, n in zip(part["level"], part["n"], strict=True)]
+    ax.set_yticks(place, names, fontsize=8)
+    ax.set_ylim(-0.6, len(part) - 0.4)
+    ax.set_xlabel(_contribution(unit), fontsize=9)
+    ax.grid(visible=False, axis="y")
+
+
+_LABEL_ROOM = 0.22  # of what the bars span, right of them, for their numbers
+
+
+@chart
+def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
+    """Draw how single predictions build up from the base value, one panel per row of the data.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hi_ml.evaluation.explanations.waterfall_table`.
+    title, caption : str
+        The verdict as a sentence; n and method.
+    unit : str
+        Of the prediction.
+    """
+    panels = list(dict.fromkeys(table["panel"]))
+    lines = int(table.groupby("panel").size().max())
+    height = len(panels) * (0.25 * lines + 0.35) + 0.4
+    figure = new_figure(title, caption, height=height, legend_lines=1)
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False).ravel()
+    for ax, panel in zip(grid, panels, strict=True):
+        _draw_waterfall(ax, table[table["panel"] == panel])
+    ends = table[["low", "high", "base_value"]]
+    low, high = ends.min().min(), ends.max().max()
+    reach = high - low or 1.0
+    grid[-1].set(xlim=(low - 0.03 * reach, high + _LABEL_ROOM * reach), xlabel=f"Prediction ({unit})")
+    add_legend(
+        figure,
+        [
+            Line2D([], [], color=MUTED, linewidth=1, linestyle=":", label="base value"),
+            Patch(color=DARK, label="raises"),
+            Patch(color=LIGHT, label="lowers"),
+            Line2D([], [], color=INK, linewidth=1.2, label="prediction"),
+        ],
+    )
+    return figure
+
+
+def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
+    first = part.iloc[0]
+    place = np.arange(len(part))[::-1]
+    raises = part["contribution"].to_numpy() > 0
+    ax.axvline(first["base_value"], color=MUTED, linewidth=1, linestyle=":")
+    ax.axvline(first["prediction"], color=INK, linewidth=1.2)
+    ax.barh(place, part["high"] - part["low"], left=part["low"], height=0.68, color=np.where(raises, DARK, LIGHT))
+    for y, contribution in zip(place, part["contribution"], strict=True):
+        text = ("+" if contribution > 0 else "") + number(contribution)
+        ax.annotate(
+            text, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, in_layout=False
+        )
+    plain_ticks([ax])
+    ax.set_yticks(place, [_with_value(bar) for bar in part.to_dict("records")], fontsize=8.5)
+    prediction = f"{number(first['base_value'])} becomes {number(first['prediction'])}"
+    ax.set_title(f"{first['panel']}: {prediction} (row {first['row']})", fontsize=9)
+    ax.tick_params(axis="y", left=False)
+    ax.grid(visible=False, axis="y")
+
+
+def _with_value(bar: dict[Hashable, Any]) -> str:
+    column, value = str(bar["column"]).replace("_", " "), str(bar["value"])
+    return f"{wrapped(column, 22, 1)} = {wrapped(value, 20, 1)}" if value else wrapped(column, 40, 1)

@@ -1,0 +1,202 @@
+"""Where title, legend, panels and caption of a chart stand, so that none covers another.
+
+matplotlib's own layout engines know nothing of a caption and measure every text twice. Here title and caption keep the
+room of their lines, and `chart` measures once what stands around the panels.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import ParamSpec
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.container import Container
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from hi_ml.reports.charts.style import MUTED, house_style, wrapped
+
+WIDTH = 6.4  # inches: a text column of A4
+DPI = 150
+
+_TITLE_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 11.5, 10, 8
+_LETTER = 0.55  # width of an average letter of DejaVu Sans, in font sizes
+_LINE = 1.25  # height of a line, in font sizes
+_POINTS = 72  # per inch
+_MARGIN = 0.1  # inches
+_NAME_ROOM = 0.25  # inches for the name of an axis that panels share
+_GRIDS = ((1, 1), (2, 2), (3, 3), (2, 4), (3, 9), (4, 16), (5, 10_000))  # columns for at most so many panels
+_GRID_WIDTH = {4: 7.4, 5: 8.8}  # inches for so many columns, where they need more
+_SEPARATED_FROM = 10_000
+_PAD = 0.07  # inches around what stands outside a panel
+_LEAST = 0.2  # share of the drawing that is left to the panels, whatever stands around them
+
+Floats = NDArray[np.float64]
+P = ParamSpec("P")
+
+
+def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the house style, then make room for what stands around the panels of the figure.
+
+    The panels are one grid, made by `subplots`.
+    """
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with house_style():
+            figure = draw(*args, **kwargs)
+            _fit(figure)
+        return figure
+
+    return drawn
+
+
+def new_figure(
+    title: str,
+    caption: str,
+    *,
+    height: float,
+    width: float = WIDTH,
+    legend_lines: int = 0,
+    shared_names: bool = False,
+) -> Figure:
+    """Return an empty figure with its title above and its caption below, both wrapped to the width.
+
+    To be called, and filled with `subplots`, in a function decorated by `chart`.
+
+    Parameters
+    ----------
+    title : str
+        The finding or verdict, as a sentence.
+    caption : str
+        What is shown: n and method.
+    height, width : float
+        Inches for the drawing itself; title, legend and caption add to the height.
+    legend_lines : int
+        Lines to keep free for `add_legend`.
+    shared_names : bool
+        Whether to keep room for the names of axes that panels share, see `name_axes`.
+    """
+    title_lines, caption_lines = _fill(title, width, _TITLE_SIZE), _fill(caption, width, _CAPTION_SIZE)
+    head = 2 * _MARGIN + (len(title_lines) * _TITLE_SIZE + legend_lines * _LEGEND_SIZE) * _LINE / _POINTS
+    foot = 2 * _MARGIN + len(caption_lines) * _CAPTION_SIZE * _LINE / _POINTS
+    total = head + height + foot
+    figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    x, y = (_NAME_ROOM / width, _NAME_ROOM / total) if shared_names else (0, 0)
+    figure.subplots_adjust(left=x, right=1, bottom=foot / total + y, top=(foot + height) / total)
+    left = _MARGIN / width
+    figure.suptitle("\n".join(title_lines), x=left, y=1 - _MARGIN / total, ha="left", fontsize=_TITLE_SIZE)
+    figure.text(
+        left, _MARGIN / total, "\n".join(caption_lines), va="bottom", fontsize=_CAPTION_SIZE, color=MUTED, gid="caption"
+    )
+    return figure
+
+
+def panel_grid(title: str, caption: str, count: int, *, legend_lines: int = 0) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` square panels that share their axes, and the panels row by row."""
+    columns = next(columns for columns, most in _GRIDS if count <= most)
+    rows = -(-count // columns)
+    width = _GRID_WIDTH.get(columns, WIDTH)
+    height = 3.4 if count == 1 else rows * ((width - 0.9) / columns + 0.45) + 0.35
+    figure = new_figure(title, caption, height=height, width=width, legend_lines=legend_lines, shared_names=count > 1)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for position, ax in enumerate(grid):
+        ax.set_box_aspect(1)
+        ax.set_visible(position < count)
+        ax.tick_params(labelbottom=position + columns >= count)  # the lowest of its column, above an empty place too
+    return figure, list(grid[:count])
+
+
+def name_axes(figure: Figure, panels: Sequence[Axes], names: Sequence[str]) -> None:
+    """Name the x and the y axis once: on the panel if it is the only one, else on the figure."""
+    if len(panels) == 1:
+        panels[0].set(xlabel=names[0], ylabel=names[1])
+        return
+    inside = figure.subplotpars
+    under = inside.bottom - _NAME_ROOM / figure.get_figheight()
+    figure.supxlabel(names[0], x=(inside.left + inside.right) / 2, y=under, va="bottom", fontsize=10)
+    figure.supylabel(names[1], x=inside.left, y=(inside.bottom + inside.top) / 2, ha="right", fontsize=10)
+
+
+def name_panel(ax: Axes, name: object, *more: str) -> None:
+    """Name a panel of a grid as far as its width allows; more lines follow as they are."""
+    place = ax.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    letters = int(ax.figure.bbox.width / DPI / columns * _POINTS / (9 * _LETTER)) - 4
+    ax.set_title("\n".join([wrapped(name, letters), *more]), fontsize=9)
+
+
+def plain_ticks(panels: Iterable[Axes], *, count: int = 6) -> None:
+    """Give both axes a few ticks, written out; long numbers with thousands separators, years without."""
+    for ax in panels:
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]))
+            axis.set_major_formatter(FuncFormatter(_tick))
+
+
+def _tick(value: float, _: int | None) -> str:
+    text = f"{value:,.10g}" if abs(value) >= _SEPARATED_FROM else f"{value:.10g}"
+    return text.replace("-", "−")
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist | Container]) -> None:
+    """Put a legend in one line between title and drawing, where it covers nothing."""
+    figure.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(_MARGIN / figure.get_figwidth(), figure.subplotpars.top),
+        ncols=len(handles),
+        borderaxespad=0,
+        columnspacing=1.5,
+    )
+
+
+def add_colorbar(ax: Axes, drawn: ScalarMappable, label: str, *, ends: tuple[str, str] | None = None) -> None:
+    """Put a colour bar right of the axes, as tall as they are; with `ends` it names its two ends only."""
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.03, 0, 0.03, 1)), label=label, format="{x:,.0f}")
+    bar.ax.grid(visible=False)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+    bar.ax.minorticks_off()
+    if ends:
+        bar.set_ticks(list(drawn.get_clim()), labels=list(ends))
+        bar.set_label(label, labelpad=-12)
+
+
+def _fit(figure: Figure) -> None:
+    """Shrink the panels inside the drawing by what stands around them: names, ticks, legends, colour bars."""
+    panels = [(ax, place) for ax in figure.axes if ax.get_visible() and (place := ax.get_subplotspec())]
+    around = np.zeros((4, panels[0][1].get_gridspec().nrows, panels[0][1].get_gridspec().ncols))
+    for ax, place in panels:
+        outer, inner = ax.get_tightbbox(for_layout_only=True) or ax.bbox, ax.bbox
+        beyond = inner.x0 - outer.x0, outer.x1 - inner.x1, inner.y0 - outer.y0, outer.y1 - inner.y1
+        around[:, place.rowspan.start, place.colspan.start] = np.array(beyond) / DPI + _PAD
+    left, right, below, above = around
+    inside, (width, height) = figure.subplotpars, figure.get_size_inches()
+    x0, x1, wspace = _share_out(inside.left * width, inside.right * width, left, right)
+    # rows are counted from above
+    y0, y1, hspace = _share_out(inside.bottom * height, inside.top * height, below[::-1].T, above[::-1].T)
+    figure.subplots_adjust(x0 / width, y0 / height, x1 / width, y1 / height, wspace, hspace)
+
+
+def _share_out(start: float, end: float, before: Floats, after: Floats) -> tuple[float, float, float]:
+    """Return where the panels of a line start and end, and the gaps between them as a share of a panel."""
+    count = before.shape[1]
+    first, last = before[:, 0].max(), after[:, -1].max()
+    gap = (after[:, :-1].max(axis=0) + before[:, 1:].max(axis=0)).max() if count > 1 else 0.0
+    room = (1 - _LEAST) * (end - start)
+    scale = min(1.0, room / (first + last + gap * (count - 1)))
+    panel = (end - start - scale * (first + last + gap * (count - 1))) / count
+    return start + scale * first, end - scale * last, scale * gap / panel
+
+
+def _fill(text: str, width: float, size: float) -> list[str]:
+    letters = int((width - 2 * _MARGIN) * _POINTS / (size * _LETTER))
+    # no line begins with a lonely per cent
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), letters, break_on_hyphens=False) or [""]
+    return [line.replace("\u00a0", " ") for line in lines]

@@ -1,0 +1,251 @@
+"""The findings become a run folder: JSON, a flat table, charts and a page, complete without MLflow.
+
+Findings and facts of the table become one plain dict: every text and number of the page, ready to be read.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from hi_ml.app.launch import Here
+from hi_ml.app.text import interval, number, p_value, scale_of, written
+from hi_ml.claims.finding import Evidence, Finding, Gap, record
+from hi_ml.data.privacy import PrivateWords
+from hi_ml.data.read import Admissions
+from hi_ml.reports import findings_charts, page
+from hi_ml.reports.charts.style import save
+from hi_ml.statistics.estimates import LEVEL
+from hi_ml.statistics.multiplicity import FAMILY
+from hi_ml.tracking.folder import RunFolder, keep_rejected
+
+_FLAT = (
+    "part", "role", "estimand", "estimate", "low", "high", "unit", "n", "smallest_effect", "p_support", "p_absence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stated:
+    """The claims of one table.
+
+    Attributes
+    ----------
+    findings : sequence of Finding
+    with_copies : str or None
+        What would have been claimed with near-duplicates kept.
+    admissions : Admissions
+    distinct : int
+        Admissions once near-duplicates are left out.
+    seed : int
+    keep_duplicates : bool
+    """
+
+    findings: Sequence[Finding]
+    with_copies: str | None
+    admissions: Admissions
+    distinct: int
+    seed: int
+    keep_duplicates: bool
+
+
+def write(stated: Stated, folder: RunFolder, *, here: Here, words: PrivateWords, started: float) -> None:
+    """Write every file of a run of the findings.
+
+    Parameters
+    ----------
+    stated : Stated
+    folder : RunFolder
+        An empty folder that exists.
+    here : Here
+    words : PrivateWords
+        None of them may stand in any file.
+    started : float
+        When the run began, seconds since 1970.
+
+    Raises
+    ------
+    PrivateValueFound
+        If one does.
+    """
+    folder.write_request(here.config, here.overrides)
+    folder.write_findings([record(finding) for finding in stated.findings], _evidence(stated.findings))
+    if len(stated.admissions.rejected):
+        keep_rejected(folder.path, stated.admissions.rejected)
+    drawn = {}
+    for finding in stated.findings:
+        files = []
+        for name, figure, table in findings_charts.of_finding(finding):
+            picture, _ = save(figure, table, folder.charts / name)
+            files.append((findings_charts.shows(name), picture))
+        drawn[finding.finding] = files
+    summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies)
+    folder.write_report(page.render(summary, drawn))
+    finished = time.time()
+    run = {**here.provenance(), **_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
+    run |= {"with_copies": stated.with_copies, "started": started, "finished": finished}
+    folder.write_provenance(run, stated.admissions.provenance(), {"all": finished - started})
+    words.refuse(folder.path)
+
+
+def _facts(stated: Stated) -> Mapping[str, Any]:
+    admissions = stated.admissions
+    return {
+        "dataset": admissions.dataset.name,
+        "source": admissions.origin,
+        "rows_read": admissions.counts["rows_read"],
+        "rows_rejected": admissions.counts["rows_rejected"],
+        "near_duplicates": len(admissions.row) - stated.distinct,
+        "admissions": stated.distinct,
+        "sha256": admissions.sha256,
+        "seed": stated.seed,
+    }
+
+
+def _evidence(findings: Sequence[Finding]) -> pd.DataFrame:
+    rows = [
+        {"finding": finding.finding, "verdict": finding.verdict} | {name: getattr(part, name) for name in _FLAT}
+        for finding in findings
+        for part in finding.evidence
+    ]
+    return pd.DataFrame(rows, columns=["finding", "verdict", *_FLAT])
+
+
+VERDICTS = {
+    "supported": "Supported",
+    "not_supported": "Not supported",
+    "inconclusive": "Inconclusive",
+    "not_testable": "Not testable",
+}
+ROLES = {
+    "primary": "Decides the verdict",
+    "secondary": "Shown beside it; cannot change the verdict",
+    "exploratory": "Exploratory; cannot change the verdict",
+}
+RULES = {
+    "all": "The claim holds if all of its parts hold.",
+    "any": "The claim holds if at least one of its parts does.",
+}
+_NOTHING = "–"
+_PERCENT = 100
+
+
+def summarize(findings: Sequence[Finding], *, facts: Mapping[str, Any], with_copies: str | None) -> dict[str, Any]:
+    """Collect what the report says.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        In the order of the report.
+    facts : mapping of str to value
+        Of the table: ``dataset`` (its name) and ``admissions`` (how many, copies counted once) open the report; all
+        others, such as ``rows``, ``copies``, ``rejected``, ``sha256`` or ``seed``, are listed by name in this order.
+    with_copies : str or None
+        What would have been claimed with near-duplicates kept, in one line.
+
+    Returns
+    -------
+    dict
+        Text, lists and dicts only, ready for JSON and for `hi_ml.reports.page.render`.
+    """
+    dataset = _fact(facts.get("dataset", "this table"))
+    return {
+        "title": f"Findings: {dataset}",
+        "dataset": dataset,
+        "admissions": _fact(facts.get("admissions")),
+        "lead": _lead(findings),
+        "facts": [
+            {"name": name.replace("_", " "), "value": _fact(value)}
+            for name, value in facts.items()
+            if name not in ("dataset", "admissions")
+        ],
+        "findings": [_finding(finding) for finding in findings],
+        "with_copies": with_copies,
+        "family": str(FAMILY),
+        "level": f"{_PERCENT * LEVEL:g} %",
+    }
+
+
+def _lead(findings: Sequence[Finding]) -> str:
+    """Count the verdicts."""
+    found: Counter[str] = Counter(finding.verdict for finding in findings)
+    counted = [f"{found[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if found[verdict]]
+    return f"{len(findings)} claim{'s' * (len(findings) != 1)}: {', '.join(counted) or 'none was asked for'}."
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    verdict, *statements = finding.sentences
+    return {
+        "finding": finding.finding,
+        "name": finding.finding.replace("_", " "),
+        "claim": finding.claim,
+        "verdict": finding.verdict,
+        "verdict_words": VERDICTS[finding.verdict],
+        "reason": finding.reason,
+        "sentence": verdict,
+        "statements": statements,
+        "rule": RULES[finding.rule] if finding.parts > 1 else "",
+        "parts": f"{finding.parts_testable} of {finding.parts}",
+        "p_support": p_value(finding.p_support),
+        "p_absence": p_value(finding.p_absence),
+        "ruled_out": list(_ruled_out(finding)),
+        "gaps": [_gap(gap) for gap in finding.gaps],
+        "evidence": [
+            {"role": words, "rows": [_row(item) for item in finding.evidence if item.role == role]}
+            for role, words in ROLES.items()
+            if any(item.role == role for item in finding.evidence)
+        ],
+        "notes": list(finding.notes),
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {"part": gap.part.replace("_", " "), "words": gap.words, "reason": gap.reason, "key": gap.key}
+
+
+def _row(item: Evidence) -> dict[str, Any]:
+    smallest = item.smallest_effect
+    return {
+        "what": item.estimand[:1].upper() + item.estimand[1:],
+        "remarks": list(_remarks(item)),
+        "estimate": written(item.estimate, item.unit),
+        "interval": interval(item.low, item.high, item.unit),
+        "unit": scale_of(item.unit).words,
+        "n": f"{item.n:,}",
+        "smallest_effect": _NOTHING if smallest is None else written(smallest, item.unit, signed=False),
+        "p_support": p_value(item.p_support),
+        "p_absence": p_value(item.p_absence),
+    }
+
+
+def _remarks(item: Evidence) -> Iterator[str]:
+    """Say which details a reader needs to understand the estimate."""
+    for name, value in item.detail.items():
+        if isinstance(value, str):
+            yield f"{name.replace('_', ' ')}: {value.replace('_', ' ') if name == 'verdict' else value}"
+    if "p_value" in item.detail:
+        p = p_value(float(item.detail["p_value"]))
+        yield f"p {p if p.startswith('<') else f'= {p}'}, not adjusted"
+    if "discovery" in item.detail:
+        stands = "stands" if item.detail["discovery"] else "does not stand"
+        yield f"{stands} at a false discovery rate of {_PERCENT * LEVEL:g} %"
+
+
+def _ruled_out(finding: Finding) -> Iterator[str]:
+    """Say, part by part, which effects the table excludes, whatever the verdict."""
+    units = {item.part: item.unit for item in finding.evidence}
+    for part, high in finding.excludes_effects_above.items():
+        unit = units[part]
+        yield f"{part.replace('_', ' ')}: above {written(high, unit)} {scale_of(unit).words}"
+
+
+def _fact(value: Any) -> str:
+    if value is None or value == "":
+        return _NOTHING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value) if isinstance(value, float) else str(value)

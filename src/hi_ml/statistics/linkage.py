@@ -1,0 +1,317 @@
+"""Does a name stand for a person? What pairs of rows of one name share, against what chance would give.
+
+How many pairs of rows share a group, and how many of those are close? Counted by sorting, never listed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2
+
+from hi_ml.statistics.estimates import LEVEL, Floats, Integers, Interval
+
+DAYS_A_YEAR = 365.25
+LINKABLE, PARTIAL, NO_IDENTITY = "linkable", "partial", "no_identity"
+
+
+@dataclass(frozen=True)
+class People:
+    """What could tell two people of one name apart, row by row.
+
+    Attributes
+    ----------
+    name, sex, blood_type : ndarray of int, shape (n,)
+        Codes from 0; -1 for missing. A row that lacks any of the four is in no pair.
+    birth : ndarray of float64, shape (n,)
+        Estimated date of birth in days: admission less 365.25 times the age in whole years, so one person's estimates
+        lie less than a year apart. NaN for missing.
+    """
+
+    name: Integers
+    sex: Integers
+    blood_type: Integers
+    birth: Floats
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """The rows without a missing value, shape (n,)."""
+        return (self.name >= 0) & (self.sex >= 0) & (self.blood_type >= 0) & np.isfinite(self.birth)
+
+    @property
+    def complete(self) -> "People":
+        """The people of those rows."""
+        return People(self.name[self.known], self.sex[self.known], self.blood_type[self.known], self.birth[self.known])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often pairs agree.
+
+    Attributes
+    ----------
+    pairs : int
+    sex, blood_type, birth, everything : float
+        Shares of the pairs, 0 to 1; `birth` to within a year.
+    """
+
+    pairs: int
+    sex: float
+    blood_type: float
+    birth: float
+    everything: float
+
+
+@dataclass(frozen=True)
+class IdentityRule:
+    """When names are taken for persons.
+
+    Attributes
+    ----------
+    predictive_value : float
+        What its lower limit must reach.
+    pairs : int
+        Compatible pairs needed.
+    resamples : int
+        Of the bootstrap.
+    """
+
+    predictive_value: float = 0.90
+    pairs: int = 100
+    resamples: int = 999
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The verdict on names as identities.
+
+    Attributes
+    ----------
+    verdict : {"linkable", "partial", "no_identity"}
+    names : int
+        Different names.
+    same_name, chance : Agreement
+        Of the pairs of one name; of all pairs of rows, counted, not sampled.
+    compatible : Interval
+        Pairs of one name that agree on everything, those that could be one person; exact Poisson limits.
+    expected : float
+        How many chance gives.
+    predictive_value : Interval
+        Share of the compatible pairs that is one person, 1 - expected / compatible; not below 0.
+    same_person : Interval
+        Share of the pairs of one name that is one person, with the limits of a bootstrap over names; negative where
+        pairs agree less often than chance.
+    """
+
+    verdict: str
+    names: int
+    same_name: Agreement
+    chance: Agreement
+    compatible: Interval
+    expected: float
+    predictive_value: Interval
+    same_person: Interval
+
+
+def judge_identity(people: People, rule: IdentityRule, *, rng: np.random.Generator) -> Identity:
+    """Compare the agreement of pairs of one name with that of all pairs (after Fellegi & Sunter 1969).
+
+    Parameters
+    ----------
+    people : People
+        Copies of rows removed before: a copy agrees with its original.
+    rule : IdentityRule
+    rng : numpy.random.Generator
+
+    References
+    ----------
+    Fellegi & Sunter (1969), Journal of the American Statistical Association 64, 1183.
+    """
+    people = people.complete
+    same_name, chance = _agreement(people, people.name), _agreement(people, np.zeros_like(people.name))
+    partners = close_partners(combined(people.name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR)
+    compatible = poisson_interval(int(partners.sum()))
+    expected = chance.everything * same_name.pairs
+    predictive_value = Interval(*(_not_chance(count, expected) for count in _values(compatible)))
+    verdict = PARTIAL
+    if compatible.low <= expected:
+        verdict = NO_IDENTITY
+    elif predictive_value.low >= rule.predictive_value and compatible.value >= rule.pairs:
+        verdict = LINKABLE
+    return Identity(
+        verdict=verdict,
+        names=int(np.unique(people.name).size),
+        same_name=same_name,
+        chance=chance,
+        compatible=compatible,
+        expected=expected,
+        predictive_value=predictive_value,
+        same_person=_same_person(people.name, partners, chance.everything, (rule.resamples, rng)),
+    )
+
+
+def link(people: People) -> Integers:
+    """Tell persons apart: one name, sex and blood type, and estimated births less than a year apart.
+
+    Parameters
+    ----------
+    people : People
+        Whose names are linkable.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Codes from 0; a row with a missing value is a person of its own.
+    """
+    known = people.known
+    group = combined(people.name, people.sex, people.blood_type)
+    # What is unknown comes last, so that it stands between no two rows of one person.
+    order = np.lexsort((people.birth, group, ~known))
+    changed = np.diff(group[order], prepend=-1) != 0
+    far = ~(np.diff(people.birth[order], prepend=-np.inf) < DAYS_A_YEAR)
+    person = np.empty(group.size, dtype=np.int64)
+    person[order] = np.cumsum(changed | far | ~known[order]) - 1
+    return person
+
+
+def poisson_interval(count: int) -> Interval:
+    """Give the exact (Garwood) 95 % limits of a Poisson mean.
+
+    Examples
+    --------
+    >>> limits = poisson_interval(39)
+    >>> round(limits.low, 1), round(limits.high, 1)
+    (27.7, 53.3)
+    """
+    low = float(chi2.ppf(LEVEL / 2, 2 * count)) / 2 if count else 0.0
+    return Interval(float(count), low, float(chi2.isf(LEVEL / 2, 2 * count + 2)) / 2)
+
+
+def _agreement(people: People, name: Integers) -> Agreement:
+    pairs = pair_count(combined(name))
+    known = {
+        "sex": pair_count(combined(name, people.sex)),
+        "blood_type": pair_count(combined(name, people.blood_type)),
+        "birth": int(close_partners(combined(name), people.birth, DAYS_A_YEAR).sum()),
+        "everything": int(
+            close_partners(combined(name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR).sum()
+        ),
+    }
+    return Agreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in known.items()})
+
+
+def _not_chance(count: float, expected: float) -> float:
+    return max(0.0, 1 - expected / count) if count > 0 else 0.0
+
+
+def _values(interval: Interval) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high
+
+
+def _same_person(
+    name: Integers, partners: Integers, chance: float, bootstrap: tuple[int, np.random.Generator]
+) -> Interval:
+    """Share of the pairs that is one person, (observed - chance) / (1 - chance), names resampled."""
+    resamples, rng = bootstrap
+    group = combined(name)
+    sizes = np.bincount(group) if group.size else np.zeros(0)
+    pairs = sizes * (sizes - 1) // 2
+    compatible = np.bincount(group, weights=partners) if group.size else np.zeros(0)
+    pairs, compatible = pairs[pairs > 0], compatible[pairs > 0]
+    if pairs.size == 0:
+        return Interval(0.0, 0.0, 0.0)
+    shares = [compatible.sum() / pairs.sum()]
+    for _ in range(resamples):
+        drawn = rng.integers(0, pairs.size, pairs.size)
+        shares.append(compatible[drawn].sum() / pairs[drawn].sum())
+    same = (np.array(shares) - chance) / (1 - chance) if chance < 1 else np.zeros(len(shares))
+    low, high = np.quantile(same[1:], [LEVEL / 2, 1 - LEVEL / 2])
+    return Interval(float(same[0]), float(low), float(high))
+
+
+def combined(*codes: ArrayLike) -> Integers:
+    """Give each combination of several codes a number, from 0.
+
+    Parameters
+    ----------
+    *codes : arrays of int, each of shape (n,)
+
+    Examples
+    --------
+    >>> combined([0, 0, 1], [2, 2, 2])
+    array([0, 0, 1])
+    """
+    group = np.zeros(np.asarray(codes[0]).size, dtype=np.int64)
+    for code in codes:
+        _, level = np.unique(np.asarray(code), return_inverse=True)
+        group = np.unique(group * (level.max(initial=0) + 1) + level, return_inverse=True)[1].astype(np.int64)
+    return group
+
+
+def pair_count(groups: ArrayLike) -> int:
+    """Count the pairs of rows of one group.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n,)
+        Codes from 0.
+
+    Examples
+    --------
+    >>> pair_count([0, 0, 0, 1])
+    3
+    """
+    sizes = np.bincount(np.asarray(groups, dtype=np.int64))
+    return int((sizes * (sizes - 1) // 2).sum())
+
+
+def close_partners(groups: ArrayLike, values: ArrayLike, width: float) -> Integers:
+    """Count for each row the rows of its group that follow it by less than `width`, each pair once.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n,)
+        Codes from 0.
+    values : array of float, shape (n,)
+    width : float
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Its sum is the number of close pairs.
+
+    Examples
+    --------
+    >>> close_partners([0, 0, 0, 1], [5.0, 1.0, 1.5, 1.0], 1.0)
+    array([0, 1, 0, 0])
+    """
+    value = np.asarray(values, dtype=np.float64)
+    return _followers(groups, value, value + width, side="left")
+
+
+def overlapping_partners(groups: ArrayLike, starts: ArrayLike, ends: ArrayLike) -> Integers:
+    """Count for each row the rows of its group that start between its start and its end, each pair once.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n,)
+        Codes from 0.
+    starts, ends : arrays of float, shape (n,)
+        No end before its start.
+    """
+    return _followers(groups, np.asarray(starts, dtype=np.float64), np.asarray(ends, dtype=np.float64), side="right")
+
+
+def _followers(groups: ArrayLike, starts: Floats, ends: Floats, *, side: str) -> Integers:
+    code = np.asarray(groups, dtype=np.int64)
+    counts = np.zeros(code.size, dtype=np.int64)
+    if code.size == 0:
+        return counts
+    # A whole number of days between groups keeps every date exact and every group out of reach of the next.
+    apart = np.ceil(ends.max() - starts.min()) + 1
+    offset = code * apart - starts.min()
+    key = starts + offset
+    order = np.argsort(key, kind="stable")
+    reached = np.searchsorted(key[order], (ends + offset)[order], side="left" if side == "left" else "right")
+    counts[order] = np.maximum(reached - np.arange(code.size) - 1, 0)
+    return counts

@@ -5,9 +5,9 @@
 Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
 `Booster.predict` on a matrix of floats, and `hi_ml.prediction.batch.score` from file to file, with its journal, counts
 for drift, digests of what it writes, and manifest. A ratio is the seconds of the first over those of the second (1.0:
-the file costs nothing): of the fastest rounds, of the medians, and the lowest and highest of one round, which say how still the
-machine was. Then the start of a process that loads a registered model and, beside it, takes the digest of a table of
-5 million rows, as the command does, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
+the file costs nothing): of the fastest rounds, of the medians, and the lowest and highest of one round, which say how
+still the machine was. Then the start of a process that loads a registered model and, beside it, takes the digest of a
+table of 5 million rows, as the command does, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
 """
 
 import argparse

@@ -39,7 +39,6 @@ def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None,
         One.
     runs : list of str or None
         Run ids, names or run folders; None takes the newest run and all that share its data and split digests.
-    here : Here
 
     Raises
     ------

@@ -35,7 +35,6 @@ def findings(
 
     Parameters
     ----------
-    dataset : Dataset
     findings : dict of str to dict
         Settings by claim.
     seed : int
@@ -43,7 +42,6 @@ def findings(
     keep_duplicates : bool
         Keep near-duplicates, to show what would have been claimed; never a result.
     tracking : {"default", "none"}
-    here : Here
 
     Raises
     ------

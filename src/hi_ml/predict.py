@@ -54,22 +54,18 @@ def predict(
         One.
     model_uri : str or None
         Another model.
-    input, output : str or None
     keep : list of str
         Columns of the input to carry through.
     reasons : int
         Per row.
-    chunk_rows : int
     threads : int or None
         Chunks that are scored at once; None for as many as there are processors.
     max_rejected : float
         Share of rows.
-    drift : Sensitivity
     verify : str or None
         A manifest: check its output instead of scoring.
     sample, seed : int
         Rows that are scored again to verify, and what draws them.
-    here : Here
 
     Raises
     ------

@@ -18,7 +18,6 @@ def simulate(*, scenario: str, rows: int, seed: int, effect: float, hospitals: i
     Parameters
     ----------
     scenario : {"planted", "noise"}
-    rows, seed : int
     effect : float
         Of each claim, in multiples of the smallest effect that matters.
     hospitals : int or None

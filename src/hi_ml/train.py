@@ -80,7 +80,6 @@ def train(
     tracking : {"default", "none"}
     promote : {"auto", "always", "never"}
         ``auto`` makes a model champion that is shown to be better than the present one on rows new to both.
-    here : Here
 
     Raises
     ------

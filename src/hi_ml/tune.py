@@ -91,7 +91,6 @@ def tune(
         Share of the defaults' loss; a smaller one does not matter.
     resume : str or None
         The folder of an earlier search, whose finished trials are not repeated.
-    here : Here
 
     Raises
     ------

@@ -74,7 +74,6 @@ def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
     ----------
     command : callable
         Its parameters are the keys of its YAML, and ``here``, which is left to the caller.
-    cfg : DictConfig
 
     Raises
     ------

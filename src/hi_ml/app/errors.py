@@ -30,7 +30,6 @@ class Unserved(HiMlError):
 
     @classmethod
     def of(cls, errors: Sequence[HiMlError]) -> "HiMlError":
-        """Join the sentences of all parts that failed; a single error stays what it is."""
         if len(errors) == 1:
             return errors[0]
         return cls("\n".join(f"{type(error).__name__}: {error}" for error in errors))
@@ -41,7 +40,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> "ConfigurationInvalid":
-        """Name each wrong key with what is wrong and what was found."""
         lines = [
             f"{where}: {_WORDS.get(what, what.removeprefix('Value error, '))}{_found(found)}"
             for where, what, found in problems
@@ -50,7 +48,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def unknown_key(cls, key: str, known: Sequence[str]) -> "ConfigurationInvalid":
-        """Refuse a key that the configuration does not have."""
         above, _, name = key.rpartition(".")
         where = f"{above} has" if above else "There are"
         return cls(
@@ -60,7 +57,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def unreadable_override(cls, override: str, reason: str) -> "ConfigurationInvalid":
-        """Refuse an argument that is no override in Hydra's grammar."""
         return cls(
             f"The argument {override} cannot be read: {reason}. Expected key=value; a value with other than letters, "
             f"digits and ./_- stands in quotes inside those of the shell: 'key=\"a; b\"'."
@@ -68,13 +64,11 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def not_composed(cls, reason: str) -> "ConfigurationInvalid":
-        """Say why the files of conf/ and the arguments make no configuration."""
         text = " ".join(reason.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "").split())
         return cls(f"The configuration cannot be composed: {text.rstrip('.')}. See --help for its keys and options.")
 
     @classmethod
     def late_column(cls, role: str, known: str, task: str, horizon: str) -> "ConfigurationInvalid":
-        """Refuse a column that is known only after the moment of prediction."""
         return cls(
             f"Column '{role}' cannot predict {task} at {horizon}: its value is known at '{known}', which is later. "
             f"Remove it from tasks.{task}.features, or set horizon={known}."
@@ -82,7 +76,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def refused_column(cls, role: str, reason: str, task: str, usable: Sequence[str]) -> "ConfigurationInvalid":
-        """Refuse a column that is no feature of this task."""
         return cls(
             f"Column '{role}' cannot be a feature of {task}: {reason}. Choose from {', '.join(usable)} "
             f"in tasks.{task}.features{_hint(role, usable)}."
@@ -90,7 +83,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def interval_by(cls, role: str, task: str, seen: Sequence[str]) -> "ConfigurationInvalid":
-        """Refuse a column that the model does not see: whoever is scored could not be told apart by it."""
         return cls(
             f"Intervals of {task} cannot be apart by '{role}'{_hint(role, seen)}: expected a category or number that "
             f"predicts it. Set interval_by to one of {', '.join(seen)}, or to null."
@@ -98,7 +90,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def interval_bands(cls, role: str) -> "ConfigurationInvalid":
-        """Ask for the bands of a number."""
         return cls(
             f"Intervals cannot be apart by every value of '{role}', which is a number. Say where its bands begin: "
             f"subgroups.bands.{role}=[<number>,...]. Or set interval_by to a category."
@@ -106,13 +97,11 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def learner(cls, model: str, error: Exception) -> "ConfigurationInvalid":
-        """Pass on what a learner says of its settings."""
         said = " ".join(str(error).split()) or type(error).__name__
         return cls(f"The learner of model={model} refuses its settings: {said}. Check the keys under model.")
 
     @classmethod
     def nothing_to_tune(cls, model: str, kind: str) -> "ConfigurationInvalid":
-        """Say that a model has no space."""
         return cls(
             f"There is nothing to tune in model={model}: its space names no argument of the {kind} learner. Choose "
             f"another model, or add one (conf/model/{model}.yaml): '+model.space.<argument>={{low: 1, high: 10}}'."
@@ -120,17 +109,14 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def outside_space(cls, key: str, value: object, dimension: str, holds: str) -> "ConfigurationInvalid":
-        """Refuse defaults that the search could not try."""
         return cls(f"{key}={value} is outside of {dimension}, which is {holds}. Move the one or widen the other.")
 
     @classmethod
     def no_loss(cls, model: str, loss: float) -> "ConfigurationInvalid":
-        """Say that a fitted configuration predicts what cannot be scored."""
         return cls(f"model={model} predicts what has no error: expected a finite mean, found {loss}.")
 
     @classmethod
     def one_task(cls, command: str, found: Sequence[str]) -> "ConfigurationInvalid":
-        """Refuse several tasks where a command serves one."""
         return cls(
             f"{command} takes one task at a time, found task=[{','.join(found)}]. Set task=<name>, or ask for one "
             f"after the other: --multirun task={','.join(found)}."
@@ -138,7 +124,6 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> "ConfigurationInvalid":
-        """Refuse a value outside a closed list."""
         return cls(f"{name}={found} is unknown. Expected one of {', '.join(allowed)}{_hint(str(found), allowed)}.")
 
 
@@ -147,7 +132,6 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def absent(cls, source: str, dataset: str, get: str) -> "SourceUnreadable":
-        """Say where a file was expected and how to get it."""
         where = f" {get}" if get else ""
         return cls(
             f"No file at {source} (looked in {Path.cwd()}), which dataset={dataset} reads.{where} "
@@ -156,33 +140,27 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def no_input(cls, asked: str | None) -> "SourceUnreadable":
-        """Say what predict was told to score, and that it is not there."""
         found = "none was given" if asked is None else f"found no file at {asked} (looked in {Path.cwd()})"
         return cls(f"predict needs input=<a CSV or Parquet file, or a glob of them>; {found}.")
 
     @classmethod
     def changed(cls, source: str) -> "SourceUnreadable":
-        """Refuse a file that another program writes while it is read."""
         return cls(f"{source} changed while it was read. Nothing was written. Run again when its export has ended.")
 
     @classmethod
     def directory(cls, source: str) -> "SourceUnreadable":
-        """Refuse a folder where a file is expected."""
         return cls(f"{source} is a folder. Expected a CSV or Parquet file, or a glob such as {source}/*.csv.")
 
     @classmethod
     def empty(cls, source: str) -> "SourceUnreadable":
-        """Refuse a file without any content."""
         return cls(f"{source} is empty. Expected a header line and at least one row of admissions.")
 
     @classmethod
     def no_rows(cls, source: str) -> "SourceUnreadable":
-        """Refuse a table with a header and nothing else."""
         return cls(f"{source} has a header and no rows. Expected at least one admission.")
 
     @classmethod
     def format(cls, source: str, reason: str) -> "SourceUnreadable":
-        """Refuse a file that is no table of the expected format."""
         return cls(
             f"{source} cannot be read as a table: {' '.join(reason.split()).rstrip('.')}. Expected CSV with separator "
             f"and encoding as in dataset.separator and dataset.encoding, or Parquet (*.parquet)."
@@ -190,12 +168,10 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def binary(cls, source: str) -> "SourceUnreadable":
-        """Refuse a file whose first bytes are no text."""
         return cls.format(source, "it holds zero bytes, so it is a workbook, a picture or the like, or UTF-16 unmarked")
 
     @classmethod
     def types(cls, source: str, reason: str) -> "SourceUnreadable":
-        """Refuse files of which a column is of several types."""
         return cls(
             f"The files of {source} do not agree on the type of a column: {' '.join(reason.split()).rstrip('.')}. "
             f"Expected one type per column; write the files alike, for example all as CSV."
@@ -203,7 +179,6 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def quote(cls, source: str, where: str) -> "SourceUnreadable":
-        """Refuse a file in which a quote makes rows part of one field."""
         return cls(
             f'{source} has a quote (") that opens a field {where} and swallows the lines after it, which look like '
             f"rows. Close the quote, or write a literal one twice inside a quoted field."
@@ -211,7 +186,6 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def separator(cls, source: str, expected: str, likely: str) -> "SourceUnreadable":
-        """Say which separator the header seems to have."""
         argument = "\\t" if likely == "\t" else likely
         return cls(
             f"{source} has one column when split at {expected!r}. Its header looks separated by {likely!r}. "
@@ -220,7 +194,6 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def encoding(cls, source: str, expected: str, line: int) -> "SourceUnreadable":
-        """Say where the text stops being of the expected encoding."""
         return cls(
             f"{source} is not {expected}: line {line} holds a byte outside it. "
             f"Set dataset.encoding (for example latin-1 or cp1252), or save the file as UTF-8."
@@ -228,7 +201,6 @@ class SourceUnreadable(HiMlError):
 
     @classmethod
     def column(cls, source: str, name: str, found: str, kind: str) -> "SourceUnreadable":
-        """Refuse a column of a type that nothing can be made of."""
         return cls(
             f"Column '{name}' of {source} holds {found}, which cannot be read as kind {kind}. "
             f"Expected text, numbers or dates; write the column as one of them."
@@ -260,7 +232,6 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def not_for_model(cls, source: str, needed: Sequence[str], found: Sequence[str]) -> "ColumnProblem":
-        """Name each column that a model needs and a file to be scored lacks."""
         names = _some(f"'{name}'{_hint(name, found)}" for name in needed if name not in found)
         return cls(
             f"{source} has no column {names}, which the model needs. It has: {_some(map(_shown, found), most=40)}. "
@@ -269,12 +240,10 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def not_kept(cls, source: str, name: str, found: Sequence[str]) -> "ColumnProblem":
-        """Refuse to carry through a column that is not there."""
         return cls(f"keep names '{name}'{_hint(name, found)}, which {source} has not. It has: {_some(found, most=40)}.")
 
     @classmethod
     def private(cls, names: Sequence[str]) -> "ColumnProblem":
-        """Refuse to carry through a column that may not leave the reader."""
         return cls(
             f"keep names {_some(map(repr, names))}, which the model's dataset declares private: no private value "
             f"leaves the reader. Take it out of keep, and join by row afterwards."
@@ -282,7 +251,6 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def taken(cls, names: Sequence[str], kept: Sequence[str]) -> "ColumnProblem":
-        """Refuse to carry through a column under a name that the output needs."""
         return cls(
             f"The columns to keep ({_some(kept)}) would give the output {_some(map(repr, names))} twice. "
             f"Rename them in the input, or leave them out of keep."
@@ -290,7 +258,6 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def duplicated(cls, source: str, names: Sequence[str]) -> "ColumnProblem":
-        """Refuse two columns of one name."""
         return cls(f"{source} has more than one column named {', '.join(map(repr, names))}. Rename or remove one.")
 
 
@@ -306,7 +273,6 @@ class TooManyRejected(HiMlError):
         file: Path,
         key: str = "dataset.max_rejected",
     ) -> "TooManyRejected":
-        """Say how many of how many rows, by which rules, where they are listed, and which key moves the limit."""
         bad, rows, limit = rejected
         allowed = f"at most {limit:.1%} may be" if bad < rows else "none is left"
         return cls(
@@ -320,7 +286,6 @@ class NotTrainable(HiMlError):
 
     @classmethod
     def no_role(cls, task: str, role: str, dataset: str) -> "NotTrainable":
-        """Say which column the task needs and which key declares it."""
         return cls(
             f"{task} is not trainable: the table declares no '{role}'. "
             f"Set columns.{role}.from in conf/dataset/{dataset}.yaml (dataset.columns.{role}.from=<column>)."
@@ -328,12 +293,10 @@ class NotTrainable(HiMlError):
 
     @classmethod
     def target(cls, task: str, target: str, found: str) -> "NotTrainable":
-        """Say why there is nothing to predict."""
         return cls(f"{task} is not trainable: expected at least two different values of '{target}', found {found}.")
 
     @classmethod
     def too_few_groups(cls, task: str, groups: int, needed: int, rows: int) -> "NotTrainable":
-        """Say how many independent groups of rows there are, and how many the split needs."""
         return cls(
             f"{task} is not trainable: expected at least {needed} groups of rows (near-duplicates and one patient's "
             f"admissions form one group), found {groups} in {rows} usable rows. Add admissions."
@@ -341,13 +304,11 @@ class NotTrainable(HiMlError):
 
     @classmethod
     def no_features(cls, task: str, refused: dict[str, str]) -> "NotTrainable":
-        """List why every column was refused."""
         why = "; ".join(f"{role}: {reason}" for role, reason in refused.items())
         return cls(f"{task} is not trainable: no column is left to predict from ({why}).")
 
     @classmethod
     def reproduced(cls, task: str, horizon: str, roles: Sequence[str], *, share: str, limit: float) -> "NotTrainable":
-        """Name the columns from which the target can be read off, and what to do with them."""
         names = " and ".join(f"'{role}'" for role in roles)
         keys = " or ".join(f"dataset.columns.{role}.known=after" for role in roles)
         later = "it is known" if len(roles) == 1 else "the later one is known"
@@ -360,7 +321,6 @@ class NotTrainable(HiMlError):
 
     @classmethod
     def empty_part(cls, task: str, part: str, rule: str) -> "NotTrainable":
-        """Say which part of the split holds nothing that could be averaged."""
         return cls(
             f"{task} is not trainable: split={rule} leaves fewer than two groups of rows in the {part} part. "
             f"Try another split or seed, or add admissions."
@@ -372,7 +332,6 @@ class GroupsTorn(HiMlError):
 
     @classmethod
     def of(cls, task: str, faults: Sequence[str]) -> "GroupsTorn":
-        """Say what was found, and that no score of such a model would be true."""
         return cls(
             f"hi_ml stopped before it trained {task}, since its scores would have been too good: {'; '.join(faults)}. "
             f"Expected none. This is a fault of hi_ml, not of the table: please report it."
@@ -384,7 +343,6 @@ class ModelUnservable(HiMlError):
 
     @classmethod
     def of(cls, task: str, reason: str) -> "ModelUnservable":
-        """Say why, and which models can be kept."""
         return cls(
             f"The model of {task} cannot be kept: {reason} Expected a learner of scikit-learn or LightGBM in "
             f"model.regression and model.classification (conf/model/*.yaml), whose parts hi_ml.scorer.serving may load."
@@ -396,7 +354,6 @@ class ModelUnknown(HiMlError):
 
     @classmethod
     def unreadable(cls, uri: str, known: Sequence[str]) -> "ModelUnknown":
-        """Say which addresses of models there are."""
         return cls(
             f"{uri} is no address of a model. Expected models:/<name>@<alias>, models:/<name>/<version>, "
             f"models:/<model_id>, runs:/<run_id>/model, or a folder. Registered are: {_some(known, most=20) or 'none'}."
@@ -404,7 +361,6 @@ class ModelUnknown(HiMlError):
 
     @classmethod
     def no_folder(cls, folder: Path) -> "ModelUnknown":
-        """Say which folders hold models."""
         return cls(
             f"There is no {folder} (looked in {Path.cwd()}). Expected the folder of a model or of a trained task, for "
             f"example outputs/train/<timestamp>/length_of_stay."
@@ -412,7 +368,6 @@ class ModelUnknown(HiMlError):
 
     @classmethod
     def no_store(cls, uri: str, store: str) -> "ModelUnknown":
-        """Say that nothing was ever tracked here."""
         return cls(
             f"{uri} cannot be found: there is no store of models at {store}. Train one here (python -m hi_ml.train), "
             f"run in the folder where it was trained, set MLFLOW_TRACKING_URI, or name the model's folder."
@@ -420,13 +375,11 @@ class ModelUnknown(HiMlError):
 
     @classmethod
     def no_answer(cls, uri: str, store: str, reason: str) -> "ModelUnknown":
-        """Pass on why the store does not tell."""
         said = " ".join(reason.split())[:_LONGEST_REASON] or "it gave no reason"
         return cls(f"MLflow at {store} does not give {uri}: {said}. Check MLFLOW_TRACKING_URI, or name a folder.")
 
     @classmethod
     def no_name(cls, name: str, store: str, known: Sequence[str]) -> "ModelUnknown":
-        """Say which models are registered."""
         return cls(
             f"{store} has no registered model '{name}'{_hint(name, known)}. "
             f"It has: {_some(known, most=20) or 'none'}. Train it (python -m hi_ml.train), or choose one of these."
@@ -434,7 +387,6 @@ class ModelUnknown(HiMlError):
 
     @classmethod
     def no_version(cls, uri: str, aliases: Mapping[str, object], versions: Sequence[int]) -> "ModelUnknown":
-        """Say which aliases and versions a model has."""
         named = [f"@{alias} (version {version})" for alias, version in aliases.items()]
         return cls(
             f"There is no {uri}. The model has the aliases {_some(named) or 'none'} and the versions "
@@ -443,12 +395,10 @@ class ModelUnknown(HiMlError):
 
     @classmethod
     def no_entry(cls, uri: str, store: str) -> "ModelUnknown":
-        """Say that the store does not know a run or a model."""
         return cls(f"{store} has nothing under {uri}. Look it up in MLflow, or name a registered model or a folder.")
 
     @classmethod
     def gone(cls, uri: str, folder: Path) -> "ModelUnknown":
-        """Say that the store knows a model whose files are no longer there."""
         return cls(f"{uri} is known, but its files are not at {folder}. Bring them back, or train the model again.")
 
 
@@ -457,7 +407,6 @@ class ModelRefused(HiMlError):
 
     @classmethod
     def foreign(cls, uri: str, found: Sequence[str]) -> "ModelRefused":
-        """Say what a model of hi_ml holds: other files may run code as they are loaded."""
         return cls(
             f"{uri} is no model of hi_ml: expected artifacts/scorer with mapping.json and pipeline.skops, found "
             f"{_some(found, most=8) or 'nothing'}. Other models may run code as they are loaded, so nothing was. "
@@ -466,7 +415,6 @@ class ModelRefused(HiMlError):
 
     @classmethod
     def changed(cls, uri: str, *, expected: str, found: str) -> "ModelRefused":
-        """Say that files are not those that were saved."""
         signed = f"SHA-256 {expected[:_DIGITS]}..." if expected else "a digest in its MLmodel"
         return cls(
             f"{uri} was changed since it was saved: expected {signed}, found {found[:_DIGITS]}.... It was not loaded. "
@@ -475,12 +423,10 @@ class ModelRefused(HiMlError):
 
     @classmethod
     def unsafe(cls, uri: str, reason: str) -> "ModelRefused":
-        """Pass on why the file of a pipeline may not be loaded."""
         return cls(f"{uri} was not loaded: {reason} Train the model again (python -m hi_ml.train).")
 
     @classmethod
     def no_reasons(cls, learner: str) -> "ModelRefused":
-        """Say of which learners single predictions can be explained."""
         return cls(
             f"There are no reasons for predictions of a {learner}: expected LightGBM, trees of scikit-learn, or a "
             f"linear model, whose contributions can be computed exactly. Set reasons=0, or choose another model."
@@ -492,7 +438,6 @@ class PrivateValueFound(HiMlError):
 
     @classmethod
     def in_files(cls, places: dict[str, int]) -> "PrivateValueFound":
-        """Name the files and counts, never the values."""
         listed = ", ".join(f"{name} ({count})" for name, count in places.items())
         return cls(
             f"Private values of the table were found in {listed}. Nothing was kept or tracked. Declare the columns "
@@ -505,7 +450,6 @@ class TrackingFailed(HiMlError):
 
     @classmethod
     def of(cls, folder: Path, uri: str, reason: object) -> "TrackingFailed":
-        """Say what stands, what failed and how to send it later."""
         text = " ".join(re.sub(r"\[SQL:.*|\(raised as a result of[^)]*\)", "", str(reason), flags=re.DOTALL).split())
         return cls(
             f"MLflow at {uri} did not take the run: {text[:300] or 'it gave no reason'}. "
@@ -519,7 +463,6 @@ class RunFolderInvalid(HiMlError):
 
     @classmethod
     def of(cls, folder: Path, missing: str) -> "RunFolderInvalid":
-        """Say what a run folder would hold."""
         return cls(
             f"{folder} is no finished run: it has no {missing}. "
             f"Expected the folder of one task, for example outputs/train/<timestamp>/length_of_stay."
@@ -531,7 +474,6 @@ class NotComparable(HiMlError):
 
     @classmethod
     def no_store(cls, uri: str) -> "NotComparable":
-        """Say that nothing was ever tracked here."""
         return cls(
             f"There is no store of runs at {uri}. Expected at least two tracked runs: {_TRAIN_ANOTHER}, run compare in "
             f"the folder where they were trained, or name run folders: runs=[<folder>,<folder>]."
@@ -539,13 +481,11 @@ class NotComparable(HiMlError):
 
     @classmethod
     def unreachable(cls, uri: str, reason: object) -> "NotComparable":
-        """Pass on why the store does not answer."""
         said = " ".join(str(reason).split())[:_LONGEST_REASON]
         return cls(f"MLflow at {uri} does not tell its runs: {said}. Check MLFLOW_TRACKING_URI, or name run folders.")
 
     @classmethod
     def too_few(cls, experiment: str, found: int, left_out: int = 0, known: Sequence[str] = ()) -> "NotComparable":
-        """Say how many comparable runs there are, how to make another, and of what else there are runs."""
         dataset, task = experiment.split("/")
         more = f" ({left_out} others have another data or split digest)" if left_out else ""
         others = [name for name in known if name != experiment]
@@ -558,7 +498,6 @@ class NotComparable(HiMlError):
 
     @classmethod
     def unknown_run(cls, asked: str, experiment: str, known: Sequence[str]) -> "NotComparable":
-        """Say which runs there are."""
         return cls(
             f"There is no run '{asked}'{_hint(asked, known)}: neither a folder, nor the id or name of a finished run "
             f"of {experiment}, which has {_some(known, most=10) or 'none'}."
@@ -566,12 +505,10 @@ class NotComparable(HiMlError):
 
     @classmethod
     def other_task(cls, label: str, task: str, asked: str) -> "NotComparable":
-        """Refuse a run of another task."""
         return cls(f"Run {label} is of task {task}, not of {asked}. Set task={task}, or leave the run out.")
 
     @classmethod
     def digests(cls, runs: Mapping[tuple[str, str], Sequence[str]]) -> "NotComparable":
-        """Name the digests of data and split, and the runs on each."""
         listed = "; ".join(
             f"data {data[:_DIGITS]} and split {split[:_DIGITS]}: {', '.join(labels)}"
             for (data, split), labels in runs.items()
@@ -583,7 +520,6 @@ class NotComparable(HiMlError):
 
     @classmethod
     def differ(cls, one: str, other: str, what: str) -> "NotComparable":
-        """Name two runs whose digests agree and what nonetheless differs."""
         return cls(f"Runs {one} and {other} cannot be compared: {what} differ. Leave one out by runs=[...].")
 
 
@@ -592,14 +528,12 @@ class NotAsClaimed(HiMlError):
 
     @classmethod
     def no_manifest(cls, path: Path, reason: str) -> "NotAsClaimed":
-        """Refuse a file that is no manifest."""
         return cls(
             f"{path} is no manifest of predict: {reason}. Expected <output>.manifest.json, as predict writes it."
         )
 
     @classmethod
     def of(cls, output: Path, faults: Sequence[str]) -> "NotAsClaimed":
-        """List what differs."""
         return cls(f"{output} is not shown to be what its manifest claims: {'; '.join(faults)}. Score the input again.")
 
 
@@ -608,7 +542,6 @@ class NotResumable(HiMlError):
 
     @classmethod
     def absent(cls, path: Path) -> "NotResumable":
-        """Say what stands in the folder of a search."""
         return cls(
             f"There is no search to resume: no file at {path}. Expected resume=<folder of a search>, for example "
             f"resume=outputs/tune/<timestamp>."
@@ -616,13 +549,11 @@ class NotResumable(HiMlError):
 
     @classmethod
     def damaged(cls, path: Path, reason: object) -> "NotResumable":
-        """Say that the file of the study is none."""
         said = " ".join(str(reason).split())[:_LONGEST_REASON]
         return cls(f"{path} is no study that hi_ml wrote: {said}. Start a new search, without resume=.")
 
     @classmethod
     def another(cls, folder: Path, differing: Mapping[str, tuple[object, object]]) -> "NotResumable":
-        """Name what the search was of, and what is asked for now."""
         listed = _some(f"{key} was {_short(then)} and is {_short(now)}" for key, (then, now) in differing.items())
         return cls(
             f"The search in {folder} is another one: {listed}. Ask for the same as then, or start a new search, "
@@ -635,17 +566,14 @@ class NoContest(HiMlError):
 
     @classmethod
     def other(cls, what: str, champion: object, challenger: object) -> "NoContest":
-        """Say in what the two predict something else."""
         return cls(f"they differ in {what}, which is {challenger} here and {champion} of the champion")
 
     @classmethod
     def lacks(cls, roles: Sequence[str]) -> "NoContest":
-        """Name the columns that the champion needs and the table has not."""
         return cls(f"the table has no {_some(roles)}, which the champion needs")
 
     @classmethod
     def incomplete(cls, missing: str) -> "NoContest":
-        """Say what the registry does not have of the champion."""
         return cls(f"the champion keeps no {missing}")
 
 
@@ -654,7 +582,6 @@ class OutputFailed(HiMlError):
 
     @classmethod
     def of(cls, error: OSError) -> "OutputFailed":
-        """Say which file, why, and that nothing half-written stands."""
         where = f" {error.filename}" if error.filename else ""
         return cls(
             f"Could not write{where}: {error.strerror or error}. Nothing half-written was kept. "
@@ -663,14 +590,12 @@ class OutputFailed(HiMlError):
 
     @classmethod
     def stands(cls, path: Path) -> "OutputFailed":
-        """Refuse to overwrite a result."""
         return cls(
             f"{path} stands already, and results are not overwritten. Remove it, or choose another hydra.run.dir."
         )
 
     @classmethod
     def unfinished(cls, error: OSError, work: Path, chunks: int) -> "OutputFailed":
-        """Say why a long work stopped, and that it can go on."""
         return cls(
             f"Could not write {error.filename or work}: {error.strerror or error}. The output was not touched; "
             f"{chunks} finished chunks are kept in {work}. Free space, then the same command goes on from there."
@@ -678,12 +603,10 @@ class OutputFailed(HiMlError):
 
     @classmethod
     def busy(cls, output: Path) -> "OutputFailed":
-        """Refuse to work on what another process is working on."""
         return cls(f"{output} is being written by another process. Wait until it has ended, or choose another output.")
 
     @classmethod
     def is_input(cls, path: Path) -> "OutputFailed":
-        """Refuse to overwrite what is read."""
         return cls(
             f"{path} is one of the files of input=, which are only read, and this command would write it. Choose "
             "another output, or a folder of its own for it."
@@ -691,7 +614,6 @@ class OutputFailed(HiMlError):
 
     @classmethod
     def no_path(cls, command: str, found: str | None) -> "OutputFailed":
-        """Ask for the path to write to."""
         given = "none was given" if found is None else f"found output={found}"
         return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; {given}.")
 

@@ -46,24 +46,12 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class Here:
-    """One call of a command.
+    """One call of a command."""
 
-    Attributes
-    ----------
-    folder : Path
-        Where its results go.
-    config : dict
-        The composed configuration, plain.
-    overrides : list of str
-        What stood on the command line.
-    command : str
-        Its name, for example ``hi_ml.train``.
-    """
-
-    folder: Path
-    config: dict[str, Any]
-    overrides: list[str]
-    command: str
+    folder: Path  # where its results go
+    config: dict[str, Any]  # the composed configuration, plain
+    overrides: list[str]  # what stood on the command line
+    command: str  # its name, for example ``hi_ml.train``
 
     @classmethod
     def of(cls, cfg: Any) -> "Here":

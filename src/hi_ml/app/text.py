@@ -104,27 +104,13 @@ def _between(low: float, high: float) -> str:
 
 
 class Scale(NamedTuple):
-    """How the numbers of one unit are written.
+    """How the numbers of one unit are written."""
 
-    Attributes
-    ----------
-    words : str
-        The unit as a reader would say it.
-    factor : int
-        By which a number is multiplied.
-    places : int
-        Digits after the point.
-    signed : bool
-        Whether the number is a difference, which carries its sign.
-    from_zero : bool
-        Whether the number cannot be negative.
-    """
-
-    words: str
-    factor: int = 1
-    places: int = 3
-    signed: bool = False
-    from_zero: bool = False
+    words: str  # the unit as a reader would say it
+    factor: int = 1  # by which a number is multiplied
+    places: int = 3  # digits after the point
+    signed: bool = False  # whether the number is a difference, which carries its sign
+    from_zero: bool = False  # whether the number cannot be negative
 
 
 _PERCENT = 100
@@ -158,7 +144,6 @@ def written(value: float, unit: str, *, signed: bool | None = None) -> str:
 
     Parameters
     ----------
-    value : float
     unit : str
         As in `hi_ml.claims.finding.Evidence`.
     signed : bool, optional

@@ -158,27 +158,13 @@ NOTE = (
 
 @dataclass(frozen=True, config=STRICT)
 class AgeCondition:
-    """What the finding is set to.
+    """What the finding is set to."""
 
-    Attributes
-    ----------
-    conditions : list of str
-        Those claimed to take a larger share in the old.
-    split_age : float
-        Years from which a patient counts as old.
-    smallest_effect : float
-        Difference of shares of admissions that matters, 0 to 1.
-    smallest_association : float
-        Cohen's w between decade and condition that matters.
-    smallest_group : int
-        Admissions needed on each side of the split.
-    """
-
-    conditions: Annotated[list[str], Field(min_length=1)]
-    split_age: float
-    smallest_effect: PositiveFloat
-    smallest_association: PositiveFloat
-    smallest_group: PositiveInt
+    conditions: Annotated[list[str], Field(min_length=1)]  # those claimed to take a larger share in the old
+    split_age: float  # years from which a patient counts as old
+    smallest_effect: PositiveFloat  # difference of shares of admissions that matters, 0 to 1
+    smallest_association: PositiveFloat  # Cohen's w between decade and condition that matters
+    smallest_group: PositiveInt  # admissions needed on each side of the split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +184,6 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
     ----------
     admissions : DistinctAdmissions
         Needs `age` and `condition`.
-    settings : AgeCondition
     """
     acute = admissions.declarations.acute_conditions
     parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]

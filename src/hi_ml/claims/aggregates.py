@@ -17,7 +17,6 @@ def counts(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
     Parameters
     ----------
-    frame : DataFrame
     keys : sequence of str
         Columns.
 
@@ -34,8 +33,6 @@ def sums(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
 
     Parameters
     ----------
-    frame : DataFrame
-    keys : sequence of str
     value : str
         A column of numbers.
 

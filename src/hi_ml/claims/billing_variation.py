@@ -50,7 +50,6 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
     ----------
     table : DataFrame
         From `hospital_sums`.
-    between : BetweenGroups
     smallest_volume : int
         Admissions from which a hospital is shown.
 
@@ -179,7 +178,6 @@ def permuted(evidence: Evidence, admissions: DistinctAdmissions, permutations: i
         From `compare_hospitals`.
     admissions : DistinctAdmissions
         The same.
-    permutations : int
     """
     rows = admissions.rows
     known = rows.loc[rows["hospital"].notna() & rows["billed"].notna(), ["hospital", "billed"]]
@@ -305,30 +303,15 @@ PARTS = 2
 
 @dataclass(frozen=True, config=STRICT)
 class BillingVariation:
-    """What the finding is set to.
+    """What the finding is set to."""
 
-    Attributes
-    ----------
-    smallest_gap : float
-        Average distance of two random hospitals that matters, as a share of the mean bill.
-    smallest_f : float
-        Cohen's f between insurers that matters.
-    permutations : int
-        Of the bills over the hospitals.
-    smallest_pairs : int
-        Pairs of admissions of one hospital below which the hospitals stay undecided.
-    smallest_group : int
-        Admissions from which an insurer is compared; the hospitals together need twice as many.
-    smallest_volume : int
-        Admissions from which a hospital is shown.
-    """
-
-    smallest_gap: PositiveFloat
-    smallest_f: PositiveFloat
-    permutations: PositiveInt
-    smallest_pairs: int
+    smallest_gap: PositiveFloat  # average distance of two random hospitals that matters, as a share of the mean bill
+    smallest_f: PositiveFloat  # Cohen's f between insurers that matters
+    permutations: PositiveInt  # of the bills over the hospitals
+    smallest_pairs: int  # pairs of admissions of one hospital below which the hospitals stay undecided
+    # admissions from which an insurer is compared; the hospitals together need twice as many
     smallest_group: PositiveInt
-    smallest_volume: PositiveInt
+    smallest_volume: PositiveInt  # admissions from which a hospital is shown
 
 
 def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation) -> Draft:
@@ -338,7 +321,6 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     ----------
     admissions : DistinctAdmissions
         Needs `billed`, and `hospital` or `insurer`.
-    settings : BillingVariation
     """
     rows, power = admissions.rows, joint_power(PARTS)
     needed = 2 * settings.smallest_group  # a comparison has two sides

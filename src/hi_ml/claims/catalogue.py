@@ -58,7 +58,6 @@ def state(admissions: DistinctAdmissions, settings: Mapping[str, Any]) -> list[F
 
     Parameters
     ----------
-    admissions : DistinctAdmissions
     settings : mapping of str to settings
         By finding, from `settings_of`. Those left out still count in the family of five.
 

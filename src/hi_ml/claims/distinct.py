@@ -11,14 +11,9 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Declarations:
-    """What a dataset's YAML says of its own categories.
+    """What a dataset's YAML says of its own categories."""
 
-    Attributes
-    ----------
-    acute_conditions, severe_conditions, advanced_medications : sequence of str or None
-        Levels of `condition` and `medication`, in any case; None where the table cannot tell.
-    """
-
+    # levels of `condition` and `medication`, in any case; None where the table cannot tell
     acute_conditions: Sequence[str] | None = None
     severe_conditions: Sequence[str] | None = None
     advanced_medications: Sequence[str] | None = None
@@ -26,23 +21,12 @@ class Declarations:
 
 @dataclass(frozen=True)
 class DistinctAdmissions:
-    """A table ready for inference.
+    """A table ready for inference."""
 
-    Attributes
-    ----------
-    rows : DataFrame
-        One row per admission, columns by role, the first copy kept.
-    last : DataFrame
-        The same admissions, the last copy kept: where copies differ, nobody knows which is the original.
-    copies : int
-        Rows that were left out as near-duplicates.
-    declarations : Declarations
-    seed : int
-    """
-
-    rows: pd.DataFrame
+    rows: pd.DataFrame  # one row per admission, columns by role, the first copy kept
+    # the same admissions, the last copy kept: where copies differ, nobody knows which is the original
     last: pd.DataFrame
-    copies: int
+    copies: int  # rows that were left out as near-duplicates
     declarations: Declarations
     seed: int
 
@@ -68,7 +52,6 @@ def one_row_each(
         integers, -1 for missing: `patient_name`, `patient_id`; `hospital_as_written` may come either way.
     twins : array of int, shape (n,)
         Near-duplicate group of each row; rows of a negative group are alone.
-    declarations : Declarations, optional
     seed : int
         Of everything random in the findings.
     keep_duplicates : bool

@@ -132,26 +132,14 @@ NOTE = (
 
 @dataclass(frozen=True, config=STRICT)
 class EmergencyStay:
-    """What the finding is set to.
+    """What the finding is set to."""
 
-    Attributes
-    ----------
-    emergency : str
-        The admission type claimed to stay longer.
-    smallest_effect : float
-        Difference of mean stays that matters, in days.
-    smallest_interaction : float
-        Difference of that difference between severe conditions and the rest that matters, in days.
-    smallest_group : int
-        Admissions needed of each group.
-    age_bands : list of float
-        Ages, in years, at which a band of the subgroup screen begins.
-    """
-
-    emergency: str
-    smallest_effect: PositiveFloat
+    emergency: str  # the admission type claimed to stay longer
+    smallest_effect: PositiveFloat  # difference of mean stays that matters, in days
+    # difference of that difference between severe conditions and the rest that matters, in days
     smallest_interaction: PositiveFloat
-    smallest_group: PositiveInt
+    smallest_group: PositiveInt  # admissions needed of each group
+    # ages, in years, at which a band of the subgroup screen begins
     age_bands: Annotated[list[float], Field(min_length=1)]
 
 
@@ -162,7 +150,6 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
     ----------
     admissions : DistinctAdmissions
         Needs `admission_type` and `length_of_stay`.
-    settings : EmergencyStay
     """
     rows, severe = admissions.rows, admissions.declarations.severe_conditions
     if gap := lacking(rows, ["admission_type", "length_of_stay"], "emergency"):

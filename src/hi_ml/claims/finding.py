@@ -20,88 +20,43 @@ Detail = Mapping[str, float | int | str]
 
 @dataclass(frozen=True)
 class Estimand:
-    """What is estimated.
+    """What is estimated."""
 
-    Attributes
-    ----------
-    part : str
-        Short name within the finding.
-    words : str
-        The quantity, as a reader would say it.
-    unit : str
-        Of the estimate: ``days``, ``share of admissions``, ``share of variance``, ``Cohen's f`` ...
-    """
-
-    part: str
-    words: str
-    unit: str
+    part: str  # short name within the finding
+    words: str  # the quantity, as a reader would say it
+    unit: str  # of the estimate: ``days``, ``share of admissions``, ``share of variance``, ``Cohen's f``
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One estimate with its interval and, where it takes part in a verdict, its two tests.
+    """One estimate with its interval and, where it takes part in a verdict, its two tests."""
 
-    Attributes
-    ----------
-    part, estimand, unit : str
-        See `Estimand`.
-    estimate : float
-    low, high : float or None
-        95 % limits.
-    low90, high90 : float or None
-        90 % limits.
-    n : int
-        Admissions behind the estimate.
-    smallest_effect : float or None
-        In the unit of the estimate.
-    p_support : float or None
-        Of "no effect"; 1 where a directional claim meets the other sign. Not adjusted.
-    p_absence : float or None
-        Of "an effect at least as large as the smallest that matters". Not adjusted.
-    role : {"primary", "secondary", "exploratory"}
-        Only primary evidence takes part in the verdict.
-    n_needed : int or None
-        Admissions at which absence would be shown with 90 % power if it is true.
-    detail : mapping of str to number or text
-        Statistic, degrees of freedom, permutations, two-sided tests, companions.
-    """
-
-    part: str
-    estimand: str
-    unit: str
+    part: str  # see `Estimand`
+    estimand: str  # see `Estimand`
+    unit: str  # see `Estimand`
     estimate: float
-    low: float | None
-    high: float | None
-    low90: float | None
-    high90: float | None
-    n: int
-    smallest_effect: float | None = None
-    p_support: float | None = None
-    p_absence: float | None = None
-    role: Role = "primary"
-    n_needed: int | None = None
+    low: float | None  # 95 % limits
+    high: float | None  # 95 % limits
+    low90: float | None  # 90 % limits
+    high90: float | None  # 90 % limits
+    n: int  # admissions behind the estimate
+    smallest_effect: float | None = None  # in the unit of the estimate
+    p_support: float | None = None  # of "no effect"; 1 where a directional claim meets the other sign. Not adjusted
+    p_absence: float | None = None  # of "an effect at least as large as the smallest that matters". Not adjusted
+    role: Role = "primary"  # only primary evidence takes part in the verdict
+    n_needed: int | None = None  # admissions at which absence would be shown with 90 % power if it is true
+    # statistic, degrees of freedom, permutations, two-sided tests, companions
     detail: Detail = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A part of a claim that this table cannot answer.
-
-    Attributes
-    ----------
-    part : str
-    reason : str
-        Reason code.
-    words : str
-        What is missing, as a clause.
-    key : str or None
-        The YAML key that would supply it.
-    """
+    """A part of a claim that this table cannot answer."""
 
     part: str
-    reason: Missing
-    words: str
-    key: str | None = None
+    reason: Missing  # reason code
+    words: str  # what is missing, as a clause
+    key: str | None = None  # the YAML key that would supply it
 
 
 def sorted_out(answers: Iterable[Evidence | Gap | None]) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
@@ -124,8 +79,6 @@ def estimated(
 
     Parameters
     ----------
-    estimand : Estimand
-    effect : Effect
     smallest : float
         Smallest effect that matters: the margin with which the effect was computed.
     claims_positive : bool
@@ -187,36 +140,16 @@ Reason = Missing | Outcome
 
 @dataclass(frozen=True)
 class Draft:
-    """A finding before the family of claims has decided.
+    """A finding before the family of claims has decided."""
 
-    Attributes
-    ----------
-    finding : str
-        Name of the module and of its YAML.
-    claim : str
-        The sentence under test.
-    rule : {"all", "any"}
-        Whether every part must hold, or one.
-    asked : int
-        Parts that the claim has; those among the gaps are not testable.
-    evidence : tuple of Evidence
-        Primary, secondary and exploratory.
-    gaps : tuple of Gap
-        Parts that cannot be tested.
-    notes : tuple of str
-        What a reader must know beside the numbers.
-    tables : mapping of str to DataFrame
-        What the charts draw.
-    """
-
-    finding: str
-    claim: str
-    rule: Rule
-    asked: int
-    evidence: tuple[Evidence, ...] = ()
-    gaps: tuple[Gap, ...] = ()
-    notes: tuple[str, ...] = ()
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    finding: str  # name of the module and of its YAML
+    claim: str  # the sentence under test
+    rule: Rule  # whether every part must hold, or one
+    asked: int  # parts that the claim has; those among the gaps are not testable
+    evidence: tuple[Evidence, ...] = ()  # primary, secondary and exploratory
+    gaps: tuple[Gap, ...] = ()  # parts that cannot be tested
+    notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # what the charts draw
 
     @property
     def parts(self) -> tuple[Evidence, ...]:
@@ -226,53 +159,31 @@ class Draft:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, its evidence and its verdict.
+    """A claim, its evidence and its verdict."""
 
-    Attributes
-    ----------
-    finding, claim, rule, evidence, gaps, notes, tables
-        As drafted.
-    verdict : {"supported", "not_supported", "inconclusive", "not_testable"}
-    reason : str
-        `STRONG` or `SUFFICIENT` support; `ABSENT`, `NEGLIGIBLE` or `OPPOSITE` effect; `UNCERTAIN`; or the reason code
-        of what is missing.
-    p_support, p_absence : float
-        Of the whole claim, adjusted for the family of claims (Holm).
-    parts, parts_testable : int
-        How many parts the claim has, and how many this table can answer.
-    excludes_effects_above : mapping of str to float
-        Upper 90 % limit of each part.
-    n_needed : int or None
-        Admissions that would show absence with 90 % power, if it is true; only where undecided for lack of them.
-    sentences : tuple of str
-        The verdict and its evidence in plain words.
-    """
-
-    finding: str
-    claim: str
-    rule: Rule
+    finding: str  # as drafted
+    claim: str  # as drafted
+    rule: Rule  # as drafted
     verdict: Verdict
+    # `STRONG` or `SUFFICIENT` support; `ABSENT`, `NEGLIGIBLE` or `OPPOSITE` effect; `UNCERTAIN`; or the reason
+    # code of what is missing
     reason: Reason
-    p_support: float
+    p_support: float  # of the whole claim, adjusted for the family of claims (Holm)
     p_absence: float
-    evidence: tuple[Evidence, ...]
-    gaps: tuple[Gap, ...]
-    parts: int
+    evidence: tuple[Evidence, ...]  # as drafted
+    gaps: tuple[Gap, ...]  # as drafted
+    parts: int  # how many parts the claim has, and how many this table can answer
     parts_testable: int
-    excludes_effects_above: Mapping[str, float]
+    excludes_effects_above: Mapping[str, float]  # upper 90 % limit of each part
+    # admissions that would show absence with 90 % power, if it is true; only where undecided for lack of them
     n_needed: int | None
-    sentences: tuple[str, ...]
-    notes: tuple[str, ...]
-    tables: Mapping[str, pd.DataFrame]
+    sentences: tuple[str, ...]  # the verdict and its evidence in plain words
+    notes: tuple[str, ...]  # as drafted
+    tables: Mapping[str, pd.DataFrame]  # as drafted
 
 
 def record(finding: Finding) -> dict[str, Any]:
-    """Turn a finding into plain dicts, lists and values, ready for JSON; without the tables.
-
-    Parameters
-    ----------
-    finding : Finding
-    """
+    """Turn a finding into plain dicts, lists and values, ready for JSON; without the tables."""
     fields = {name: value for name, value in vars(finding).items() if name != "tables"}
     return {name: _plain(value) for name, value in fields.items()}
 

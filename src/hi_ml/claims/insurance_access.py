@@ -147,24 +147,13 @@ STAY = "length_of_stay"
 
 @dataclass(frozen=True, config=STRICT)
 class InsuranceAccess:
-    """What the finding is set to.
+    """What the finding is set to."""
 
-    Attributes
-    ----------
-    smallest_effect : float
-        Cohen's w, and Cohen's f of the length of stay, that matters.
-    smallest_difference : float
-        Standardised difference between an insurer and the rest that a balance table would flag.
-    age_bands : list of float
-        Ages, in years, at which a stratum of age begins.
-    smallest_group : int
-        Admissions from which an insurer is compared.
-    """
-
-    smallest_effect: PositiveFloat
+    smallest_effect: PositiveFloat  # Cohen's w, and Cohen's f of the length of stay, that matters
+    # standardised difference between an insurer and the rest that a balance table would flag
     smallest_difference: float
-    age_bands: Annotated[list[float], Field(min_length=1)]
-    smallest_group: PositiveInt
+    age_bands: Annotated[list[float], Field(min_length=1)]  # ages, in years, at which a stratum of age begins
+    smallest_group: PositiveInt  # admissions from which an insurer is compared
 
 
 def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:
@@ -174,7 +163,6 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     ----------
     admissions : DistinctAdmissions
         Needs `insurer` and some of the four; compares within `condition` and age band where they are there.
-    settings : InsuranceAccess
     """
     names = (*CARE, STAY)
     draft = Draft("insurance_access", CLAIM, "any", len(names), notes=(NOTE,))

@@ -109,36 +109,16 @@ ARMS = ["discharges with other medications", "discharges with advanced medicatio
 
 @dataclass(frozen=True, config=STRICT)
 class MedicationRecovery:
-    """What the finding is set to.
+    """What the finding is set to."""
 
-    Attributes
-    ----------
-    smallest_stay : float
-        Difference of mean stays that matters, in days.
-    smallest_readmission : float
-        Difference of readmission shares that matters, 0 to 1.
-    smallest_f : float
-        Cohen's f between medications that matters, where none is declared advanced.
-    window : int
-        Days after discharge within which an admission is a readmission.
-    smallest_group : int
-        Admissions or discharges needed of each group.
-    identity_value : float
-        What the lower limit of the names' predictive value must reach.
-    identity_pairs : int
-        Compatible same-name pairs needed.
-    resamples : int
-        Of the names.
-    """
-
-    smallest_stay: PositiveFloat
-    smallest_readmission: PositiveFloat
-    smallest_f: PositiveFloat
-    window: int
-    smallest_group: PositiveInt
-    identity_value: float
-    identity_pairs: int
-    resamples: PositiveInt
+    smallest_stay: PositiveFloat  # difference of mean stays that matters, in days
+    smallest_readmission: PositiveFloat  # difference of readmission shares that matters, 0 to 1
+    smallest_f: PositiveFloat  # Cohen's f between medications that matters, where none is declared advanced
+    window: int  # days after discharge within which an admission is a readmission
+    smallest_group: PositiveInt  # admissions or discharges needed of each group
+    identity_value: float  # what the lower limit of the names' predictive value must reach
+    identity_pairs: int  # compatible same-name pairs needed
+    resamples: PositiveInt  # of the names
 
 
 def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:
@@ -148,7 +128,6 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
     ----------
     admissions : DistinctAdmissions
         Needs `medication`, with `length_of_stay`, and with patients and dates.
-    settings : MedicationRecovery
     """
     patients = identify(admissions, _rule(settings))
     rows = admissions.rows

@@ -28,31 +28,17 @@ NEEDED = ("patient_name", "sex", "blood_type", "age", "admitted_on")
 
 @dataclass(frozen=True)
 class Patients:
-    """Whom the rows belong to.
+    """Whom the rows belong to."""
 
-    Attributes
-    ----------
-    code : ndarray of int64, shape (n,), or None
-        Number of the patient, -1 where unknown; None where nothing tells patients apart.
-    identity : Identity or None
-        The test of names, where it was made.
-    words : str
-        What was found, as a sentence.
-    """
-
+    # int64, shape (n,), or None; number of the patient, -1 where unknown; None where nothing tells patients
+    # apart
     code: Integers | None
-    identity: Identity | None
-    words: str
+    identity: Identity | None  # the test of names, where it was made
+    words: str  # what was found, as a sentence
 
 
 def identify(admissions: DistinctAdmissions, rule: IdentityRule) -> Patients:
-    """Tell patients apart by `patient_id`, or else by names that pass the test.
-
-    Parameters
-    ----------
-    admissions : DistinctAdmissions
-    rule : IdentityRule
-    """
+    """Tell patients apart by `patient_id`, or else by names that pass the test."""
     rows = admissions.rows
     if "patient_id" in rows:
         return Patients(rows["patient_id"].to_numpy(dtype=np.int64), None, "Patients are told apart by their number.")
@@ -85,7 +71,6 @@ def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:
     ----------
     rows : DataFrame
         As in `people_of`; hospital and dates of stay are compared where they are there.
-    identity : Identity
 
     Returns
     -------

@@ -15,8 +15,6 @@ def lacking(frame: pd.DataFrame, roles: Sequence[str], part: str) -> Gap | None:
     ----------
     frame : DataFrame
         Columns by role.
-    roles : sequence of str
-    part : str
     """
     for role in roles:
         key = f"columns.{role}.from"
@@ -54,8 +52,6 @@ def small_groups(sizes: "pd.Series[int]", smallest: int, part: str) -> Gap | Non
     ----------
     sizes : Series of int
         Admissions, by the group's name; at least one group.
-    smallest : int
-    part : str
     """
     if sizes.min() >= smallest:
         return None
@@ -68,10 +64,8 @@ def large_levels(frame: pd.DataFrame, role: str, smallest: int) -> pd.DataFrame:
 
     Parameters
     ----------
-    frame : DataFrame
     role : str
         A column of `frame`.
-    smallest : int
     """
     sizes = frame[role].value_counts()
     return frame[frame[role].isin(sizes.index[sizes >= smallest])]

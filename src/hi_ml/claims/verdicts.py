@@ -47,7 +47,6 @@ def sentences(draft: Draft, reason: str, n_needed: int | None) -> tuple[str, ...
 
     Parameters
     ----------
-    draft : Draft
     reason : str
         Reason code of the verdict.
     n_needed : int or None

@@ -20,20 +20,11 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Twins:
-    """Near-duplicate groups of a table.
+    """Near-duplicate groups of a table."""
 
-    Attributes
-    ----------
-    group : array of int64, shape (n,)
-        One number per group; a row without a twin is a group of its own.
-    differ : dict of str to int
-        Pairs found by the column in which they differ; ``""`` counts the exact ones.
-    skipped : tuple of str
-        Columns in which a difference is not searched, since chance alone would bring forth such pairs.
-    """
-
-    group: NDArray[np.int64]
-    differ: dict[str, int]
+    group: NDArray[np.int64]  # int64, shape (n,); one number per group; a row without a twin is a group of its own
+    differ: dict[str, int]  # pairs found by the column in which they differ; ``""`` counts the exact ones
+    # columns in which a difference is not searched, since chance alone would bring forth such pairs
     skipped: tuple[str, ...]
 
 
@@ -139,11 +130,8 @@ def groups(twins: Twins, known: People | None, patient: Codes | None, *, seed: i
 
     Parameters
     ----------
-    twins : Twins
-    known : People or None
     patient : array of int64, shape (n,), or None
         Codes of the ``patient_id``, -1 where missing.
-    seed : int
 
     Returns
     -------

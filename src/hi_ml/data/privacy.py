@@ -27,15 +27,9 @@ _ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 
 @dataclass(frozen=True)
 class PrivateWords:
-    """The names to look for.
+    """The names to look for."""
 
-    Attributes
-    ----------
-    names : dict of str to frozenset of tuple of str
-        By first word, the private values of two or more words, case-folded.
-    """
-
-    names: dict[str, frozenset[tuple[str, ...]]]
+    names: dict[str, frozenset[tuple[str, ...]]]  # by first word, the private values of two or more words, case-folded
 
     @classmethod
     def of(cls, private: Iterable[str], public: Iterable[str]) -> "PrivateWords":

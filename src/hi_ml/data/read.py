@@ -27,49 +27,26 @@ log = logging.getLogger("hi_ml")
 
 @dataclass(frozen=True)
 class Admissions:
-    """A dataset, read.
-
-    Attributes
-    ----------
-    dataset : Dataset
-    table : DataFrame, shape (n, n_roles)
-        The columns that are not private, by role: float64, datetime64 or category; with ``length_of_stay`` in days.
-    row : array of int64, shape (n,)
-        Place in the source, 1 = first data row.
-    twins : Twins
-        Near-duplicate groups.
-    group : array of int64, shape (n,)
-        Rows that must stay together: near-duplicates and the admissions of one patient.
-    identity : str
-        How patients are told apart, see `hi_ml.data.duplicates.groups`.
-    coded : dict of str to array of int64, shape (n,)
-        Numbers for text that stays in the reader, -1 where missing: ``patient_name``, ``patient_id``, and
-        ``<role>_as_written`` of a column whose words were put in order.
-    rejected : DataFrame
-        ``row, column, value, rule`` of every cell that could not be read.
-    counts : dict of str to int
-        Rows read and rejected, spellings merged, values flagged.
-    column_sha256 : dict of str to str
-        Digest per role, private ones too.
-    private, public : frozenset of str
-        Text values for the search of private words in results. Never written anywhere.
-    extra : tuple of str
-        Columns of the source that the dataset does not describe.
-    """
+    """A dataset, read."""
 
     dataset: Dataset
+    # shape (n, n_roles); the columns that are not private, by role: float64, datetime64 or category; with
+    # ``length_of_stay`` in days
     table: pd.DataFrame
-    row: NDArray[np.int64]
-    twins: Twins
+    row: NDArray[np.int64]  # int64, shape (n,); place in the source, 1 = first data row
+    twins: Twins  # near-duplicate groups
+    # int64, shape (n,); rows that must stay together: near-duplicates and the admissions of one patient
     group: NDArray[np.int64]
-    identity: str
+    identity: str  # how patients are told apart, see `hi_ml.data.duplicates.groups`
+    # int64, shape (n,); numbers for text that stays in the reader, -1 where missing: ``patient_name``,
+    # ``patient_id``, and ``<role>_as_written`` of a column whose words were put in order
     coded: dict[str, NDArray[np.int64]]
-    rejected: pd.DataFrame
-    counts: dict[str, int]
-    column_sha256: dict[str, str]
-    private: frozenset[str]
+    rejected: pd.DataFrame  # ``row, column, value, rule`` of every cell that could not be read
+    counts: dict[str, int]  # rows read and rejected, spellings merged, values flagged
+    column_sha256: dict[str, str]  # digest per role, private ones too
+    private: frozenset[str]  # text values for the search of private words in results. Never written anywhere
     public: frozenset[str]
-    extra: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()  # columns of the source that the dataset does not describe
 
     @property
     def sha256(self) -> str:
@@ -100,7 +77,6 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
 
     Parameters
     ----------
-    dataset : Dataset
     keep_rejected : callable
         Writes the table of rejected cells and returns its path; called only if there are any.
 

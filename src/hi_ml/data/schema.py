@@ -61,37 +61,20 @@ DateFormat = Annotated[str, AfterValidator(_reads_dates)]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
 class Column:
-    """One column of the source.
-
-    Attributes
-    ----------
-    source : str or None
-        Its name in the file: ``from`` in YAML, the role where that is left out; None declares that the table lacks it.
-    kind : {"number", "category", "date", "identifier", "text"}
-    known : {"admission", "stay", "discharge", "after"}
-        The moment from which the value exists.
-    private : bool
-        A private column is used to find copies and patients, and never leaves the reader.
-    unit : str
-    low, high : float or None
-        Allowed range of a number, ends included; a cell outside it is rejected.
-    flag_below : float or None
-        A number below it is kept, counted and reported (negative bills exist).
-    format : str or None
-        Of a date as text (strftime); None means ISO 8601.
-    spelling : {"exact", "case", "words"}
-        What two spellings of one category have in common, see `hi_ml.scorer.serving.key`.
-    """
+    """One column of the source."""
 
     kind: Literal["number", "category", "date", "identifier", "text"]
-    known: Literal["admission", "stay", "discharge", "after"]
+    known: Literal["admission", "stay", "discharge", "after"]  # the moment from which the value exists
+    # its name in the file: ``from`` in YAML, the role where that is left out; None declares that the table
+    # lacks it
     source: str | None = Field(default=None, alias="from", min_length=1)
-    private: bool = False
+    private: bool = False  # a private column is used to find copies and patients, and never leaves the reader
     unit: str = ""
-    low: FiniteFloat | None = None
+    low: FiniteFloat | None = None  # allowed range of a number, ends included; a cell outside it is rejected
     high: FiniteFloat | None = None
-    flag_below: FiniteFloat | None = None
-    format: DateFormat | None = None
+    flag_below: FiniteFloat | None = None  # a number below it is kept, counted and reported (negative bills exist)
+    format: DateFormat | None = None  # of a date as text (strftime); None means ISO 8601
+    # what two spellings of one category have in common, see `hi_ml.scorer.serving.key`
     spelling: Literal["exact", "case", "words"] = "case"
 
     def __post_init__(self) -> None:
@@ -107,44 +90,22 @@ class Column:
 
 @dataclass(frozen=True, config=STRICT)
 class Dataset:
-    """A table, its columns and what its owner declares of it.
-
-    Attributes
-    ----------
-    name : str
-    source : str or None
-        A CSV or Parquet file or a glob of them; None simulates a table of ``scenario``.
-    get : str
-        Where a user finds the file.
-    separator, encoding : str
-        Of a CSV.
-    max_rejected : float
-        Share of rows that may be unreadable before the run stops.
-    missing : list of str
-        Words that mean "no value", in any case.
-    stay : {"nights", "inclusive"}
-        Length of stay from two dates: their difference, or that plus one.
-    columns : dict of str to Column
-        By role.
-    acute_conditions, severe_conditions, advanced_medications : list of str or None
-        Declarations that claims need; None leaves what needs them untested.
-    scenario, rows, seed, effect, hospitals
-        Of the simulation; a dataset without a scenario needs a source.
-    """
+    """A table, its columns and what its owner declares of it."""
 
     name: Name
-    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]
+    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]  # by role
+    # a CSV or Parquet file or a glob of them; None simulates a table of ``scenario``
     source: str | None = Field(default=None, min_length=1)
-    get: str = ""
-    separator: Separator = ","
-    encoding: Encoding = "utf-8"
-    max_rejected: float = Field(default=0.05, ge=0, le=1)
-    missing: list[str] = Field(default_factory=lambda: list(MISSING_WORDS))
-    stay: Literal["nights", "inclusive"] = "nights"
-    acute_conditions: list[str] | None = None
+    get: str = ""  # where a user finds the file
+    separator: Separator = ","  # of a CSV
+    encoding: Encoding = "utf-8"  # of a CSV
+    max_rejected: float = Field(default=0.05, ge=0, le=1)  # share of rows that may be unreadable before the run stops
+    missing: list[str] = Field(default_factory=lambda: list(MISSING_WORDS))  # words that mean "no value", in any case
+    stay: Literal["nights", "inclusive"] = "nights"  # length of stay from two dates: their difference, or that plus one
+    acute_conditions: list[str] | None = None  # declarations that claims need; None leaves what needs them untested
     severe_conditions: list[str] | None = None
     advanced_medications: list[str] | None = None
-    scenario: str | None = None
+    scenario: str | None = None  # of the simulation; a dataset without a scenario needs a source
     rows: int = 55_500
     seed: int = Field(default=0, ge=0)
     effect: float = 2.0

@@ -23,21 +23,13 @@ Broken = tuple[str, str, NDArray[np.bool_]]  # role, rule, rows
 
 @dataclass(frozen=True)
 class Quarantine:
-    """The rows that were set aside.
+    """The rows that were set aside."""
 
-    Attributes
-    ----------
-    good : array of bool, shape (n,)
-        The rows of the raw table that can be used.
-    cells : DataFrame
-        ``row`` (1 = first data row), ``column`` (source name), ``value`` (as text), ``rule``: one line a broken rule.
-    rows : int
-        How many rows are set aside, those with a wrong number of fields included.
-    """
-
-    good: NDArray[np.bool_]
+    good: NDArray[np.bool_]  # bool, shape (n,); the rows of the raw table that can be used
+    # ``row`` (1 = first data row), ``column`` (source name), ``value`` (as text), ``rule``: one line a broken
+    # rule
     cells: pd.DataFrame
-    rows: int
+    rows: int  # how many rows are set aside, those with a wrong number of fields included
 
 
 def quarantined(raw: Raw, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:

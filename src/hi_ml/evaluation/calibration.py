@@ -22,7 +22,6 @@ def measure(problem: Problem, predicted: Floats, *, predicts: Literal["median", 
 
     Parameters
     ----------
-    problem : Problem
     predicted : array of float64, shape (n_test,) or (n_test, n_classes)
     predicts : {"median", "mean"}
         What a regression learner aims at.

@@ -21,29 +21,15 @@ _SAME_ROWS = ["row", "group", "target"]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of one task, as its files tell it.
+    """A finished run of one task, as its files tell it."""
 
-    Attributes
-    ----------
-    label : str
-        Names it among the runs that it is compared with.
-    id : str
-        Of the MLflow run, or the path of a run folder.
-    about, verdict, config : mapping
-        ``run.json`` with the digests, ``verdict.json``, the composed configuration.
-    scores : DataFrame
-        ``score, part, value, low, high, baseline, unit``.
-    predictions : DataFrame, shape (n_test, any)
-        ``row, group, target, prediction`` and ``p_<label>`` of classes.
-    """
-
-    label: str
-    id: str
-    about: Mapping[str, Any]
+    label: str  # names it among the runs that it is compared with
+    id: str  # of the MLflow run, or the path of a run folder
+    about: Mapping[str, Any]  # ``run.json`` with the digests, ``verdict.json``, the composed configuration
     verdict: Mapping[str, Any]
     config: Mapping[str, Any]
-    scores: pd.DataFrame
-    predictions: pd.DataFrame
+    scores: pd.DataFrame  # ``score, part, value, low, high, baseline, unit``
+    predictions: pd.DataFrame  # shape (n_test, any); ``row, group, target, prediction`` and ``p_<label>`` of classes
 
     @property
     def task(self) -> Task:
@@ -58,35 +44,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side, the one with the best primary score first.
+    """Runs side by side, the one with the best primary score first."""
 
-    Attributes
-    ----------
-    score, unit : str
-        The primary score, on which runs are ordered.
-    smallest : float
-        The difference that would matter: the smallest skill, as a share of the baseline's loss.
-    differences : DataFrame
-        ``run_a, run_b, score, difference, low, high, p, p_holm, unit, better``: every pair and score, a less b, with
-        95 % intervals; ``p_holm`` for the primary score, over all pairs; whether ``less`` or ``more`` is better.
-    runs : DataFrame
-        ``run, run_id, score, value, low, high, baseline, unit, verdict, skill``.
-    configuration : DataFrame
-        ``key`` and one column per run: the settings that differ between them, and only those.
-    identical : tuple of tuple of str
-        Runs whose predictions are the same to the last bit.
-    groups : int
-        In the test part.
-    """
-
-    score: str
+    score: str  # the primary score, on which runs are ordered
     unit: str
-    smallest: float
+    smallest: float  # the difference that would matter: the smallest skill, as a share of the baseline's loss
+    # ``run_a, run_b, score, difference, low, high, p, p_holm, unit, better``: every pair and score, a less b,
+    # with 95 % intervals; ``p_holm`` for the primary score, over all pairs; whether ``less`` or ``more`` is
+    # better
     differences: pd.DataFrame
-    runs: pd.DataFrame
-    configuration: pd.DataFrame
-    identical: tuple[tuple[str, ...], ...]
-    groups: int
+    runs: pd.DataFrame  # ``run, run_id, score, value, low, high, baseline, unit, verdict, skill``
+    configuration: pd.DataFrame  # ``key`` and one column per run: the settings that differ between them, and only those
+    identical: tuple[tuple[str, ...], ...]  # runs whose predictions are the same to the last bit
+    groups: int  # in the test part
 
     @property
     def labels(self) -> list[str]:

@@ -27,47 +27,23 @@ BAND = 0.95  # confidence of the band of coverages that chance alone explains
 
 @dataclass(frozen=True)
 class Checked:
-    """What the intervals, or sets of labels, of the test groups turned out to be.
+    """What the intervals, or sets of labels, of the test groups turned out to be."""
 
-    Attributes
-    ----------
-    held : array of float64, shape (n_groups,)
-        1 where the truth of the row that stands for its group is inside, else 0.
-    size : array of float64, shape (n_groups,)
-        Width, or number of labels.
-    nothing : (float, float)
-        Coverage and mean size of what knows nothing.
-    level : float
-        The coverage that was asked for.
-    unit : str
-        Of the size.
-    """
-
-    held: Floats
-    size: Floats
-    nothing: tuple[float, float]
-    level: float
-    unit: str
+    held: Floats  # float64, shape (n_groups,); 1 where the truth of the row that stands for its group is inside, else 0
+    size: Floats  # float64, shape (n_groups,); width, or number of labels
+    nothing: tuple[float, float]  # coverage and mean size of what knows nothing
+    level: float  # the coverage that was asked for
+    unit: str  # of the size
 
 
 @dataclass(frozen=True)
 class Slices:
-    """A cut through the test groups.
-
-    Attributes
-    ----------
-    by : str
-    codes : array of int64, shape (n_groups,)
-        Places in ``names``; what is outside is in no slice.
-    names : list of str
-    calibrated : list of int
-        Calibration groups behind the threshold of each.
-    """
+    """A cut through the test groups."""
 
     by: str
-    codes: Codes
+    codes: Codes  # int64, shape (n_groups,); places in ``names``; what is outside is in no slice
     names: list[str]
-    calibrated: list[int]
+    calibrated: list[int]  # calibration groups behind the threshold of each
 
 
 def scores(checked: Checked) -> pd.DataFrame:
@@ -91,8 +67,6 @@ def table(checked: Checked, slices: Slices, *, calibrated: int) -> pd.DataFrame:
 
     Parameters
     ----------
-    checked : Checked
-    slices : Slices
     calibrated : int
         Calibration groups behind the threshold of all.
 
@@ -148,15 +122,10 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of amounts.
+    """Intervals of amounts."""
 
-    Attributes
-    ----------
-    low, high : array of float64, shape (n,)
-    """
-
-    low: Floats
-    high: Floats
+    low: Floats  # float64, shape (n,)
+    high: Floats  # float64, shape (n,)
 
     def hold(self, target: Floats) -> Floats:
         """Tell with 1 and 0 which intervals hold the truth, shape (n,)."""
@@ -175,14 +144,9 @@ class Intervals:
 
 @dataclass(frozen=True)
 class LabelSets:
-    """Sets of labels.
+    """Sets of labels."""
 
-    Attributes
-    ----------
-    inside : array of bool, shape (n, n_labels)
-    """
-
-    inside: Mask
+    inside: Mask  # bool, shape (n, n_labels)
 
     def hold(self, target: Floats) -> Floats:
         """Tell with 1 and 0 which sets hold the truth, shape (n,)."""
@@ -205,20 +169,12 @@ Region = Intervals | LabelSets
 
 @dataclass(frozen=True)
 class Amounts:
-    """Predicted amounts with bounds of which it is not known yet how good they are.
+    """Predicted amounts with bounds of which it is not known yet how good they are."""
 
-    Attributes
-    ----------
-    prediction, low, high : array of float64, shape (n,)
-        The bounds are learned quantiles, or both the prediction.
-    whole : bool
-        Whether the truth counts whole units.
-    """
-
-    prediction: Floats
+    prediction: Floats  # float64, shape (n,); the bounds are learned quantiles, or both the prediction
     low: Floats
     high: Floats
-    whole: bool
+    whole: bool  # whether the truth counts whole units
 
     def scores(self, target: Floats) -> Floats:
         """Return the nonconformity of each truth, shape (n,)."""
@@ -231,14 +187,9 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Shares:
-    """Predicted probabilities of labels.
+    """Predicted probabilities of labels."""
 
-    Attributes
-    ----------
-    shares : array of float64, shape (n, n_labels)
-    """
-
-    shares: Floats
+    shares: Floats  # float64, shape (n, n_labels)
 
     def scores(self, target: Floats) -> Floats:
         """Return the nonconformity of each true label, shape (n,)."""
@@ -254,21 +205,13 @@ Forecast = Amounts | Shares
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How far regions reach: of all rows together, and of each level of a column apart.
+    """How far regions reach: of all rows together, and of each level of a column apart."""
 
-    Attributes
-    ----------
-    all : float
-        Of every row without one of its own.
-    own : array of float64, shape (n_levels,)
-        Infinite for a level of too few calibration groups, or that no training row held.
-    groups : list of int
-        Calibration groups behind the threshold of each level, all of them where it has none of its own.
-    """
-
-    all: float
+    all: float  # of every row without one of its own
+    # float64, shape (n_levels,); infinite for a level of too few calibration groups, or that no training row
+    # held
     own: Floats
-    groups: list[int]
+    groups: list[int]  # calibration groups behind the threshold of each level, all of them where it has none of its own
 
     @classmethod
     def of(cls, scores: Floats, codes: Codes, taught: Mask, level: float) -> "Thresholds":

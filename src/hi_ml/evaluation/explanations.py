@@ -97,7 +97,6 @@ def waterfall_table(
 
     Parameters
     ----------
-    values, features : DataFrame
     base_value : float
         What the contributions are added to.
     rows : mapping of str to row label
@@ -186,29 +185,16 @@ _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are t
 
 @dataclass(frozen=True)
 class Explanation:
-    """Contributions that add up to the prediction.
+    """Contributions that add up to the prediction."""
 
-    Attributes
-    ----------
-    place : array of int64, shape (n,)
-        Which of the offered rows were explained, in order.
-    values : array of float64, shape (n_outputs, n, n_roles)
-        In ``unit``; one output for regression and two classes, one per class else.
-    base : array of float64, shape (n_outputs,)
-        The prediction before any column speaks.
-    roles : list of str
-    unit : str
-        Of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities.
-    method : str
-        How they were computed.
-    """
-
-    place: NDArray[np.int64]
+    place: NDArray[np.int64]  # int64, shape (n,); which of the offered rows were explained, in order
+    # float64, shape (n_outputs, n, n_roles); in ``unit``; one output for regression and two classes, one per
+    # class else
     values: Floats
-    base: Floats
+    base: Floats  # float64, shape (n_outputs,); the prediction before any column speaks
     roles: list[str]
-    unit: str
-    method: str
+    unit: str  # of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities
+    method: str  # how they were computed
 
 
 def explain(
@@ -218,7 +204,6 @@ def explain(
 
     Parameters
     ----------
-    fitted : Fitted
     frame : DataFrame, shape (n_offered, n_features)
     role : dict of str to str
         By feature, the column it came from.
@@ -252,7 +237,6 @@ def table(explanation: Explanation, row: NDArray[np.int64], labels: list[str]) -
 
     Parameters
     ----------
-    explanation : Explanation
     row : array of int64, shape (n_offered,)
         Source row of every offered row.
     labels : list of str

@@ -65,24 +65,12 @@ class Posed(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """What intervals are asked for.
+    """What intervals are asked for."""
 
-    Attributes
-    ----------
-    level : float
-        With which probability they hold the truth.
-    by : str or None
-        A column whose levels each get a threshold of their own (Mondrian; Vovk 2012).
-    bands : mapping of str to list of float
-        By role, where the bands of a number begin, but the first.
-    split : str
-        Name of the rule that made the parts.
-    """
-
-    level: float
-    by: str | None
-    bands: Mapping[str, list[float]]
-    split: str
+    level: float  # with which probability they hold the truth
+    by: str | None  # a column whose levels each get a threshold of their own (Mondrian; Vovk 2012)
+    bands: Mapping[str, list[float]]  # by role, where the bands of a number begin, but the first
+    split: str  # name of the rule that made the parts
 
     def codes(self, problem: Posed) -> tuple[Codes, list[str]]:
         """Number the levels of all rows.
@@ -120,31 +108,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Issued:
-    """Intervals, or sets of labels, of the test rows.
+    """Intervals, or sets of labels, of the test rows."""
 
-    Attributes
-    ----------
-    described : dict or None
-        For `hi_ml.scorer.serving`; None where the calibration part is too small, and all below is empty.
-    columns : dict of str to array, shape (n_test,)
-        ``low`` and ``high``, or ``prediction_set``.
-    held : array of bool, shape (n_test,)
-        Whether the truth is inside.
-    scores : DataFrame
-        Of `coverage.scores`; the baseline knows nothing.
-    table : DataFrame
-        Of `coverage.table`: all test groups, and the levels asked for or slices of the prediction.
-    sentence, note : str
-        What was reached, and how.
-    """
-
+    # for `hi_ml.scorer.serving`; None where the calibration part is too small, and all below is empty
     described: dict[str, Any] | None
+    # dict of str to array, shape (n_test,); ``low`` and ``high``, or ``prediction_set``
     columns: dict[str, NDArray[Any]]
-    held: Mask
-    scores: pd.DataFrame
-    table: pd.DataFrame
-    sentence: str
-    note: str
+    held: Mask  # bool, shape (n_test,); whether the truth is inside
+    scores: pd.DataFrame  # of `coverage.scores`; the baseline knows nothing
+    table: pd.DataFrame  # of `coverage.table`: all test groups, and the levels asked for or slices of the prediction
+    sentence: str  # what was reached, and how
+    note: str  # what was reached, and how
 
 
 def issue(problem: Posed, fitted: Fitted, rule: Rule, *, seed: int) -> Issued:
@@ -152,10 +126,8 @@ def issue(problem: Posed, fitted: Fitted, rule: Rule, *, seed: int) -> Issued:
 
     Parameters
     ----------
-    problem : Posed
     fitted : Fitted
         With bounds, where its learner has quantiles.
-    rule : Rule
     seed : int
         Draws the row that stands for its group.
 

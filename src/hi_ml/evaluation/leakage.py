@@ -26,52 +26,26 @@ _FEWEST = 10  # groups of training rows without a tested twin; fewer teach nothi
 
 @settings(frozen=True, config=STRICT)
 class Leakage:
-    """How the gap is measured.
+    """How the gap is measured."""
 
-    Attributes
-    ----------
-    test : float
-        Share of rows in the test part of the random split.
-    repeats : int
-        Random splits; 1 gives a bootstrap interval, more a corrected resampled t interval (Nadeau & Bengio 2003).
-    """
-
-    test: float = Field(0.2, gt=0, le=0.5)
+    test: float = Field(0.2, gt=0, le=0.5)  # share of rows in the test part of the random split
+    # random splits; 1 gives a bootstrap interval, more a corrected resampled t interval (Nadeau & Bengio 2003)
     repeats: int = Field(1, ge=1)
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What a random split would have added.
-
-    Attributes
-    ----------
-    score : {"mae", "accuracy"}
-    random_score : float
-        On the test rows of a random split, fitted on all its training rows.
-    grouped_score : float
-        On the same rows, fitted without the training rows that have a twin among them.
-    gap, low, high : float
-        Flattery: positive where the random split makes the model look better; 95 % interval over groups.
-    twin_share : float
-        Share of the test rows with a twin in the training rows.
-    predicted_gap : float
-        The gap of a model that memorises its training rows.
-    gap_with_twin, gap_without_twin : float or None
-        Over the test rows with and without a twin.
-    repeats : int
-    sentence : str
-    """
+    """What a random split would have added."""
 
     score: str
-    random_score: float
-    grouped_score: float
-    gap: float
+    random_score: float  # on the test rows of a random split, fitted on all its training rows
+    grouped_score: float  # on the same rows, fitted without the training rows that have a twin among them
+    gap: float  # flattery: positive where the random split makes the model look better; 95 % interval over groups
     low: float
     high: float
-    twin_share: float
-    predicted_gap: float
-    gap_with_twin: float | None
+    twin_share: float  # share of the test rows with a twin in the training rows
+    predicted_gap: float  # the gap of a model that memorises its training rows
+    gap_with_twin: float | None  # over the test rows with and without a twin
     gap_without_twin: float | None
     repeats: int
     sentence: str
@@ -90,7 +64,6 @@ def measure(
 
     Parameters
     ----------
-    task : Task
     target : array of float64, shape (n,)
     twins : array of int64, shape (n,)
         Near-duplicate group of each row.

@@ -26,57 +26,28 @@ _ALL = 1.0 - 1e-9  # share of rows from which on nothing need be said of the oth
 
 @settings(frozen=True, config=STRICT)
 class Permutation:
-    """How the permutation test refits.
+    """How the permutation test refits."""
 
-    Attributes
-    ----------
-    count : int
-        Refits on permuted targets, at most; the smallest p is 1 / (count + 1).
-    stop_after : int
-        Refits as good as the one on the true target, after which no more are made.
-    trees : int or None
-        Of a learner that grows trees, at most: hundreds of refits shall be cheap. None takes the model as it is.
-    """
-
-    count: int = Field(default=199, ge=1)
+    count: int = Field(default=199, ge=1)  # refits on permuted targets, at most; the smallest p is 1 / (count + 1)
+    # refits as good as the one on the true target, after which no more are made
     stop_after: int = Field(default=10, ge=1)
+    # of a learner that grows trees, at most: hundreds of refits shall be cheap. None takes the model as it is
     trees: int | None = Field(default=50, ge=1)
 
 
 @dataclass(frozen=True)
 class Significance:
-    """The permutation test of a model.
+    """The permutation test of a model."""
 
-    Attributes
-    ----------
-    p : float
-        Probability of such a skill, or a greater one, where the columns say nothing of the target.
-    statistic : str
-        ``skill``: the share of the baseline's primary loss on the test part that is removed.
-    observed : float
-        Of the refit on the true target.
-    exceedances, refits : int
-        Refits on permuted targets that reached it, of how many.
-    stopped : bool
-        Whether the exceedances ended the test before all refits were made.
-    learner : str
-        What was refitted.
-    movable_share : float
-        Share of the rows whose group has another of equal size to exchange its targets with.
-    permuted : tuple of float
-        The skills of the refits.
-    sentence : str
-    """
-
-    p: float
-    statistic: str
-    observed: float
-    exceedances: int
+    p: float  # probability of such a skill, or a greater one, where the columns say nothing of the target
+    statistic: str  # ``skill``: the share of the baseline's primary loss on the test part that is removed
+    observed: float  # of the refit on the true target
+    exceedances: int  # refits on permuted targets that reached it, of how many
     refits: int
-    stopped: bool
-    learner: str
-    movable_share: float
-    permuted: tuple[float, ...]
+    stopped: bool  # whether the exceedances ended the test before all refits were made
+    learner: str  # what was refitted
+    movable_share: float  # share of the rows whose group has another of equal size to exchange its targets with
+    permuted: tuple[float, ...]  # the skills of the refits
     sentence: str
 
 
@@ -85,12 +56,8 @@ def measure(problem: Problem, model: Model, *, fit: Fit, how: Permutation, seed:
 
     Parameters
     ----------
-    problem : Problem
-    model : Model
     fit : callable
         Fits the whole pipeline of a model on the given rows of a problem.
-    how : Permutation
-    seed : int
 
     Notes
     -----

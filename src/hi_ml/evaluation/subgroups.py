@@ -45,48 +45,27 @@ Edges = Annotated[list[float], AfterValidator(_increasing)]
 
 @settings(frozen=True, config=STRICT)
 class Subgroups:
-    """Between whom a model is compared, and which differences matter.
+    """Between whom a model is compared, and which differences matter."""
 
-    Attributes
-    ----------
-    roles : list of str
-        Columns whose levels are compared.
-    controls : list of str
-        Columns of which no difference is expected: one that shows says how far to trust the others.
-    bands : dict of str to list of float
-        Per column of numbers, where its bands begin, in its unit.
-    margins : dict of str to float
-        Per unit of a score, the smallest difference that matters.
-    margin_otherwise : float
-        The same for any other unit, as a share of the baseline's loss.
-    fewest : int
-        Groups of rows, in a level or in the rest, below which the verdict is always inconclusive.
-    """
-
-    roles: list[str] = Field(default_factory=list)
+    roles: list[str] = Field(default_factory=list)  # columns whose levels are compared
+    # columns of which no difference is expected: one that shows says how far to trust the others
     controls: list[str] = Field(default_factory=list)
-    bands: dict[str, Edges] = Field(default_factory=dict)
+    bands: dict[str, Edges] = Field(default_factory=dict)  # per column of numbers, where its bands begin, in its unit
+    # per unit of a score, the smallest difference that matters
     margins: dict[str, PositiveFloat] = Field(default_factory=dict)
-    margin_otherwise: PositiveFloat = 0.05
+    margin_otherwise: PositiveFloat = 0.05  # the same for any other unit, as a share of the baseline's loss
+    # groups of rows, in a level or in the rest, below which the verdict is always inconclusive
     fewest: int = Field(default=100, ge=2)
 
 
 @dataclass(frozen=True)
 class Score:
-    """A quality of every test row, whose mean is compared.
-
-    Attributes
-    ----------
-    name, unit : str
-    values : array of float64, shape (n_test,)
-    margin : float
-        The smallest difference of means that matters, in the unit.
-    """
+    """A quality of every test row, whose mean is compared."""
 
     name: str
     unit: str
-    values: Floats
-    margin: float
+    values: Floats  # float64, shape (n_test,)
+    margin: float  # the smallest difference of means that matters, in the unit
 
 
 def measure(
@@ -96,7 +75,6 @@ def measure(
 
     Parameters
     ----------
-    problem : Problem
     predicted : array of float64, shape (n_test,) or (n_test, n_classes)
     asked : Subgroups
         Columns that cannot be compared are left out, see `left_out`.

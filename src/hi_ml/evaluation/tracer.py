@@ -40,12 +40,10 @@ def probe(problem: Problem, model: Model, fit: Fit, *, seed: int) -> Probe:
 
     Parameters
     ----------
-    problem : Problem
     model : Model
         Its early stopping and its encoding are probed.
     fit : callable
         Fits the whole pipeline of a model on the given rows of a problem.
-    seed : int
 
     Raises
     ------

@@ -28,44 +28,15 @@ Floats = NDArray[np.float64]
 
 @settings(frozen=True, config=STRICT)
 class Explain:
-    """How much is explained.
+    """How much is explained."""
 
-    Attributes
-    ----------
-    rows : int
-        Test rows, at most.
-    seconds : float
-        About so long, at most.
-    """
-
-    rows: int = Field(2000, ge=0)
-    seconds: float = Field(10, ge=0)
+    rows: int = Field(2000, ge=0)  # test rows, at most
+    seconds: float = Field(10, ge=0)  # about so long, at most
 
 
 @dataclass(frozen=True)
 class Method:
-    """What is done with every task of a run.
-
-    Attributes
-    ----------
-    model : Model
-    split : Split
-    leakage : Leakage
-    explain : Explain
-    smallest_skill : float
-    seed : int
-    recalibrate : bool
-        Whether the shares of classes are recalibrated inside the training part.
-    subgroups : Subgroups
-    probing : Probing
-        What the probes for leaks allow.
-    permutation : Permutation or None
-        How the permutation test refits; None leaves it out.
-    interval : float or None
-        Level of the intervals; None leaves them out.
-    interval_by : str or None
-        Column whose levels get a threshold of their own; a number has the bands of ``subgroups``.
-    """
+    """What is done with every task of a run."""
 
     model: models.Model
     split: splits.Split
@@ -73,11 +44,12 @@ class Method:
     explain: Explain
     smallest_skill: float
     seed: int
-    recalibrate: bool = False
+    recalibrate: bool = False  # whether the shares of classes are recalibrated inside the training part
     subgroups: Subgroups = field(default_factory=Subgroups)
-    probing: Probing = field(default_factory=Probing)
-    permutation: Permutation | None = None
-    interval: float | None = None
+    probing: Probing = field(default_factory=Probing)  # what the probes for leaks allow
+    permutation: Permutation | None = None  # how the permutation test refits; None leaves it out
+    interval: float | None = None  # level of the intervals; None leaves them out
+    # column whose levels get a threshold of their own; a number has the bands of ``subgroups``
     interval_by: str | None = None
 
     @property
@@ -95,43 +67,22 @@ class Method:
 
 @dataclass(frozen=True)
 class Trained:
-    """A judged model.
-
-    Attributes
-    ----------
-    problem : Problem
-    fitted : Fitted
-    predicted : array of float64, shape (n_test,) or (n_test, n_classes)
-    baseline : Baseline
-    scores : DataFrame
-    verdict : Verdict
-    gap : Gap
-    explanation : Explanation
-    seconds : dict of str to float
-        Per step.
-    calibration : DataFrame
-    subgroups : DataFrame
-    probes : list of Probe
-    significance : Significance or None
-        Of the permutation test, if it was asked for.
-    interval : Issued or None
-        The intervals, if they were asked for.
-    """
+    """A judged model."""
 
     problem: Problem
     fitted: models.Fitted
-    predicted: Floats
+    predicted: Floats  # float64, shape (n_test,) or (n_test, n_classes)
     baseline: scoring.Baseline
     scores: pd.DataFrame
     verdict: scoring.Verdict
     gap: leakage.Gap
     explanation: explanations.Explanation
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # per step
     calibration: pd.DataFrame
     subgroups: pd.DataFrame
     probes: list[Probe]
-    significance: Significance | None
-    interval: intervals.Issued | None
+    significance: Significance | None  # of the permutation test, if it was asked for
+    interval: intervals.Issued | None  # the intervals, if they were asked for
 
 
 def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Trained:
@@ -139,8 +90,6 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
 
     Parameters
     ----------
-    problem : Problem
-    method : Method
     seconds : dict of str to float
         What earlier steps took; this function adds its own.
     """

@@ -22,23 +22,12 @@ _TARGET_FOLDS = 5  # cross-fitting of a target encoding
 
 @dataclass(frozen=True, config=STRICT)
 class Encoding:
-    """How features become what a learner takes.
-
-    Attributes
-    ----------
-    categories : {"ordinal", "onehot"}
-    numbers : {"raw", "scaled"}
-        ``scaled`` also fills missing numbers with the median and marks where it did.
-    many_levels : int
-        A category of more levels is target-encoded.
-    level_rows : int
-        It is left out unless half of the training rows sit in levels of at least so many rows.
-    """
+    """How features become what a learner takes."""
 
     categories: Literal["ordinal", "onehot"]
-    numbers: Literal["raw", "scaled"]
-    many_levels: int = 32
-    level_rows: int = 20
+    numbers: Literal["raw", "scaled"]  # ``scaled`` also fills missing numbers with the median and marks where it did
+    many_levels: int = 32  # a category of more levels is target-encoded
+    level_rows: int = 20  # it is left out unless half of the training rows sit in levels of at least so many rows
 
 
 def usable(encoding: Encoding, features: Features, train: NDArray[np.bool_]) -> tuple[list[str], dict[str, str]]:
@@ -46,8 +35,6 @@ def usable(encoding: Encoding, features: Features, train: NDArray[np.bool_]) -> 
 
     Parameters
     ----------
-    encoding : Encoding
-    features : Features
     train : array of bool, shape (n,)
 
     Returns
@@ -82,7 +69,6 @@ def encoder(
 
     Parameters
     ----------
-    encoding : Encoding
     features : Features, shape (n, n_features)
         Training rows and usable features only.
     target : array of float64, shape (n,)
@@ -91,7 +77,6 @@ def encoder(
         Groups stay together in the folds of a cross-fitted encoding.
     classes : int
         Number of labels; 0 for regression.
-    seed : int
     """
     cross = folds(group, count=_TARGET_FOLDS, seed=seed)
     kind = {0: "continuous", 2: "binary"}.get(classes and len(np.unique(target)), "multiclass")

@@ -15,21 +15,13 @@ from hi_ml.scorer.serving import features as encode
 
 @dataclass(frozen=True)
 class Features:
-    """All features of a table, made once.
+    """All features of a table, made once."""
 
-    Attributes
-    ----------
-    frame : DataFrame of float64, shape (n, n_features)
-        Numbers as they are, categories as their place in ``levels``, a date as day, weekday and month.
-    specs : dict of str to dict
-        By role, how `hi_ml.scorer.serving` makes the features of a column.
-    role : dict of str to str
-        By feature, the column it came from.
-    """
-
+    # float64, shape (n, n_features); numbers as they are, categories as their place in ``levels``, a date as
+    # day, weekday and month
     frame: pd.DataFrame
-    specs: dict[str, dict[str, Any]]
-    role: dict[str, str]
+    specs: dict[str, dict[str, Any]]  # by role, how `hi_ml.scorer.serving` makes the features of a column
+    role: dict[str, str]  # by feature, the column it came from
 
     @classmethod
     def of(cls, admissions: Admissions, roles: Iterable[str]) -> "Features":

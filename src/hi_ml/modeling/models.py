@@ -31,62 +31,32 @@ _CONSTANT = {"_target_": "sklearn.dummy.DummyClassifier", "strategy": "prior"}
 
 @dataclass(frozen=True, config=STRICT)
 class EarlyStopping:
-    """When a learner that adds trees may stop.
+    """When a learner that adds trees may stop."""
 
-    Attributes
-    ----------
-    rounds : int
-        Without improvement.
-    share : float
-        Of the training groups that are held out to measure it.
-    """
-
-    rounds: int = Field(ge=1)
-    share: float = Field(gt=0, le=0.5)
+    rounds: int = Field(ge=1)  # without improvement
+    share: float = Field(gt=0, le=0.5)  # of the training groups that are held out to measure it
 
 
 @dataclass(frozen=True, config=STRICT)
 class Quantile:
-    """What turns the regression learner into one of a quantile.
+    """What turns the regression learner into one of a quantile."""
 
-    Attributes
-    ----------
-    level : str
-        Name of the argument that takes the quantile's level.
-    arguments : dict
-        Other arguments that differ; those of the regression learner stand.
-    """
-
-    level: str
-    arguments: dict[str, Any]
+    level: str  # name of the argument that takes the quantile's level
+    arguments: dict[str, Any]  # other arguments that differ; those of the regression learner stand
 
 
 @dataclass(frozen=True, config=STRICT)
 class Model:
-    """One YAML: learners, encoding, early stopping, search space.
-
-    Attributes
-    ----------
-    name : str
-    regression, classification : dict
-        The learner of each kind: ``_target_`` and its arguments.
-    predicts : {"median", "mean"}
-        What the regression learner aims at; the baseline is the median.
-    quantile : Quantile or None
-        How the bounds of intervals are learned; None where the learner has no quantiles.
-    encoding : Encoding
-    early_stopping : EarlyStopping or None
-    space : dict of str to Range or Choices
-        What `tune` may try, by argument of a learner; each stands with its default under one of the two.
-    """
+    """One YAML: learners, encoding, early stopping, search space."""
 
     name: str
-    regression: dict[str, Any]
+    regression: dict[str, Any]  # the learner of each kind: ``_target_`` and its arguments
     classification: dict[str, Any]
-    predicts: Literal["median", "mean"]
+    predicts: Literal["median", "mean"]  # what the regression learner aims at; the baseline is the median
     encoding: Encoding
-    quantile: Quantile | None = None
+    quantile: Quantile | None = None  # how the bounds of intervals are learned; None where the learner has no quantiles
     early_stopping: EarlyStopping | None = None
+    # what `tune` may try, by argument of a learner; each stands with its default under one of the two
     space: Space = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,29 +71,14 @@ class Model:
 
 @plain_dataclass(frozen=True)
 class Fitted:
-    """A pipeline with what is to be known of its making.
+    """A pipeline with what is to be known of its making."""
 
-    Attributes
-    ----------
-    pipeline : sklearn.pipeline.Pipeline
-        Steps ``encode`` and ``learn``; takes the array of ``features``.
-    features : list of str
-        Columns of the array that it takes, in order.
-    classes : int
-        Number of labels of the task; 0 for regression.
-    seconds : float
-        Of the fit.
-    recalibration : Recalibration or None
-        What is made of the learner's class shares.
-    bounds : (learner, learner) or None
-        Of a low and a high quantile, on the matrix that the pipeline's encoder makes.
-    """
-
-    pipeline: Pipeline
-    features: list[str]
-    classes: int
-    seconds: float
-    recalibration: Recalibration | None = None
+    pipeline: Pipeline  # steps ``encode`` and ``learn``; takes the array of ``features``
+    features: list[str]  # columns of the array that it takes, in order
+    classes: int  # number of labels of the task; 0 for regression
+    seconds: float  # of the fit
+    recalibration: Recalibration | None = None  # what is made of the learner's class shares
+    # of a low and a high quantile, on the matrix that the pipeline's encoder makes
     bounds: tuple[Any, Any] | None = None
 
     def predict(self, frame: pd.DataFrame) -> Floats:
@@ -149,7 +104,6 @@ def fit(
 
     Parameters
     ----------
-    model : Model
     features : Features, shape (n, n_features)
         Training rows and usable features only.
     target : array of float64, shape (n,)
@@ -158,7 +112,6 @@ def fit(
         Groups stay together in every inner split (early stopping, cross-fitted encoding).
     classes : int
         Number of labels; 0 for regression.
-    seed : int
 
     Returns
     -------
@@ -181,14 +134,11 @@ def fit_bounds(
 
     Parameters
     ----------
-    model : Model
     features : Features, shape (n, n_features)
         Training rows and usable features only, as for `fit`.
     target : array of float64, shape (n,)
         Amounts.
     group : array of int64, shape (n,)
-    level : float
-    seed : int
 
     Returns
     -------
@@ -214,7 +164,6 @@ def as_stopped(model: Model, fitted: Fitted) -> Model:
 
     Parameters
     ----------
-    model : Model
     fitted : Fitted
         Of classes; a learner that was not stopped leaves the model as it is.
     """

@@ -24,39 +24,19 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Problem:
-    """The rows and columns of one task.
-
-    Attributes
-    ----------
-    task : Task
-    features : Features, shape (n, n_features)
-        Usable features of the rows that have a target.
-    target : array of float64, shape (n,)
-        Amounts, or places in ``labels``.
-    labels : list of str
-        Empty for regression.
-    table : DataFrame, shape (n, n_roles)
-        The public columns of these rows.
-    parts : array of int8, shape (n,)
-        0 train, 1 calibration, 2 test, -1 left out.
-    row, group, twin : array of int64, shape (n,)
-    refused : dict of str to str
-        Role and reason of every column that is no feature.
-    units : dict of str to str
-        Of the columns that have one, by role.
-    """
+    """The rows and columns of one task."""
 
     task: Task
-    features: Features
-    target: Floats
-    labels: list[str]
-    table: pd.DataFrame
-    parts: splits.Parts
-    row: NDArray[np.int64]
-    group: NDArray[np.int64]
-    twin: NDArray[np.int64]
-    refused: dict[str, str]
-    units: dict[str, str]
+    features: Features  # shape (n, n_features); usable features of the rows that have a target
+    target: Floats  # float64, shape (n,); amounts, or places in ``labels``
+    labels: list[str]  # empty for regression
+    table: pd.DataFrame  # shape (n, n_roles); the public columns of these rows
+    parts: splits.Parts  # int8, shape (n,); 0 train, 1 calibration, 2 test, -1 left out
+    row: NDArray[np.int64]  # int64, shape (n,)
+    group: NDArray[np.int64]  # int64, shape (n,)
+    twin: NDArray[np.int64]  # int64, shape (n,)
+    refused: dict[str, str]  # role and reason of every column that is no feature
+    units: dict[str, str]  # of the columns that have one, by role
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""

@@ -23,7 +23,6 @@ def fit(
 
     Parameters
     ----------
-    model : Model
     features : Features, shape (n, n_features)
         Training rows and usable features only: no other row is looked at.
     target : array of float64, shape (n,)
@@ -31,7 +30,6 @@ def fit(
         Groups stay together in the folds; at least two.
     classes : int
         Number of labels; 0 for regression, which is fitted as it is.
-    seed : int
 
     Notes
     -----

@@ -32,19 +32,11 @@ _TINY = 1e-15  # probability below which a logarithm is not taken
 
 @dataclass(frozen=True)
 class Baseline:
-    """The constant predictors of the training part, each the best constant for some score.
+    """The constant predictors of the training part, each the best constant for some score."""
 
-    Attributes
-    ----------
-    median, mean : float
-        Of a regression target, in its unit; NaN for classes.
-    shares : array of float64, shape (n_classes,)
-        Class frequencies; empty for regression.
-    """
-
-    median: float
+    median: float  # of a regression target, in its unit; NaN for classes
     mean: float
-    shares: Floats
+    shares: Floats  # float64, shape (n_classes,); class frequencies; empty for regression
 
     @classmethod
     def of(cls, task: Task, target: Floats, *, classes: int) -> "Baseline":
@@ -61,31 +53,17 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a model beats its baseline by an amount that matters.
-
-    Attributes
-    ----------
-    verdict : {"signal", "no_signal", "inconclusive"}
-    score : str
-        The loss that skill is a share of.
-    skill, low95, high95, low90, high90 : float
-        Share of the baseline's loss that the model removes, with intervals over groups.
-    smallest_skill : float
-        The skill that would matter.
-    n_groups : int
-        In the test part.
-    sentence : str
-    """
+    """Whether a model beats its baseline by an amount that matters."""
 
     verdict: Literal["signal", "no_signal", "inconclusive"]
-    score: str
-    skill: float
+    score: str  # the loss that skill is a share of
+    skill: float  # share of the baseline's loss that the model removes, with intervals over groups
     low95: float
     high95: float
     low90: float
     high90: float
-    smallest_skill: float
-    n_groups: int
+    smallest_skill: float  # the skill that would matter
+    n_groups: int  # in the test part
     sentence: str
 
 
@@ -94,7 +72,6 @@ def losses(task: Task, target: Floats, predicted: Floats) -> Floats:
 
     Parameters
     ----------
-    task : Task
     target : array of float64, shape (n,)
         Amounts, or class numbers.
     predicted : array of float64, shape (n,) or (n, n_classes)
@@ -117,7 +94,6 @@ def judge(name: str, loss: Floats, baseline_loss: Floats, *, task: Task, smalles
     name : str
         Of the model, for the sentence.
     loss, baseline_loss : array of float64, shape (n_groups,)
-    task : Task
     smallest : float
         Smallest skill that matters.
 
@@ -156,10 +132,8 @@ def scores(
 
     Parameters
     ----------
-    task : Task
     target : array of float64, shape (n,)
     predicted : array of float64, shape (n,) or (n, n_classes)
-    baseline : Baseline
     group : array of int64, shape (n,)
         Rows of a group are averaged; intervals are over groups and hold for this fitted model.
     seed : int
@@ -289,18 +263,10 @@ _MORE_IS_BETTER = ("r2", "roc_auc", "macro_f1", "balanced_accuracy", "accuracy")
 
 @dataclass(frozen=True)
 class Measure:
-    """What of a score is compared.
+    """What of a score is compared."""
 
-    Attributes
-    ----------
-    values : array of float64, shape (n_groups,) or (1 + draws,)
-        Per group, or per bootstrap draw.
-    difference : callable
-        Compares the values of two models.
-    """
-
-    values: Floats
-    difference: Callable[[Floats, Floats], Difference]
+    values: Floats  # float64, shape (n_groups,) or (1 + draws,); per group, or per bootstrap draw
+    difference: Callable[[Floats, Floats], Difference]  # compares the values of two models
 
 
 def measures(task: Task, predictions: pd.DataFrame, *, group: NDArray[np.int64], weights: Floats) -> dict[str, Measure]:
@@ -308,7 +274,6 @@ def measures(task: Task, predictions: pd.DataFrame, *, group: NDArray[np.int64],
 
     Parameters
     ----------
-    task : Task
     predictions : DataFrame, shape (n_test, any)
         As `Run` has them.
     group : array of int64, shape (n_test,)

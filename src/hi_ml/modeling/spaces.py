@@ -13,22 +13,12 @@ Setting = bool | int | float | str | None
 
 @dataclass(frozen=True, config=STRICT)
 class Range:
-    """All numbers from a lowest to a highest.
+    """All numbers from a lowest to a highest."""
 
-    Attributes
-    ----------
-    low, high : float
-        Both may be tried.
-    log : bool
-        Whether equal ratios are equally likely, instead of equal distances.
-    integer : bool
-        Whether only whole numbers are tried.
-    """
-
-    low: FiniteFloat
-    high: FiniteFloat
-    log: bool = False
-    integer: bool = False
+    low: FiniteFloat  # both may be tried
+    high: FiniteFloat  # both may be tried
+    log: bool = False  # whether equal ratios are equally likely, instead of equal distances
+    integer: bool = False  # whether only whole numbers are tried
 
     def __post_init__(self) -> None:
         """Check the ends."""
@@ -51,15 +41,9 @@ class Range:
 
 @dataclass(frozen=True, config=STRICT)
 class Choices:
-    """A closed list.
+    """A closed list."""
 
-    Attributes
-    ----------
-    choices : list of bool, int, float, str or None
-        At least two.
-    """
-
-    choices: list[Setting] = Field(min_length=2)
+    choices: list[Setting] = Field(min_length=2)  # at least two
 
     def holds(self, value: Any) -> bool:
         """Whether a value is one of them."""

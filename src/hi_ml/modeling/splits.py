@@ -18,21 +18,14 @@ Parts = NDArray[np.int8]
 
 @dataclass(frozen=True, config=STRICT)
 class Split:
-    """A rule that assigns rows to parts.
+    """A rule that assigns rows to parts."""
 
-    Attributes
-    ----------
-    name : {"grouped", "temporal", "random"}
-        ``grouped`` keeps groups together; ``temporal`` cuts on the admission date; ``random`` tears groups apart and
-        exists to show what that leaks.
-    train, calibration, test : float
-        Shares; they sum to 1.
-    """
-
+    # ``grouped`` keeps groups together; ``temporal`` cuts on the admission date; ``random`` tears groups apart
+    # and exists to show what that leaks
     name: Literal["grouped", "temporal", "random"]
-    train: float
-    calibration: float
-    test: float
+    train: float  # shares; they sum to 1
+    calibration: float  # shares; they sum to 1
+    test: float  # shares; they sum to 1
 
     def __post_init__(self) -> None:
         """Check the shares."""
@@ -46,9 +39,7 @@ def assign(split: Split, group: NDArray[np.int64], *, seed: int, table: pd.DataF
 
     Parameters
     ----------
-    split : Split
     group : array of int64, shape (n,)
-    seed : int
     table : DataFrame, shape (n, any)
         ``temporal`` needs ``admitted_on`` and, if there is one, ``discharged_on`` or else ``length_of_stay``.
 

@@ -34,39 +34,19 @@ class Described(Protocol):
 
 @dataclass(frozen=True, config=STRICT)
 class Task:
-    """One target with the moment of prediction.
-
-    Attributes
-    ----------
-    name : str
-    target : str
-        The role that is predicted.
-    kind : {"regression", "classification"}
-    unit : str
-        Of the target and of its errors (``days``, ``currency``, ``label``).
-    horizon : str
-        The moment of prediction; only columns known by then are features.
-    score : str
-        The primary score, on which the verdict stands.
-    within : float or None
-        How near a prediction must be to count as a hit: an amount, or a share of the target where ``relative``.
-    relative : bool
-    whole : bool
-        Whether the target counts whole units: a prediction is rounded before it is called a hit.
-    features : list of str or None
-        Roles to use; None takes all that the horizon allows.
-    """
+    """One target with the moment of prediction."""
 
     name: Name
-    target: str
+    target: str  # the role that is predicted
     kind: Literal["regression", "classification"]
-    unit: str
-    horizon: Moment
-    score: Literal["mae", "log_loss"]
+    unit: str  # of the target and of its errors (``days``, ``currency``, ``label``)
+    horizon: Moment  # the moment of prediction; only columns known by then are features
+    score: Literal["mae", "log_loss"]  # the primary score, on which the verdict stands
+    # how near a prediction must be to count as a hit: an amount, or a share of the target where ``relative``
     within: float | None = None
     relative: bool = False
-    whole: bool = False
-    features: list[str] | None = None
+    whole: bool = False  # whether the target counts whole units: a prediction is rounded before it is called a hit
+    features: list[str] | None = None  # roles to use; None takes all that the horizon allows
 
     def __post_init__(self) -> None:
         """Check that the score is one of the kind."""
@@ -79,7 +59,6 @@ def select(task: Task, columns: Mapping[str, Described]) -> tuple[list[str], dic
 
     Parameters
     ----------
-    task : Task
     columns : mapping of str to Described
         All columns of the dataset by role.
 

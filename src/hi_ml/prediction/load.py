@@ -31,33 +31,17 @@ _OF_A_RUN = re.compile(r"runs:/(?P<run>[^/]+)/(?P<path>.+)")
 
 @dataclass(frozen=True)
 class Delivered:
-    """A model that may be used.
-
-    Attributes
-    ----------
-    scorer : Scorer
-    uri : str
-        Which model it is: ``models:/<name>/<version>`` for a registered one, whichever alias was asked for.
-    sha256 : str
-        Over all files of the scorer.
-    verdict : str
-        Of the run that trained it; `UNKNOWN` where nothing says.
-    name, version : str
-        Of a registered model; empty for another.
-    folder : Path
-        With the files of the scorer; a copy that lives as long as the process where the model lies elsewhere.
-    same_code : bool
-        Whether the code that was logged with the model is the code that scores here.
-    """
+    """A model that may be used."""
 
     scorer: serving.Scorer
-    uri: str
-    sha256: str
-    verdict: str
-    name: str
+    uri: str  # which model it is: ``models:/<name>/<version>`` for a registered one, whichever alias was asked for
+    sha256: str  # over all files of the scorer
+    verdict: str  # of the run that trained it; `UNKNOWN` where nothing says
+    name: str  # of a registered model; empty for another
     version: str
+    # with the files of the scorer; a copy that lives as long as the process where the model lies elsewhere
     folder: Path
-    same_code: bool
+    same_code: bool  # whether the code that was logged with the model is the code that scores here
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,6 @@ def mapping(
 
     Parameters
     ----------
-    task : Task
-    fitted : Fitted
-    features : Features
     labels : list of str
         Of the task; empty for regression.
     seen : DataFrame, shape (n_train, n_features)
@@ -100,7 +97,6 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: 
     ----------
     folder : Path
         Does not exist yet.
-    fitted : Fitted
     described : dict
         The `mapping`.
     reference : dict, optional

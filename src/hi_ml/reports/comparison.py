@@ -22,7 +22,6 @@ def summarize(found: Comparison, *, title: str, facts: Mapping[str, Any]) -> dic
 
     Parameters
     ----------
-    found : Comparison
     title : str
         What was compared.
     facts : mapping of str to value

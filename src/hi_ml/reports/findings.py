@@ -29,24 +29,12 @@ _FLAT = (
 
 @dataclass(frozen=True)
 class Stated:
-    """The claims of one table.
-
-    Attributes
-    ----------
-    findings : sequence of Finding
-    with_copies : str or None
-        What would have been claimed with near-duplicates kept.
-    admissions : Admissions
-    distinct : int
-        Admissions once near-duplicates are left out.
-    seed : int
-    keep_duplicates : bool
-    """
+    """The claims of one table."""
 
     findings: Sequence[Finding]
-    with_copies: str | None
+    with_copies: str | None  # what would have been claimed with near-duplicates kept
     admissions: Admissions
-    distinct: int
+    distinct: int  # admissions once near-duplicates are left out
     seed: int
     keep_duplicates: bool
 
@@ -56,10 +44,8 @@ def write(stated: Stated, folder: RunFolder, *, here: Here, words: PrivateWords,
 
     Parameters
     ----------
-    stated : Stated
     folder : RunFolder
         An empty folder that exists.
-    here : Here
     words : PrivateWords
         None of them may stand in any file.
     started : float

@@ -58,7 +58,6 @@ def command_to_train(searched: Searched, here: Here, folder: str) -> str:
 
     Parameters
     ----------
-    searched : Searched
     here : Here
         Of the search: its arguments are those of the training, less what only a search has or what the experiment sets.
     folder : str
@@ -88,12 +87,10 @@ def write(searched: Searched, folder: RunFolder, *, table: Prepared, here: Here,
 
     Parameters
     ----------
-    searched : Searched
     folder : RunFolder
         An empty folder that exists.
     table : Prepared
         None of its private words may stand in any file.
-    here : Here
     seconds : dict of str to float
         What earlier steps took; this function adds its own.
 

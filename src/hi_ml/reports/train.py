@@ -33,14 +33,7 @@ from hi_ml.tracking.folder import RunFolder, keep_rejected, whole_or_nothing
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
-
-    Attributes
-    ----------
-    here : Here
-    method : Method
-    all_charts : bool
-    """
+    """What was asked for."""
 
     here: Here
     method: Method
@@ -54,11 +47,8 @@ def write(
 
     Parameters
     ----------
-    trained : Trained
     folder : RunFolder
         An empty folder that exists.
-    admissions : Admissions
-    request : Request
     words : PrivateWords
         None of them may stand in any file.
 
@@ -195,20 +185,11 @@ def _data(trained: Trained, admissions: Admissions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table that is ready for any of the tasks it was read for.
-
-    Attributes
-    ----------
-    admissions : Admissions
-    features : Features
-        Of all columns that one of the tasks may use.
-    words : PrivateWords
-        What no file may hold.
-    """
+    """A table that is ready for any of the tasks it was read for."""
 
     admissions: Admissions
-    features: Features
-    words: PrivateWords
+    features: Features  # of all columns that one of the tasks may use
+    words: PrivateWords  # what no file may hold
 
     def pose(self, task: Task, method: training.Method) -> Problem:
         """Select the rows and columns of a task, and split the rows; raises as `hi_ml.modeling.problem.pose`."""
@@ -222,8 +203,6 @@ def prepare(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str
 
     Parameters
     ----------
-    dataset : Dataset
-    tasks : list of Task
     folder : Path
         Gets ``rejected.csv``, if cells cannot be read.
     seconds : dict of str to float
@@ -252,8 +231,6 @@ def make(
     ----------
     problem : Problem
         Posed on `table`.
-    table : Prepared
-    request : Request
     path : Path
         The run folder to make.
     seconds : dict of str to float

@@ -64,7 +64,6 @@ def owners(encoder: Any, features: list[str], role: Mapping[str, str]) -> list[s
 
     Parameters
     ----------
-    encoder : ColumnTransformer
     features : list of str
         In the order of its steps.
     role : mapping of str to str

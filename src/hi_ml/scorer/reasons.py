@@ -30,7 +30,6 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
 
     Parameters
     ----------
-    scorer : Scorer
     matrix : array of float64, shape (n, n_encoded)
         As `Scorer.encode` makes it.
     typed : mapping of str to pyarrow.Array, shape (n,)

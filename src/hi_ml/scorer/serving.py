@@ -182,8 +182,6 @@ def recalibrated(shares: Floats, slope: float, intercepts: Sequence[float]) -> F
     ----------
     shares : array of float64, shape (n, n_labels)
         A row sums to 1.
-    slope : float
-    intercepts : sequence of float, length n_labels
 
     Returns
     -------
@@ -243,20 +241,12 @@ def label_set(shares: Floats, threshold: float | Floats) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Encoded:
-    """How the numbers of one feature become columns of the learner's matrix.
+    """How the numbers of one feature become columns of the learner's matrix."""
 
-    Attributes
-    ----------
-    place : slice
-        Of its columns in the matrix.
-    step : transformer or None
-        What the numbers pass through; None where they pass as they are.
-    table : array of float64, shape (n_levels + 2, width), or None
-        Of a category: what each level becomes, then an unseen one, then a missing one.
-    """
-
-    place: slice
-    step: Any = None
+    place: slice  # of its columns in the matrix
+    step: Any = None  # what the numbers pass through; None where they pass as they are
+    # float64, shape (n_levels + 2, width), or None; of a category: what each level becomes, then an unseen one,
+    # then a missing one
     table: Floats | None = None
 
     @classmethod
@@ -283,19 +273,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A fitted pipeline with the mapping that feeds it.
-
-    Attributes
-    ----------
-    mapping : dict
-    pipeline : sklearn.pipeline.Pipeline
-        A ColumnTransformer with one step per feature, and a learner.
-    bounds : (learner, learner) or None
-        Of the low and the high quantile, on the same matrix as the pipeline's learner.
-    """
+    """A fitted pipeline with the mapping that feeds it."""
 
     mapping: dict[str, Any]
-    pipeline: Any
+    pipeline: Any  # a ColumnTransformer with one step per feature, and a learner
+    # of the low and the high quantile, on the same matrix as the pipeline's learner
     bounds: tuple[Any, Any] | None = None
 
     def read(self, columns: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], list[Fault]]:

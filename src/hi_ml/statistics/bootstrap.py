@@ -28,7 +28,6 @@ def draws(group: NDArray[np.int64], *, count: int, seed: int) -> Floats:
     group : array of int64, shape (n,)
     count : int
         Number of bootstrap draws.
-    seed : int
 
     Returns
     -------
@@ -132,19 +131,12 @@ def _recall(counts: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference between its bounds.
-
-    Attributes
-    ----------
-    value, low, high : float
-    p : float
-        Two-sided; 1 where the two do not differ at all.
-    """
+    """A paired difference between its bounds."""
 
     value: float
     low: float
     high: float
-    p: float
+    p: float  # two-sided; 1 where the two do not differ at all
 
 
 def mean_difference(first: Floats, second: Floats, *, level: float = 0.95) -> Difference:

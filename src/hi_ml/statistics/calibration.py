@@ -30,20 +30,12 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Agreement:
-    """One measure of calibration.
+    """One measure of calibration."""
 
-    Attributes
-    ----------
-    value, low, high : float
-        With its 95 % limits; NaN where not estimable.
-    note : str
-        Why it is not estimable, or how to read it; else empty.
-    """
-
-    value: float
+    value: float  # with its 95 % limits; NaN where not estimable
     low: float
     high: float
-    note: str = ""
+    note: str = ""  # why it is not estimable, or how to read it; else empty
 
     @classmethod
     def missing(cls, why: str) -> "Agreement":
@@ -197,18 +189,10 @@ _PRECISE = {"ftol": 1e-15, "gtol": 1e-10}
 
 @dataclass(frozen=True)
 class Recalibration:
-    """A multinomial logistic recalibration: shares become proportional to share ** slope * exp(intercept).
+    """A multinomial logistic recalibration: shares become proportional to share ** slope * exp(intercept)."""
 
-    Attributes
-    ----------
-    slope : float
-        Common to all classes, not negative; below 1 it draws the shares together.
-    intercepts : tuple of float, length k
-        One per class; the first class that occurs has 0.
-    """
-
-    slope: float
-    intercepts: tuple[float, ...]
+    slope: float  # common to all classes, not negative; below 1 it draws the shares together
+    intercepts: tuple[float, ...]  # one per class; the first class that occurs has 0
 
     @classmethod
     def of(cls, truth: NDArray[np.int64], shares: Floats, weights: Floats) -> "Recalibration":

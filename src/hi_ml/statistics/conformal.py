@@ -161,7 +161,6 @@ def one_per_group(group: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
     Parameters
     ----------
     group : array of int64, shape (n,)
-    seed : int
 
     Returns
     -------

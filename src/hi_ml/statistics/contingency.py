@@ -12,29 +12,16 @@ from hi_ml.statistics.noncentral import chi_square_effect
 
 @dataclass(frozen=True)
 class Association:
-    """What a set of r x c tables, one per stratum, says.
+    """What a set of r x c tables, one per stratum, says."""
 
-    Attributes
-    ----------
-    w : Effect
-        Cohen's w given the strata, from the generalised Cochran-Mantel-Haenszel statistic.
-    sum_of_strata : float
-        Sum of the strata's own chi-squares: far above its degrees of freedom where an association changes sign.
-    sum_df : float
-        Its degrees of freedom.
-    p_sum : float
-        Its p-value.
-    expected : ndarray of float64, shape (r, c)
-        Counts if rows and columns were independent within each stratum, added up.
-    residuals : ndarray of float64, shape (r, c)
-        Adjusted residuals given the strata: standard normal where there is no association; 0 where nothing can vary.
-    """
-
-    w: Effect
+    w: Effect  # Cohen's w given the strata, from the generalised Cochran-Mantel-Haenszel statistic
+    # sum of the strata's own chi-squares: far above its degrees of freedom where an association changes sign
     sum_of_strata: float
-    sum_df: float
-    p_sum: float
-    expected: Floats
+    sum_df: float  # its degrees of freedom
+    p_sum: float  # its p-value
+    expected: Floats  # float64, shape (r, c); counts if rows and columns were independent within each stratum, added up
+    # float64, shape (r, c); adjusted residuals given the strata: standard normal where there is no association;
+    # 0 where nothing can vary
     residuals: Floats
 
 

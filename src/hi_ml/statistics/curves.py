@@ -242,7 +242,6 @@ def reliability_table(
     probabilities : array of float, shape (n, k)
         One column per label.
     weights : array of float, shape (n,), optional
-    labels : sequence of k labels
     bins : int
         Bins of about equal row count per class, at most.
     level : float

@@ -146,7 +146,6 @@ def chance_distance(training: ArrayLike, new: ArrayLike, distance: Distance, *, 
         Neither all zero.
     distance : callable
         `total_variation` or `ordered_distance`.
-    level : float
 
     References
     ----------

@@ -12,15 +12,9 @@ from scipy.stats import norm, t
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate between its limits.
+    """An estimate between its limits."""
 
-    Attributes
-    ----------
-    value, low, high : float
-        In the unit, and at the level, of the function that returns it.
-    """
-
-    value: float
+    value: float  # in the unit, and at the level, of the function that returns it
     low: float
     high: float
 
@@ -38,61 +32,30 @@ LARGEST_N = 10**12
 
 @dataclass(frozen=True)
 class Effect:
-    """One estimated effect.
+    """One estimated effect."""
 
-    Attributes
-    ----------
-    estimate : float
-        In the unit of the function that returns it.
-    low, high : float
-        Limits of the 95 % interval.
-    low90, high90 : float
-        Limits of the 90 % interval, the one that belongs to tests of one side at 5 %.
-    p_zero : float
-        p-value of "there is no effect": two-sided, or the upper tail where the effect cannot be negative.
-    p_above : float
-        p-value of "the effect is at least the margin": small means that such an effect is ruled out.
-    p_outside : float
-        p-value of "the effect is at least the margin in either direction" (two one-sided tests, Schuirmann 1987).
-        Equal to `p_above` where the effect cannot be negative.
-    n : int
-        Number of observations.
-    n_needed : int
-        Observations at which a true zero is shown to be smaller than the margin with the power asked for.
-    statistic : float
-        The test statistic behind `p_zero`.
-    df : float
-        Its degrees of freedom (of the numerator, where it has two); infinite for a normal statistic.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    low90: float
+    estimate: float  # in the unit of the function that returns it
+    low: float  # limits of the 95 % interval
+    high: float  # limits of the 95 % interval
+    low90: float  # limits of the 90 % interval, the one that belongs to tests of one side at 5 %
     high90: float
-    p_zero: float
-    p_above: float
+    p_zero: float  # p-value of "there is no effect": two-sided, or the upper tail where the effect cannot be negative
+    p_above: float  # p-value of "the effect is at least the margin": small means that such an effect is ruled out
+    # p-value of "the effect is at least the margin in either direction" (two one-sided tests, Schuirmann 1987).
+    # Equal to `p_above` where the effect cannot be negative
     p_outside: float
-    n: int
-    n_needed: int
-    statistic: float
-    df: float
+    n: int  # number of observations
+    n_needed: int  # observations at which a true zero is shown to be smaller than the margin with the power asked for
+    statistic: float  # the test statistic behind `p_zero`
+    df: float  # its degrees of freedom (of the numerator, where it has two); infinite for a normal statistic
 
 
 @dataclass(frozen=True)
 class Margin:
-    """The smallest effect that matters, and the power that `n_needed` should buy.
+    """The smallest effect that matters, and the power that `n_needed` should buy."""
 
-    Attributes
-    ----------
-    size : float
-        In the unit of the effect; positive.
-    power : float
-        Chance of ruling the margin out where there is no effect.
-    """
-
-    size: float
-    power: float = POWER
+    size: float  # in the unit of the effect; positive
+    power: float = POWER  # chance of ruling the margin out where there is no effect
 
 
 def difference_effect(estimate: float, error: float, n: int, *, margin: Margin, df: float = np.inf) -> Effect:
@@ -104,7 +67,6 @@ def difference_effect(estimate: float, error: float, n: int, *, margin: Margin, 
         The difference and its standard error, in the unit of the margin; the error is positive.
     n : int
         Observations behind them.
-    margin : Margin
     df : float
         Degrees of freedom of the standard error.
     """
@@ -143,7 +105,6 @@ def n_for_difference(n: float, error: float, margin: Margin) -> int:
         Observations that gave the standard error.
     error : float
         The standard error, in the unit of the margin.
-    margin : Margin
 
     Examples
     --------

@@ -17,20 +17,13 @@ LINKABLE, PARTIAL, NO_IDENTITY = "linkable", "partial", "no_identity"
 
 @dataclass(frozen=True)
 class People:
-    """What could tell two people of one name apart, row by row.
+    """What could tell two people of one name apart, row by row."""
 
-    Attributes
-    ----------
-    name, sex, blood_type : ndarray of int, shape (n,)
-        Codes from 0; -1 for missing. A row that lacks any of the four is in no pair.
-    birth : ndarray of float64, shape (n,)
-        Estimated date of birth in days: admission less 365.25 times the age in whole years, so one person's estimates
-        lie less than a year apart. NaN for missing.
-    """
-
-    name: Integers
+    name: Integers  # int, shape (n,); codes from 0; -1 for missing. A row that lacks any of the four is in no pair
     sex: Integers
     blood_type: Integers
+    # float64, shape (n,); estimated date of birth in days: admission less 365.25 times the age in whole years,
+    # so one person's estimates lie less than a year apart. NaN for missing
     birth: Floats
 
     @property
@@ -46,17 +39,10 @@ class People:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often pairs agree.
-
-    Attributes
-    ----------
-    pairs : int
-    sex, blood_type, birth, everything : float
-        Shares of the pairs, 0 to 1; `birth` to within a year.
-    """
+    """How often pairs agree."""
 
     pairs: int
-    sex: float
+    sex: float  # shares of the pairs, 0 to 1; `birth` to within a year
     blood_type: float
     birth: float
     everything: float
@@ -64,52 +50,28 @@ class Agreement:
 
 @dataclass(frozen=True)
 class IdentityRule:
-    """When names are taken for persons.
+    """When names are taken for persons."""
 
-    Attributes
-    ----------
-    predictive_value : float
-        What its lower limit must reach.
-    pairs : int
-        Compatible pairs needed.
-    resamples : int
-        Of the bootstrap.
-    """
-
-    predictive_value: float = 0.90
-    pairs: int = 100
-    resamples: int = 999
+    predictive_value: float = 0.90  # what its lower limit must reach
+    pairs: int = 100  # compatible pairs needed
+    resamples: int = 999  # of the bootstrap
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The verdict on names as identities.
-
-    Attributes
-    ----------
-    verdict : {"linkable", "partial", "no_identity"}
-    names : int
-        Different names.
-    same_name, chance : Agreement
-        Of the pairs of one name; of all pairs of rows, counted, not sampled.
-    compatible : Interval
-        Pairs of one name that agree on everything, those that could be one person; exact Poisson limits.
-    expected : float
-        How many chance gives.
-    predictive_value : Interval
-        Share of the compatible pairs that is one person, 1 - expected / compatible; not below 0.
-    same_person : Interval
-        Share of the pairs of one name that is one person, with the limits of a bootstrap over names; negative where
-        pairs agree less often than chance.
-    """
+    """The verdict on names as identities."""
 
     verdict: str
-    names: int
-    same_name: Agreement
+    names: int  # different names
+    same_name: Agreement  # of the pairs of one name; of all pairs of rows, counted, not sampled
     chance: Agreement
+    # pairs of one name that agree on everything, those that could be one person; exact Poisson limits
     compatible: Interval
-    expected: float
+    expected: float  # how many chance gives
+    # share of the compatible pairs that is one person, 1 - expected / compatible; not below 0
     predictive_value: Interval
+    # share of the pairs of one name that is one person, with the limits of a bootstrap over names; negative
+    # where pairs agree less often than chance
     same_person: Interval
 
 
@@ -120,8 +82,6 @@ def judge_identity(people: People, rule: IdentityRule, *, rng: np.random.Generat
     ----------
     people : People
         Copies of rows removed before: a copy agrees with its original.
-    rule : IdentityRule
-    rng : numpy.random.Generator
 
     References
     ----------
@@ -273,7 +233,6 @@ def close_partners(groups: ArrayLike, values: ArrayLike, width: float) -> Intege
     groups : array of int, shape (n,)
         Codes from 0.
     values : array of float, shape (n,)
-    width : float
 
     Returns
     -------

@@ -58,15 +58,9 @@ def contrast(groups: Moments, weights: ArrayLike, *, margin: Margin) -> Effect:
 
 @dataclass(frozen=True)
 class Differences:
-    """Welch differences of many pairs of groups.
+    """Welch differences of many pairs of groups."""
 
-    Attributes
-    ----------
-    estimate, error, df : ndarray of float64, shape (k,)
-        Difference of means, its standard error and degrees of freedom.
-    """
-
-    estimate: Floats
+    estimate: Floats  # float64, shape (k,); difference of means, its standard error and degrees of freedom
     error: Floats
     df: Floats
 
@@ -88,7 +82,6 @@ def comparable(first: Moments, second: Moments, smallest: float) -> NDArray[np.b
     ----------
     first, second : Moments
         Of k groups each.
-    smallest : float
     """
     return (np.minimum(first.n, second.n) >= max(smallest, 2)) & (first.within + second.within > 0)
 
@@ -148,10 +141,6 @@ def largest_gap(groups: Moments) -> tuple[int, int, Interval]:
 
 def mean_limits(groups: Moments) -> tuple[Floats, Floats]:
     """Give the 95 % t limits of each group's mean; NaN where a group has fewer than two values.
-
-    Parameters
-    ----------
-    groups : Moments
 
     Returns
     -------
@@ -215,19 +204,10 @@ def design_effect(outcomes: ArrayLike, arms: ArrayLike, clusters: ArrayLike) -> 
 
 @dataclass(frozen=True)
 class Heterogeneity:
-    """Cochran's test that several estimates share one value.
+    """Cochran's test that several estimates share one value."""
 
-    Attributes
-    ----------
-    q : float
-        Sum of squared standardised deviations from the weighted mean.
-    df : int
-        Estimates less one.
-    p_value : float
-    """
-
-    q: float
-    df: int
+    q: float  # sum of squared standardised deviations from the weighted mean
+    df: int  # estimates less one
     p_value: float
 
 

@@ -14,15 +14,9 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, sum and sum of squares of some values, per group.
+    """Count, sum and sum of squares of some values, per group."""
 
-    Attributes
-    ----------
-    n, total, squares : ndarray of float64, shape (k,)
-        Numbers of values, their sums and the sums of their squares.
-    """
-
-    n: Floats
+    n: Floats  # float64, shape (k,); numbers of values, their sums and the sums of their squares
     total: Floats
     squares: Floats
 

@@ -52,7 +52,6 @@ def f_effect(statistic: float, df: tuple[float, float], n: int, *, margin: Margi
 
     Parameters
     ----------
-    statistic : float
     df : tuple of float
         Degrees of freedom of numerator and denominator.
     n : int

@@ -26,7 +26,6 @@ def permutation_p(values: ArrayLike, groups: ArrayLike, *, permutations: int, rn
         Codes from 0.
     permutations : int
         B; the smallest possible p-value is 1 / (B + 1).
-    rng : numpy.random.Generator
 
     Returns
     -------
@@ -64,23 +63,12 @@ def enough_permutations(permutations: int, tests: int) -> bool:
 
 @dataclass(frozen=True)
 class Chance:
-    """How a statistic stands among those of permuted data.
-
-    Attributes
-    ----------
-    p : float
-    exceedances : int
-        Permuted statistics at least as large as the observed one.
-    permuted : tuple of float
-        All that were drawn.
-    stopped : bool
-        Whether enough exceedances ended the drawing early.
-    """
+    """How a statistic stands among those of permuted data."""
 
     p: float
-    exceedances: int
-    permuted: tuple[float, ...]
-    stopped: bool
+    exceedances: int  # permuted statistics at least as large as the observed one
+    permuted: tuple[float, ...]  # all that were drawn
+    stopped: bool  # whether enough exceedances ended the drawing early
 
 
 def besag_clifford(observed: float, permuted: Iterable[float], *, stop_after: int) -> Chance:
@@ -128,7 +116,6 @@ def exchange_groups(group: NDArray[np.int64], rng: np.random.Generator) -> NDArr
     ----------
     group : array of int64, shape (n,)
         Any numbers; rows of equal number are one group.
-    rng : numpy.random.Generator
 
     Returns
     -------

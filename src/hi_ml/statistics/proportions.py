@@ -17,16 +17,10 @@ from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Interval, Margin, 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of how many.
+    """How many of how many."""
 
-    Attributes
-    ----------
-    count, total : float
-        Of admissions; fractions are allowed.
-    """
-
-    count: float
-    total: float
+    count: float  # of admissions; fractions are allowed
+    total: float  # of admissions; fractions are allowed
 
     @property
     def value(self) -> float:
@@ -41,19 +35,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Trend:
-    """A share that rises or falls over ordered levels.
+    """A share that rises or falls over ordered levels."""
 
-    Attributes
-    ----------
-    slope : Interval
-        A share per unit of score.
-    z, p_value : float
-        Of "no trend", two-sided.
-    """
-
-    slope: Interval
-    z: float
-    p_value: float
+    slope: Interval  # a share per unit of score
+    z: float  # of "no trend", two-sided
+    p_value: float  # of "no trend", two-sided
 
 
 def share_difference(first: Share, second: Share, *, margin: Margin, design_effect: float = 1.0) -> Effect:

@@ -22,28 +22,15 @@ LARGEST_ICC = 0.99
 
 @dataclass(frozen=True)
 class BetweenGroups:
-    """What a one-way layout says about its groups.
+    """What a one-way layout says about its groups."""
 
-    Attributes
-    ----------
-    icc : Effect
-        Intraclass correlation: share of the variance that lies between groups. `p_zero` is that of the F table,
-        indicative only; `statistic` is F.
-    gamma : float
-        Variance between over variance within, estimated.
-    within : float
-        Variance within groups (mean square), in squared units.
-    centre : float
-        Mean of the group means, weighted by what each tells.
-    pairs : int
-        Pairs of observations that share a group.
-    """
-
+    # intraclass correlation: share of the variance that lies between groups. `p_zero` is that of the F table,
+    # indicative only; `statistic` is F
     icc: Effect
-    gamma: float
-    within: float
-    centre: float
-    pairs: int
+    gamma: float  # variance between over variance within, estimated
+    within: float  # variance within groups (mean square), in squared units
+    centre: float  # mean of the group means, weighted by what each tells
+    pairs: int  # pairs of observations that share a group
 
 
 def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
@@ -191,7 +178,6 @@ def shrunken(groups: Moments, between: BetweenGroups) -> tuple[Floats, Floats, F
 
     Parameters
     ----------
-    groups : Moments
     between : BetweenGroups
         Estimated from these groups, or from all that could tell.
 

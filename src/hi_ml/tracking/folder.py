@@ -31,12 +31,7 @@ TOLD = (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, _VERDICT, _LEAKAGE, _SCORES,
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one trained task.
-
-    Attributes
-    ----------
-    path : Path
-    """
+    """The folder of one trained task."""
 
     path: Path
 

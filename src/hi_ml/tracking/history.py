@@ -20,45 +20,23 @@ _SHORT = 8  # digits of a run's id that tell it from others
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run, before its files are opened.
+    """A finished run, before its files are opened."""
 
-    Attributes
-    ----------
-    id : str
-        Of the MLflow run, or the path of a run folder.
-    name, short : str
-        The model, and what tells the run from others of that name.
-    digests : tuple of str
-        Of the data and of the split.
-    folder : Path or None
-        None where MLflow has the files.
-    """
-
-    id: str
-    name: str
+    id: str  # of the MLflow run, or the path of a run folder
+    name: str  # the model, and what tells the run from others of that name
     short: str
-    digests: tuple[str, str]
-    folder: Path | None = None
+    digests: tuple[str, str]  # of the data and of the split
+    folder: Path | None = None  # none where MLflow has the files
 
 
 @dataclass(frozen=True)
 class Found:
-    """Runs to be compared.
+    """Runs to be compared."""
 
-    Attributes
-    ----------
-    runs : list of Run
-        Newest first, or in the order in which they were asked for.
-    left_out, silent : int
-        Finished runs on other data or splits, and those that keep no predictions.
-    tracked : bool
-        Whether MLflow was asked.
-    """
-
-    runs: list[Run]
-    left_out: int = 0
+    runs: list[Run]  # newest first, or in the order in which they were asked for
+    left_out: int = 0  # finished runs on other data or splits, and those that keep no predictions
     silent: int = 0
-    tracked: bool = True
+    tracked: bool = True  # whether MLflow was asked
 
 
 def newest(experiment: str, uri: str) -> Found:
@@ -92,7 +70,6 @@ def chosen(experiment: str, asked: Sequence[str], uri: str) -> Found:
     ----------
     experiment : str
         ``<dataset>/<task>``.
-    asked : sequence of str
     uri : str
         Of the store, which is not asked where all are folders.
 

@@ -20,24 +20,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Meeting:
-    """Two models on the same rows.
+    """Two models on the same rows."""
 
-    Attributes
-    ----------
-    unit : str
-        Of the losses.
-    group : array of int64, shape (n,)
-    digest : array of uint64, shape (n,)
-        By which rows are known again in another table, see `hi_ml.data.digests.row_digests`.
-    champion, challenger : array of float64, shape (n,)
-        Primary losses.
-    """
-
-    unit: str
-    group: NDArray[np.int64]
+    unit: str  # of the losses
+    group: NDArray[np.int64]  # int64, shape (n,)
+    # uint64, shape (n,); by which rows are known again in another table, see `hi_ml.data.digests.row_digests`
     digest: NDArray[np.uint64]
-    champion: Floats
-    challenger: Floats
+    champion: Floats  # float64, shape (n,); primary losses
+    challenger: Floats  # float64, shape (n,); primary losses
 
 
 def meet(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[str]) -> Meeting:
@@ -49,7 +39,6 @@ def meet(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[s
         The challenger.
     dataset : Dataset
         Of its table.
-    champion : Scorer
     roles : sequence of str
         The columns over which the digests of the champion's rows were taken.
 

@@ -14,67 +14,37 @@ _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # 
 
 @dataclass(frozen=True)
 class Child:
-    """One trial of a search, in MLflow's terms.
-
-    Attributes
-    ----------
-    name : str
-    status : str
-        Of the run: ``FINISHED`` or ``FAILED``.
-    tags, params : mapping of str to str
-    metrics : mapping of str to list of float
-        By step.
-    started, finished : float
-        Seconds since 1970.
-    """
+    """One trial of a search, in MLflow's terms."""
 
     name: str
-    status: str
+    status: str  # of the run: ``FINISHED`` or ``FAILED``
     tags: Mapping[str, str]
     params: Mapping[str, str]
-    metrics: Mapping[str, list[float]]
-    started: float
-    finished: float
+    metrics: Mapping[str, list[float]]  # by step
+    started: float  # seconds since 1970
+    finished: float  # seconds since 1970
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run, in MLflow's terms.
-
-    Attributes
-    ----------
-    experiment, run_name : str
-    tags, params : mapping of str to str
-    metrics : mapping of str to float
-    started, finished : float
-        Seconds since 1970.
-    dataset, digest, source : str
-    rows : int
-    model : Path or None
-        Folder of an MLflow model, to be registered.
-    registered : str
-        The name to register it under.
-    verdict, sentence : str
-    children : tuple of Child
-        Runs inside of this one.
-    """
+    """One run, in MLflow's terms."""
 
     experiment: str
     run_name: str
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
-    started: float
-    finished: float
+    started: float  # seconds since 1970
+    finished: float  # seconds since 1970
     dataset: str
     digest: str
     source: str
     rows: int
-    model: Path | None
-    registered: str
+    model: Path | None  # folder of an MLflow model, to be registered
+    registered: str  # the name to register it under
     verdict: str
     sentence: str
-    children: tuple[Child, ...] = ()
+    children: tuple[Child, ...] = ()  # runs inside of this one
 
 
 def record(folder: RunFolder) -> Record:

@@ -31,43 +31,24 @@ Meet = Callable[[Scorer, Sequence[str]], Meeting]
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms a model may become champion.
+    """On which terms a model may become champion."""
 
-    Attributes
-    ----------
-    promote : {"auto", "always", "never"}
-        ``never`` leaves an existing champion where it is.
-    meet : callable or None
-        Lets the champion predict the test part of the new model; takes the champion and the roles behind the digests
-        of its rows. None where no table is at hand.
-    """
-
-    promote: Promote = "auto"
+    promote: Promote = "auto"  # ``never`` leaves an existing champion where it is
+    # lets the champion predict the test part of the new model; takes the champion and the roles behind the
+    # digests of its rows. None where no table is at hand
     meet: Meet | None = None
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of a new version, and why.
-
-    Attributes
-    ----------
-    alias : {"champion", "challenger"}
-    reason : str
-    difference : Difference or None
-        Loss of the champion less that of the new version, where they met.
-    groups, comparisons : int
-        On which they met; made on this split, this one included.
-    against : str
-        Version of the champion.
-    """
+    """What became of a new version, and why."""
 
     alias: str
     reason: str
-    difference: Difference | None = None
-    groups: int = 0
+    difference: Difference | None = None  # loss of the champion less that of the new version, where they met
+    groups: int = 0  # on which they met; made on this split, this one included
     comparisons: int = 0
-    against: str = ""
+    against: str = ""  # version of the champion
 
     def tags(self) -> dict[str, str]:
         """Say it in tags."""
@@ -82,22 +63,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class Registered:
-    """A new version of a registered model.
-
-    Attributes
-    ----------
-    model, version, alias : str
-    promotion : str
-        Why it has that alias.
-    champion_verdict : str
-        Of the version that carries the alias ``champion`` now.
-    """
+    """A new version of a registered model."""
 
     model: str
     version: str
     alias: str
-    promotion: str
-    champion_verdict: str
+    promotion: str  # why it has that alias
+    champion_verdict: str  # of the version that carries the alias ``champion`` now
 
 
 def register(client: Any, made: Record, *, run_id: str, model_id: str, terms: Terms) -> Registered:
@@ -108,9 +80,6 @@ def register(client: Any, made: Record, *, run_id: str, model_id: str, terms: Te
     client : MlflowClient
         As `hi_ml.tracking.store.client_of` gives it, while the store is locked: two versions must not be decided on
         at once.
-    made : Record
-    run_id, model_id : str
-    terms : Terms
 
     Returns
     -------
@@ -138,7 +107,6 @@ def judged(meeting: Meeting, trained_on: NDArray[np.uint64], *, comparisons: int
 
     Parameters
     ----------
-    meeting : Meeting
     trained_on : array of uint64
         Digests of the rows that the champion was trained on; groups with one of them are left out.
     comparisons : int

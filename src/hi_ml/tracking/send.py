@@ -22,10 +22,8 @@ def send_children(client: Any, experiment: str, parent: str, children: Iterable[
 
     Parameters
     ----------
-    client : MlflowClient
     experiment, parent : str
         Numbers of the experiment and of the run around them.
-    children : iterable of Child
     """
     from mlflow.entities import Metric, Param  # noqa: PLC0415 -- a second and a half that tracking=none does not pay
 
@@ -54,27 +52,16 @@ _KIND = "custom_model_development"  # opens the page of the experiment in MLflow
 
 @dataclass(frozen=True)
 class Tracked:
-    """Where a run can be seen.
-
-    Attributes
-    ----------
-    uri, experiment, run_id : str
-    model, version, alias : str
-        Of the registered model; empty where the run has none.
-    promotion : str
-        Why it has that alias.
-    champion_verdict : str
-        Of the version that carries the alias ``champion``.
-    """
+    """Where a run can be seen."""
 
     uri: str
     experiment: str
     run_id: str
-    model: str = ""
+    model: str = ""  # of the registered model; empty where the run has none
     version: str = ""
     alias: str = ""
-    promotion: str = ""
-    champion_verdict: str = ""
+    promotion: str = ""  # why it has that alias
+    champion_verdict: str = ""  # of the version that carries the alias ``champion``
 
     def sentences(self) -> list[str]:
         """Say what became of the model, if the run has one, and of which champion to beware."""
@@ -92,7 +79,6 @@ def send(folder: RunFolder, terms: Terms = _NO_TABLE) -> Tracked:
 
     Parameters
     ----------
-    folder : RunFolder
     terms : Terms
         On which its model may become champion; by default no table is at hand, and an existing champion stays.
 

@@ -23,22 +23,13 @@ Cells = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Knowledge:
-    """An outcome's distribution for each combination of what is known (a cell), and the cell of each admission.
+    """An outcome's distribution for each combination of what is known (a cell), and the cell of each admission."""
 
-    Attributes
-    ----------
-    chances : ndarray, shape (cells, outcomes)
-        Chances of each outcome, given the cell. Rows sum to 1.
-    weights : ndarray, shape (cells,)
-        Expected admissions in the cell, given what is known of each at the admission. So the margin is the same at
-        every horizon.
-    cell : ndarray of int64, shape (admissions,)
-        Index of the cell of each admission.
-    """
-
-    chances: Floats
+    chances: Floats  # ndarray, shape (cells, outcomes); chances of each outcome, given the cell. Rows sum to 1
+    # ndarray, shape (cells,); expected admissions in the cell, given what is known of each at the admission. So
+    # the margin is the same at every horizon
     weights: Floats
-    cell: Cells
+    cell: Cells  # int64, shape (admissions,); index of the cell of each admission
 
     @property
     def margin(self) -> Floats:

@@ -21,93 +21,50 @@ CENTRE_BILL = 25_500.0
 
 @dataclass(frozen=True)
 class StayLaw:
-    """Length of stay in days: 1 + BetaBinomial(29, q s, (1 - q) s), its mean 15.5 plus one term for each column.
+    """Length of stay in days: 1 + BetaBinomial(29, q s, (1 - q) s), its mean 15.5 plus one term for each column."""
 
-    Attributes
-    ----------
-    concentration : float
-        The s above.
-    per_year : float
-        Days for each year of age over 51.5.
-    condition, admission_type, medication : ndarray, shapes (6,), (3,), (5,)
-        Days for each level, in the order of the vocabulary.
-    """
-
-    concentration: float
-    per_year: float
-    condition: Floats
+    concentration: float  # the s above
+    per_year: float  # days for each year of age over 51.5
+    condition: Floats  # ndarray, shapes (6,), (3,), (5,); days for each level, in the order of the vocabulary
     admission_type: Floats
     medication: Floats
 
 
 @dataclass(frozen=True)
 class BillLaw:
-    """Bill in USD: 25,500 + hospital + insurer + per_day (stay - 15.5) + U(-half_width, half_width) + N(0, noise^2).
+    """Bill in USD: 25,500 + hospital + insurer + per_day (stay - 15.5) + U(-half_width, half_width) + N(0, noise^2)."""
 
-    Attributes
-    ----------
-    hospital_sd : float
-        Standard deviation of the law that the hospital effects are drawn from.
-    hospital, insurer : ndarray, shapes (hospitals,), (5,)
-        USD for each level.
-    per_day, half_width, noise : float
-        USD.
-    """
-
-    hospital_sd: float
-    hospital: Floats
+    hospital_sd: float  # standard deviation of the law that the hospital effects are drawn from
+    hospital: Floats  # ndarray, shapes (hospitals,), (5,); uSD for each level
     insurer: Floats
-    per_day: float
-    half_width: float
-    noise: float
+    per_day: float  # USD
+    half_width: float  # USD
+    noise: float  # USD
 
 
 @dataclass(frozen=True)
 class ResultLaw:
-    """Test result: softmax of intercept + per_year (age - 51.5) + condition + per_day (stay - 15.5).
+    """Test result: softmax of intercept + per_year (age - 51.5) + condition + per_day (stay - 15.5)."""
 
-    Attributes
-    ----------
-    intercept, per_year, per_day : ndarray, shape (3,)
-        Log-odds for each class.
-    condition : ndarray, shape (6, 3)
-        Log-odds for each condition and class.
-    """
-
-    intercept: Floats
+    intercept: Floats  # ndarray, shape (3,); log-odds for each class
     per_year: Floats
-    condition: Floats
+    condition: Floats  # ndarray, shape (6, 3); log-odds for each condition and class
     per_day: Floats
 
 
 @dataclass(frozen=True)
 class Law:
-    """The whole law of one admission.
+    """The whole law of one admission."""
 
-    Attributes
-    ----------
-    scenario : str
-        `planted` or `noise`.
-    effect : float
-        Planted effects in units of the smallest effect of interest; 0 in noise.
-    condition : ndarray, shape (2, 6)
-        Shares of the conditions before and from 50 years.
-    admission_type : ndarray, shape (5, 3)
-        Shares of the admission types of each insurer.
-    readmission : ndarray, shape (5,)
-        Chance, by medication, that the patient is admitted again within 30 days of the discharge.
-    volume : ndarray, shape (hospitals,)
-        Share of the admissions that each hospital has; empty where hospital names are scattered at random.
-    stay : StayLaw
-    bill : BillLaw
-    result : ResultLaw
-    """
-
-    scenario: str
-    effect: float
-    condition: Floats
-    admission_type: Floats
+    scenario: str  # `planted` or `noise`
+    effect: float  # planted effects in units of the smallest effect of interest; 0 in noise
+    condition: Floats  # ndarray, shape (2, 6); shares of the conditions before and from 50 years
+    admission_type: Floats  # ndarray, shape (5, 3); shares of the admission types of each insurer
+    # ndarray, shape (5,); chance, by medication, that the patient is admitted again within 30 days of the
+    # discharge
     readmission: Floats
+    # ndarray, shape (hospitals,); share of the admissions that each hospital has; empty where hospital names
+    # are scattered at random
     volume: Floats
     stay: StayLaw
     bill: BillLaw

@@ -132,33 +132,17 @@ COPIES = 5_500 / 55_500
 
 @dataclass(frozen=True)
 class Simulated:
-    """A table and everything that decided it.
+    """A table and everything that decided it."""
 
-    Attributes
-    ----------
-    table : Table
-        The fifteen columns under their source names: strings, int64, double and date32.
-    original : ndarray of int64, shape (rows,)
-        Index of the row that each row copies; of the row itself where it is an original.
-    patient : ndarray of int64, shape (rows,)
-        Number of the true patient.
-    admissions : DataFrame
-        Codes and numbers of the originals, which are the first rows of the table: see `draw_admissions`.
-    hospitals : tuple of str
-        Name of each hospital code; empty where names are scattered at random.
-    law : Law
-        What all was drawn from.
-    seed : int
-        What all was drawn with.
-    """
-
-    table: pa.Table
+    table: pa.Table  # the fifteen columns under their source names: strings, int64, double and date32
+    # int64, shape (rows,); index of the row that each row copies; of the row itself where it is an original
     original: NDArray[np.int64]
-    patient: NDArray[np.int64]
+    patient: NDArray[np.int64]  # int64, shape (rows,); number of the true patient
+    # codes and numbers of the originals, which are the first rows of the table: see `draw_admissions`
     admissions: pd.DataFrame
-    hospitals: tuple[str, ...]
-    law: Law
-    seed: int
+    hospitals: tuple[str, ...]  # name of each hospital code; empty where names are scattered at random
+    law: Law  # what all was drawn from
+    seed: int  # what all was drawn with
 
 
 def simulate(

@@ -110,24 +110,16 @@ Expectations = dict[tuple[str, str, str], Floats]
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of a simulated table.
+    """What is true of a simulated table."""
 
-    Attributes
-    ----------
-    coefficients : dict
-        Everything that decided the table, under plain names that JSON can hold.
-    scores : dict
-        By task, horizon, and then `constant` (best constant prediction), `optimal` (every coefficient known) and
-        `attainable` (hospital effects learned from the training part of the default split): scores by name, means over
-        the originals.
-    expectation : DataFrame
-        Columns `row` (1 = first), `task`, `horizon`, `level` (class, or empty) and `expectation`: the expected days or
-        USD, or the chance of the class, given the columns known at the horizon and every coefficient. A copy has the
-        expectations of its original, whose age decided the outcomes.
-    """
-
-    coefficients: dict[str, Any]
+    coefficients: dict[str, Any]  # everything that decided the table, under plain names that JSON can hold
+    # by task, horizon, and then `constant` (best constant prediction), `optimal` (every coefficient known) and
+    # `attainable` (hospital effects learned from the training part of the default split): scores by name, means
+    # over the originals
     scores: dict[str, dict[str, dict[str, Scores]]]
+    # columns `row` (1 = first), `task`, `horizon`, `level` (class, or empty) and `expectation`: the expected
+    # days or USD, or the chance of the class, given the columns known at the horizon and every coefficient. A
+    # copy has the expectations of its original, whose age decided the outcomes
     expectation: pd.DataFrame
 
 

@@ -33,26 +33,14 @@ _MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begi
 
 @dataclass(frozen=True)
 class Delimited:
-    """A CSV file, compressed or not, of which the header is known.
-
-    Attributes
-    ----------
-    path : Path
-    encoding, separator : str
-    names : list of str
-        The header.
-    bare : bool
-        Whether the file ends with the header.
-    lines : int or None
-        About how many there are, by the first ones; None if the file is compressed.
-    """
+    """A CSV file, compressed or not, of which the header is known."""
 
     path: Path
     encoding: str
     separator: str
-    names: list[str]
-    bare: bool
-    lines: int | None = None
+    names: list[str]  # the header
+    bare: bool  # whether the file ends with the header
+    lines: int | None = None  # about how many there are, by the first ones; None if the file is compressed
 
     @classmethod
     def of(cls, path: Path, dataset: Dataset) -> "Delimited":

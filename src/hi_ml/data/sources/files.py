@@ -17,24 +17,14 @@ from hi_ml.data.sources.csv import Delimited, peek
 
 @dataclass(frozen=True)
 class Raw:
-    """A table as its files hold it.
+    """A table as its files hold it."""
 
-    Attributes
-    ----------
-    table : pyarrow.Table, shape (n, n_columns)
-        The described columns under their source names: text from a CSV, typed from Parquet.
-    row : array of int64, shape (n,)
-        Place of each row in the sorted files, 1 = first data row.
-    ragged : array of int64, shape (n_ragged,)
-        Rows with a wrong number of fields; they are not in ``table``.
-    extra : tuple of str
-        Columns that the dataset does not describe.
-    """
-
+    # pyarrow.Table, shape (n, n_columns); the described columns under their source names: text from a CSV,
+    # typed from Parquet
     table: pa.Table
-    row: NDArray[np.int64]
-    ragged: NDArray[np.int64]
-    extra: tuple[str, ...] = ()
+    row: NDArray[np.int64]  # int64, shape (n,); place of each row in the sorted files, 1 = first data row
+    ragged: NDArray[np.int64]  # int64, shape (n_ragged,); rows with a wrong number of fields; they are not in ``table``
+    extra: tuple[str, ...] = ()  # columns that the dataset does not describe
 
     def __len__(self) -> int:
         """How many rows the files hold, those with a wrong number of fields included."""

@@ -22,20 +22,11 @@ _NONE = np.array([], dtype=np.int64)
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of a file that follow each other.
+    """Some rows of a file that follow each other."""
 
-    Attributes
-    ----------
-    table : pyarrow.Table, shape (n, n_columns)
-        Dictionaries of text from a CSV, typed from Parquet.
-    row : array of int64, shape (n,)
-        Number in the file of each row of the table, 1 = first data row.
-    ragged : array of int64, shape (n_ragged,)
-        Rows with a wrong number of fields, which are not in the table.
-    """
-
-    table: pa.Table
-    row: NDArray[np.int64]
+    table: pa.Table  # pyarrow.Table, shape (n, n_columns); dictionaries of text from a CSV, typed from Parquet
+    row: NDArray[np.int64]  # int64, shape (n,); number in the file of each row of the table, 1 = first data row
+    # int64, shape (n_ragged,); rows with a wrong number of fields, which are not in the table
     ragged: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -59,7 +50,6 @@ def of_csv(file: Delimited, columns: list[str]) -> Iterator[Piece]:
 
     Parameters
     ----------
-    file : Delimited
     columns : list of str
         Names that occur once in the header.
 
@@ -92,8 +82,6 @@ def of_parquet(path: Path, columns: list[str], *, dictionaries: list[str], after
 
     Parameters
     ----------
-    path : Path
-    columns : list of str
     dictionaries : list of str
         Columns of text that are read as they are stored, a code a cell.
     after : int
@@ -116,8 +104,6 @@ def cut(pieces: Iterable[Piece], rows: int, *, after: int) -> Iterator[Piece]:
 
     Parameters
     ----------
-    pieces : iterable of Piece
-    rows : int
     after : int
         Rows up to this number are left out; a multiple of ``rows``, or the end of the file.
     """

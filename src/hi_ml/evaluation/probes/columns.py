@@ -29,12 +29,6 @@ _STREAM = 7  # random numbers of its own, apart from those that split the rows
 def probe(problem: Problem, allowed: Probing, *, seed: int) -> Probe:
     """Predict the target from every feature alone and from pairs of numbers and dates, on training rows not fitted.
 
-    Parameters
-    ----------
-    problem : Problem
-    allowed : Probing
-    seed : int
-
     Raises
     ------
     NotTrainable

@@ -14,7 +14,6 @@ def probe(problem: Problem, rule: str) -> Probe:
 
     Parameters
     ----------
-    problem : Problem
     rule : str
         Of the split.
 

@@ -10,30 +10,17 @@ from hi_ml.app.config import STRICT
 
 @settings(frozen=True, config=STRICT)
 class Probing:
-    """What the probes allow.
+    """What the probes allow."""
 
-    Attributes
-    ----------
-    largest_skill : float
-        Share of the baseline's error that one column, or two together, may remove; what removes more is the target
-        under another name. 1 allows all.
-    """
-
+    # share of the baseline's error that one column, or two together, may remove; what removes more is the
+    # target under another name. 1 allows all
     largest_skill: float = Field(default=0.95, gt=0, le=1)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One probe of a run.
-
-    Attributes
-    ----------
-    name : str
-    passed : bool
-    detail : str
-        What was found, in a sentence.
-    """
+    """One probe of a run."""
 
     name: str
     passed: bool
-    detail: str
+    detail: str  # what was found, in a sentence

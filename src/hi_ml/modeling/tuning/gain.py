@@ -21,44 +21,24 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gain:
-    """How much less the best configuration loses than the defaults.
-
-    Attributes
-    ----------
-    verdict : {"better", "no_better", "inconclusive"}
-    score, unit : str
-        Of the losses.
-    tuned, defaults : float
-        Mean loss over the new folds.
-    difference, low, high : float
-        Defaults less tuned, with a 95 % interval by the corrected resampled t.
-    p : float
-        Two-sided, that there is no difference.
-    gain, low95, high95, low90, high90 : float
-        The difference as a share of the defaults' loss.
-    smallest_gain : float
-        The share that would matter.
-    folds : int
-        New folds, of all cross-validations.
-    sentence : str
-    """
+    """How much less the best configuration loses than the defaults."""
 
     verdict: Literal["better", "no_better", "inconclusive"]
-    score: str
-    unit: str
-    tuned: float
-    defaults: float
-    difference: float
+    score: str  # of the losses
+    unit: str  # of the losses
+    tuned: float  # mean loss over the new folds
+    defaults: float  # mean loss over the new folds
+    difference: float  # defaults less tuned, with a 95 % interval by the corrected resampled t
     low: float
     high: float
-    p: float
-    gain: float
+    p: float  # two-sided, that there is no difference
+    gain: float  # the difference as a share of the defaults' loss
     low95: float
     high95: float
     low90: float
     high90: float
-    smallest_gain: float
-    folds: int
+    smallest_gain: float  # the share that would matter
+    folds: int  # new folds, of all cross-validations
     sentence: str
 
 
@@ -74,7 +54,6 @@ def measure(problem: Problem, usual: Model, tuned: Model, plan: Plan) -> Gain:
         Only its training part is looked at.
     usual, tuned : Model
         The defaults, and the best configuration.
-    plan : Plan
     """
     seeds = [plan.child(2, repeat) for repeat in range(_REPEATS)]
     folds = [fold for seed in seeds for fold in cut(problem, count=plan.folds, seed=seed)]
@@ -92,7 +71,6 @@ def judge(name: str, before: Floats, after: Floats, *, task: Task, ratio: float,
     name : str
         Of the model, for the sentence.
     before, after : array of float64, shape (J,)
-    task : Task
     ratio : float
         Rows of a fold's test part over those of its training part.
     smallest : float

@@ -33,7 +33,6 @@ def importances(trials: list[Trial], found: list[Any], *, seed: int) -> pd.DataF
         The first is that of the defaults.
     found : list of optuna.trial.FrozenTrial
         The same trials, with the distributions that their settings were drawn from.
-    seed : int
 
     Returns
     -------
@@ -80,28 +79,14 @@ def _shares(known: list[tuple[Any, float]], *, seed: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Searched:
-    """A search and what came of it.
-
-    Attributes
-    ----------
-    problem : Problem
-    model : Model
-        With the defaults.
-    plan : Plan
-    trials : list of Trial
-        By number; the first is that of the defaults.
-    gain : Gain
-        Of the best trial.
-    importances : DataFrame
-        ``column, importance, low, high, n``.
-    """
+    """A search and what came of it."""
 
     problem: Problem
-    model: Model
+    model: Model  # with the defaults
     plan: Plan
-    trials: list[Trial]
-    gain: Gain
-    importances: pd.DataFrame
+    trials: list[Trial]  # by number; the first is that of the defaults
+    gain: Gain  # of the best trial
+    importances: pd.DataFrame  # ``column, importance, low, high, n``
 
     @property
     def best(self) -> Trial:
@@ -150,8 +135,6 @@ def run(problem: Problem, model: Model, plan: Plan, *, study: Any, stage: Callab
     ----------
     problem : Problem
         Only its training part is looked at.
-    model : Model
-    plan : Plan
     study : optuna.Study
         Gets every trial that finishes; those that stand in it are not repeated.
     stage : callable

@@ -40,7 +40,6 @@ def search(problem: Problem, model: Model, plan: Plan, *, study: Any, stage: Cal
         Only its training part is looked at.
     model : Model
         The first configuration is its own.
-    plan : Plan
     study : optuna.Study
         Gets every trial that finishes; those that stand in it are not repeated.
     stage : callable

@@ -38,7 +38,6 @@ def begin(path: Path, about: Mapping[str, Any]) -> Any:
 
     Parameters
     ----------
-    path : Path
     about : mapping
         All that decides which trials are run and what they give, ready for JSON.
 
@@ -97,31 +96,15 @@ _STATES: dict[str, State] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL":
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration with its losses.
+    """One configuration with its losses."""
 
-    Attributes
-    ----------
-    number : int
-        From 0, the defaults.
-    state : {"complete", "pruned", "failed"}
-        ``pruned``: given up after some of the folds, since others were better on the same ones.
-    settings : dict
-        By argument of the learner.
-    losses : tuple of float
-        On the folds that were reached.
-    started, seconds : float
-        Seconds since 1970, and how long it took.
-    error : str
-        The sentence of a failure, else empty.
-    """
-
-    number: int
-    state: State
-    settings: dict[str, Any]
-    losses: tuple[float, ...]
-    started: float
+    number: int  # from 0, the defaults
+    state: State  # ``pruned``: given up after some of the folds, since others were better on the same ones
+    settings: dict[str, Any]  # by argument of the learner
+    losses: tuple[float, ...]  # on the folds that were reached
+    started: float  # seconds since 1970, and how long it took
     seconds: float
-    error: str
+    error: str  # the sentence of a failure, else empty
 
     @classmethod
     def of(cls, found: Any) -> "Trial":

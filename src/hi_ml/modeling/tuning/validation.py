@@ -21,27 +21,13 @@ Fold = tuple[Rows, Rows]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a space is searched.
+    """How a space is searched."""
 
-    Attributes
-    ----------
-    trials : int
-        Configurations to try, the defaults among them.
-    folds : int
-        Of the cross-validation inside the training part.
-    smallest_gain : float
-        Share of the defaults' loss; a smaller one does not matter.
-    seed : int
-        Fixes everything random.
-    trees : int or None
-        At most so many, while searching, of a learner that has no early stopping.
-    """
-
-    trials: int
-    folds: int
-    smallest_gain: float
-    seed: int
-    trees: int | None = None
+    trials: int  # configurations to try, the defaults among them
+    folds: int  # of the cross-validation inside the training part
+    smallest_gain: float  # share of the defaults' loss; a smaller one does not matter
+    seed: int  # fixes everything random
+    trees: int | None = None  # at most so many, while searching, of a learner that has no early stopping
 
     def child(self, *place: int) -> int:
         """Return the seed of one of the things that need one of their own."""

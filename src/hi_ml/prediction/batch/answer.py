@@ -32,12 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds by step, of all threads together.
-
-    Attributes
-    ----------
-    seconds : dict of str to float
-    """
+    """Seconds by step, of all threads together."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _turn: Lock = field(default_factory=Lock)
@@ -74,10 +69,8 @@ def rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.DataFr
 
     Parameters
     ----------
-    chunk : Chunk
     faults : sequence of (str, str, array of bool, shape (n,))
         Source column, rule and rows, as `hi_ml.scorer.serving.Scorer.read` returns them.
-    inputs : Inputs
 
     Returns
     -------
@@ -145,58 +138,28 @@ _NO_COUNTS = np.array([], dtype=np.int64)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A chunk of which every cell was read.
+    """A chunk of which every cell was read."""
 
-    Attributes
-    ----------
-    file : int
-        Place of its file.
-    read : int
-        Its rows.
-    carried : dict of str to pyarrow.Array, shape (n,)
-        Columns of the output that stand before the prediction; n of the rows can be scored.
-    matrix : array of float64, shape (n, n_encoded)
-        What the learner takes.
-    unknown : array of int32, shape (n,)
-        Count of categories that the training rows did not hold.
-    typed : dict of str to pyarrow.Array, shape (n,)
-        By role.
-    rejected : DataFrame
-        The cells that cannot be read.
-    unseen : dict of str to int
-        By source column, rows that hold a category that the training rows did not.
-    drift : dict of str to list of int
-        The rows as counts, empty where the model has no profile.
-    """
-
-    file: int
-    read: int
+    file: int  # place of its file
+    read: int  # its rows
+    # dict of str to pyarrow.Array, shape (n,); columns of the output that stand before the prediction; n of the
+    # rows can be scored
     carried: dict[str, Any]
-    matrix: NDArray[np.float64]
-    unknown: NDArray[np.int32]
-    typed: Mapping[str, pa.Array]
-    rejected: pd.DataFrame
-    unseen: dict[str, int]
-    drift: dict[str, list[int]]
+    matrix: NDArray[np.float64]  # float64, shape (n, n_encoded); what the learner takes
+    unknown: NDArray[np.int32]  # int32, shape (n,); count of categories that the training rows did not hold
+    typed: Mapping[str, pa.Array]  # dict of str to pyarrow.Array, shape (n,); by role
+    rejected: pd.DataFrame  # the cells that cannot be read
+    unseen: dict[str, int]  # by source column, rows that hold a category that the training rows did not
+    drift: dict[str, list[int]]  # the rows as counts, empty where the model has no profile
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What was made of a chunk.
-
-    Attributes
-    ----------
-    file, read : int
-    table : pyarrow.Table, shape (n, n_columns)
-        Rows of the output.
-    rejected : DataFrame
-    unseen : dict of str to int
-    drift : dict of str to list of int
-    """
+    """What was made of a chunk."""
 
     file: int
     read: int
-    table: pa.Table
+    table: pa.Table  # pyarrow.Table, shape (n, n_columns); rows of the output
     rejected: pd.DataFrame
     unseen: dict[str, int]
     drift: dict[str, list[int]]
@@ -209,12 +172,8 @@ def prepared(
 
     Parameters
     ----------
-    chunk : Chunk
-    scorer : Scorer
-    inputs : Inputs
     profile : mapping or None
         Of the training rows, see `hi_ml.prediction.drift`.
-    clock : Clock
     """
     with clock.of("encode"):
         return _prepared(chunk, scorer, inputs, profile)
@@ -255,11 +214,8 @@ def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Clock) -> 
 
     Parameters
     ----------
-    ready : Prepared
-    scorer : Scorer
     reasons : int
         How many each row gets.
-    clock : Clock
     """
     with clock.of("predict"):
         answer = scorer.answer(ready.matrix, ready.typed)

@@ -18,26 +18,13 @@ from hi_ml.scorer.serving import inputs as needed_by
 
 @dataclass(frozen=True)
 class File:
-    """One file of the input, of which the columns are known.
-
-    Attributes
-    ----------
-    path : Path
-    kinds : dict of str to pyarrow.DataType
-        By column: text in a CSV.
-    csv : Delimited or None
-        None for Parquet.
-    names : list of str
-        All columns; a name may occur twice.
-    rows : int or None
-        About how many rows it has; None for a compressed CSV.
-    """
+    """One file of the input, of which the columns are known."""
 
     path: Path
-    kinds: dict[str, pa.DataType]
-    csv: Delimited | None
-    names: list[str]
-    rows: int | None
+    kinds: dict[str, pa.DataType]  # by column: text in a CSV
+    csv: Delimited | None  # none for Parquet
+    names: list[str]  # all columns; a name may occur twice
+    rows: int | None  # about how many rows it has; None for a compressed CSV
 
     @classmethod
     def of(cls, path: Path, dataset: Dataset) -> "File":
@@ -62,28 +49,15 @@ class File:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files to be scored and the columns that are read of them.
+    """The files to be scored and the columns that are read of them."""
 
-    Attributes
-    ----------
-    files : tuple of File
-        Sorted by name.
-    needed : tuple of str
-        Columns that the model needs.
-    carried : tuple of str
-        The id column, and those to keep.
-    guards : dict of str to str
-        Private columns, with their kinds, that tell whether a cell that cannot be read may be shown; read only where
-        a number or a date is written as text, so that a name could stand in its place.
-    extra : tuple of str
-        Columns that nobody asked for.
-    """
-
-    files: tuple[File, ...]
-    needed: tuple[str, ...]
-    carried: tuple[str, ...]
+    files: tuple[File, ...]  # sorted by name
+    needed: tuple[str, ...]  # columns that the model needs
+    carried: tuple[str, ...]  # the id column, and those to keep
+    # private columns, with their kinds, that tell whether a cell that cannot be read may be shown; read only
+    # where a number or a date is written as text, so that a name could stand in its place
     guards: dict[str, str]
-    extra: tuple[str, ...]
+    extra: tuple[str, ...]  # columns that nobody asked for
 
     @classmethod
     def of(cls, paths: Iterable[Path], scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
@@ -93,10 +67,8 @@ class Inputs:
         ----------
         paths : iterable of Path
             Sorted by name.
-        scorer : Scorer
         dataset : Dataset
             Its separator and encoding; the columns are the model's.
-        keep : sequence of str
 
         Raises
         ------
@@ -140,19 +112,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Chunk:
-    """So many rows of one file.
+    """So many rows of one file."""
 
-    Attributes
-    ----------
-    file : int
-        Place of the file.
-    start : int
-        Rows of the files before.
-    piece : Piece
-    """
-
-    file: int
-    start: int
+    file: int  # place of the file
+    start: int  # rows of the files before
     piece: Piece
 
 
@@ -161,8 +124,6 @@ def chunks(inputs: Inputs, rows: int, *, done: Sequence[int]) -> Iterator[Chunk]
 
     Parameters
     ----------
-    inputs : Inputs
-    rows : int
     done : sequence of int
         How many rows of each file, in order, need not be read again.
 

@@ -38,7 +38,6 @@ def writing(path: Path, columns: pa.Schema) -> Iterator[Any]:
     ----------
     path : Path
         Its suffix says which.
-    columns : pyarrow.Schema
 
     Raises
     ------
@@ -77,43 +76,22 @@ _JOURNAL, _ANSWERS, _REJECTED, _LOCK = "journal.jsonl", "answers.arrows", "rejec
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished chunk, and the sums up to it.
+    """One finished chunk, and the sums up to it."""
 
-    Attributes
-    ----------
-    file : int
-        Place of its file in the input.
-    read, scored, rejected : int
-        Its rows.
-    start, end : int
-        Bytes of its answers in the log.
-    sha256 : str
-        Of these bytes.
-    listed : int
-        Bytes of the list of rejected cells up to it.
-    sums : dict
-        What was counted up to it.
-    """
-
-    file: int
-    read: int
-    scored: int
-    rejected: int
-    start: int
-    end: int
-    sha256: str
-    listed: int
-    sums: dict[str, Any]
+    file: int  # place of its file in the input
+    read: int  # its rows
+    scored: int  # its rows
+    rejected: int  # its rows
+    start: int  # bytes of its answers in the log
+    end: int  # bytes of its answers in the log
+    sha256: str  # of these bytes
+    listed: int  # bytes of the list of rejected cells up to it
+    sums: dict[str, Any]  # what was counted up to it
 
 
 @dataclass(frozen=True)
 class Work:
-    """The folder of an unfinished work.
-
-    Attributes
-    ----------
-    folder : Path
-    """
+    """The folder of an unfinished work."""
 
     folder: Path
 
@@ -173,8 +151,6 @@ class Work:
 
         Parameters
         ----------
-        answers : pyarrow.Table
-        cells : DataFrame
         entry : mapping
             ``file``, ``read``, ``scored``, ``rejected`` and ``sums`` of the new entry.
         after : Entry or None

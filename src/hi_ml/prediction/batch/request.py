@@ -23,20 +23,11 @@ _LIBRARIES = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm",
 
 @dataclass(frozen=True)
 class Stamp:
-    """A file as it stood.
-
-    Attributes
-    ----------
-    sha256 : str
-    size : int
-        Bytes.
-    modified : int
-        Nanoseconds.
-    """
+    """A file as it stood."""
 
     sha256: str
-    size: int
-    modified: int
+    size: int  # bytes
+    modified: int  # nanoseconds
 
     @classmethod
     def of(cls, path: Path) -> "Stamp":
@@ -133,41 +124,18 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """What is asked for."""
 
-    Attributes
-    ----------
-    input : str
-        A path or a glob.
-    output : Path
-        A ``.csv`` or ``.parquet`` file.
-    dataset : Dataset
-        Its separator and encoding.
-    keep : tuple of str
-        Columns of the source to carry through.
-    reasons : int
-        How many reasons each row gets.
-    chunk_rows : int
-    threads : int
-        That score, each a chunk.
-    max_rejected : float
-        Share of the rows.
-    sensitivity : Sensitivity
-        Of the alarms for drift.
-    command : tuple of str
-        The overrides, for the manifest.
-    """
-
-    input: str
-    output: Path
-    dataset: Dataset
-    keep: tuple[str, ...] = ()
-    reasons: int = 0
+    input: str  # a path or a glob
+    output: Path  # a ``.csv`` or ``.parquet`` file
+    dataset: Dataset  # its separator and encoding
+    keep: tuple[str, ...] = ()  # columns of the source to carry through
+    reasons: int = 0  # how many reasons each row gets
     chunk_rows: int = 80_000
-    threads: int = 1
-    max_rejected: float = 0.05
-    sensitivity: Sensitivity = field(default_factory=Sensitivity)
-    command: tuple[str, ...] = ()
+    threads: int = 1  # that score, each a chunk
+    max_rejected: float = 0.05  # share of the rows
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)  # of the alarms for drift
+    command: tuple[str, ...] = ()  # the overrides, for the manifest
 
     def beside(self, suffix: str) -> Path:
         """Name a file beside the output."""

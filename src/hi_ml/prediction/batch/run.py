@@ -36,9 +36,6 @@ def manifest(
 
     Parameters
     ----------
-    request : Request
-    model : Model
-    inputs : Inputs
     entries : list of Entry
         Of all chunks.
     stamps : dict of Path to Stamp
@@ -100,7 +97,6 @@ def ahead(items: Generator[T], make: Callable[[T], S], *, threads: int = 1) -> G
         Asked for the next item by one thread at a time, and closed in the end.
     make : callable
         Called in several threads at once.
-    threads : int, optional
     """
     line = _Line(items, make, Queue(maxsize=threads))
     for _ in range(threads):
@@ -162,17 +158,10 @@ WORK, REJECTED = "unfinished", "rejected.csv"
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished work left.
-
-    Attributes
-    ----------
-    manifest : dict
-    seconds : dict of str to float
-        By step; reading, scoring (encode, predict, explain) and writing ran beside each other.
-    """
+    """What a finished work left."""
 
     manifest: dict[str, Any]
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # by step; reading, scoring (encode, predict, explain) and writing ran beside each other
 
 
 @dataclass(frozen=True)
@@ -192,8 +181,6 @@ def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: St
 
     Parameters
     ----------
-    request : Request
-    model : Model
     stamps : dict of Path to Stamp
         Of the files of the input.
     say : callable

@@ -28,20 +28,11 @@ _CLAIMS = ("model_uri", "model_sha256", "files", "rows_in", "rows_scored", "keep
 
 @dataclass(frozen=True)
 class Proof:
-    """What was checked of an output that is what its manifest claims.
-
-    Attributes
-    ----------
-    output : Path
-    rows : int
-        Rows of the input that were scored again.
-    exact : bool
-        Whether every digit agrees; else to nine significant ones.
-    """
+    """What was checked of an output that is what its manifest claims."""
 
     output: Path
-    rows: int
-    exact: bool
+    rows: int  # rows of the input that were scored again
+    exact: bool  # whether every digit agrees; else to nine significant ones
 
     def __str__(self) -> str:
         """Say so."""
@@ -82,14 +73,12 @@ def prove(
 
     Parameters
     ----------
-    manifest : Path
     deliver : callable
         Fetches a model.
     dataset : Dataset
         Any; separator and encoding are those of the manifest.
     sample : int
         Rows.
-    seed : int
 
     Raises
     ------

@@ -38,18 +38,11 @@ _ADVICE = {
 
 
 class Measured(NamedTuple):
-    """How far a column has moved in one way.
-
-    Attributes
-    ----------
-    part : {"values", "missing", "new levels"}
-    statistic, threshold : float
-        Shares of rows.
-    """
+    """How far a column has moved in one way."""
 
     part: str
-    statistic: float
-    threshold: float
+    statistic: float  # shares of rows
+    threshold: float  # shares of rows
 
     @property
     def alarm(self) -> bool:
@@ -65,7 +58,6 @@ def sentence(column: Mapping[str, Any], training: Counts, new: Counts, found: Me
     column : mapping
         From the profile.
     training, new : array of int64, shape (n_cells + 2,)
-    found : Measured
     """
     if found.part == MISSING:
         before, now = percent(missing_rate(training)), percent(missing_rate(new))
@@ -123,20 +115,13 @@ _DIGITS = 6  # of a distance: equal ones must compare as equal, in whatever orde
 
 @settings(frozen=True, config=STRICT)
 class Sensitivity:
-    """From where on a column drifts.
+    """From where on a column drifts."""
 
-    Attributes
-    ----------
-    level : float
-        Chance that a batch from the training distribution raises any alarm, at most.
-    smallest_distance : float
-        Share of rows whose values have moved: less does not matter.
-    smallest_rate : float
-        Share of rows that are missing, more or less than in training, or hold a new level: less does not matter.
-    """
-
+    # chance that a batch from the training distribution raises any alarm, at most
     level: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    # share of rows whose values have moved: less does not matter
     smallest_distance: Annotated[float, Field(ge=0, le=1)] = 0.1
+    # share of rows that are missing, more or less than in training, or hold a new level: less does not matter
     smallest_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
@@ -149,7 +134,6 @@ def compared(column: Mapping[str, Any], new: Counts, asked: Sensitivity, *, fami
         From the profile.
     new : array of int64, shape (n_cells + 2,)
         Counts of the new rows, laid out as in the profile.
-    asked : Sensitivity
     family : int
         Number of columns that share the chance of a false alarm (Bonferroni: however they go together).
 
@@ -211,18 +195,10 @@ _USUAL = Sensitivity()
 
 @dataclass(frozen=True)
 class Drift:
-    """The rows seen so far, beside those of training.
+    """The rows seen so far, beside those of training."""
 
-    Attributes
-    ----------
-    profile : mapping
-        See `hi_ml.prediction.drift.profile`.
-    counts : dict of str to array of int64
-        By role, laid out as in the profile.
-    """
-
-    profile: Mapping[str, Any]
-    counts: dict[str, Counts]
+    profile: Mapping[str, Any]  # see `hi_ml.prediction.drift.profile`
+    counts: dict[str, Counts]  # by role, laid out as in the profile
 
     @classmethod
     def start(cls, profile: Mapping[str, Any]) -> "Drift":
@@ -255,10 +231,6 @@ class Drift:
 
     def report(self, sensitivity: Sensitivity = _USUAL) -> dict[str, dict[str, Any]]:
         """Compare every column with training, ready for JSON.
-
-        Parameters
-        ----------
-        sensitivity : Sensitivity, optional
 
         Returns
         -------

@@ -79,7 +79,6 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, P
 
     Parameters
     ----------
-    figure : Figure
     table : DataFrame
         What the figure draws.
     stem : path

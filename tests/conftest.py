@@ -113,10 +113,10 @@ def inside(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory):
     """An empty MLflow store, its migrations done; copy it rather than create another."""
-    from hi_ml.tracking.store import alone  # noqa: PLC0415 -- seconds that only the tests of tracking pay
+    from hi_ml.tracking.store import exclusive  # noqa: PLC0415 -- seconds that only the tests of tracking pay
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with alone(f"sqlite:///{path}"):
+    with exclusive(f"sqlite:///{path}"):
         return path
 
 

@@ -1,8 +1,10 @@
 """What does every command say, to the last digit? A record of it, to hold a change of the inside against.
 
-``python tests/golden.py record <folder>`` runs train, findings, tune, compare, predict and simulate and keeps, in
-``<folder>/record.json``, every number, file name, key, metric, tag, exit code and sentence, but for times, ids, paths,
-commits and digests of models. ``python tests/golden.py compare <before> <after>`` counts what differs and names it.
+``python tests/golden.py record <folder> [full] [only <word>]`` runs train, findings, tune, compare, predict and simulate
+and keeps, in ``<folder>/record.json``, every number, file name, key, metric, tag, exit code and sentence, but for times,
+ids, paths, commits and digests of models; with ``only``, of the commands whose name holds the word.
+``python tests/golden.py compare <before> <after> [pictures]`` counts what differs, in the commands that both records
+ran, and names it.
 """
 
 import hashlib
@@ -19,10 +21,12 @@ import yaml
 REAL = Path(__file__).parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 MODELS = ("lgbm", "hist_gbm", "random_forest", "linear", "baseline")
 ASIDE = re.compile(
-    r"seconds|git_commit|model_sha256|^start|^end_?|_time|path|run_id|versions|code_sha|uuid|^uri|_uri|sent|timestamp"
+    r"seconds|git_commit|model_sha256|^start|^finished|^end_?|_time|path|run_id|versions|code_sha|uuid|^uri|_uri|sent|timestamp"
 )
 NOISE = [
     (re.compile(r"\d{4}-\d\d-\d\d[_ T]\d\d[-:]\d\d[-:]\d\d(?:[-.]\d+)?"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
+    (re.compile(r"(/[\w.\-]+)+/mlflow\.db"), "<work>/mlflow.db"),
     (re.compile(r"\b[0-9a-f]{32,64}\b"), "<hex>"),
     (re.compile(r"\bm-[0-9a-f]+\b"), "<id>"),
     (re.compile(r"\b\d+(?:\.\d+)? (?:s|seconds|minutes|min|rows/s|MB)\b"), "<amount>"),
@@ -83,6 +87,12 @@ def cleaned(text, work):
     for pattern, word in NOISE:
         text = pattern.sub(word, text)
     return "\n".join(line for line in text.splitlines() if "Warning" not in line)
+
+
+def normal(kept):
+    """Leave out of a record what an earlier form of this script kept of times and paths."""
+    kept = {cleaned(key, "<work>"): cleaned(value, "<work>") for key, value in kept.items()}
+    return {key: value for key, value in kept.items() if not re.search(r"\.(finished|started|seconds)$", key)}
 
 
 def leaves(value, name=""):
@@ -150,13 +160,15 @@ def store(work):
     return found
 
 
-def record(work, *, full):
+def record(work, *, full, only):
     """Run every command; return what it said and left."""
     work.mkdir(parents=True)
     tables(work)
     environ = os.environ | {"COLUMNS": "120", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     kept = {}
     for name, words in calls(work, full=full):
+        if only not in name:
+            continue
         run = work / "runs" / name.replace(" ", "_")
         extra = [] if words[0] in {"predict", "simulate"} else [f"hydra.run.dir={run}"]
         argv = [sys.executable, "-m", f"hi_ml.{words[0]}", *words[1:], *extra]
@@ -167,6 +179,8 @@ def record(work, *, full):
             kept |= {f"{name}|{stream}:{n}": line for n, line in enumerate(lines)}
         kept |= {f"{name}|{place}": value for place, value in folder(run, work).items()} if run.exists() else {}
         print(name, done.returncode, flush=True)
+    if only:
+        return kept
     for path in sorted(p for p in work.glob("*.*") if not p.name.startswith(("mlflow.db", "record"))):
         kept |= {f"{path.name}|{place}": value for place, value in content(path, work).items()}
     return kept | {f"store|{place}": value for place, value in store(work).items()}
@@ -177,11 +191,14 @@ def main():
     what, *paths = sys.argv[1:]
     if what == "record":
         work = Path(paths[0]).resolve()
-        kept = record(work, full="full" in paths)
+        kept = record(work, full="full" in paths, only=paths[paths.index("only") + 1] if "only" in paths else "")
         (work / "record.json").write_text(json.dumps(kept, indent=0, sort_keys=True))
         print(f"{len(kept):,} entries")
         return
     before, after = (json.loads((Path(path) / "record.json").read_text()) for path in paths[:2])
+    before, after = normal(before), normal(after)
+    ran = {key.split("|")[0] for key in before} & {key.split("|")[0] for key in after}
+    before, after = ({key: one[key] for key in one if key.split("|")[0] in ran} for one in (before, after))
     differ = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     pictures = [key for key in differ if key.endswith(":picture")]
     numbers = sum(len(re.findall(r"-?\d+(?:\.\d+)?(?:e-?\d+)?", value)) for value in before.values())

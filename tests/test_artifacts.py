@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.tracking.folder import RunFolder, keep_rejected, whole_or_nothing, write_json
+from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected, write_json
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
 FILES = {
@@ -101,7 +101,7 @@ def test_json_holds_plain_values_and_no_nan(tmp_path):
 
 def test_a_folder_takes_its_name_when_all_is_written(tmp_path):
     path = tmp_path / "runs" / "billing"
-    with whole_or_nothing(path) as work:
+    with atomic_folder(path) as work:
         (work / "a").write_text("done")
         assert not path.exists()
     assert (path / "a").read_text() == "done"
@@ -111,7 +111,7 @@ def test_a_folder_takes_its_name_when_all_is_written(tmp_path):
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_folder_that_could_not_be_finished_vanishes(tmp_path, failure):
     def write_half():
-        with whole_or_nothing(tmp_path / "billing") as work:
+        with atomic_folder(tmp_path / "billing") as work:
             (work / "a").write_text("half")
             raise failure
 
@@ -123,14 +123,14 @@ def test_a_folder_that_could_not_be_finished_vanishes(tmp_path, failure):
 def test_what_a_killed_process_left_is_cleared_away(tmp_path):
     (tmp_path / "billing.unfinished").mkdir()
     (tmp_path / "billing.unfinished" / "old").write_text("half")
-    with whole_or_nothing(tmp_path / "billing") as work:
+    with atomic_folder(tmp_path / "billing") as work:
         (work / "new").write_text("whole")
     assert [path.name for path in tmp_path.rglob("*")] == ["billing", "new"]
 
 
 def test_a_finished_run_is_neither_overwritten_nor_mixed_with_another(folder):
     before = {path: path.read_bytes() for path in folder.files()}
-    with pytest.raises(FileExistsError, match="a finished run stands there"), whole_or_nothing(folder.path) as work:
+    with pytest.raises(FileExistsError, match="a finished run stands there"), atomic_folder(folder.path) as work:
         (work / "config.yaml").write_text("new")
     assert {path: path.read_bytes() for path in folder.files()} == before
     assert not list(folder.path.parent.glob("*.unfinished"))
@@ -139,6 +139,6 @@ def test_a_finished_run_is_neither_overwritten_nor_mixed_with_another(folder):
 def test_what_was_rejected_before_stays_beside_the_new_files(tmp_path):
     (tmp_path / "findings").mkdir()
     keep_rejected(tmp_path / "findings", pd.DataFrame({"row": [1]}))
-    with whole_or_nothing(tmp_path / "findings") as work:
+    with atomic_folder(tmp_path / "findings") as work:
         (work / "run.json").write_text("{}")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["findings", "rejected.csv", "run.json"]

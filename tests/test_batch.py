@@ -23,7 +23,7 @@ from hi_ml.data.sources import pieces
 from hi_ml.prediction import batch
 from hi_ml.prediction.batch import run
 from hi_ml.prediction.batch.answer import answered
-from hi_ml.prediction.batch.run import ahead
+from hi_ml.prediction.batch.run import prefetch
 
 MODELS = ["lgbm", "hist_gbm", "random_forest", "baseline", "linear"]
 
@@ -562,7 +562,7 @@ def test_things_come_in_the_order_of_the_items_and_so_many_ahead(threads):
         time.sleep(0.003 if number % 3 == 0 else 0)
         return -number
 
-    for place, made in enumerate(ahead(numbers(), late, threads=threads)):
+    for place, made in enumerate(prefetch(numbers(), late, threads=threads)):
         assert made == -place
         time.sleep(0.001)
         assert len(taken) <= place + 1 + threads + 1
@@ -571,7 +571,7 @@ def test_things_come_in_the_order_of_the_items_and_so_many_ahead(threads):
 
 def test_as_many_things_are_made_at_once_as_there_are_threads():
     meeting = threading.Barrier(3, timeout=5)  # breaks, and raises, unless three wait for each other
-    assert len([*ahead((number for number in range(6)), lambda _: meeting.wait(), threads=3)]) == 6
+    assert len([*prefetch((number for number in range(6)), lambda _: meeting.wait(), threads=3)]) == 6
 
 
 def test_what_making_an_item_raises_is_raised_where_it_is_used():
@@ -579,14 +579,14 @@ def test_what_making_an_item_raises_is_raised_where_it_is_used():
         yield 1
         raise SourceUnreadable("torn")
 
-    used = ahead(numbers(), lambda number: number)
+    used = prefetch(numbers(), lambda number: number)
     assert next(used) == 1
     with pytest.raises(SourceUnreadable, match="torn"):
         next(used)
 
 
 def test_what_making_something_of_an_item_raises_is_raised_in_its_place():
-    used = ahead((number for number in (2, 1, 0, 5)), lambda number: 2 / number, threads=2)
+    used = prefetch((number for number in (2, 1, 0, 5)), lambda number: 2 / number, threads=2)
     assert [next(used), next(used)] == [1, 2]
     with pytest.raises(ZeroDivisionError):
         next(used)
@@ -595,7 +595,7 @@ def test_what_making_something_of_an_item_raises_is_raised_in_its_place():
 
 def test_a_thread_that_is_no_longer_needed_ends():
     before = threading.active_count()
-    used = ahead((number for number in range(1000)), str, threads=2)
+    used = prefetch((number for number in range(1000)), str, threads=2)
     next(used)
     used.close()
     settle()

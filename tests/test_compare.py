@@ -14,7 +14,7 @@ from PIL import Image
 
 from hi_ml.app import config
 from hi_ml.app.errors import ConfigurationInvalid, NotComparable, RunFolderInvalid
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.compare import compare, main
 from hi_ml.reports.charts.comparison import differences_from_best
 from hi_ml.tracking.folder import RunFolder
@@ -32,7 +32,7 @@ def called(command, name, overrides, place):
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose(name, overrides=overrides)
     place.mkdir(parents=True, exist_ok=True)
-    command(**config.arguments(command, cfg), here=Here(place, config.plain(cfg), overrides, f"hi_ml.{name}"))
+    command(**config.arguments(command, cfg), here=Invocation(place, config.plain(cfg), overrides, f"hi_ml.{name}"))
 
 
 @pytest.fixture(scope="module")

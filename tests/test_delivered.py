@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from hi_ml.app.errors import ModelRefused, ModelUnknown
 from hi_ml.modeling.models import Fitted
 from hi_ml.prediction import package
-from hi_ml.prediction.load import digest, fetch
+from hi_ml.prediction.load import digest, load_model
 from hi_ml.scorer import serving
 from hi_ml.tracking.store import client_of
 
@@ -83,7 +83,7 @@ def half(delivered):
 
 @pytest.mark.parametrize("asked", [str, Path])
 def test_a_folder_of_a_model_is_loaded(model, asked):
-    found = half(fetch(asked(model)))
+    found = half(load_model(asked(model)))
     assert (found.uri, found.verdict, found.name, found.version) == (str(model), "unknown", "", "")
     assert found.folder == model / "artifacts" / "scorer"
     assert found.same_code
@@ -91,32 +91,32 @@ def test_a_folder_of_a_model_is_loaded(model, asked):
 
 def test_a_run_folder_says_the_verdict_on_its_model(folder):
     (folder.parent / "verdict.json").write_text('{"verdict": "no_signal"}')
-    assert half(fetch(folder.parent)).verdict == "no_signal"
-    assert half(fetch(folder)).verdict == "no_signal"
+    assert half(load_model(folder.parent)).verdict == "no_signal"
+    assert half(load_model(folder)).verdict == "no_signal"
 
 
 def test_a_model_beside_that_of_a_run_folder_does_not_borrow_its_verdict(folder):
     (folder.parent / "verdict.json").write_text('{"verdict": "signal"}')
     other = shutil.copytree(folder, folder.parent / "other")
-    assert half(fetch(other)).verdict == "unknown"
+    assert half(load_model(other)).verdict == "unknown"
 
 
 @pytest.mark.usefixtures("registered")
 def test_the_champion_is_the_version_that_bears_the_alias():
-    found = half(fetch(f"models:/{NAME}@champion"))
+    found = half(load_model(f"models:/{NAME}@champion"))
     assert (found.uri, found.name, found.version, found.verdict) == (f"models:/{NAME}/2", NAME, "2", "inconclusive")
 
 
 def test_a_version_a_logged_model_and_a_run_are_found(registered):
     run, logged = registered
-    assert half(fetch(f"models:/{NAME}/1")).verdict == "signal"
-    assert half(fetch(f"models:/{logged}")).verdict == "no_signal"
-    assert half(fetch(f"runs:/{run}/model")).verdict == "signal"
+    assert half(load_model(f"models:/{NAME}/1")).verdict == "signal"
+    assert half(load_model(f"models:/{logged}")).verdict == "no_signal"
+    assert half(load_model(f"runs:/{run}/model")).verdict == "signal"
 
 
 @pytest.mark.usefixtures("registered")
 def test_files_of_this_machine_are_not_copied(tmp_path):
-    assert fetch(f"models:/{NAME}@champion").folder.is_relative_to(tmp_path / "mlartifacts")
+    assert load_model(f"models:/{NAME}@champion").folder.is_relative_to(tmp_path / "mlartifacts")
 
 
 @pytest.mark.usefixtures("registered")
@@ -130,10 +130,10 @@ def test_files_elsewhere_are_copied_and_the_copy_is_verified(folder, monkeypatch
         return shutil.copytree(folder, Path(known["dst_path"]) / "model")
 
     monkeypatch.setattr("mlflow.artifacts.download_artifacts", download)
-    assert half(fetch(f"models:/{NAME}@champion")).folder.exists()
+    assert half(load_model(f"models:/{NAME}@champion")).folder.exists()
     (folder / "artifacts" / "scorer" / "more.json").write_text("{}")
     with pytest.raises(ModelRefused, match="was changed since it was saved"):
-        fetch(f"models:/{NAME}@champion")
+        load_model(f"models:/{NAME}@champion")
     assert asked == ["s3://bucket/model"] * 2
 
 
@@ -142,8 +142,8 @@ def test_the_digest_is_over_all_files_of_the_scorer(model, folder):
     lines = [
         f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in sorted(scorer.iterdir())
     ]  # as sha256sum would list them
-    assert fetch(model).sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
-    assert fetch(folder).sha256 == fetch(model).sha256
+    assert load_model(model).sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert load_model(folder).sha256 == load_model(model).sha256
     (folder / "artifacts" / "scorer" / "empty").touch()
     assert digest(folder / "artifacts" / "scorer") != digest(scorer)
 
@@ -155,14 +155,14 @@ def test_without_a_store_the_sentence_says_where_one_was_looked_for(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ModelUnknown, match=r"there is no store of models at sqlite:.*mlflow\.db\. Train one here"):
-        fetch(f"models:/{NAME}@champion")
+        load_model(f"models:/{NAME}@champion")
     assert not list(tmp_path.iterdir())  # MLflow would create one
 
 
 @pytest.mark.usefixtures("registered")
 def test_an_unknown_name_is_answered_with_those_that_are_registered():
     with pytest.raises(ModelUnknown, match=r"no registered model 'simulated.day' \(did you mean simulated.days\?\)"):
-        fetch("models:/simulated.day@champion")
+        load_model("models:/simulated.day@champion")
 
 
 @pytest.mark.usefixtures("registered")
@@ -170,44 +170,44 @@ def test_an_unknown_alias_or_version_is_answered_with_those_there_are():
     there = r"the aliases @champion \(version 2\) and the versions 1, 2\."
     for asked in ("@challenger", "/7"):
         with pytest.raises(ModelUnknown, match=there):
-            fetch(f"models:/{NAME}{asked}")
+            load_model(f"models:/{NAME}{asked}")
 
 
 @pytest.mark.parametrize("asked", [f"models:/{NAME}", "models:/a/b/c", "runs:/1", f"models:/{NAME}/latest", "models:/"])
 @pytest.mark.usefixtures("registered")
 def test_an_address_that_is_none_is_answered_with_the_forms_there_are(asked):
     with pytest.raises(ModelUnknown, match=rf"Expected models:/<name>@<alias>.*Registered are: {NAME}"):
-        fetch(asked)
+        load_model(asked)
 
 
 @pytest.mark.parametrize("asked", [f"models:/m-{'0' * 32}", f"runs:/{'0' * 32}/model"])
 @pytest.mark.usefixtures("store")
 def test_a_run_or_model_that_the_store_does_not_know_is_said(asked):
     with pytest.raises(ModelUnknown, match="has nothing under"):
-        fetch(asked)
+        load_model(asked)
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ModelUnknown, match=r"There is no .*nowhere"):
-        fetch(tmp_path / "nowhere")
+        load_model(tmp_path / "nowhere")
 
 
 def test_a_registered_model_whose_files_are_gone_is_said(registered, tmp_path):
     shutil.rmtree(tmp_path / "mlartifacts")
     for asked in (f"models:/{NAME}@champion", f"runs:/{registered[0]}/model"):
         with pytest.raises(ModelUnknown, match="is known, but its files are not at"):
-            fetch(asked)
+            load_model(asked)
 
 
 def test_a_store_that_does_not_answer_is_said_without_its_password(tmp_path, monkeypatch):
     (tmp_path / "broken.db").write_text("no database")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'broken.db'}")
     with pytest.raises(ModelUnknown, match=r"MLflow at sqlite:.*broken\.db does not give models:"):
-        fetch(f"models:/{NAME}@champion")
+        load_model(f"models:/{NAME}@champion")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:secret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ModelUnknown, match="does not give") as found:
-        fetch(f"models:/{NAME}@champion")
+        load_model(f"models:/{NAME}@champion")
     assert "secret" not in str(found.value)
 
 
@@ -223,13 +223,13 @@ def test_models_of_other_libraries_are_refused_and_none_of_their_code_is_run(tmp
     (trap / "MLmodel").write_text("flavors: {python_function: {loader_module: mlflow.sklearn, model_path: model.pkl}}")
     for asked, held in ((trap, "MLmodel, model.pkl, python_model.pkl"), (trap / "model.pkl", "model.pkl")):
         with pytest.raises(ModelRefused, match=f"is no model of hi_ml.*found {held}"):
-            fetch(asked)
+            load_model(asked)
     assert not (tmp_path / "evil").exists()
 
 
 def test_the_code_beside_a_model_is_not_run_and_another_one_is_noted(folder, tmp_path):
     (folder / "serving.py").write_text(f"open({str(tmp_path / 'evil')!r}, 'w')")
-    assert not half(fetch(folder)).same_code
+    assert not half(load_model(folder)).same_code
     assert not (tmp_path / "evil").exists()
 
 
@@ -238,7 +238,7 @@ def test_a_changed_file_is_refused(folder, name):
     path = folder / "artifacts" / "scorer" / name
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ModelRefused, match=r"was changed since it was saved: expected SHA-256 \w{12}"):
-        fetch(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize("about", [None, "", "flavors: {}", "metadata: [1]", "\t"])
@@ -247,7 +247,7 @@ def test_a_model_that_nothing_signs_is_refused(folder, about):
     if about is not None:
         (folder / "MLmodel").write_text(about)
     with pytest.raises(ModelRefused, match="expected a digest in its MLmodel"):
-        fetch(folder)
+        load_model(folder)
 
 
 def signed(folder):
@@ -270,7 +270,7 @@ def signed(folder):
 def test_a_model_that_cannot_be_loaded_is_refused_whoever_signed_it(folder, name, content, said):
     (folder / "artifacts" / "scorer" / name).write_bytes(content)
     with pytest.raises(ModelRefused, match=f"was not loaded: .*{said}"):
-        fetch(signed(folder))
+        load_model(signed(folder))
 
 
 def test_a_pipeline_that_is_none_is_refused_whoever_signed_it(folder):
@@ -280,7 +280,7 @@ def test_a_pipeline_that_is_none_is_refused_whoever_signed_it(folder):
     known["pipeline_sha256"] = hashlib.sha256(b"PK").hexdigest()
     (scorer / "mapping.json").write_text(json.dumps(known))
     with pytest.raises(ModelRefused, match="its files are damaged"):
-        fetch(signed(folder))
+        load_model(signed(folder))
 
 
 ALONE = "import sys; from hi_ml.prediction.load import fetch; fetch(sys.argv[1]); print('mlflow' in sys.modules)"

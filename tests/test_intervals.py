@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hi_ml.app import config
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation.intervals import Rule, issue
 from hi_ml.modeling import models
@@ -316,7 +316,7 @@ def run(folder, *overrides):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=["tracking=none", "explain.rows=0", *overrides])
     folder.mkdir()
-    train(**config.arguments(train, cfg), here=Here(folder, config.plain(cfg), list(overrides), "hi_ml.train"))
+    train(**config.arguments(train, cfg), here=Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.train"))
     return next(path for path in folder.iterdir() if path.is_dir())
 
 

@@ -16,7 +16,7 @@ from scipy import stats
 from hi_ml.app import config
 from hi_ml.app.config import build
 from hi_ml.app.errors import NoContest
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.scores import losses
@@ -25,8 +25,8 @@ from hi_ml.modeling.tasks import Task
 from hi_ml.reports.train import prepare
 from hi_ml.scorer import serving
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.meeting import Meeting, meet
-from hi_ml.tracking.registry import CHALLENGER, CHAMPION, FEWEST_GROUPS, Terms, judged
+from hi_ml.tracking.head_to_head import PairedLosses, head_to_head
+from hi_ml.tracking.registry import CHALLENGER, CHAMPION, FEWEST_GROUPS, PromotionPolicy, judged
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
 from hi_ml.train import train
@@ -42,7 +42,7 @@ def met(*, gain=0.5, groups=GROUPS, seed=0):
     group = np.repeat(np.arange(groups), 2)
     hard = rng.gamma(2.0, 2.0, len(group))
     gained = gain + rng.normal(0, 1, groups)[group]
-    return Meeting("days", group, np.arange(len(group), dtype=np.uint64), hard + gained, hard)
+    return PairedLosses("days", group, np.arange(len(group), dtype=np.uint64), hard + gained, hard)
 
 
 NONE = np.array([], dtype=np.uint64)
@@ -125,7 +125,7 @@ def table(tmp_path_factory):
     place = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=QUICK)
-    train(**config.arguments(train, cfg), here=Here(place, config.plain(cfg), QUICK, "hi_ml.train"))
+    train(**config.arguments(train, cfg), here=Invocation(place, config.plain(cfg), QUICK, "hi_ml.train"))
     dataset, task = build(Dataset, cfg.dataset), build(Task, cfg.tasks.length_of_stay)
     method = SimpleNamespace(model=build(Model, cfg.model), split=build(Split, cfg.split), seed=0)
     prepared = prepare(dataset, [task], place, {})
@@ -169,7 +169,7 @@ def aliases(client):
 
 def meeting(**how):
     """Terms under which the champion is loaded and then said to have done so and so."""
-    return Terms("auto", lambda _scorer, _roles: met(**how))
+    return PromotionPolicy("auto", lambda _scorer, _roles: met(**how))
 
 
 def test_a_better_version_takes_the_alias_and_the_old_champion_keeps_its_version(register, client):
@@ -198,7 +198,7 @@ def test_comparisons_on_a_split_are_counted_over_all_versions_and_champions(regi
 
 def test_what_was_not_compared_does_not_count(register, client):
     register()
-    for terms in (None, Terms("always"), Terms("never"), meeting(groups=100)):
+    for terms in (None, PromotionPolicy("always"), PromotionPolicy("never"), meeting(groups=100)):
         register(terms)
     register(meeting(), verdict="inconclusive")
     last = register(meeting(gain=0.0))
@@ -213,9 +213,9 @@ def test_a_model_without_signal_stays_challenger(register, verdict):
 
 
 def test_always_promotes_and_never_does_not_except_the_first(register, client):
-    first = register(Terms("never", lambda *_: met()))
-    always = register(Terms("always"), verdict="no_signal")
-    never = register(Terms("never", lambda *_: met()))
+    first = register(PromotionPolicy("never", lambda *_: met()))
+    always = register(PromotionPolicy("always"), verdict="no_signal")
+    never = register(PromotionPolicy("never", lambda *_: met()))
     assert [(found.alias, found.promotion) for found in (first, always, never)] == [
         (CHAMPION, "there was no champion"), (CHAMPION, "promote=always"), (CHALLENGER, "promote=never"),
     ]  # fmt: skip
@@ -256,7 +256,7 @@ def test_whatever_the_meeting_raises_the_run_is_not_lost(register, client):
     def broken(*_):
         raise KeyError("age")
 
-    found = register(Terms("auto", broken))
+    found = register(PromotionPolicy("auto", broken))
     assert (found.alias, found.promotion) == (CHALLENGER, "not held against the champion: 'age'")
     assert client.get_run(found.run_id).info.status == "FINISHED"
 
@@ -270,7 +270,7 @@ def test_the_champion_is_loaded_as_it_was_tracked_with_the_rows_it_was_trained_o
         return replace(met(), digest=np.resize(rows.loc[rows["part"] == "train", "digest"], 2 * GROUPS))
 
     register()
-    found = register(Terms("auto", look))
+    found = register(PromotionPolicy("auto", look))
     assert found.promotion.startswith("only 0 groups")  # all of them are rows of the champion's training part
     assert seen["scorer"].mapping["task"] == "length_of_stay"
     assert seen["roles"] == rows.attrs["roles"]
@@ -291,7 +291,7 @@ def stub(table, predicted=None):
 
 def test_a_champion_loses_what_its_own_run_says(table):
     rows = pd.read_parquet(table.folder / "predictions.parquet")
-    found = meet(stub(table), table.dataset, champion_of(table), ["age", "sex"])
+    found = head_to_head(stub(table), table.dataset, champion_of(table), ["age", "sex"])
     np.testing.assert_allclose(found.champion, (rows["target"] - rows["prediction"]).abs(), rtol=1e-9)
     np.testing.assert_array_equal(found.challenger, rows["target"])
     np.testing.assert_array_equal(found.group, rows["group"])
@@ -300,7 +300,7 @@ def test_a_champion_loses_what_its_own_run_says(table):
 
 def test_the_digests_of_a_meeting_are_those_of_the_rows_of_the_run(table):
     rows = pd.read_parquet(table.folder / "rows.parquet")
-    found = meet(stub(table), table.dataset, champion_of(table), rows.attrs["roles"])
+    found = head_to_head(stub(table), table.dataset, champion_of(table), rows.attrs["roles"])
     np.testing.assert_array_equal(found.digest, rows.loc[rows["part"] == "test", "digest"])
 
 
@@ -328,16 +328,16 @@ def test_the_rows_of_a_run_hold_nothing_private_and_every_part(table):
 def test_a_champion_that_predicts_something_else_is_no_match(table, key, value, said):
     champion = champion_of(table)
     with pytest.raises(NoContest, match=said):
-        meet(stub(table), table.dataset, replace(champion, mapping=champion.mapping | {key: value}), [])
+        head_to_head(stub(table), table.dataset, replace(champion, mapping=champion.mapping | {key: value}), [])
 
 
 def test_a_champion_that_needs_a_column_which_the_table_lacks_is_no_match(table):
     poorer = replace(table.problem, table=table.problem.table.drop(columns=["insurer", "age"]))
     trained = SimpleNamespace(problem=poorer, predicted=None)
     with pytest.raises(NoContest, match=r"the table has no (age, insurer|insurer, age), which the champion needs"):
-        meet(trained, table.dataset, champion_of(table), [])
+        head_to_head(trained, table.dataset, champion_of(table), [])
     with pytest.raises(NoContest, match="the table has no ward"):
-        meet(stub(table), table.dataset, champion_of(table), ["ward"])
+        head_to_head(stub(table), table.dataset, champion_of(table), ["ward"])
 
 
 def test_the_shares_of_a_champion_are_lost_in_nats():
@@ -357,7 +357,7 @@ def test_the_shares_of_a_champion_are_lost_in_nats():
         task=task, labels=labels, table=rows, target=target, group=np.arange(2), where=lambda _: np.ones(2, dtype=bool)
     )
     trained = SimpleNamespace(problem=problem, predicted=np.array([[0.5, 0.5], [0.1, 0.9]]))
-    found = meet(trained, SimpleNamespace(spellings=dict), champion, ["age"])
+    found = head_to_head(trained, SimpleNamespace(spellings=dict), champion, ["age"])
     np.testing.assert_allclose(found.champion, -np.log([0.75, 0.5]))
     np.testing.assert_allclose(found.challenger, losses(task, target, trained.predicted))
     assert found.unit == "nats"
@@ -375,7 +375,7 @@ def test_a_better_model_is_promoted_and_the_same_again_is_not(here, capsys, clie
             cfg = compose("train", overrides=[*shared, f"model={model}"])
         place = here / "outputs" / str(number)
         place.mkdir(parents=True)
-        train(**config.arguments(train, cfg), here=Here(place, config.plain(cfg), [], "hi_ml.train"))
+        train(**config.arguments(train, cfg), here=Invocation(place, config.plain(cfg), [], "hi_ml.train"))
         said.append(capsys.readouterr())
     for name in (MODEL, "simulated.test_results"):
         versions = [client.get_model_version(name, str(number)).tags for number in (1, 2, 3)]

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from hi_ml.app import config
 from hi_ml.app.errors import PrivateValueFound
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.data.simulation import simulate
 from hi_ml.prediction import drift
 from hi_ml.scorer import serving
@@ -33,7 +33,7 @@ def run(folder, *overrides):
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=asked)
     folder.mkdir(parents=True, exist_ok=True)
-    train(**config.arguments(train, cfg), here=Here(folder, config.plain(cfg), asked, "hi_ml.train"))
+    train(**config.arguments(train, cfg), here=Invocation(folder, config.plain(cfg), asked, "hi_ml.train"))
     return folder
 
 

@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from hi_ml.app import config
 from hi_ml.app.config import arguments, build, conf_dir
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.evaluation import significance
 from hi_ml.evaluation.significance import Permutation, measure
 from hi_ml.modeling import problem as problems
@@ -200,7 +200,7 @@ def run(folder, *overrides):
     asked = ["dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay", *overrides]
     cfg = composed(*asked)
     folder.mkdir(parents=True, exist_ok=True)
-    train(**arguments(train, cfg), here=Here(folder, config.plain(cfg), asked, "hi_ml.train"))
+    train(**arguments(train, cfg), here=Invocation(folder, config.plain(cfg), asked, "hi_ml.train"))
     return RunFolder(folder / "length_of_stay")
 
 

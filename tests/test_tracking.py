@@ -20,7 +20,7 @@ from mlflow.entities import Run
 
 from hi_ml.app import config
 from hi_ml.app.errors import RunFolderInvalid, TrackingFailed
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.tracking import send as tracking
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
@@ -37,7 +37,7 @@ def finished(tmp_path_factory):
     place = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=OVERRIDES)
-    train(**config.arguments(train, cfg), here=Here(place, config.plain(cfg), OVERRIDES, "hi_ml.train"))
+    train(**config.arguments(train, cfg), here=Invocation(place, config.plain(cfg), OVERRIDES, "hi_ml.train"))
     return place / "length_of_stay"
 
 

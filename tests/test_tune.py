@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 from hi_ml.app import config
 from hi_ml.app.errors import OutputFailed, TrackingFailed
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.reports.search import command_to_train
 from hi_ml.track import main as send_later
 from hi_ml.tracking import send as nested
@@ -51,7 +51,7 @@ def run(folder, *overrides):
     """Do what the command does, in this process."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = composed("tune", *overrides)
-    tune(**config.arguments(tune, cfg), here=Here(folder, config.plain(cfg), list(overrides), "hi_ml.tune"))
+    tune(**config.arguments(tune, cfg), here=Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.tune"))
     return folder
 
 
@@ -171,7 +171,7 @@ def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
         problem=SimpleNamespace(task=SimpleNamespace(name="billing"), labels=[]),
         chosen=SimpleNamespace(settings={"alpha": 3.0}),
     )
-    here = Here(Path("there"), {}, asked, "hi_ml.tune")
+    here = Invocation(Path("there"), {}, asked, "hi_ml.tune")
     assert command_to_train(searched, here, "there") == f"python -m hi_ml.train {command}"
 
 

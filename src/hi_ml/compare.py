@@ -18,7 +18,7 @@ from hi_ml.modeling.tasks import Task
 from hi_ml.reports import comparison, page
 from hi_ml.reports.charts.style import save
 from hi_ml.tracking import history
-from hi_ml.tracking.folder import RunFolder, whole_or_nothing
+from hi_ml.tracking.folder import RunFolder, atomic_folder
 from hi_ml.tracking.store import command_to_open, store_uri
 
 _MOST_LINES = 20  # of differences and of settings on the screen; the files have all
@@ -28,7 +28,7 @@ _CHART = "differences"
 _Id = Annotated[str, BeforeValidator(str)]  # an id of digits alone arrives as a number
 
 
-def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None, here: launch.Here) -> None:
+def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None, here: launch.Invocation) -> None:
     """Compare the runs of one task that were made on the same rows.
 
     Parameters
@@ -53,7 +53,7 @@ def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None,
     result = held_against_each_other(found.runs)
     facts = _facts(found, result)
     summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)
-    with whole_or_nothing(here.folder) as work:
+    with atomic_folder(here.folder) as work:
         folder = RunFolder(work)
         folder.write_request(here.config, here.overrides)
         folder.write_comparison(result.differences, result.runs, result.configuration)
@@ -75,7 +75,7 @@ def _facts(found: history.Found, result: Comparison) -> dict[str, Any]:
     }
 
 
-def _say(summary: dict[str, Any], found: history.Found, here: launch.Here) -> None:
+def _say(summary: dict[str, Any], found: history.Found, here: launch.Invocation) -> None:
     print(f"\n{summary['title']}")
     if found.left_out:
         print(f"{found.left_out} others left out: they have another data or split digest.")
@@ -122,7 +122,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        compare(**arguments(compare, cfg), here=launch.Here.of(cfg))
+        compare(**arguments(compare, cfg), here=launch.Invocation.of(cfg))
 
 
 if __name__ == "__main__":

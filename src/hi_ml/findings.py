@@ -16,8 +16,8 @@ from hi_ml.claims.verdicts import difference
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
-from hi_ml.reports.findings import Stated, write
-from hi_ml.tracking.folder import RunFolder, keep_rejected, whole_or_nothing
+from hi_ml.reports.findings import FindingsRun, write
+from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -29,7 +29,7 @@ def findings(
     seed: Annotated[int, Field(ge=0, lt=2**32)],
     keep_duplicates: bool,
     tracking: Literal["default", "none"],
-    here: launch.Here,
+    here: launch.Invocation,
 ) -> None:
     """State and test the claims on one table.
 
@@ -57,8 +57,8 @@ def findings(
     if distinct.copies:
         with_copies = difference(stated, state(_distinct(admissions, seed=seed, keep=True), settings))
     words = PrivateWords.of(admissions.private, admissions.public)
-    result = Stated(stated, with_copies, admissions, len(distinct.rows), seed, keep_duplicates)
-    with whole_or_nothing(here.folder) as work:
+    result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), seed, keep_duplicates)
+    with atomic_folder(here.folder) as work:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)
     if tracking == "none":
@@ -75,7 +75,7 @@ def _distinct(admissions: Admissions, *, seed: int, keep: bool) -> DistinctAdmis
     return one_row_each(frame, admissions.twins.group, declarations=declared, seed=seed, keep_duplicates=keep)
 
 
-def _say(stated: Stated, here: launch.Here) -> None:
+def _say(stated: FindingsRun, here: launch.Invocation) -> None:
     for finding in stated.findings:
         print(f"\n{finding.claim}\n  {finding.verdict.replace('_', ' ').upper()} ({finding.reason})")
         for sentence in finding.sentences:
@@ -90,7 +90,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        findings(**arguments(findings, cfg), here=launch.Here.of(cfg))
+        findings(**arguments(findings, cfg), here=launch.Invocation.of(cfg))
 
 
 if __name__ == "__main__":

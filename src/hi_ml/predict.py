@@ -19,8 +19,8 @@ from hi_ml.data.schema import Dataset
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
 from hi_ml.prediction.drift import Sensitivity, alarms
-from hi_ml.prediction.load import Delivered, fetch
-from hi_ml.tracking.folder import RunFolder, whole_or_nothing
+from hi_ml.prediction.load import LoadedModel, load_model
+from hi_ml.tracking.folder import RunFolder, atomic_folder
 from hi_ml.tracking.store import command_to_open, store_uri
 
 _SIGNAL = "signal"
@@ -42,7 +42,7 @@ def predict(
     verify: str | None,
     sample: Annotated[int, Field(ge=1)],
     seed: Annotated[int, Field(ge=0)],
-    here: launch.Here,
+    here: launch.Invocation,
 ) -> None:
     """Score a file of admissions, or verify one that was scored.
 
@@ -73,8 +73,8 @@ def predict(
         If the input, the model or the request cannot be served, or an output is not what its manifest claims.
     """
     if verify is not None:
-        print(batch.prove(Path(verify), deliver=fetch, dataset=dataset, sample=sample, seed=seed))
-        with whole_or_nothing(here.folder) as folder:
+        print(batch.prove(Path(verify), deliver=load_model, dataset=dataset, sample=sample, seed=seed))
+        with atomic_folder(here.folder) as folder:
             RunFolder(folder).write_request(here.config, here.overrides)
         return
     if output is None or Path(output).suffix not in batch.SUFFIXES:
@@ -83,7 +83,7 @@ def predict(
         raise ConfigurationInvalid.one_task("predict", list(tasks))
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
         stamps = beside.submit(batch.stamped, input)
-        model = fetch(model_uri or f"models:/{dataset.name}.{next(iter(tasks))}@champion")
+        model = load_model(model_uri or f"models:/{dataset.name}.{next(iter(tasks))}@champion")
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
     request = batch.Request(
         input=str(input), output=Path(output), dataset=dataset, keep=tuple(keep), reasons=reasons,
@@ -92,13 +92,13 @@ def predict(
     )  # fmt: skip
     with launch.progress(1) as stage:
         result = batch.score(request, model, stamps=stamps.result(), say=tqdm.write, stage=stage)
-    with whole_or_nothing(here.folder) as folder:
+    with atomic_folder(here.folder) as folder:
         RunFolder(folder).write_request(here.config, here.overrides)
         RunFolder(folder).write_batch(result.manifest, result.seconds)
     _say(request, model, result.manifest)
 
 
-def _say(request: batch.Request, model: Delivered, told: Mapping[str, Any]) -> None:
+def _say(request: batch.Request, model: LoadedModel, told: Mapping[str, Any]) -> None:
     """Show what was done, what is to be looked at, and the command that proves it."""
     print(f"\n{told['rows_in']:,} rows read, {told['rows_scored']:,} scored, {told['rows_rejected']:,} rejected")
     print(f"Model: {model.uri}, verdict {told['verdict']}")
@@ -126,7 +126,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        predict(**arguments(predict, cfg), here=launch.Here.of(cfg))
+        predict(**arguments(predict, cfg), here=launch.Invocation.of(cfg))
 
 
 if __name__ == "__main__":

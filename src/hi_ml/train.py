@@ -25,8 +25,8 @@ from hi_ml.modeling.tasks import Moment, Task
 from hi_ml.reports import screen
 from hi_ml.reports.train import Request, make, prepare
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.meeting import meet
-from hi_ml.tracking.registry import Promote, Terms
+from hi_ml.tracking.head_to_head import head_to_head
+from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -54,7 +54,7 @@ def train(
     charts: Literal["default", "all"],
     tracking: Literal["default", "none"],
     promote: Promote,
-    here: launch.Here,
+    here: launch.Invocation,
 ) -> None:
     """Train one model per task, each to a run folder of its own and to MLflow.
 
@@ -107,7 +107,7 @@ def train(
                 tqdm.write(screen.summary(trained, path))
                 stage(f"{task.name}: track")
                 if tracking == "default":
-                    _track(RunFolder(path), Terms(promote, partial(meet, trained, dataset)))
+                    _track(RunFolder(path), PromotionPolicy(promote, partial(head_to_head, trained, dataset)))
             except (NotTrainable, TrackingFailed) as error:
                 failed.append(error)
     _say_where(here.folder, tracked=tracking == "default")
@@ -115,7 +115,7 @@ def train(
         raise Unserved.of(failed)
 
 
-def _track(folder: RunFolder, terms: Terms) -> None:
+def _track(folder: RunFolder, terms: PromotionPolicy) -> None:
     for line in send(folder, terms).sentences():
         tqdm.write(line)
 
@@ -136,7 +136,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        train(**arguments(train, cfg), here=launch.Here.of(cfg))
+        train(**arguments(train, cfg), here=launch.Invocation.of(cfg))
 
 
 if __name__ == "__main__":

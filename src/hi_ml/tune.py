@@ -35,9 +35,9 @@ from hi_ml.reports import screen
 from hi_ml.reports import search as searches
 from hi_ml.reports.search import config_to_train
 from hi_ml.reports.train import Request, make, prepare
-from hi_ml.tracking.folder import RunFolder, whole_or_nothing
-from hi_ml.tracking.meeting import meet
-from hi_ml.tracking.registry import Promote, Terms
+from hi_ml.tracking.folder import RunFolder, atomic_folder
+from hi_ml.tracking.head_to_head import head_to_head
+from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -71,7 +71,7 @@ def tune(
     trees: Annotated[int, Field(ge=1)] | None,
     smallest_gain: Annotated[float, Field(ge=0, lt=1)],
     resume: str | None,
-    here: launch.Here,
+    here: launch.Invocation,
 ) -> None:
     """Search the space of a model by cross-validation inside the training part, then train the best.
 
@@ -111,7 +111,7 @@ def tune(
         log.info("%d trials in %d folds; if interrupted, go on with: %s", trials, folds, _command_to_resume(here))
         with training.timed(seconds, "search"):
             searched = run(problem, model, plan, study=study, stage=stage)
-        with whole_or_nothing(here.folder) as work:
+        with atomic_folder(here.folder) as work:
             searches.write(searched, RunFolder(work), table=table, here=here, seconds=seconds)
         tqdm.write(searches.summary(searched, here))
         best = replace(here, config=config_to_train(searched, here.config))
@@ -120,7 +120,7 @@ def tune(
         trained = make(problem, table, request, path, seconds=taken, stage=stage)
         tqdm.write(screen.summary(trained, path))
         stage("track")
-        terms = Terms(promote, partial(meet, trained, dataset))
+        terms = PromotionPolicy(promote, partial(head_to_head, trained, dataset))
         failed = _track(here.folder, path, terms) if tracking == "default" else []
     _say_where(here.folder, path, tracked=tracking == "default")
     if failed:
@@ -146,7 +146,7 @@ def _study(problem: Problem, model: Model, plan: Plan, *, data: str, places: tup
     return study
 
 
-def _track(search: Path, best: Path, terms: Terms) -> list[HiMlError]:
+def _track(search: Path, best: Path, terms: PromotionPolicy) -> list[HiMlError]:
     """Send the search with its trials, then the model that came of it, which MLflow nests in the search."""
     failed: list[HiMlError] = []
     for folder in (search, best):
@@ -168,7 +168,7 @@ def _say_where(search: Path, best: Path, *, tracked: bool) -> None:
 
 
 @contextmanager
-def _resumable(here: launch.Here) -> Iterator[None]:
+def _resumable(here: launch.Invocation) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -178,7 +178,7 @@ def _resumable(here: launch.Here) -> Iterator[None]:
         raise KeyboardInterrupt(how) from stop
 
 
-def _command_to_resume(here: launch.Here) -> str:
+def _command_to_resume(here: launch.Invocation) -> str:
     kept = [word for word in here.overrides if not word.lstrip("+~").startswith(("resume=", "hydra."))]
     return shlex.join(["python", "-m", here.command, *kept, f"resume={here.folder}"])
 
@@ -188,7 +188,7 @@ def main(cfg: DictConfig) -> None:
     """Run the command from its configuration."""
     launch.quiet()
     with launch.one_sentence():
-        tune(**arguments(tune, cfg), here=launch.Here.of(cfg))
+        tune(**arguments(tune, cfg), here=launch.Invocation.of(cfg))
 
 
 if __name__ == "__main__":

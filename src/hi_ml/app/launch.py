@@ -45,7 +45,7 @@ class Stage(Protocol):
 
 
 @dataclass(frozen=True)
-class Here:
+class Invocation:
     """One call of a command."""
 
     folder: Path  # where its results go
@@ -54,7 +54,7 @@ class Here:
     command: str  # its name, for example ``hi_ml.train``
 
     @classmethod
-    def of(cls, cfg: Any) -> "Here":
+    def of(cls, cfg: Any) -> "Invocation":
         """Ask Hydra."""
         asked = HydraConfig.get()
         folder = Path(asked.runtime.output_dir)

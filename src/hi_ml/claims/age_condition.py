@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import counts, crosstab, cube, over
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
 from hi_ml.claims.requirements import constant, for_each, lacking, small_groups, unmapped
 from hi_ml.statistics.contingency import association, can_vary
 from hi_ml.statistics.estimates import Effect, Margin
@@ -195,7 +195,7 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
     gap = gap or small_groups(_sides(table, settings.split_age), settings.smallest_group, "")
     if gap:
         return dataclasses.replace(draft, gaps=for_each(gap, [part.name for part in parts]) + undeclared)
-    evidence, gaps = sorted_out(
+    evidence, gaps = split_by_type(
         [
             *(_share_gap(table, part, settings) for part in parts),
             *_from_last_copies(admissions, parts, settings),

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import mean_table, moments_of, sums
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
 from hi_ml.claims.requirements import constant, lacking, too_few
 from hi_ml.statistics.estimates import POWER, Floats, Margin, joint_power
 from hi_ml.statistics.means import largest_gap, mean_limits, one_way
@@ -340,7 +340,7 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     answers += between_insurers(rows, smallest=settings.smallest_f, smallest_group=settings.smallest_group, power=power)
     if lacking(rows, ["insurer", "billed"], "") is None:
         tables["insurer_means"] = mean_table(insurer_sums(rows))
-    kept, gaps = sorted_out(answers)
+    kept, gaps = split_by_type(answers)
     return Draft(NAME, CLAIM, "any", PARTS, evidence=kept, gaps=gaps, notes=tuple(notes), tables=tables)
 
 

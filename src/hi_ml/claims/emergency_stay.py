@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import counts, mean_table, moments_of, sums
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
 from hi_ml.claims.requirements import constant, lacking, small_groups, unmapped
 from hi_ml.claims.subgroup_screen import stay_screen
 from hi_ml.statistics.estimates import LEVEL, Interval, Margin
@@ -173,7 +173,7 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
 
 
 def _draft(answers: Iterable[Evidence | Gap | None]) -> Draft:
-    evidence, gaps = sorted_out(answers)
+    evidence, gaps = split_by_type(answers)
     return Draft("emergency_stay", CLAIM, "all", PARTS, evidence=evidence, gaps=gaps, notes=(NOTE,))
 
 

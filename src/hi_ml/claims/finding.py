@@ -59,7 +59,7 @@ class Gap:
     key: str | None = None  # the YAML key that would supply it
 
 
-def sorted_out(answers: Iterable[Evidence | Gap | None]) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
+def split_by_type(answers: Iterable[Evidence | Gap | None]) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
     """Separate what could be estimated from what could not; None is neither."""
     kept = list(answers)
     evidence = tuple(answer for answer in kept if isinstance(answer, Evidence))

@@ -16,7 +16,7 @@ from scipy.stats import norm
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import completed, counts, crosstab, cube, moments_of, sums
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence, Gap, described, estimated, sorted_out
+from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
 from hi_ml.claims.requirements import constant, for_each, lacking, large_levels, too_few
 from hi_ml.claims.subgroup_screen import age_band
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
@@ -175,7 +175,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     answers = [*(_care(rows, role, margin) for role in CARE), _stay(rows, margin)]
     cared = [role for role in CARE if lacking(rows, [role], "") is None]
     balance = standardised_differences(rows, cared)
-    evidence, gaps = sorted_out([*answers, *_marginal(rows, cared, margin), *_largest(balance, settings)])
+    evidence, gaps = split_by_type([*answers, *_marginal(rows, cared, margin), *_largest(balance, settings)])
     tables = {"payer_care": care_residuals(rows, cared), "payer_balance": balance}
     return dataclasses.replace(draft, evidence=evidence, gaps=gaps, tables=tables)
 

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import completed, mean_table, moments_of, sums
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, estimated, sorted_out
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, estimated, split_by_type
 from hi_ml.claims.patients import identify, identity_evidence, identity_table
 from hi_ml.claims.requirements import constant, lacking, large_levels, small_groups, unmapped
 from hi_ml.statistics.estimates import Integers, Margin
@@ -142,7 +142,7 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
     if patients.identity:
         tables["identity"] = identity_table(rows, patients.identity)
         answers += identity_evidence(patients.identity)
-    evidence, gaps = sorted_out(answers)
+    evidence, gaps = split_by_type(answers)
     return Draft("medication_recovery", CLAIM, "all", PARTS, evidence, gaps, (NOTE, patients.words), tables)
 
 

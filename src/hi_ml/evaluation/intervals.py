@@ -107,7 +107,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Issued:
+class Conformal:
     """Intervals, or sets of labels, of the test rows."""
 
     # for `hi_ml.scorer.serving`; None where the calibration part is too small, and all below is empty
@@ -121,7 +121,7 @@ class Issued:
     note: str  # what was reached, and how
 
 
-def issue(problem: Posed, fitted: Fitted, rule: Rule, *, seed: int) -> Issued:
+def issue(problem: Posed, fitted: Fitted, rule: Rule, *, seed: int) -> Conformal:
     """Calibrate a fitted model and check its intervals on the test part.
 
     Parameters
@@ -157,7 +157,9 @@ def issue(problem: Posed, fitted: Fitted, rule: Rule, *, seed: int) -> Issued:
     table = coverage.table(checked, slices, calibrated=len(calibration))
     sentence, note = coverage.sentence(checked), _note(rule, fitted, thresholds, len(calibration))
     described = _described(problem, fitted, rule, thresholds) | {"sentence": f"{sentence} {note}"}
-    return Issued(described, region.columns(problem.labels), held > 0, coverage.scores(checked), table, sentence, note)
+    return Conformal(
+        described, region.columns(problem.labels), held > 0, coverage.scores(checked), table, sentence, note
+    )
 
 
 def _described(problem: Posed, fitted: Fitted, rule: Rule, thresholds: Thresholds) -> dict[str, Any]:
@@ -171,13 +173,13 @@ def _described(problem: Posed, fitted: Fitted, rule: Rule, thresholds: Threshold
     }
 
 
-def _none(rule: Rule, found: int) -> Issued:
+def _none(rule: Rule, found: int) -> Conformal:
     sentence = (
         f"No intervals: at {100 * rule.level:g} % the calibration part needs at least {conformal.fewest(rule.level)} "
         f"groups, and has {found}."
     )
     note = "Raise split.calibration, lower interval, or add admissions."
-    return Issued(None, {}, np.zeros(0, dtype=bool), pd.DataFrame(), pd.DataFrame(), sentence, note)
+    return Conformal(None, {}, np.zeros(0, dtype=bool), pd.DataFrame(), pd.DataFrame(), sentence, note)
 
 
 def _forecast(problem: Posed, fitted: Fitted, places: Codes) -> Forecast:

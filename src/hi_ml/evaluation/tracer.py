@@ -21,7 +21,7 @@ _STREAM = 11  # random numbers of its own, apart from those that split the rows
 _EQUAL = 1e-12  # random numbers between 0 and 1 that differ by less are one
 
 
-class Watcher:
+class SpyEstimator:
     """A learner that learns nothing and keeps what it is shown."""
 
     def fit(self, X: Floats, y: Floats, X_val: Floats | None = None, y_val: Floats | None = None) -> Self:
@@ -90,7 +90,7 @@ def _dyed(problem: Problem, seed: int) -> Problem:
 
 def _watched(model: Model) -> Model:
     """Put the watcher in the place of the learner, and every category into the target encoding."""
-    watching = {"_target_": f"{Watcher.__module__}.{Watcher.__qualname__}"}
+    watching = {"_target_": f"{SpyEstimator.__module__}.{SpyEstimator.__qualname__}"}
     encoding = replace(model.encoding, numbers="raw", many_levels=0)
     return replace(model, regression=watching, encoding=encoding, space={})
 

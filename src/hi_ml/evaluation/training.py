@@ -82,7 +82,7 @@ class Trained:
     subgroups: pd.DataFrame
     probes: list[Probe]
     significance: Significance | None  # of the permutation test, if it was asked for
-    interval: intervals.Issued | None  # the intervals, if they were asked for
+    interval: intervals.Conformal | None  # the intervals, if they were asked for
 
 
 def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Trained:
@@ -175,7 +175,9 @@ def _probed(problem: Problem, method: Method) -> list[Probe]:
     ]
 
 
-def _issued(problem: Problem, method: Method, fitted: models.Fitted) -> tuple[models.Fitted, intervals.Issued | None]:
+def _issued(
+    problem: Problem, method: Method, fitted: models.Fitted
+) -> tuple[models.Fitted, intervals.Conformal | None]:
     """Fit bounds to the training part, calibrate them, check them; without intervals the model needs no bounds."""
     rule, rows = method.intervals, np.flatnonzero(problem.where("train"))
     if rule is None:

@@ -177,12 +177,12 @@ def as_stopped(model: Model, fitted: Fitted) -> Model:
     return replace(model, classification={**model.classification, **fixed}, early_stopping=None)
 
 
-Lesson = tuple[Floats, Floats]  # encoded rows and their targets
+Fold = tuple[Floats, Floats]  # encoded rows and their targets
 
 
 def _encoded(
     model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
-) -> tuple[ColumnTransformer, Lesson, Lesson]:
+) -> tuple[ColumnTransformer, Fold, Fold]:
     """Encode the rows that teach a learner, and those that are held out to stop it early, if it can use them."""
     inner, held = _inner(model, target, group, seed=seed, classes=classes)
     taught = features.part(inner, list(features.frame.columns))
@@ -193,7 +193,7 @@ def _encoded(
     return encode, (X, target[inner]), (X_held, target[held])
 
 
-def _teach(learner: Any, model: Model, taught: Lesson, held: Lesson) -> None:
+def _teach(learner: Any, model: Model, taught: Fold, held: Fold) -> None:
     with _refusals(model):
         if len(held[0]):
             _fit_stopping(learner, model, taught, held)
@@ -232,7 +232,7 @@ def _inner(
     return np.sort(np.append(inner, held[moved])), held[~moved]
 
 
-def _fit_stopping(learner: Any, model: Model, train: Lesson, held: Lesson) -> None:
+def _fit_stopping(learner: Any, model: Model, train: Fold, held: Fold) -> None:
     """Hand the held-out rows to the learner in the words that it knows."""
     known = inspect.signature(learner.fit).parameters
     if "X_val" in known:  # scikit-learn

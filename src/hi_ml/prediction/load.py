@@ -30,7 +30,7 @@ _OF_A_RUN = re.compile(r"runs:/(?P<run>[^/]+)/(?P<path>.+)")
 
 
 @dataclass(frozen=True)
-class Delivered:
+class LoadedModel:
     """A model that may be used."""
 
     scorer: serving.Scorer
@@ -55,7 +55,7 @@ class _Place:
     version: str = ""
 
 
-def fetch(uri: str | Path) -> Delivered:
+def load_model(uri: str | Path) -> LoadedModel:
     """Find a model, verify it, and load it without running any code that lies beside it.
 
     Parameters
@@ -87,7 +87,7 @@ def digest(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _opened(place: _Place, folder: Path) -> Delivered:
+def _opened(place: _Place, folder: Path) -> LoadedModel:
     scorer = folder / SCORER
     if not (scorer / serving.MAPPING).is_file():
         beside = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
@@ -102,7 +102,7 @@ def _opened(place: _Place, folder: Path) -> Delivered:
         raise ModelRefused.unsafe(place.uri, told) from error
     code = folder / _CODE
     same = code.is_file() and code.read_bytes() == Path(serving.__file__).read_bytes()
-    return Delivered(loaded, place.uri, found, place.verdict, place.name, place.version, scorer, same)
+    return LoadedModel(loaded, place.uri, found, place.verdict, place.name, place.version, scorer, same)
 
 
 def _signature(folder: Path) -> str:

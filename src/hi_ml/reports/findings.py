@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.app.text import interval, number, p_value, scale_of, written
 from hi_ml.claims.finding import Evidence, Finding, Gap, record
 from hi_ml.data.privacy import PrivateWords
@@ -28,7 +28,7 @@ _FLAT = (
 
 
 @dataclass(frozen=True)
-class Stated:
+class FindingsRun:
     """The claims of one table."""
 
     findings: Sequence[Finding]
@@ -39,7 +39,7 @@ class Stated:
     keep_duplicates: bool
 
 
-def write(stated: Stated, folder: RunFolder, *, here: Here, words: PrivateWords, started: float) -> None:
+def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: PrivateWords, started: float) -> None:
     """Write every file of a run of the findings.
 
     Parameters
@@ -76,7 +76,7 @@ def write(stated: Stated, folder: RunFolder, *, here: Here, words: PrivateWords,
     words.refuse(folder.path)
 
 
-def _facts(stated: Stated) -> Mapping[str, Any]:
+def _facts(stated: FindingsRun) -> Mapping[str, Any]:
     admissions = stated.admissions
     return {
         "dataset": admissions.dataset.name,

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
-from hi_ml.app.launch import Here
+from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
 from hi_ml.data.read import Admissions
 from hi_ml.evaluation.training import timed
@@ -34,7 +34,7 @@ def experiment_name(searched: Searched) -> str:
     return f"{searched.model.name}_{searched.problem.task.name}"
 
 
-def experiment(searched: Searched, here: Here) -> str:
+def experiment(searched: Searched, here: Invocation) -> str:
     """Write the settings that were chosen as overrides, with what is known of them."""
     settings = {"model": {kind(searched.problem): searched.chosen.settings}}
     head = [
@@ -53,12 +53,12 @@ def config_to_train(searched: Searched, config: dict[str, Any]) -> dict[str, Any
     return {**shared, "model": {**model, learner: {**model[learner], **searched.chosen.settings}}}
 
 
-def command_to_train(searched: Searched, here: Here, folder: str) -> str:
+def command_to_train(searched: Searched, here: Invocation, folder: str) -> str:
     """Return the command that trains the experiment of a search, as it was asked for.
 
     Parameters
     ----------
-    here : Here
+    here : Invocation
         Of the search: its arguments are those of the training, less what only a search has or what the experiment sets.
     folder : str
         Where the folder ``experiment`` stands.
@@ -82,7 +82,9 @@ def command_to_train(searched: Searched, here: Here, folder: str) -> str:
 Chart = tuple[str, Figure, pd.DataFrame]
 
 
-def write(searched: Searched, folder: RunFolder, *, table: Prepared, here: Here, seconds: dict[str, float]) -> None:
+def write(
+    searched: Searched, folder: RunFolder, *, table: Prepared, here: Invocation, seconds: dict[str, float]
+) -> None:
     """Write every file of a search.
 
     Parameters
@@ -110,7 +112,7 @@ def write(searched: Searched, folder: RunFolder, *, table: Prepared, here: Here,
     table.words.refuse(folder.path)
 
 
-def summary(searched: Searched, here: Here) -> str:
+def summary(searched: Searched, here: Invocation) -> str:
     """Write what came of a search, as lines of text."""
     first, best, task = searched.trials[0], searched.best, searched.problem.task
     gain = searched.gain
@@ -174,7 +176,7 @@ def _summary(searched: Searched) -> dict[str, Any]:
     }
 
 
-def _run(searched: Searched, admissions: Admissions, here: Here, seconds: dict[str, float]) -> dict[str, Any]:
+def _run(searched: Searched, admissions: Admissions, here: Invocation, seconds: dict[str, float]) -> dict[str, Any]:
     problem = searched.problem
     return {
         **here.provenance(),

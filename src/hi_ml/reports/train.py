@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_ml.app.launch import Here, Stage
+from hi_ml.app.launch import Invocation, Stage
 from hi_ml.data.digests import row_digests
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
@@ -28,14 +28,14 @@ from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import drift, package
 from hi_ml.reports import train_charts
 from hi_ml.reports.charts.style import save
-from hi_ml.tracking.folder import RunFolder, keep_rejected, whole_or_nothing
+from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for."""
 
-    here: Here
+    here: Invocation
     method: Method
     all_charts: bool
 
@@ -247,6 +247,6 @@ def make(
     stage(f"{name}: fit, judge, explain")
     trained = training.train(problem, request.method, seconds)
     stage(f"{name}: charts, model, run folder")
-    with whole_or_nothing(path) as work:
+    with atomic_folder(path) as work:
         write(trained, RunFolder(work), admissions=table.admissions, request=request, words=table.words)
     return trained

@@ -227,7 +227,7 @@ def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
 
 
 @contextmanager
-def whole_or_nothing(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a folder to write in, whose content moves to ``path`` when all is written and vanishes on any failure.
 
     Raises

@@ -15,7 +15,7 @@ from hi_ml.scorer.serving import MAPPING, Scorer, load
 from hi_ml.statistics.bootstrap import Difference, mean_difference
 from hi_ml.statistics.groups import group_means
 from hi_ml.tracking.folder import ROWS, RunFolder
-from hi_ml.tracking.meeting import Meeting
+from hi_ml.tracking.head_to_head import PairedLosses
 from hi_ml.tracking.record import Record
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -26,17 +26,17 @@ _MOST = 10_000  # comparisons on one split that are counted
 _LONGEST = 300  # characters of what a library says
 
 Promote = Literal["auto", "always", "never"]
-Meet = Callable[[Scorer, Sequence[str]], Meeting]
+Meet = Callable[[Scorer, Sequence[str]], PairedLosses]
 
 
 @dataclass(frozen=True)
-class Terms:
+class PromotionPolicy:
     """On which terms a model may become champion."""
 
     promote: Promote = "auto"  # ``never`` leaves an existing champion where it is
     # lets the champion predict the test part of the new model; takes the champion and the roles behind the
     # digests of its rows. None where no table is at hand
-    meet: Meet | None = None
+    head_to_head: Meet | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Registered:
     champion_verdict: str  # of the version that carries the alias ``champion`` now
 
 
-def register(client: Any, made: Record, *, run_id: str, model_id: str, terms: Terms) -> Registered:
+def register(client: Any, made: Record, *, run_id: str, model_id: str, terms: PromotionPolicy) -> Registered:
     """Register a logged model as a new version, and decide whether it becomes the champion.
 
     Parameters
@@ -102,7 +102,7 @@ def register(client: Any, made: Record, *, run_id: str, model_id: str, terms: Te
     return Registered(name, str(version.version), decision.alias, decision.reason, now.tags.get("verdict", "unknown"))
 
 
-def judged(meeting: Meeting, trained_on: NDArray[np.uint64], *, comparisons: int) -> Decision:
+def judged(meeting: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: int) -> Decision:
     """Decide from what a champion and a challenger each lost on the challenger's test part.
 
     Parameters
@@ -152,23 +152,23 @@ def _aliases(client: Any, name: str) -> dict[str, str]:
     return dict(known.aliases)
 
 
-def _decided(client: Any, made: Record, terms: Terms, champion: str | None) -> Decision:
+def _decided(client: Any, made: Record, terms: PromotionPolicy, champion: str | None) -> Decision:
     if champion is None:
         return Decision(CHAMPION, "there was no champion")
     if terms.promote != "auto":
         return Decision(CHAMPION if terms.promote == "always" else CHALLENGER, f"promote={terms.promote}")
-    if terms.meet is None:
+    if terms.head_to_head is None:
         return Decision(CHALLENGER, "no table at hand to hold it against the champion")
     if made.verdict != "signal":
         return Decision(CHALLENGER, f"its verdict is {made.verdict}")
     try:
-        meeting, trained_on = _met(client, made.registered, champion, terms.meet)
+        meeting, trained_on = _met(client, made.registered, champion, terms.head_to_head)
     except Exception as error:  # noqa: BLE001 -- whatever is wrong with an old champion, the new run must not be lost
         return Decision(CHALLENGER, f"not held against the champion: {_said(error)}")
     return replace(judged(meeting, trained_on, comparisons=1 + _comparisons(client, made)), against=champion)
 
 
-def _met(client: Any, name: str, version: str, meet: Meet) -> tuple[Meeting, NDArray[np.uint64]]:
+def _met(client: Any, name: str, version: str, head_to_head: Meet) -> tuple[PairedLosses, NDArray[np.uint64]]:
     """Load the champion, let it predict, and return the digests of the rows that it was trained on too."""
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 -- as above
 
@@ -182,7 +182,7 @@ def _met(client: Any, name: str, version: str, meet: Meet) -> tuple[Meeting, NDA
         mapping = next(model.rglob(MAPPING), None)
         if mapping is None:
             raise NoContest.incomplete(MAPPING)
-        meeting = meet(load(mapping.parent), rows.attrs["roles"])
+        meeting = head_to_head(load(mapping.parent), rows.attrs["roles"])
     return meeting, rows.loc[rows["part"] == "train", "digest"].to_numpy()
 
 

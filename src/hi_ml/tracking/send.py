@@ -11,8 +11,8 @@ from typing import Any
 from hi_ml.app.errors import TrackingFailed
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.record import Child, Record, record
-from hi_ml.tracking.registry import Terms, register
-from hi_ml.tracking.store import alone, artifact_place, client_of, store_uri, without_password
+from hi_ml.tracking.registry import PromotionPolicy, register
+from hi_ml.tracking.store import artifact_place, client_of, exclusive, store_uri, without_password
 
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests a run
 
@@ -46,7 +46,7 @@ def send_children(client: Any, experiment: str, parent: str, children: Iterable[
 
 _DIGEST = 36  # characters that MLflow allows
 _LONGEST_PARAMETER = 6000  # MLflow cuts what is longer without a word
-_NO_TABLE = Terms()
+_NO_TABLE = PromotionPolicy()
 _KIND = "custom_model_development"  # opens the page of the experiment in MLflow's "Model training" view
 
 
@@ -74,12 +74,12 @@ class Tracked:
         return said
 
 
-def send(folder: RunFolder, terms: Terms = _NO_TABLE) -> Tracked:
+def send(folder: RunFolder, terms: PromotionPolicy = _NO_TABLE) -> Tracked:
     """Track a finished run folder, once per store.
 
     Parameters
     ----------
-    terms : Terms
+    terms : PromotionPolicy
         On which its model may become champion; by default no table is at hand, and an existing champion stays.
 
     Raises
@@ -92,7 +92,7 @@ def send(folder: RunFolder, terms: Terms = _NO_TABLE) -> Tracked:
     known, made, uri = folder.tracked(), record(folder), store_uri()
     shown = without_password(uri)
     try:
-        with alone(uri), client_of(uri) as client:
+        with exclusive(uri), client_of(uri) as client:
             if shown in known and _stands(client, known[shown]["run_id"]):
                 return Tracked(**known[shown])
             tracked = _sent(client, folder, made, uri=uri, terms=terms)
@@ -114,7 +114,7 @@ def _stands(client: Any, run_id: str) -> bool:
         raise
 
 
-def _sent(client: Any, folder: RunFolder, made: Record, *, uri: str, terms: Terms) -> Tracked:
+def _sent(client: Any, folder: RunFolder, made: Record, *, uri: str, terms: PromotionPolicy) -> Tracked:
     experiment = _experiment(client, made.experiment, uri)
     tags = {**made.tags, **_nesting(folder, uri)}
     run = client.create_run(experiment, int(made.started * 1000), tags, run_name=made.run_name)

@@ -54,7 +54,7 @@ def absent(uri: str) -> bool:
 
 
 @contextmanager
-def alone(uri: str) -> Iterator[None]:
+def exclusive(uri: str) -> Iterator[None]:
     """Let one process at a time use a SQLite store: two that create it at once would break its migration.
 
     Raises

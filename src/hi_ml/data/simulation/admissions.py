@@ -6,7 +6,16 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from hi_ml.data.simulation.outcomes import result_chances
-from hi_ml.data.simulation.process import AGES, CENTRE_AGE, CENTRE_BILL, CENTRE_STAY, LONGEST_STAY, OLDER, Floats, Law
+from hi_ml.data.simulation.process import (
+    AGES,
+    CENTRE_AGE,
+    CENTRE_BILL,
+    CENTRE_STAY,
+    LONGEST_STAY,
+    OLDER,
+    DataGeneratingProcess,
+    Floats,
+)
 
 WINDOW = 1_827
 """Days on which patients are admitted: five years with two leap days."""
@@ -15,12 +24,12 @@ READMITTED_WITHIN = 30
 DAYS_PER_YEAR = 365.25
 
 
-def draw_admissions(law: Law, count: int, seed: SeedSequence) -> pd.DataFrame:
+def draw_admissions(law: DataGeneratingProcess, count: int, seed: SeedSequence) -> pd.DataFrame:
     """Draw admissions in random order, later admissions of the same patients among them.
 
     Parameters
     ----------
-    law : Law
+    law : DataGeneratingProcess
         The law of one admission.
     count : int
         Number of admissions.
@@ -45,7 +54,7 @@ def draw_admissions(law: Law, count: int, seed: SeedSequence) -> pd.DataFrame:
     return frame
 
 
-def _courses(law: Law, count: int, rng: Generator) -> pd.DataFrame:
+def _courses(law: DataGeneratingProcess, count: int, rng: Generator) -> pd.DataFrame:
     """Spawn readmissions of readmissions until none is left, then keep whole patients up to `count` admissions."""
     # As many patients as admissions are always enough; readmissions make the last patients superfluous.
     patients = np.arange(count)
@@ -66,7 +75,7 @@ def _courses(law: Law, count: int, rng: Generator) -> pd.DataFrame:
     return kept
 
 
-def _treat(law: Law, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
+def _treat(law: DataGeneratingProcess, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     """Add what is decided on and after the admission, up to the length of stay."""
     count = len(arrivals)
     age = arrivals["years"].to_numpy().astype(np.int64)
@@ -91,7 +100,7 @@ def _treat(law: Law, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     )
 
 
-def _readmit(law: Law, treated: pd.DataFrame, rng: Generator) -> pd.DataFrame:
+def _readmit(law: DataGeneratingProcess, treated: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     """Return the next arrivals of those who come again inside the window: same patient, older by the days between."""
     again = rng.random(len(treated)) < law.readmission[treated["medication"]]
     wait = treated["stay"].to_numpy() + rng.integers(1, READMITTED_WITHIN + 1, len(treated))
@@ -103,19 +112,19 @@ def _readmit(law: Law, treated: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     )
 
 
-def _stays(law: Law, mean: Floats, rng: Generator) -> NDArray[np.int64]:
+def _stays(law: DataGeneratingProcess, mean: Floats, rng: Generator) -> NDArray[np.int64]:
     share = (mean - 1) / (LONGEST_STAY - 1)
     chance = rng.beta(share * law.stay.concentration, (1 - share) * law.stay.concentration)
     return np.asarray(1 + rng.binomial(LONGEST_STAY - 1, chance), dtype=np.int64)
 
 
-def _hospitals(law: Law, count: int, rng: Generator) -> NDArray[np.int32]:
+def _hospitals(law: DataGeneratingProcess, count: int, rng: Generator) -> NDArray[np.int32]:
     if not len(law.volume):
         return np.full(count, -1, dtype=np.int32)
     return np.searchsorted(np.cumsum(law.volume)[:-1], rng.random(count), side="right").astype(np.int32)
 
 
-def _bills(law: Law, frame: pd.DataFrame, rng: Generator) -> Floats:
+def _bills(law: DataGeneratingProcess, frame: pd.DataFrame, rng: Generator) -> Floats:
     bill = law.bill
     hospital = bill.hospital[frame["hospital"]] if len(bill.hospital) else 0.0
     noise = rng.uniform(-bill.half_width, bill.half_width, len(frame)) + rng.normal(0.0, bill.noise, len(frame))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from hi_ml.data.simulation.outcomes import DAYS, mean_stay, result_table, stay_chances
-from hi_ml.data.simulation.process import CENTRE_STAY, Floats, Law
+from hi_ml.data.simulation.process import CENTRE_STAY, DataGeneratingProcess, Floats
 
 Cells = NDArray[np.int64]
 
@@ -37,12 +37,12 @@ class Knowledge:
         return np.asarray(np.average(self.chances, axis=0, weights=self.weights)[None, :], dtype=np.float64)
 
 
-def stay_knowledge(law: Law, admissions: pd.DataFrame) -> dict[str, Knowledge]:
+def stay_knowledge(law: DataGeneratingProcess, admissions: pd.DataFrame) -> dict[str, Knowledge]:
     """Return what is known of stays, 1 to 30 days, by horizon: the medication from `stay` on, and not at `admission`.
 
     Parameters
     ----------
-    law : Law
+    law : DataGeneratingProcess
         The law of one admission.
     admissions : DataFrame
         As `draw_admissions` returns it.
@@ -56,7 +56,7 @@ def stay_knowledge(law: Law, admissions: pd.DataFrame) -> dict[str, Knowledge]:
     return _up_to_stay(chances, _codes(admissions, chances.shape[:4]))
 
 
-def result_knowledge(law: Law, admissions: pd.DataFrame) -> dict[str, Knowledge]:
+def result_knowledge(law: DataGeneratingProcess, admissions: pd.DataFrame) -> dict[str, Knowledge]:
     """Return what is known of the three classes of test results at `admission`, `stay` and `discharge`.
 
     Until the discharge the length of stay is unknown and averaged over; at the discharge, cells are age x condition x
@@ -77,7 +77,7 @@ def _ages(admissions: pd.DataFrame) -> Cells:
     return np.arange(admissions["age"].min(), admissions["age"].max() + 1)
 
 
-def _stay_table(law: Law, admissions: pd.DataFrame) -> Floats:
+def _stay_table(law: DataGeneratingProcess, admissions: pd.DataFrame) -> Floats:
     """Return the chances of every stay, axes age, condition, admission type, medication and days."""
     return stay_chances(law.stay, mean_stay(law.stay, _ages(admissions)))
 
@@ -167,7 +167,9 @@ _CHUNK = 20_000  # rows of 30 days at a time: 5 MB an array
 _HALVINGS = 40  # of an interval of some 10^4 USD, to far below a cent
 
 
-def bill_scores(law: Law, admissions: pd.DataFrame, stays: dict[str, Knowledge]) -> dict[str, dict[str, Scores]]:
+def bill_scores(
+    law: DataGeneratingProcess, admissions: pd.DataFrame, stays: dict[str, Knowledge]
+) -> dict[str, dict[str, Scores]]:
     """Return the best scores for bills: `mae` and `rmse` in USD, `r2`.
 
     The optimum knows every coefficient. What is attainable lacks one thing: the hospital effects, which are known only
@@ -175,7 +177,7 @@ def bill_scores(law: Law, admissions: pd.DataFrame, stays: dict[str, Knowledge])
 
     Parameters
     ----------
-    law : Law
+    law : DataGeneratingProcess
         The law of one admission.
     admissions : DataFrame
         As `draw_admissions` returns it.
@@ -202,7 +204,7 @@ def bill_scores(law: Law, admissions: pd.DataFrame, stays: dict[str, Knowledge])
     }
 
 
-def _scattered(law: Law) -> Scores:
+def _scattered(law: DataGeneratingProcess) -> Scores:
     """Score the centre of x = U(-w, w) + N(0, s^2), whose E|x| is E[y |y|] / (2 w) for y ~ N(w, s^2)."""
     width, noise = law.bill.half_width, law.bill.noise
     z = np.array(width / noise)
@@ -210,7 +212,7 @@ def _scattered(law: Law) -> Scores:
     return {"mae": float(squares / (2 * width)), "rmse": float(np.sqrt(width**2 / 3 + noise**2)), "r2": 0.0}
 
 
-def _constant(law: Law, admissions: pd.DataFrame, stays: Knowledge) -> Scores:
+def _constant(law: DataGeneratingProcess, admissions: pd.DataFrame, stays: Knowledge) -> Scores:
     """Score the best constant against the mixture of all hospitals, insurers and days."""
     insurers = len(law.bill.insurer)
     place = admissions["hospital"].to_numpy().astype(np.int64) * insurers + admissions["insurer"].to_numpy()
@@ -224,7 +226,9 @@ def _constant(law: Law, admissions: pd.DataFrame, stays: Knowledge) -> Scores:
     return {"mae": float(mae), "rmse": float(np.sqrt(variance)), "r2": 0.0}
 
 
-def _informed(law: Law, hospital: NDArray[np.int32], stays: Knowledge, total: float) -> dict[str, Scores]:
+def _informed(
+    law: DataGeneratingProcess, hospital: NDArray[np.int32], stays: Knowledge, total: float
+) -> dict[str, Scores]:
     """Score the best predictions, first with known and then with learned hospital effects; `total` in USD^2."""
     noise = law.bill.noise**2
     centres = _day_offsets(law, stays.chances.shape[1])
@@ -252,7 +256,7 @@ def _posterior_variance(prior: float, residual: float, count: Floats) -> Floats:
     return np.asarray(prior * residual / (residual + count * prior), dtype=np.float64)
 
 
-def _day_offsets(law: Law, days: int) -> Floats:
+def _day_offsets(law: DataGeneratingProcess, days: int) -> Floats:
     """Return what each possible stay adds to the bill, in USD; nothing unknown where there is but one."""
     return np.asarray(law.bill.per_day * (DAYS - CENTRE_STAY) if days > 1 else np.zeros(1), dtype=np.float64)
 

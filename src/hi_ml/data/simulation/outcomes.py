@@ -21,8 +21,8 @@ from hi_ml.data.simulation.process import (
     LONGEST_STAY,
     OLDER,
     BillLaw,
+    DataGeneratingProcess,
     Floats,
-    Law,
     ResultLaw,
     StayLaw,
 )
@@ -73,7 +73,7 @@ def result_chances(
     return np.asarray(softmax(logits, axis=-1), dtype=np.float64)
 
 
-def result_table(law: Law, ages: NDArray[np.integer]) -> Floats:
+def result_table(law: DataGeneratingProcess, ages: NDArray[np.integer]) -> Floats:
     """Return the chances of the classes for every age, condition and stay, shape (ages, 6, 30, 3)."""
     conditions = np.arange(len(law.result.condition))
     return result_chances(law.result, np.asarray(ages)[:, None, None], conditions[:, None], DAYS)
@@ -100,7 +100,7 @@ _INSURER_TYPES = np.array([1.0, -2.0, 0.0, 2.0, -1.0])
 _TYPES = np.array([1.0, 0.0, -1.0])
 
 
-def planted_law(effect: float, hospitals: int, rng: np.random.Generator) -> Law:
+def planted_law(effect: float, hospitals: int, rng: np.random.Generator) -> DataGeneratingProcess:
     """Return the law in which every claim holds at `effect` times its smallest effect of interest.
 
     Nothing but outcomes depends on the medication, and the insurer moves patients between Elective and Urgent only;
@@ -121,7 +121,7 @@ def planted_law(effect: float, hospitals: int, rng: np.random.Generator) -> Law:
     """
     # Two draws of N(0, sd^2) differ by 2 sd / sqrt(pi) in the mean.
     hospital_sd = effect * BILL_GAP * CENTRE_BILL * np.sqrt(np.pi) / 2
-    law = Law(
+    law = DataGeneratingProcess(
         scenario="planted",
         effect=effect,
         condition=_conditions(effect),
@@ -194,7 +194,7 @@ def _result() -> ResultLaw:
     return ResultLaw(intercept=np.zeros(3), per_year=0.015 * slope, condition=0.6 * favours, per_day=0.05 * slope)
 
 
-def _within_insurer_sd(law: Law) -> float:
+def _within_insurer_sd(law: DataGeneratingProcess) -> float:
     """Return the standard deviation of bills inside an insurer: the same for all, for stays do not depend on it."""
     ages = np.arange(AGES[0], AGES[1] + 1)
     means = mean_stay(law.stay, ages)

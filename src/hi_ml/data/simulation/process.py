@@ -53,7 +53,7 @@ class ResultLaw:
 
 
 @dataclass(frozen=True)
-class Law:
+class DataGeneratingProcess:
     """The whole law of one admission."""
 
     scenario: str  # `planted` or `noise`
@@ -71,10 +71,10 @@ class Law:
     result: ResultLaw
 
 
-def noise_law() -> Law:
+def noise_law() -> DataGeneratingProcess:
     """Return the law under which no column tells anything of another, fitted to the margins of the Kaggle table."""
     # s = 2 and q = 1/2 make the beta-binomial uniform on 1 to 30; the bill is U(1000, 50000) + N(0, 1000^2).
-    return Law(
+    return DataGeneratingProcess(
         scenario="noise",
         effect=0.0,
         condition=np.full((2, 6), 1 / 6),

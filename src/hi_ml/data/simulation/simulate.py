@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hi_ml.data.simulation.admissions import draw_admissions
 from hi_ml.data.simulation.outcomes import planted_law
-from hi_ml.data.simulation.process import Law, noise_law
+from hi_ml.data.simulation.process import DataGeneratingProcess, noise_law
 from hi_ml.data.simulation.vocabulary import (
     ADMISSION_TYPES,
     BLOOD_TYPES,
@@ -141,7 +141,7 @@ class Simulated:
     # codes and numbers of the originals, which are the first rows of the table: see `draw_admissions`
     admissions: pd.DataFrame
     hospitals: tuple[str, ...]  # name of each hospital code; empty where names are scattered at random
-    law: Law  # what all was drawn from
+    law: DataGeneratingProcess  # what all was drawn from
     seed: int  # what all was drawn with
 
 

@@ -20,7 +20,16 @@ from hi_ml.data.simulation.attainable import (
     stay_scores,
 )
 from hi_ml.data.simulation.outcomes import DAYS, claims
-from hi_ml.data.simulation.process import CENTRE_AGE, CENTRE_BILL, CENTRE_STAY, OLDER, Floats, Law, ResultLaw, StayLaw
+from hi_ml.data.simulation.process import (
+    CENTRE_AGE,
+    CENTRE_BILL,
+    CENTRE_STAY,
+    OLDER,
+    DataGeneratingProcess,
+    Floats,
+    ResultLaw,
+    StayLaw,
+)
 from hi_ml.data.simulation.simulate import Simulated
 from hi_ml.data.simulation.vocabulary import (
     ADMISSION_TYPES,
@@ -73,7 +82,7 @@ def _stay(stay: StayLaw) -> dict[str, Any]:
     }
 
 
-def _bill(law: Law, hospitals: tuple[str, ...]) -> dict[str, Any]:
+def _bill(law: DataGeneratingProcess, hospitals: tuple[str, ...]) -> dict[str, Any]:
     bill = law.bill
     return {
         "mean": CENTRE_BILL,

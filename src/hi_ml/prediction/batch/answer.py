@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Clock:
+class Stopwatch:
     """Seconds by step, of all threads together."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class Answered:
 
 
 def prepared(
-    chunk: Chunk, scorer: Scorer, inputs: Inputs, *, profile: Mapping[str, Any] | None, clock: Clock
+    chunk: Chunk, scorer: Scorer, inputs: Inputs, *, profile: Mapping[str, Any] | None, clock: Stopwatch
 ) -> Prepared:
     """Type and encode a chunk, and set aside the rows that cannot be read.
 
@@ -209,7 +209,7 @@ def _prepared(chunk: Chunk, scorer: Scorer, inputs: Inputs, profile: Mapping[str
     )
 
 
-def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Clock) -> Answered:
+def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Stopwatch) -> Answered:
     """Score a chunk.
 
     Parameters
@@ -239,7 +239,7 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
     kinds = {name: inputs.files[0].kinds[name] for name in inputs.needed}
     none = Chunk(0, 0, Piece(pa.schema(kinds).empty_table(), _NO_COUNTS, _NO_COUNTS))
     alone = Inputs(inputs.files, inputs.needed, (), {}, ())
-    made = answered(_prepared(none, scorer, alone, None), scorer, reasons=reasons, clock=Clock()).table.schema
+    made = answered(_prepared(none, scorer, alone, None), scorer, reasons=reasons, clock=Stopwatch()).table.schema
     if twice := [name for name in inputs.carried if name in made.names]:
         raise ColumnProblem.taken(twice, inputs.carried)
     before = 2 if inputs.several else 1

@@ -22,7 +22,7 @@ _LIBRARIES = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm",
 
 
 @dataclass(frozen=True)
-class Stamp:
+class Fingerprint:
     """A file as it stood."""
 
     sha256: str
@@ -30,7 +30,7 @@ class Stamp:
     modified: int  # nanoseconds
 
     @classmethod
-    def of(cls, path: Path) -> "Stamp":
+    def of(cls, path: Path) -> "Fingerprint":
         """Read the whole file."""
         stat = path.stat()
         with path.open("rb") as file:
@@ -45,7 +45,7 @@ class Stamp:
         return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified)
 
 
-def stamped(asked: str | None) -> dict[Path, Stamp]:
+def stamped(asked: str | None) -> dict[Path, Fingerprint]:
     """Stamp every file of the input, in the order of the sorted names.
 
     Parameters
@@ -64,13 +64,13 @@ def stamped(asked: str | None) -> dict[Path, Stamp]:
     made = {}
     for path in files:
         try:
-            made[path] = Stamp.of(path)
+            made[path] = Fingerprint.of(path)
         except OSError as error:
             raise SourceUnreadable.format(str(path), str(error)) from error
     return made
 
 
-def together(stamps: Mapping[Path, Stamp]) -> str:
+def together(stamps: Mapping[Path, Fingerprint]) -> str:
     """Return one SHA-256 for all files: that of a single one, else of the lines that ``sha256sum`` would print."""
     if len(stamps) == 1:
         return next(iter(stamps.values())).sha256
@@ -141,7 +141,7 @@ class Request:
         """Name a file beside the output."""
         return self.output.with_name(f"{self.output.name}.{suffix}")
 
-    def key(self, model: Model, stamps: Mapping[Path, Stamp]) -> dict[str, Any]:
+    def key(self, model: Model, stamps: Mapping[Path, Fingerprint]) -> dict[str, Any]:
         """Return, ready for JSON, all that decides what stands in the output: each part under the word for it."""
         return {
             "input": [[str(path), stamp.sha256] for path, stamp in stamps.items()],

@@ -19,10 +19,10 @@ from threading import Event, Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
-from hi_ml.prediction.batch.answer import Answered, Clock, answered, prepared, schema
+from hi_ml.prediction.batch.answer import Answered, Stopwatch, answered, prepared, schema
 from hi_ml.prediction.batch.inputs import Inputs, chunks
 from hi_ml.prediction.batch.journal import Entry, Work, on_disk, writing
-from hi_ml.prediction.batch.request import Model, Request, Stamp, together, versions
+from hi_ml.prediction.batch.request import Fingerprint, Model, Request, together, versions
 from hi_ml.prediction.drift import Drift, load
 from hi_ml.tracking.folder import write_json
 
@@ -30,7 +30,7 @@ SUFFIX = "manifest.json"
 
 
 def manifest(
-    request: Request, model: Model, inputs: Inputs, *, entries: list[Entry], stamps: Mapping[Path, Stamp]
+    request: Request, model: Model, inputs: Inputs, *, entries: list[Entry], stamps: Mapping[Path, Fingerprint]
 ) -> dict[str, Any]:
     """Describe a finished work, the output's own digest and the time apart; ready for JSON.
 
@@ -85,7 +85,7 @@ _PATIENCE = 0.1  # seconds after which a thread looks whether it is still needed
 _END: Any = object()
 
 
-def ahead(items: Generator[T], make: Callable[[T], S], *, threads: int = 1) -> Generator[S]:
+def prefetch(items: Generator[T], make: Callable[[T], S], *, threads: int = 1) -> Generator[S]:
     """Make something of each item in so many threads; as many are made ahead of the one that is used.
 
     What is raised by an item, or by making something of it, is raised here. Close the iterator to end the threads
@@ -151,7 +151,7 @@ class _Line(Generic[T, S]):
 
 Say = Callable[[str], None]
 Stage = Callable[[str, float], None]
-Stamps = Mapping[Path, Stamp]
+Stamps = Mapping[Path, Fingerprint]
 _SYNC = 5.0  # seconds of work that a power cut may cost; waiting for the disk costs too
 WORK, REJECTED = "unfinished", "rejected.csv"
 
@@ -173,7 +173,7 @@ class _Job:
     profile: Mapping[str, Any] | None
     inputs: Inputs
     stamps: Stamps
-    clock: Clock
+    clock: Stopwatch
 
 
 def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: Stage) -> Result:
@@ -203,14 +203,14 @@ def score(request: Request, model: Model, *, stamps: Stamps, say: Say, stage: St
     if both := [path for path in stamps if path.resolve() in written]:
         raise OutputFailed.is_input(both[0])
     inputs = Inputs.of(stamps, model.scorer, dataset=request.dataset, keep=request.keep)
-    job = _Job(request, model, load(model.folder), inputs, stamps, Clock())
+    job = _Job(request, model, load(model.folder), inputs, stamps, Stopwatch())
     work = Work(request.beside(WORK))
     with work.alone(request.output), _resumable(work) as entries:
         with job.clock.of("total"):
             made = _made(job, work, entries, (say, stage))
             _check(job, entries, work)
             told = manifest(request, model, inputs, entries=entries, stamps=stamps)
-            told["output_sha256"] = Stamp.of(made).sha256
+            told["output_sha256"] = Fingerprint.of(made).sha256
         told["seconds"] = round(job.clock.seconds["total"], 3)
         _replace(request, work, made, told)
         work.remove()
@@ -267,7 +267,7 @@ def _answers(job: _Job, entries: list[Entry]) -> Generator[Answered]:
     read = clock.during("read", chunks(job.inputs, job.request.chunk_rows, done=done))
     prepare = partial(prepared, scorer=scorer, inputs=job.inputs, profile=job.profile, clock=clock)
     answer = partial(answered, scorer=scorer, reasons=job.request.reasons, clock=clock)
-    return ahead(ahead(read, prepare), answer, threads=job.request.threads)
+    return prefetch(prefetch(read, prepare), answer, threads=job.request.threads)
 
 
 def _kept(work: Work, answer: Answered, job: _Job, before: Entry | None) -> Entry:

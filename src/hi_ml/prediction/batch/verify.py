@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from hi_ml.app.errors import HiMlError, NotAsClaimed
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece, of_csv, of_parquet
-from hi_ml.prediction.batch.answer import Clock, answered, prepared
+from hi_ml.prediction.batch.answer import Stopwatch, answered, prepared
 from hi_ml.prediction.batch.inputs import Chunk, File, Inputs, chunks
-from hi_ml.prediction.batch.request import Model, Stamp
+from hi_ml.prediction.batch.request import Fingerprint, Model
 from hi_ml.prediction.batch.run import SUFFIX
 
 _CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
@@ -111,7 +111,7 @@ def _files(told: Mapping[str, Any], output: Path) -> list[str]:
     faults = []
     for path, sha256 in expected.items():
         try:
-            found = Stamp.of(path).sha256
+            found = Fingerprint.of(path).sha256
         except OSError as error:
             faults.append(f"{path} cannot be read ({error.strerror})")
         else:
@@ -128,8 +128,8 @@ def _again(inputs: Inputs, model: Model, told: Mapping[str, Any], rows: NDArray[
         if wanted.any() or not made:
             piece = Piece(chunk.piece.table.filter(pa.array(wanted)), chunk.piece.row[wanted], np.array([], np.int64))
             part = Chunk(chunk.file, chunk.start, piece)
-            ready = prepared(part, model.scorer, inputs, profile=None, clock=Clock())
-            made.append(answered(ready, model.scorer, reasons=told["reasons"], clock=Clock()).table)
+            ready = prepared(part, model.scorer, inputs, profile=None, clock=Stopwatch())
+            made.append(answered(ready, model.scorer, reasons=told["reasons"], clock=Stopwatch()).table)
     return _as_text(pa.concat_tables(made))
 
 

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Meeting:
+class PairedLosses:
     """Two models on the same rows."""
 
     unit: str  # of the losses
@@ -30,7 +30,7 @@ class Meeting:
     challenger: Floats  # float64, shape (n,); primary losses
 
 
-def meet(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[str]) -> Meeting:
+def head_to_head(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[str]) -> PairedLosses:
     """Let a champion predict the test part of a newly trained model.
 
     Parameters
@@ -59,7 +59,7 @@ def meet(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[s
     if lacking := [role for role in dict.fromkeys([*needed, *roles]) if role not in table]:
         raise NoContest.lacks(lacking)
     predicted = _answered(champion, {role: pa.Array.from_pandas(table[role]) for role in needed})
-    return Meeting(
+    return PairedLosses(
         unit="nats" if problem.labels else task.unit,
         group=problem.group[test],
         digest=row_digests(table[list(roles)], dataset.spellings()),

@@ -1,8 +1,8 @@
 """What does every command say, to the last digit? A record of it, to hold a change of the inside against.
 
-``python tests/golden.py record <folder> [full] [only <word>]`` runs train, findings, tune, compare, predict and simulate
-and keeps, in ``<folder>/record.json``, every number, file name, key, metric, tag, exit code and sentence, but for times,
-ids, paths, commits and digests of models; with ``only``, of the commands whose name holds the word.
+``python tests/golden.py record <folder> [full] [only <word>]`` runs train, findings, tune, compare, predict and
+simulate and keeps, in ``<folder>/record.json``, every number, file name, key, metric, tag, exit code and sentence,
+but for times, ids, paths, commits and digests of models; with ``only``, of the commands whose name holds the word.
 ``python tests/golden.py compare <before> <after> [pictures]`` counts what differs, in the commands that both records
 ran, and names it.
 """

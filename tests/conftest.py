@@ -129,10 +129,10 @@ def taught(tmp_path_factory, admissions_csv, described):
     """
     from hydra import compose, initialize_config_dir  # noqa: PLC0415 -- what most test files do not need
 
+    from hi_ml.app import files  # noqa: PLC0415 -- the same
     from hi_ml.modeling import encoding, features, models, problem, tasks  # noqa: PLC0415 -- the same
     from hi_ml.prediction import drift, package  # noqa: PLC0415 -- the same
     from hi_ml.scorer import serving  # noqa: PLC0415 -- the same
-    from hi_ml.tracking import folder as run_folder  # noqa: PLC0415 -- the same
 
     case = {"from": "Case", "kind": "identifier", "known": "admission"}
     table = pyarrow.csv.read_csv(admissions_csv)
@@ -163,7 +163,7 @@ def taught(tmp_path_factory, admissions_csv, described):
             package.save(folder, fitted, mapping, reference=profile)
         scorer = folder / "artifacts" / "scorer"
         scorer.mkdir(parents=True, exist_ok=True)
-        run_folder.write_json(scorer / drift.FILE, profile)
+        files.write_json(scorer / drift.FILE, profile)
         ready = serving.Scorer(mapping, fitted.pipeline)
         return SimpleNamespace(scorer=ready, uri=f"models:/{name}/1", sha256=name, verdict="signal", folder=scorer)
 

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected, write_json
+from hi_ml.app.files import write_json
+from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
 FILES = {

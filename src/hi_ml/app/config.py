@@ -1,8 +1,11 @@
 """Where is conf/, and how does a node of it become an object?"""
 
+import pkgutil
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, get_type_hints
 
 import hydra.utils
@@ -85,6 +88,12 @@ def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
     keys: Any = create_model("Arguments", __config__=ConfigDict(**STRICT, protected_namespaces=()), **hints)
     made = keys.model_validate(plain(cfg))
     return {key: getattr(made, key) for key in hints}
+
+
+def named_in(package: ModuleType, name: str) -> list[Any]:
+    """Collect what the modules of a package call by one name, by module name: a new file is a new member."""
+    modules = (import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__))
+    return [getattr(module, name) for module in modules if hasattr(module, name)]
 
 
 def plain(node: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.app.errors import ModelUnservable
+from hi_ml.app.files import write_json
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted
@@ -18,7 +19,6 @@ from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import drift
 from hi_ml.prediction.load import SIGNED, digest
 from hi_ml.scorer import serving
-from hi_ml.tracking.folder import write_json
 
 _SERVES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")  # what serving.py and the pipeline need
 _ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission

@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from hi_ml.app.errors import RunFolderInvalid
+from hi_ml.app.files import atomic, write_json
 
 _REJECTED, _MANIFEST = "rejected.csv", "manifest.json"
 _CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
@@ -216,13 +217,8 @@ def as_csv(cells: pd.DataFrame, *, header: bool = True) -> str:
 def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     """Write the cells that could not be read, in the folder of a command, and return where."""
     path = folder / _REJECTED
-    work = path.with_name(f"{path.name}.unfinished")
-    try:
-        work.write_bytes(as_csv(cells).encode())
-        work.replace(path)
-    except BaseException:
-        work.unlink(missing_ok=True)
-        raise
+    with atomic(path) as part:
+        part.write_bytes(as_csv(cells).encode())
     return path
 
 
@@ -249,16 +245,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-
-
-def write_json(path: Path, content: Mapping[str, Any] | list[dict[str, Any]]) -> None:
-    """Write plain values, refusing NaN, which is no JSON."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-    path.write_text(f"{text}\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    return value.item()  # numpy scalars
 
 
 def _loaded(path: Path) -> Any:

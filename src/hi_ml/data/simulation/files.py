@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from hi_ml.app.files import atomic
 from hi_ml.data.simulation.simulate import Simulated
 from hi_ml.data.simulation.truth import truth
 
@@ -56,18 +56,9 @@ def write(simulated: Simulated, output: Path) -> list[Path]:
     facts = json.dumps({"coefficients": found.coefficients, "scores": found.scores}, indent=2, allow_nan=False)
     expectation = pa.Table.from_pandas(found.expectation, preserve_index=False)
     paths = [output, output.with_suffix(".truth.json"), output.with_suffix(".truth.parquet")]
-    with ExitStack() as cleaning:
-        table_part, facts_part, expectation_part = (_part(path, cleaning) for path in paths)
+    with ExitStack() as whole:
+        table_part, facts_part, expectation_part = (whole.enter_context(atomic(path)) for path in paths)
         _WRITERS[output.suffix](simulated.table, table_part)
         facts_part.write_text(facts + "\n", encoding="utf-8")
         pyarrow.parquet.write_table(expectation, expectation_part)
-        for part, path in reversed(list(zip((table_part, facts_part, expectation_part), paths, strict=True))):
-            part.replace(path)
     return paths
-
-
-def _part(path: Path, cleaning: ExitStack) -> Path:
-    """Return where to write `path` first, and see to it that nothing remains there."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    cleaning.callback(part.unlink, missing_ok=True)
-    return part

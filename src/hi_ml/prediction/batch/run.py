@@ -19,12 +19,12 @@ from threading import Event, Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
+from hi_ml.app.files import write_json
 from hi_ml.prediction.batch.answer import Answered, Stopwatch, answered, prepared, schema
 from hi_ml.prediction.batch.inputs import Inputs, chunks
 from hi_ml.prediction.batch.journal import Entry, Work, on_disk, writing
 from hi_ml.prediction.batch.request import Fingerprint, Model, Request, together, versions
 from hi_ml.prediction.drift import Drift, load
-from hi_ml.tracking.folder import write_json
 
 SUFFIX = "manifest.json"
 

@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from hi_ml.app.files import atomic
+
 INK, MUTED, BAND = "#222222", "#666666", "#D2D2D2"  # text and lines; what stands behind; a zone
 DARK, MIDDLE, LIGHT = "#004488", "#BB5566", "#DDAA33"  # Paul Tol's high-contrast set, made to differ in grey
 FILL = "#6699CC"  # bars that stand for one series
@@ -89,15 +91,15 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, P
     tuple of Path
         `<stem>.png` and `<stem>.csv`; each appears complete or not at all.
     """
-    folder, name = Path(stem).parent, Path(stem).name
-    folder.mkdir(parents=True, exist_ok=True)
-    picture, data = folder / f"{name}.png.part", folder / f"{name}.csv.part"
+    picture, data = Path(f"{stem}.png"), Path(f"{stem}.csv")
+    picture.parent.mkdir(parents=True, exist_ok=True)
     canvas: Any = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
-    with house_style():
-        # print_png draws once, where savefig draws twice; level 1 trades a fifth more bytes for half the time
-        canvas.print_png(picture, pil_kwargs={"format": "png", "compress_level": 1})
-    table.to_csv(data, index=False)
-    return picture.replace(folder / f"{name}.png"), data.replace(folder / f"{name}.csv")
+    with atomic(picture) as picture_part, atomic(data) as data_part:
+        with house_style():
+            # print_png draws once, where savefig draws twice; level 1 trades a fifth more bytes for half the time
+            canvas.print_png(picture_part, pil_kwargs={"format": "png", "compress_level": 1})
+        table.to_csv(data_part, index=False)
+    return picture, data
 
 
 def wrapped(text: object, width: int = 20, lines: int = 2) -> str:

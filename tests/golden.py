@@ -125,7 +125,7 @@ def content(path, work):  # noqa: PLR0911 -- one return a kind of file
         text = re.sub(r"data:image/png;base64,[^\"]+", "<picture>", path.read_text())
         return {str(n): line for n, line in enumerate(cleaned(text, work).splitlines())}
     if path.name == "trials.csv":
-        return {"": pd.read_csv(path).drop(columns="seconds").to_csv(index=False)}
+        return {"": pd.read_csv(path).drop(columns=["started", "seconds"]).to_csv(index=False)}
     if path.suffix in {".csv", ".txt"}:
         return {str(n): cleaned(line, work) for n, line in enumerate(path.read_text().splitlines())}
     return {"": "exists"}

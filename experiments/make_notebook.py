@@ -46,7 +46,7 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.verdicts import difference
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.reports.findings_charts import of_finding, shows
 
 # %%
@@ -56,9 +56,8 @@ with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
 dataset = build(Dataset, cfg.dataset)
 with chdir(conf_dir().parent):
     admissions = read(dataset, lambda _: Path("rejected.csv"))
-declared = Declarations(dataset.acute_conditions, dataset.severe_conditions, dataset.advanced_medications)
 every, twins = admissions.table.assign(**admissions.coded), admissions.twins.group
-distinct = one_row_each(every, twins, declarations=declared, seed=cfg.seed)
+distinct = one_row_each(every, twins, declarations=dataset.declarations, seed=cfg.seed)
 pd.Series(admissions.counts | {"near_duplicates": distinct.copies, "admissions": len(distinct.rows)}, name="rows")
 
 # %%
@@ -102,7 +101,7 @@ draw("insurance_access")
 
 # %%
 # What would have been claimed with the near-duplicates kept, which is no result.
-kept = one_row_each(every, twins, declarations=declared, seed=cfg.seed, keep_duplicates=True)
+kept = one_row_each(every, twins, declarations=dataset.declarations, seed=cfg.seed, keep_duplicates=True)
 print(difference(list(findings.values()), state(kept, settings)) or "No verdict would have been another one.")
 '''
 

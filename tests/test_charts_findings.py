@@ -12,7 +12,7 @@ from PIL import Image
 from hi_ml.app.config import conf_dir
 from hi_ml.app.text import interval, p_value, scale_of, written
 from hi_ml.claims.catalogue import CLAIMS, settings_of, state
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.reports.charts.heat_maps import BELOW_ABOVE
 from hi_ml.reports.charts.style import house_style, save
 from hi_ml.reports.findings_charts import of_finding, shows, title_of
@@ -20,9 +20,11 @@ from hi_ml.reports.findings_charts import of_finding, shows, title_of
 NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
 NODES["billing_variation"] |= {"permutations": 49, "smallest_pairs": 10}
 NODES["medication_recovery"] |= {"resamples": 19}
-DECLARED = Declarations(
-    acute_conditions=["Asthma"], severe_conditions=["Cancer"], advanced_medications=["Lipitor", "Penicillin"]
-)
+DECLARED = {
+    "acute_conditions": ["Asthma"],
+    "severe_conditions": ["Cancer"],
+    "advanced_medications": ["Lipitor", "Penicillin"],
+}
 CONDITIONS = ["Arthritis", "Asthma", "Cancer", "Diabetes", "Hypertension", "Obesity"]
 HOSTILE = "<script>alert(1)</script> & $\\frac{a}{b}$ of a very long name that goes on, and on, and on"
 
@@ -102,7 +104,7 @@ CASES = {
     ),
     "nothing declared, columns absent": lambda: findings(
         admissions(300, condition=None, admitted_on=np.full(300, np.datetime64("NaT", "D")), insurer=None),
-        declared=Declarations(),
+        declared={},
     ),
 }
 EVERY = [

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -50,6 +52,26 @@ def test_a_computed_stay_is_described_by_its_two_dates():
     spec = dataset(dates, stay="inclusive").spec("length_of_stay")
     assert (spec["kind"], spec["inclusive"]) == ("stay", True)
     assert [date["role"] for date in spec["between"]] == ["admitted_on", "discharged_on"]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"declarations": {"acute_conditions": ["Asthma"], "toxic": ["Lead"]}},
+        {"declarations": {"toxic": ["Lead"]}, "acute_conditions": ["Asthma"], "severe_conditions": None},
+        {"declarations": {"acute_conditions": None, "toxic": ["Lead"]}, "acute_conditions": ["Asthma"]},
+    ],
+    ids=["below", "beside", "null below"],
+)
+def test_declarations_stand_below_their_key_and_three_of_them_beside_it(keys):
+    declared = dataset(**keys)
+    assert declared.declarations == {"acute_conditions": ["Asthma"], "toxic": ["Lead"]}
+    assert replace(declared, rows=7).declarations == declared.declarations
+
+
+def test_two_declarations_of_one_name_that_differ_are_refused():
+    with pytest.raises(ValidationError, match="acute_conditions differ"):
+        dataset(acute_conditions=["Asthma"], declarations={"acute_conditions": ["Gout"]})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import yaml
 from hi_ml.app.config import conf_dir
 from hi_ml.claims.age_condition import AgeCondition, age_condition, age_counts, condition_forest, share_by_decade
 from hi_ml.claims.aggregates import added
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.verdicts import decide
 
 SETTINGS = AgeCondition(**yaml.safe_load((conf_dir() / "finding" / "age_condition.yaml").read_text("utf-8")))
@@ -89,11 +89,11 @@ def test_one_condition_for_all_is_constant():
 
 
 def test_declared_acute_conditions_are_a_part_of_their_own():
-    declared = Declarations(acute_conditions=["ASTHMA"])
+    declared = {"acute_conditions": ["ASTHMA"]}
     found = finding(table(20_000, 0.06), declarations=declared)
     assert (found.verdict, found.parts_testable, found.gaps) == ("supported", 3, ())
     assert evidence(found, "acute").estimate == pytest.approx(0.12, abs=0.02)
-    one_fails = finding(table(20_000, 0.06), declarations=Declarations(acute_conditions=["Cancer"]))
+    one_fails = finding(table(20_000, 0.06), declarations={"acute_conditions": ["Cancer"]})
     assert one_fails.verdict == "not_supported"
 
 

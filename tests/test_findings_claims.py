@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from hi_ml.app.config import conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.claims.catalogue import CLAIMS, settings_of, state
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.finding import record
 
 NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
 QUICK = settings_of(NODES | {"billing_variation": NODES["billing_variation"] | {"permutations": 19}})
-DECLARED = Declarations(["Asthma"], ["Cancer"], ["Lipitor"])
+DECLARED = {"acute_conditions": ["Asthma"], "severe_conditions": ["Cancer"], "advanced_medications": ["Lipitor"]}
 VERDICTS = {"supported", "not_supported", "inconclusive", "not_testable"}
 
 

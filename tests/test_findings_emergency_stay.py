@@ -5,7 +5,7 @@ import yaml
 
 from hi_ml.app.config import conf_dir
 from hi_ml.claims.aggregates import added
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.emergency_stay import EmergencyStay, emergency_stay, stay_sums
 from hi_ml.claims.subgroup_screen import stay_screen
 from hi_ml.claims.verdicts import decide
@@ -67,7 +67,7 @@ def test_a_striking_subgroup_cannot_change_the_verdict():
 
 
 def test_declared_severity_is_estimated_and_does_not_decide():
-    declared = Declarations(severe_conditions=["cancer"])
+    declared = {"severe_conditions": ["cancer"]}
     found = finding(table(30_000, 2.0, severe=3.0), declared)
     severity = evidence(found, "severity")
     assert (severity.role, found.parts_testable) == ("secondary", 2)
@@ -78,7 +78,7 @@ def test_declared_severity_is_estimated_and_does_not_decide():
 
 @pytest.mark.parametrize("severe", [["Gout"], CONDITIONS])
 def test_severity_without_both_sides_is_too_few(severe):
-    found = finding(table(2_000, 0.0), Declarations(severe_conditions=severe))
+    found = finding(table(2_000, 0.0), {"severe_conditions": severe})
     assert [(gap.part, gap.reason) for gap in found.gaps] == [("severity", "TOO_FEW")]
 
 

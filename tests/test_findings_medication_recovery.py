@@ -5,7 +5,7 @@ import yaml
 
 from hi_ml.app.config import conf_dir
 from hi_ml.claims.aggregates import added, sums
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.medication_recovery import MedicationRecovery, index_discharges, medication_recovery
 from hi_ml.claims.verdicts import decide
 
@@ -13,7 +13,7 @@ SETTINGS = MedicationRecovery(
     **yaml.safe_load((conf_dir() / "finding" / "medication_recovery.yaml").read_text("utf-8"))
 )
 MEDICATIONS = ["Aspirin", "Ibuprofen", "Lipitor", "Penicillin"]
-DECLARED = Declarations(advanced_medications=["lipitor", "PENICILLIN"])
+DECLARED = {"advanced_medications": ["lipitor", "PENICILLIN"]}
 
 
 def table(n, stay=0.0, readmission=0.0, seed=0):
@@ -82,13 +82,13 @@ def test_undeclared_medications_cannot_be_tested_and_proxies_are_exploratory():
 
 
 def test_a_declaration_that_matches_nothing_says_so():
-    found = finding(table(500), Declarations(advanced_medications=["Statin"]))
+    found = finding(table(500), {"advanced_medications": ["Statin"]})
     assert found.reason == "NO_MAPPING"
     assert "Statin" in found.gaps[0].words
 
 
 def test_all_medications_advanced_leave_nothing_to_compare():
-    found = finding(table(500), Declarations(advanced_medications=MEDICATIONS))
+    found = finding(table(500), {"advanced_medications": MEDICATIONS})
     assert (found.verdict, found.reason) == ("not_testable", "TOO_FEW")
 
 

@@ -17,7 +17,7 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
 from hi_ml.app.config import conf_dir
 from hi_ml.claims.catalogue import CLAIMS, settings_of, state
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 
 SOURCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 pytestmark = [
@@ -67,7 +67,7 @@ def rows(raw):
 
 @pytest.fixture(scope="module")
 def found(raw):
-    declared = Declarations(severe_conditions=["Cancer"])
+    declared = {"severe_conditions": ["Cancer"]}
     return {finding.finding: finding for finding in state(one_row_each(*raw, declarations=declared), SETTINGS)}
 
 

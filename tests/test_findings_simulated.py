@@ -10,12 +10,12 @@ import yaml
 
 from hi_ml.app.config import conf_dir
 from hi_ml.claims.catalogue import CLAIMS, settings_of, state
-from hi_ml.claims.distinct import Declarations, one_row_each
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.data.simulation import simulate
 
 NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
 SETTINGS = settings_of(NODES | {"billing_variation": NODES["billing_variation"] | {"permutations": 249}})
-DECLARED = Declarations(advanced_medications=["Lipitor", "Penicillin"])
+DECLARED = {"advanced_medications": ["Lipitor", "Penicillin"]}
 ROLES = {
     "Gender": "sex",
     "Blood Type": "blood_type",

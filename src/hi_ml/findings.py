@@ -11,7 +11,7 @@ from pydantic import Field
 from hi_ml.app import launch
 from hi_ml.app.config import arguments, conf_dir
 from hi_ml.claims.catalogue import settings_of, state
-from hi_ml.claims.distinct import Declarations, DistinctAdmissions, one_row_each
+from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.verdicts import difference
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
@@ -69,10 +69,10 @@ def findings(
 
 
 def _distinct(admissions: Admissions, *, seed: int, keep: bool) -> DistinctAdmissions:
-    dataset = admissions.dataset
-    declared = Declarations(dataset.acute_conditions, dataset.severe_conditions, dataset.advanced_medications)
     frame = admissions.table.assign(**admissions.coded)
-    return one_row_each(frame, admissions.twins.group, declarations=declared, seed=seed, keep_duplicates=keep)
+    return one_row_each(
+        frame, admissions.twins.group, declarations=admissions.dataset.declarations, seed=seed, keep_duplicates=keep
+    )
 
 
 def _say(stated: FindingsRun, here: launch.Invocation) -> None:

@@ -185,7 +185,7 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
     admissions : DistinctAdmissions
         Needs `age` and `condition`.
     """
-    acute = admissions.declarations.acute_conditions
+    acute = admissions.declarations.get("acute_conditions")
     parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]
     undeclared = () if acute else (unmapped("acute", "no condition is declared acute", "acute_conditions"),)
     parts += [_Part("acute", tuple(acute), False, "acute_conditions")] if acute else []

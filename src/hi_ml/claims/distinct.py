@@ -1,22 +1,12 @@
 """One row per admission: what every finding starts from, with what the dataset declares about its words."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-
-
-@dataclass(frozen=True)
-class Declarations:
-    """What a dataset's YAML says of its own categories."""
-
-    # levels of `condition` and `medication`, in any case; None where the table cannot tell
-    acute_conditions: Sequence[str] | None = None
-    severe_conditions: Sequence[str] | None = None
-    advanced_medications: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +17,7 @@ class DistinctAdmissions:
     # the same admissions, the last copy kept: where copies differ, nobody knows which is the original
     last: pd.DataFrame
     copies: int  # rows that were left out as near-duplicates
-    declarations: Declarations
+    declarations: Mapping[str, Sequence[str]]  # what the dataset's YAML says of its own categories, in any case
     seed: int
 
     def rng(self, purpose: str) -> np.random.Generator:
@@ -39,7 +29,7 @@ def one_row_each(
     frame: pd.DataFrame,
     twins: ArrayLike,
     *,
-    declarations: Declarations | None = None,
+    declarations: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     keep_duplicates: bool = False,
 ) -> DistinctAdmissions:
@@ -65,7 +55,7 @@ def one_row_each(
     categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
     frame = _without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str")))
     group = pd.Series(np.asarray(twins))
-    declared = declarations or Declarations()
+    declared = declarations or {}
     if keep_duplicates:
         every = frame.reset_index(drop=True)
         return DistinctAdmissions(every, every, 0, declared, seed)

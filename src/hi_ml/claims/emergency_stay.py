@@ -151,7 +151,7 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
     admissions : DistinctAdmissions
         Needs `admission_type` and `length_of_stay`.
     """
-    rows, severe = admissions.rows, admissions.declarations.severe_conditions
+    rows, severe = admissions.rows, admissions.declarations.get("severe_conditions")
     if gap := lacking(rows, ["admission_type", "length_of_stay"], "emergency"):
         return _draft([gap, _severity_gap(rows, severe)])
     table = stay_sums(rows, settings.emergency)

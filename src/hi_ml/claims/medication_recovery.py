@@ -154,7 +154,7 @@ def _unmarked(admissions: DistinctAdmissions, part: str) -> Gap | None:
     """Say why nobody knows which medications are advanced."""
     if gap := lacking(admissions.rows, ["medication"], part):
         return gap
-    declared = admissions.declarations.advanced_medications
+    declared = admissions.declarations.get(KEY)
     if not declared:
         return unmapped(part, "no column and no declaration says which medications are advanced", KEY)
     if not among(admissions.rows["medication"], declared).any():
@@ -164,7 +164,7 @@ def _unmarked(admissions: DistinctAdmissions, part: str) -> Gap | None:
 
 def _with_arms(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
     known = rows[rows["medication"].notna()]
-    return known.assign(advanced=among(known["medication"], admissions.declarations.advanced_medications or []))
+    return known.assign(advanced=among(known["medication"], admissions.declarations.get(KEY, [])))
 
 
 def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Evidence | Gap:

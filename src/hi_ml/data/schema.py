@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Mapping
+from dataclasses import InitVar
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -54,6 +55,12 @@ def _under_own_name(columns: object) -> object:
     return {role: {"from": role, **node} if isinstance(node, Mapping) else node for role, node in columns.items()}
 
 
+def _without_null(declarations: object) -> object:
+    if not isinstance(declarations, Mapping):
+        return declarations
+    return {key: words for key, words in declarations.items() if words is not None}
+
+
 Separator = Annotated[str, AfterValidator(_one_character)]
 Encoding = Annotated[str, AfterValidator(_known_encoding)]
 DateFormat = Annotated[str, AfterValidator(_reads_dates)]
@@ -102,17 +109,22 @@ class Dataset:
     max_rejected: float = Field(default=0.05, ge=0, le=1)  # share of rows that may be unreadable before the run stops
     missing: list[str] = Field(default_factory=lambda: list(MISSING_WORDS))  # words that mean "no value", in any case
     stay: Literal["nights", "inclusive"] = "nights"  # length of stay from two dates: their difference, or that plus one
-    acute_conditions: list[str] | None = None  # declarations that claims need; None leaves what needs them untested
-    severe_conditions: list[str] | None = None
-    advanced_medications: list[str] | None = None
+    # words of the table that claims need, by name; what needs an absent one stays untested
+    declarations: Annotated[dict[Name, list[str]], BeforeValidator(_without_null)] = Field(default_factory=dict)
+    acute_conditions: InitVar[list[str] | None] = None  # three that need not stand below ``declarations:``
+    severe_conditions: InitVar[list[str] | None] = None
+    advanced_medications: InitVar[list[str] | None] = None
     scenario: str | None = None  # of the simulation; a dataset without a scenario needs a source
     rows: int = 55_500
     seed: int = Field(default=0, ge=0)
     effect: float = 2.0
     hospitals: int | None = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, *beside: list[str] | None) -> None:
         """Check what no single key can show to be wrong."""
+        for key, words in zip(("acute_conditions", "severe_conditions", "advanced_medications"), beside, strict=True):
+            if words is not None and self.declarations.setdefault(key, words) != words:
+                raise ValueError(f"{key} and declarations.{key} differ; keep one of them")
         if self.source is None and self.scenario is None:
             raise ValueError("source is null, and there is no scenario to simulate; set dataset.source=<path>")
         present = self.present()

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import arguments, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, HiMlError, OutputFailed, TrackingFailed, Unserved
+from hi_ml.app.timing import stopwatch
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
 from hi_ml.evaluation.leakage import Leakage
@@ -109,7 +110,7 @@ def tune(
         refuse_unsearchable(problem, model)
         study = _study(problem, model, plan, data=table.admissions.sha256, places=(here.folder, resume))
         log.info("%d trials in %d folds; if interrupted, go on with: %s", trials, folds, _command_to_resume(here))
-        with training.timed(seconds, "search"):
+        with stopwatch(seconds, "search"):
             searched = run(problem, model, plan, study=study, stage=stage)
         with atomic_folder(here.folder) as work:
             searches.write(searched, RunFolder(work), table=table, here=here, seconds=seconds)

@@ -1,8 +1,6 @@
 """One task on one table: fit, score, judge, measure the leak, explain."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.timing import stopwatch
 from hi_ml.evaluation import calibration, explanations, intervals, leakage, significance, subgroups, tracer
 from hi_ml.evaluation.probes import columns, parts, refits
 from hi_ml.evaluation.probes.probe import Probe, Probing
@@ -101,35 +100,35 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
 
     if method.intervals:
         method.intervals.codes(problem)  # a column that cannot be asked for is refused before anything is fitted
-    with timed(seconds, "probe"):
+    with stopwatch(seconds, "probe"):
         probed = _probed(problem, method)
-    with timed(seconds, "fit"):
+    with stopwatch(seconds, "fit"):
         train = np.flatnonzero(problem.where("train"))
         fitted = fit_rows(problem, method.model, train, seed=method.seed, fit=method.fit)
-    with timed(seconds, "score"):
+    with stopwatch(seconds, "score"):
         predicted = predict(fitted, np.flatnonzero(test))
         baseline = scoring.Baseline.of(task, target[problem.where("train")], classes=len(problem.labels))
         scores = scoring.scores(
             task, target[test], predicted, baseline=baseline, group=problem.group[test], seed=method.seed
         )
         verdict = _judged(problem, method, predicted, baseline)
-    with timed(seconds, "intervals"):
+    with stopwatch(seconds, "intervals"):
         fitted, issued = _issued(problem, method, fitted)
         scores = scores if issued is None else pd.concat([scores, issued.scores], ignore_index=True)
-    with timed(seconds, "calibration"):
+    with stopwatch(seconds, "calibration"):
         calibrated = calibration.measure(problem, predicted, predicts=method.model.predicts)
-    with timed(seconds, "subgroups"):
+    with stopwatch(seconds, "subgroups"):
         constant = float(scores["baseline"].iloc[0])
         covered = None if issued is None or issued.described is None else issued.held
         compared = subgroups.measure(problem, predicted, method.subgroups, baseline=constant, covered=covered)
-    with timed(seconds, "leakage"):
+    with stopwatch(seconds, "leakage"):
         fit = partial(fit_rows, problem, method.model, seed=method.seed)  # recalibration would take five fits more each
         gap = leakage.measure(
             task, target, twins=problem.twin, fit=fit, predict=predict, settings=(method.leakage, method.seed)
         )
     tested = _tested(problem, method, seconds)
     probed += [columns.of_model(verdict.skill, method.probing), *([refits.probe(tested.permuted)] if tested else [])]
-    with timed(seconds, "explain"):
+    with stopwatch(seconds, "explain"):
         explanation = explanations.explain(
             fitted,
             features.frame[test],
@@ -153,16 +152,6 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
         tested,
         issued,
     )
-
-
-@contextmanager
-def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    """Add the time of a step."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - started
 
 
 def _probed(problem: Problem, method: Method) -> list[Probe]:
@@ -197,7 +186,7 @@ def _tested(problem: Problem, method: Method, seconds: dict[str, float]) -> Sign
     """Test by permutation, if asked to; the refits are not recalibrated, which would make each several."""
     if method.permutation is None:
         return None
-    with timed(seconds, "permute"):
+    with stopwatch(seconds, "permute"):
         fit = partial(fit_rows, seed=method.seed)
         return significance.measure(problem, method.model, fit=fit, how=method.permutation, seed=method.seed)
 

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
+from hi_ml.app.timing import stopwatch
 from hi_ml.data.read import Admissions
-from hi_ml.evaluation.training import timed
 from hi_ml.modeling import splits
 from hi_ml.modeling.tuning import trials
 from hi_ml.modeling.tuning.result import Searched
@@ -103,7 +103,7 @@ def write(
     """
     admissions = table.admissions
     folder.write_request(here.config, here.overrides)
-    with timed(seconds, "draw"):
+    with stopwatch(seconds, "draw"):
         for name, figure, drawn in _charts(searched):
             save(figure, drawn, folder.charts / name)
     folder.write_search(_summary(searched), trials.table(searched.trials, folds=_folds(searched)))

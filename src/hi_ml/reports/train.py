@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.app.launch import Invocation, Stage
+from hi_ml.app.timing import stopwatch
 from hi_ml.data.digests import row_digests
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import explanations, subgroups, training
-from hi_ml.evaluation.training import Method, Trained, timed
+from hi_ml.evaluation.training import Method, Trained
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling import splits
 from hi_ml.modeling.features import Features
@@ -67,7 +68,7 @@ def write(
     folder.write_parts(_parts(trained, admissions))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
-    with timed(seconds, "draw"):
+    with stopwatch(seconds, "draw"):
         for name, figure, table in train_charts.of_scores(trained):
             save(figure, table, folder.charts / name)
         for name, figure, table in train_charts.of_intervals(trained):
@@ -78,7 +79,7 @@ def write(
             save(figure, table, folder.explanation / name)
         for name, figure, table in train_charts.of_refits(trained, request.method) if request.all_charts else ():
             save(figure, table, folder.charts / name)
-    with timed(seconds, "package"):
+    with stopwatch(seconds, "package"):
         seen = problem.features.frame[problem.where("train")]
         interval = trained.interval.described if trained.interval else None
         described = package.mapping(
@@ -88,7 +89,7 @@ def write(
         described |= package.carried(admissions.dataset)
         package.save(folder.model, trained.fitted, described, reference=reference)
     folder.write_provenance(_run(trained, admissions, request), _data(trained, admissions), seconds)
-    with timed(seconds, "search for private words"):
+    with stopwatch(seconds, "search for private words"):
         words.refuse(folder.path)
 
 
@@ -213,9 +214,9 @@ def prepare(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str
     HiMlError
         If the table cannot be read, or a task asks for a column that it may not have.
     """
-    with training.timed(seconds, "read"):
+    with stopwatch(seconds, "read"):
         admissions = read(dataset, partial(keep_rejected, folder))
-    with training.timed(seconds, "encode"):
+    with stopwatch(seconds, "encode"):
         columns = problems.available(admissions)
         features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
         words = PrivateWords.of(admissions.private, admissions.public)

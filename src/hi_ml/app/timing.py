@@ -1,0 +1,15 @@
+"""How long did each step take?"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stopwatch(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Add the time of a step to ``seconds``, in which one thread at a time writes."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - started

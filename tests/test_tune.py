@@ -168,7 +168,7 @@ def test_a_search_does_not_mix_with_another_in_the_same_folder(made):
 def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
     searched = SimpleNamespace(
         model=SimpleNamespace(name="linear"),
-        problem=SimpleNamespace(task=SimpleNamespace(name="billing"), labels=[]),
+        problem=SimpleNamespace(task=SimpleNamespace(name="billing", kind="regression")),
         chosen=SimpleNamespace(settings={"alpha": 3.0}),
     )
     here = Invocation(Path("there"), {}, asked, "hi_ml.tune")

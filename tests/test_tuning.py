@@ -17,11 +17,9 @@ from hi_ml.evaluation.training import Method
 from hi_ml.modeling import models, scores
 from hi_ml.modeling.spaces import Choices, Range
 from hi_ml.modeling.tuning import gain as gains
-from hi_ml.modeling.tuning import result as importances
-from hi_ml.modeling.tuning import search, trials, validation
-from hi_ml.modeling.tuning import trials as studies
-from hi_ml.modeling.tuning.result import Searched, about, run
-from hi_ml.modeling.tuning.trials import Trial
+from hi_ml.modeling.tuning import search, validation
+from hi_ml.modeling.tuning.result import SearchResult, importances, run
+from hi_ml.modeling.tuning.search import Trial, begin_study, finished_trials, identity
 from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports.charts import tuning as charts
 from hi_ml.reports.charts.style import house_style, save
@@ -53,25 +51,24 @@ def results(tmp_path_factory):
     return posed(tmp_path_factory.mktemp("results"), "task=test_results", "model=linear", "dataset.rows=600")
 
 
-def begun(place):
+def new_study(folder):
     """A study in a new file."""
-    return studies.begin(place / f"{len(list(place.iterdir()))}.journal", {})
+    return begin_study(folder / f"{len(list(folder.iterdir()))}.journal", {})
 
 
-def searched(place, problem, model, plan=PLAN, *, earlier=()):
+def searched(folder, problem, model, plan=PLAN, *, earlier=()):
     """Search with a study in a new file."""
-    study = begun(place)
+    study = new_study(folder)
     study.add_trials(list(earlier))
     return search.search(problem, model, plan, study=study, stage=lambda _: None), study
 
 
-def told(found):
-    """What must not depend on the clock."""
-    return [(one.number, one.state, one.settings, one.losses, one.error) for one in found]
+def without_clock(trials):
+    return [(trial.number, trial.state, trial.settings, trial.losses, trial.error) for trial in trials]
 
 
-def made(number, state="complete", losses=(1.0, 2.0), **settings):
-    return Trial(number, state, settings, tuple(losses), 0.0, 1.0, "")
+def trial(number, state="complete", losses=(1.0, 2.0), **settings):
+    return Trial(number, state, settings, tuple(losses), 0.0, 1.0, "", {})
 
 
 # Cross-validation inside the training part
@@ -109,13 +106,9 @@ def test_neither_calibration_nor_test_part_is_looked_at(days, tmp_path):
         features=replace(problem.features, frame=frame),
         target=np.where(hidden, np.nan, problem.target),
     )
-    seen, unseen = (run(one, model, PLAN, study=begun(tmp_path), stage=lambda _: None) for one in (problem, blind))
-    assert told(seen.trials) == told(unseen.trials)
+    seen, unseen = (run(one, model, PLAN, study=new_study(tmp_path), stage=lambda _: None) for one in (problem, blind))
+    assert without_clock(seen.trials) == without_clock(unseen.trials)
     assert seen.gain == unseen.gain
-
-
-def searched_study(place):
-    return studies.begin(place / f"{len(list(place.iterdir()))}.journal", {})
 
 
 def test_settings_reach_the_learner_of_the_task_only(days, results):
@@ -149,78 +142,61 @@ def whole(days, tmp_path_factory):
     return searched(tmp_path_factory.mktemp("whole"), *days)[0]
 
 
-def test_the_defaults_are_the_first_trial_and_the_best_is_no_worse(days, tmp_path):
+def test_the_defaults_are_the_first_trial_and_the_best_is_no_worse(days, whole):
     problem, model = days
-    found, study = searched(tmp_path, problem, model)
     folds = validation.cut(problem, count=4, seed=PLAN.child(0))
-    assert found[0].settings == {"alpha": 50000}
-    assert found[0].losses == tuple(validation.losses(problem, model, folds, seed=0))
-    assert trials.best(found).loss < found[0].loss
-    assert trials.best(found).settings["alpha"] < 10000
-    assert [trial.number for trial in study.get_trials()] == list(range(6))
+    assert whole[0].settings == {"alpha": 50000}
+    assert whole[0].losses == tuple(validation.losses(problem, model, folds, seed=0))
+    assert search.best(whole).loss < whole[0].loss
+    assert search.best(whole).settings["alpha"] < 10000
 
 
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_trials_and_another_others(days, whole, tmp_path):
-    problem, model = days
-    same, _ = searched(tmp_path, problem, model)
-    other, _ = searched(tmp_path, problem, model, replace(PLAN, seed=1, trials=2))
-    assert told(same) == told(whole)
+def test_another_seed_tries_others(days, whole, tmp_path):
+    other, _ = searched(tmp_path, *days, replace(PLAN, seed=1, trials=2))
     assert other[1].settings != whole[1].settings
 
 
 def test_after_two_folds_the_better_half_of_all_trials_goes_on(days, tmp_path):
     problem, model = days
-    found, _ = searched(tmp_path, problem, replace(model, regression={**model.regression, "alpha": 100.0}))
-    looks = [np.mean(one.losses[:2]) for one in found]
-    for place, one in enumerate(found):
-        best_half = sorted(looks[: place + 1])[: max(1, (place + 1) // 2)]
-        assert one.state == ("complete" if looks[place] <= best_half[-1] else "pruned")
+    trials, _ = searched(tmp_path, problem, replace(model, regression={**model.regression, "alpha": 100.0}))
+    looks = [np.mean(one.losses[:2]) for one in trials]
+    for index, one in enumerate(trials):
+        best_half = sorted(looks[: index + 1])[: max(1, (index + 1) // 2)]
+        assert one.state == ("complete" if looks[index] <= best_half[-1] else "pruned")
         assert len(one.losses) == (4 if one.state == "complete" else 2)
-    assert {one.state for one in found} == {"complete", "pruned"}
+    assert {one.state for one in trials} == {"complete", "pruned"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("done", [1, 4])
-def test_a_resumed_search_ends_as_an_unbroken_one(days, whole, tmp_path, done):
+def test_a_resumed_search_repeats_no_trial_and_ends_as_an_unbroken_one(days, whole, tmp_path, monkeypatch):
     problem, model = days
-    _, study = searched(tmp_path, problem, model, replace(PLAN, trials=done))
-    resumed, _ = searched(tmp_path, problem, model, earlier=study.get_trials())
-    assert told(resumed) == told(whole)
-
-
-def test_no_finished_trial_is_run_again(days, tmp_path, monkeypatch):
-    problem, model = days
-    _, study = searched(tmp_path, problem, model, replace(PLAN, trials=3))
+    _, study = searched(tmp_path, problem, model, replace(PLAN, trials=4))
     fits = []
     real = validation.losses
     monkeypatch.setattr(search, "losses", lambda *args, **more: fits.append(args[1]) or real(*args, **more))
-    searched(tmp_path, problem, model, replace(PLAN, trials=5), earlier=study.get_trials())
+    resumed, kept = searched(tmp_path, problem, model, earlier=study.get_trials())
+    assert without_clock(resumed) == without_clock(whole)
+    assert without_clock(Trial.of(one) for one in kept.get_trials()) == without_clock(whole)
     assert len(fits) == 2
-    found, _ = searched(tmp_path, problem, model, replace(PLAN, trials=2), earlier=study.get_trials())
-    assert (len(fits), len(found)) == (2, 3)
+    fewer, _ = searched(tmp_path, problem, model, replace(PLAN, trials=2), earlier=study.get_trials())
+    assert (len(fits), len(fewer)) == (2, 4)
 
 
-@pytest.mark.slow
-def test_an_interrupted_trial_leaves_no_trace(days, whole, tmp_path, monkeypatch):
+def test_an_interrupted_trial_leaves_no_trace(days, tmp_path, monkeypatch):
     problem, model = days
     real, calls = validation.losses, []
 
     def interrupted(*args, **more):
         calls.append(1)
         yield next(real(*args, **more))
-        if len(calls) == 4:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         yield from list(real(*args, **more))[1:]
 
-    study = studies.begin(tmp_path / "broken.journal", {})
-    with monkeypatch.context() as patched:
-        patched.setattr(search, "losses", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            search.search(problem, model, PLAN, study=study, stage=lambda _: None)
-    earlier = studies.finished(tmp_path / "broken.journal", {})
-    assert [one.number for one in earlier] == [0, 1, 2]
-    assert told(searched(tmp_path, problem, model, earlier=earlier)[0]) == told(whole)
+    study = begin_study(tmp_path / "broken.journal", {})
+    monkeypatch.setattr(search, "losses", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search.search(problem, model, PLAN, study=study, stage=lambda _: None)
+    assert [one.number for one in finished_trials(tmp_path / "broken.journal", {})] == [0, 1]
 
 
 def test_a_configuration_that_cannot_be_fitted_is_a_failed_trial_with_its_sentence(days, tmp_path):
@@ -233,13 +209,13 @@ def test_a_configuration_that_cannot_be_fitted_is_a_failed_trial_with_its_senten
     assert all("ConfigurationInvalid: The learner of model=linear refuses its settings" in one.error for one in failed)
     assert all(one.loss is None for one in failed)
     assert {one.state for one in found if one.settings["alpha"] > 0} <= {"complete", "pruned"}
-    assert told([Trial.of(one) for one in study.get_trials()]) == told(found)
+    assert len(study.get_trials()) == len(found)
 
 
 def test_defaults_that_cannot_be_fitted_end_the_search(days, tmp_path):
     problem, model = days
     broken = replace(model, regression={**model.regression, "alpha": -1}, space={"alpha": Range(-2, 2)})
-    study = studies.begin(tmp_path / "study.journal", {})
+    study = begin_study(tmp_path / "study.journal", {})
     with pytest.raises(ConfigurationInvalid, match="alpha"):
         search.search(problem, broken, PLAN, study=study, stage=lambda _: None)
     assert study.get_trials() == []
@@ -284,17 +260,17 @@ def test_a_model_without_a_usable_space_is_refused(days, space, words):
 
 def test_a_study_is_known_by_all_that_decides_its_trials(days):
     problem, model = days
-    known = config.leaves(about(problem, model, PLAN, data="a"))
+    known = config.leaves(identity(problem, model, PLAN, data="a"))
     others = {
-        "data_sha256": about(problem, model, PLAN, data="b"),
-        "seed": about(problem, model, replace(PLAN, seed=5), data="a"),
-        "folds": about(problem, model, replace(PLAN, folds=7), data="a"),
-        "trees": about(problem, model, replace(PLAN, trees=7), data="a"),
-        "model.space.alpha.low": about(
+        "data_sha256": identity(problem, model, PLAN, data="b"),
+        "seed": identity(problem, model, replace(PLAN, seed=5), data="a"),
+        "folds": identity(problem, model, replace(PLAN, folds=7), data="a"),
+        "trees": identity(problem, model, replace(PLAN, trees=7), data="a"),
+        "model.space.alpha.low": identity(
             problem, replace(model, space={"alpha": Range(5, 1e5, log=True), "C": model.space["C"]}), PLAN, data="a"
         ),
-        "split_sha256": about(replace(problem, parts=problem.parts[::-1]), model, PLAN, data="a"),
-        "task.horizon": about(replace(problem, task=replace(problem.task, horizon="stay")), model, PLAN, data="a"),
+        "split_sha256": identity(replace(problem, parts=problem.parts[::-1]), model, PLAN, data="a"),
+        "task.horizon": identity(replace(problem, task=replace(problem.task, horizon="stay")), model, PLAN, data="a"),
     }
     for key, other in others.items():
         assert [name for name, value in config.leaves(other).items() if known[name] != value] == [key]
@@ -302,36 +278,36 @@ def test_a_study_is_known_by_all_that_decides_its_trials(days):
 
 def test_the_study_of_another_search_is_refused_by_what_differs(tmp_path):
     path = tmp_path / "study.journal"
-    studies.begin(path, {"seed": 0, "model": {"name": "lgbm", "old": 1}, "sha": "a" * 64})
+    begin_study(path, {"seed": 0, "model": {"name": "lgbm", "old": 1}, "sha": "a" * 64})
     asked = {"seed": 0, "model": {"name": "linear", "new": 2}, "sha": "b" * 64}
     with pytest.raises(NotResumable) as found:
-        studies.finished(path, asked)
+        finished_trials(path, asked)
     said = str(found.value)
     for words in ("model.name was lgbm and is linear", "old was 1 and is not set", "new was not set and is 2"):
         assert words in said
     assert f"sha was {'a' * 12}... and is {'b' * 12}..." in said
     assert "seed" not in said
-    assert studies.finished(path, {"sha": "a" * 64, "model": {"old": 1, "name": "lgbm"}, "seed": 0}) == []
+    assert finished_trials(path, {"sha": "a" * 64, "model": {"old": 1, "name": "lgbm"}, "seed": 0}) == []
 
 
 def test_a_study_that_is_absent_or_none_is_refused(tmp_path):
     with pytest.raises(NotResumable, match=r"no file at .*study\.journal"):
-        studies.finished(tmp_path / "study.journal", {})
+        finished_trials(tmp_path / "study.journal", {})
     for content in ("", "{}\n{}\n", "nothing\nof ours\n", '{"op_code": 0}\n{"op_code": 4}\n'):
         (tmp_path / "study.journal").write_text(content)
         with pytest.raises(NotResumable, match="no study that hi_ml wrote"):
-            studies.finished(tmp_path / "study.journal", {})
+            finished_trials(tmp_path / "study.journal", {})
 
 
 def test_a_line_that_was_cut_short_does_not_count(days, tmp_path):
     problem, model = days
     path = tmp_path / "study.journal"
-    study = studies.begin(path, {})
+    study = begin_study(path, {})
     search.search(problem, model, replace(PLAN, trials=4), study=study, stage=lambda _: None)
     lines = path.read_text().splitlines(keepends=True)
     assert [json.loads(line)["op_code"] for line in lines[-4:]] == [4] * 4  # one line per finished trial
     path.write_text("".join(lines)[:-20])
-    assert [one.number for one in studies.finished(path, {})] == [0, 1, 2]
+    assert [one.number for one in finished_trials(path, {})] == [0, 1, 2]
 
 
 # The gain
@@ -389,10 +365,10 @@ def test_the_gain_is_measured_on_folds_that_the_search_has_not_seen(days, monkey
 @pytest.mark.slow
 def test_a_default_that_is_far_off_is_beaten(days, tmp_path):
     problem, model = days
-    found = run(problem, model, PLAN, study=begun(tmp_path), stage=lambda _: None)
+    found = run(problem, model, PLAN, study=new_study(tmp_path), stage=lambda _: None)
     assert (found.gain.verdict, found.chosen) == ("better", found.best)
     assert found.tuned.regression["alpha"] == found.best.settings["alpha"]
-    assert found.count("complete") + found.count("pruned") == 6
+    assert found.counts() == {"complete": 6 - found.counts()["pruned"], "pruned": found.counts()["pruned"], "failed": 0}
 
 
 @pytest.mark.slow
@@ -400,18 +376,18 @@ def test_a_default_that_is_far_off_is_beaten(days, tmp_path):
 def test_on_noise_tuning_is_no_better(tmp_path, seed):
     overrides = ["task=length_of_stay", "dataset.scenario=noise", "dataset.rows=20000", f"dataset.seed={seed}"]
     problem, model = posed(tmp_path, *overrides)
-    found = run(problem, model, replace(PLAN, trials=10), study=begun(tmp_path), stage=lambda _: None)
+    found = run(problem, model, replace(PLAN, trials=10), study=new_study(tmp_path), stage=lambda _: None)
     assert found.gain.verdict == "no_better"
     assert found.best.loss <= found.trials[0].loss
 
 
 def test_what_is_no_better_on_new_folds_is_not_chosen(days):
     problem, model = days
-    tried = [made(0, losses=(2.0, 2.0), alpha=50000), made(1, losses=(1.0, 1.0), alpha=1.0)]
+    tried = [trial(0, losses=(2.0, 2.0), alpha=50000), trial(1, losses=(1.0, 1.0), alpha=1.0)]
 
     def result(difference):
         gain = SimpleNamespace(difference=difference)
-        return Searched(problem, model, PLAN, tried, gain, pd.DataFrame())
+        return SearchResult(problem, model, PLAN, tried, gain, pd.DataFrame())
 
     assert result(0.1).chosen.number == 1
     assert result(0.1).tuned.regression["alpha"] == 1.0
@@ -424,19 +400,19 @@ def test_what_is_no_better_on_new_folds_is_not_chosen(days):
 
 
 def test_the_best_is_complete_and_the_first_of_equals():
-    tried = [made(0, losses=(3, 3)), made(1, "pruned", (1,)), made(2, losses=(2, 2)), made(3, losses=(2, 2))]
-    assert trials.best(tried).number == 2
+    tried = [trial(0, losses=(3, 3)), trial(1, "pruned", (1,)), trial(2, losses=(2, 2)), trial(3, losses=(2, 2))]
+    assert search.best(tried).number == 2
     assert [one.loss for one in tried] == [3, None, 2, 2]
 
 
 def test_the_history_shows_each_trial_by_its_difference_from_the_defaults():
     tried = [
-        made(0, losses=(1.0, 5.0, 3.0)),
-        made(1, "pruned", losses=(1.5, 5.5)),  # 0.5 worse on two folds, of which the second is hard
-        made(2, "failed", losses=()),
-        made(3, losses=(0.8, 4.9, 3.0)),
+        trial(0, losses=(1.0, 5.0, 3.0)),
+        trial(1, "pruned", losses=(1.5, 5.5)),  # 0.5 worse on two folds, of which the second is hard
+        trial(2, "failed", losses=()),
+        trial(3, losses=(0.8, 4.9, 3.0)),
     ]
-    table = trials.history(tried, ratio=0.5)
+    table = search.history(tried, ratio=0.5)
     np.testing.assert_allclose(table["loss"], [3.0, 3.5, np.nan, 2.9])
     np.testing.assert_allclose(table["best"], [3.0, 3.0, 3.0, 2.9])
     np.testing.assert_allclose(table["defaults"], 3.0)
@@ -448,28 +424,27 @@ def test_the_history_shows_each_trial_by_its_difference_from_the_defaults():
 
 
 def test_the_table_of_trials_has_a_loss_only_where_all_folds_were_reached():
-    tried = [made(0, losses=(1.0, 2.0), a=1, b="x"), made(1, "pruned", losses=(2.0,), a=2, b="y")]
-    table = trials.table(tried, folds=2)
+    tried = [trial(0, losses=(1.0, 2.0), a=1, b="x"), trial(1, "pruned", losses=(2.0,), a=2, b="y")]
+    table = search.table(tried, folds=2)
     assert list(table) == ["number", "state", "value", "fold_1", "fold_2", "started", "seconds", "error", "a", "b"]
     np.testing.assert_array_equal(table["value"], [1.5, np.nan])
     np.testing.assert_array_equal(table["fold_2"], [2.0, np.nan])
 
 
-def frozen(numbers, loss):
-    """Trials over two settings, and as Optuna has them."""
+def tried(count, loss):
+    """Trials over two settings."""
     spread = optuna.distributions.FloatDistribution(0, 1)
-    rng = np.random.default_rng(3)
-    ours, found = [], []
-    for number in numbers:
+    rng, trials = np.random.default_rng(3), []
+    for number in range(count):
         settings = {"matters": float(rng.random()), "idle": float(rng.random())}
-        ours.append(made(number, losses=(loss(settings), loss(settings) + 1), **settings))
-        found.append(optuna.create_trial(params=settings, distributions=dict.fromkeys(settings, spread), value=0.0))
-    return ours, found
+        one = trial(number, losses=(loss(settings), loss(settings) + 1), **settings)
+        trials.append(replace(one, distributions=dict.fromkeys(settings, spread)))
+    return trials
 
 
 @pytest.mark.slow
 def test_the_setting_that_moves_the_loss_is_the_important_one():
-    table = importances.importances(*frozen(range(30), lambda settings: (settings["matters"] - 0.3) ** 2), seed=0)
+    table = importances(tried(30, lambda settings: (settings["matters"] - 0.3) ** 2), seed=0)
     assert table["column"].tolist() == ["matters", "idle"]
     assert table["importance"].sum() == pytest.approx(1)
     assert table["importance"][0] > 0.8
@@ -480,8 +455,8 @@ def test_the_setting_that_moves_the_loss_is_the_important_one():
 
 
 def test_too_few_trials_or_no_differences_have_no_importances():
-    assert importances.importances(*frozen(range(9), lambda settings: settings["matters"]), seed=0).empty
-    assert importances.importances(*frozen(range(20), lambda _: 1.0), seed=0).empty
+    assert importances(tried(9, lambda settings: settings["matters"]), seed=0).empty
+    assert importances(tried(20, lambda _: 1.0), seed=0).empty
 
 
 # The chart

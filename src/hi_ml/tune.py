@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import hydra
+import optuna
 from omegaconf import DictConfig
 from pydantic import Field
 from tqdm import tqdm
@@ -25,12 +26,10 @@ from hi_ml.evaluation.probes.probe import Probing
 from hi_ml.evaluation.significance import Permutation
 from hi_ml.evaluation.subgroups import Subgroups
 from hi_ml.modeling.models import Model
-from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Moment, Task
-from hi_ml.modeling.tuning import trials as studies
-from hi_ml.modeling.tuning.result import about, run
-from hi_ml.modeling.tuning.search import refuse_unsearchable
+from hi_ml.modeling.tuning.result import run
+from hi_ml.modeling.tuning.search import begin_study, finished_trials, identity, refuse_unsearchable
 from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports import screen
 from hi_ml.reports import search as searches
@@ -108,15 +107,16 @@ def tune(
         table = prepare(dataset, [task], here.folder, seconds)
         problem, plan = table.pose(task, method), Plan(trials, folds, smallest_gain, seed, trees)
         refuse_unsearchable(problem, model)
-        study = _study(problem, model, plan, data=table.admissions.sha256, places=(here.folder, resume))
+        key = identity(problem, model, plan, data=table.admissions.sha256)
+        study = _study(key, RunFolder(here.folder).study, resume)
         log.info("%d trials in %d folds; if interrupted, go on with: %s", trials, folds, _command_to_resume(here))
         with stopwatch(seconds, "search"):
-            searched = run(problem, model, plan, study=study, stage=stage)
+            result = run(problem, model, plan, study=study, stage=stage)
         with atomic_folder(here.folder) as work:
-            searches.write(searched, RunFolder(work), table=table, here=here, seconds=seconds)
-        tqdm.write(searches.summary(searched, here))
-        best = replace(here, config=config_to_train(searched, here.config))
-        request = Request(best, replace(method, model=searched.tuned), charts == "all")
+            searches.write(result, RunFolder(work), table=table, here=here, seconds=seconds)
+        tqdm.write(searches.summary(result, here))
+        best = replace(here, config=config_to_train(result, here.config))
+        request = Request(best, replace(method, model=result.tuned), charts == "all")
         taken = {step: seconds[step] for step in ("read", "encode")}
         trained = make(problem, table, request, path, seconds=taken, stage=stage)
         tqdm.write(screen.summary(trained, path))
@@ -135,14 +135,12 @@ def _only(tasks: dict[str, Task], horizon: Moment | None) -> Task:
     return replace(task, horizon=horizon or task.horizon)
 
 
-def _study(problem: Problem, model: Model, plan: Plan, *, data: str, places: tuple[Path, str | None]) -> Any:
+def _study(key: dict[str, Any], path: Path, resume: str | None) -> optuna.Study:
     """Begin a study in the run folder, with the trials of the one that is resumed."""
-    folder, resumed = places
-    if RunFolder(folder).study.exists():
-        raise OutputFailed.stands(RunFolder(folder).study)
-    of = about(problem, model, plan, data=data)
-    earlier = studies.finished(RunFolder(Path(resumed)).study, of) if resumed else []
-    study = studies.begin(RunFolder(folder).study, of)
+    if path.exists():
+        raise OutputFailed.stands(path)
+    earlier = finished_trials(RunFolder(Path(resume)).study, key) if resume else []
+    study = begin_study(path, key)
     study.add_trials(earlier)
     return study
 

@@ -1,22 +1,17 @@
-"""Which settings made the difference between the trials?
-
-A finished search: what was tried, what is chosen, and whether it is better than the defaults.
-"""
+"""What came of a search: what was tried, what is chosen, and which settings made the difference between the trials?"""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+import optuna
 import pandas as pd
 
-from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tuning import gain as gains
 from hi_ml.modeling.tuning.gain import Gain
-from hi_ml.modeling.tuning.search import search
-from hi_ml.modeling.tuning.trials import Trial, apart, best
+from hi_ml.modeling.tuning.search import Trial, best, search
 from hi_ml.modeling.tuning.validation import Plan, configured, lighter
 
 FEWEST = 10  # trials; fewer tell nothing of several settings
@@ -24,62 +19,9 @@ _DRAWS = 40  # of trials with replacement, for the interval
 _TREES = 16  # of each analysis
 
 
-def importances(trials: list[Trial], found: list[Any], *, seed: int) -> pd.DataFrame:
-    """Share out the variance between trials among their settings (fANOVA).
-
-    Parameters
-    ----------
-    trials : list of Trial
-        The first is that of the defaults.
-    found : list of optuna.trial.FrozenTrial
-        The same trials, with the distributions that their settings were drawn from.
-
-    Returns
-    -------
-    DataFrame
-        ``column, importance, low, high, n``: shares that sum to 1, largest first: means, with central 95 % intervals,
-        over 40 times as many trials drawn with replacement; ``n`` trials. No rows where there are fewer than ten
-        trials, or no differences between them.
-
-    Notes
-    -----
-    What is explained is a trial's mean difference from the defaults on the folds that it reached, so that pruned trials
-    count too. Hutter, Hoos & Leyton-Brown (2014), *An efficient approach for assessing hyperparameter importance*.
-    """
-    known = [
-        (one, float(apart(trial, trials[0]).mean()))
-        for trial, one in zip(trials, found, strict=True)
-        if trial.state != "failed"
-    ]
-    columns = ["column", "importance", "low", "high", "n"]
-    if len(known) < FEWEST:
-        return pd.DataFrame(columns=columns)
-    draws = np.random.default_rng(seed).integers(len(known), size=(_DRAWS, len(known)))
-    resampled = [_shares([known[place] for place in draw], seed=seed) for draw in draws]
-    shares = pd.DataFrame([share for share in resampled if share])
-    low, high = (shares.quantile(level) for level in (0.025, 0.975))
-    table = pd.DataFrame({"importance": shares.mean(), "low": low, "high": high, "n": len(known)})
-    return table.sort_values("importance", ascending=False).rename_axis("column").reset_index()
-
-
-def _shares(known: list[tuple[Any, float]], *, seed: int) -> dict[str, float]:
-    """The share of each setting; none where all values drawn are the same."""
-    import optuna  # noqa: PLC0415 -- a fifth of a second that only a search pays
-
-    if len({value for _, value in known}) == 1:
-        return {}
-    study = optuna.create_study()
-    study.add_trials(
-        [optuna.create_trial(params=one.params, distributions=one.distributions, value=value) for one, value in known]
-    )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    return {name: float(share) for name, share in found.items()}
-
-
 @dataclass(frozen=True)
-class Searched:
-    """A search and what came of it."""
+class SearchResult:
+    """A finished search."""
 
     problem: Problem
     model: Model  # with the defaults
@@ -109,26 +51,15 @@ class Searched:
         same = lighter(self.problem, self.model, self.plan.trees) == self.model
         return "" if same else f"with {self.plan.trees} trees"
 
-    def count(self, state: str) -> int:
-        """Count the trials of a state."""
-        return sum(trial.state == state for trial in self.trials)
+    def counts(self) -> dict[str, int]:
+        """Count the trials of each state."""
+        states = [trial.state for trial in self.trials]
+        return {state: states.count(state) for state in ("complete", "pruned", "failed")}
 
 
-def about(problem: Problem, model: Model, plan: Plan, *, data: str) -> dict[str, Any]:
-    """Name all that decides which trials are run and what they give; ``data`` is the digest of the table."""
-    return {
-        "model": asdict(model),
-        "task": asdict(problem.task),
-        "features": list(problem.features.frame.columns),
-        "data_sha256": data,
-        "split_sha256": splits.digest(problem.parts, problem.row),
-        "seed": plan.seed,
-        "folds": plan.folds,
-        "trees": plan.trees,
-    }
-
-
-def run(problem: Problem, model: Model, plan: Plan, *, study: Any, stage: Callable[[str], None]) -> Searched:
+def run(
+    problem: Problem, model: Model, plan: Plan, *, study: optuna.Study, stage: Callable[[str], None]
+) -> SearchResult:
     """Search, then compare the best configuration with the defaults on folds cut anew.
 
     Parameters
@@ -149,5 +80,46 @@ def run(problem: Problem, model: Model, plan: Plan, *, study: Any, stage: Callab
     trials = search(problem, light, plan, study=study, stage=stage)
     stage("compare with the defaults on new folds")
     gain = gains.measure(problem, light, configured(problem, light, best(trials).settings), plan)
-    found = importances(trials, study.get_trials(), seed=plan.child(3))
-    return Searched(problem, model, plan, trials, gain, found)
+    return SearchResult(problem, model, plan, trials, gain, importances(trials, seed=plan.child(3)))
+
+
+def importances(trials: list[Trial], *, seed: int) -> pd.DataFrame:
+    """Share out the variance between trials among their settings (fANOVA).
+
+    Parameters
+    ----------
+    trials : list of Trial
+        The first is that of the defaults.
+
+    Returns
+    -------
+    DataFrame
+        ``column, importance, low, high, n``: shares that sum to 1, largest first: means, with central 95 % intervals,
+        over 40 times as many trials drawn with replacement; ``n`` trials. No rows where there are fewer than ten
+        trials, or no differences between them.
+
+    Notes
+    -----
+    What is explained is a trial's mean difference from the defaults on the folds that it reached, so that pruned trials
+    count too. Hutter, Hoos & Leyton-Brown (2014), *An efficient approach for assessing hyperparameter importance*.
+    """
+    valued = [(trial, float(trial.excess(trials[0]).mean())) for trial in trials if trial.state != "failed"]
+    if len(valued) < FEWEST:
+        return pd.DataFrame(columns=["column", "importance", "low", "high", "n"])
+    draws = np.random.default_rng(seed).integers(len(valued), size=(_DRAWS, len(valued)))
+    resampled = [_shares([valued[index] for index in draw], seed=seed) for draw in draws]
+    shares = pd.DataFrame([share for share in resampled if share])
+    low, high = (shares.quantile(level) for level in (0.025, 0.975))
+    ranking = pd.DataFrame({"importance": shares.mean(), "low": low, "high": high, "n": len(valued)})
+    return ranking.sort_values("importance", ascending=False).rename_axis("column").reset_index()
+
+
+def _shares(valued: list[tuple[Trial, float]], *, seed: int) -> dict[str, float]:
+    """The share of each setting; none where all values drawn are the same."""
+    if len({value for _, value in valued}) == 1:
+        return {}
+    study = optuna.create_study()
+    for trial, value in valued:
+        study.add_trial(optuna.create_trial(params=trial.settings, distributions=trial.distributions, value=value))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=_TREES, seed=seed)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)

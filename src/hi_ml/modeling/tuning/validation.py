@@ -29,9 +29,9 @@ class Plan:
     seed: int  # fixes everything random
     trees: int | None = None  # at most so many, while searching, of a learner that has no early stopping
 
-    def child(self, *place: int) -> int:
+    def child(self, *index: int) -> int:
         """Return the seed of one of the things that need one of their own."""
-        return int(np.random.SeedSequence(self.seed, spawn_key=place).generate_state(1)[0])
+        return int(np.random.SeedSequence(self.seed, spawn_key=index).generate_state(1)[0])
 
 
 def cut(problem: Problem, *, count: int, seed: int) -> list[Fold]:
@@ -39,7 +39,7 @@ def cut(problem: Problem, *, count: int, seed: int) -> list[Fold]:
 
     Returns
     -------
-    list of (train, test) arrays of row places
+    list of (train, test) arrays of row positions
         Of the problem; rows of its calibration and test part are in none.
     """
     rows = np.flatnonzero(problem.where("train"))
@@ -61,29 +61,23 @@ def losses(problem: Problem, model: Model, folds: list[Fold], *, seed: int) -> I
     """
     for train, test in folds:
         predicted = fit_rows(problem, model, train, seed=seed).predict(problem.features.frame.iloc[test])
-        lost = scores.losses(problem.task, problem.target[test], predicted)
-        loss = float(group_means(lost, problem.group[test]).mean())
+        row_losses = scores.losses(problem.task, problem.target[test], predicted)
+        loss = float(group_means(row_losses, problem.group[test]).mean())
         if not math.isfinite(loss):
             raise ConfigurationInvalid.no_loss(model.name, loss)
         yield loss
 
 
-def kind(problem: Problem) -> str:
-    """Name the node of a model that holds the learner of a problem."""
-    return "classification" if problem.labels else "regression"
-
-
 def defaults(problem: Problem, model: Model) -> dict[str, Any]:
     """Return what the learner has, without any search, for the arguments of the space that are its own."""
-    learner = getattr(model, kind(problem))
+    learner = getattr(model, problem.task.kind)
     return {name: learner[name] for name in model.space if name in learner}
 
 
 def configured(problem: Problem, model: Model, settings: Mapping[str, Any]) -> Model:
     """Give the learner of a problem other settings."""
-    if problem.labels:
-        return replace(model, classification={**model.classification, **settings})
-    return replace(model, regression={**model.regression, **settings})
+    learner: dict[str, Any] = {problem.task.kind: {**getattr(model, problem.task.kind), **settings}}
+    return replace(model, **learner)
 
 
 def lighter(problem: Problem, model: Model, trees: int | None) -> Model:
@@ -91,7 +85,7 @@ def lighter(problem: Problem, model: Model, trees: int | None) -> Model:
 
     A forest's other settings are as good with 50 trees as with 200, and trials take a quarter of the time.
     """
-    grown = getattr(model, kind(problem)).get(_TREES, 0)
+    grown = getattr(model, problem.task.kind).get(_TREES, 0)
     if trees is None or model.early_stopping is not None or _TREES in model.space or grown <= trees:
         return model
     return configured(problem, model, {_TREES: trees})

@@ -47,7 +47,7 @@ from hi_ml.data.schema import Dataset
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.verdicts import difference
 from hi_ml.claims.distinct import one_row_each
-from hi_ml.reports.findings_charts import of_finding, shows
+from hi_ml.reports.findings_charts import of_finding
 
 # %%
 # Of near-duplicate rows one is kept, before anything is tested.
@@ -76,12 +76,12 @@ evidence[evidence["role"] == "primary"].drop(columns="role").round(4)  # what el
 # %%
 def draw(name: str, dpi: int = 75, colours: int = 255) -> None:
     """Show the charts of a finding, small enough for a notebook."""
-    for stem, figure, _ in of_finding(findings[name]):
+    for chart in of_finding(findings[name]):
         drawn, small = BytesIO(), BytesIO()
         with house_style():
-            figure.savefig(drawn, dpi=dpi)
+            chart.figure.savefig(drawn, dpi=dpi)
         Picture.open(drawn).convert("RGB").quantize(colours).save(small, "png", optimize=True)
-        display(Image(small.getvalue(), alt=shows(stem)))
+        display(Image(small.getvalue(), alt=chart.shows))
 
 
 # %%

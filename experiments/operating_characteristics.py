@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 from tqdm import tqdm
 
 from hi_ml.app.config import conf_dir
-from hi_ml.claims.catalogue import CLAIMS, settings_of, state
+from hi_ml.claims.catalogue import catalogue, settings_of, state
 from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.finding import Finding
 from hi_ml.data.clean import one_spelling
@@ -38,6 +38,7 @@ TRUSTED = 0.90
 """What the lower limit of the names' predictive value must reach."""
 LARGE = 50_000
 """Admissions from which absence must be shown, and power be nearly complete."""
+CLAIMS = list(catalogue())
 DECLARED = {"advanced_medications": ADVANCED_MEDICATIONS}
 ROLES = {
     "Age": "age",

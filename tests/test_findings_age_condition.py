@@ -26,7 +26,9 @@ def table(n, shift, seed=0):
 
 def finding(frame, settings=SETTINGS, declarations=None, twins=None):
     twins = np.arange(len(frame)) if twins is None else twins
-    return decide([age_condition(one_row_each(frame, twins, declarations=declarations), settings)])[0]
+    return decide(
+        {"age_condition": age_condition(one_row_each(frame, twins, declarations=declarations), settings)}, family=5
+    )[0]
 
 
 def evidence(found, part):
@@ -130,4 +132,4 @@ def test_tables_of_the_charts():
     assert (shares["share"] <= shares["high"]).all()
     forest = condition_forest(counted, ["diabetes"], 0.03)
     assert forest["estimate"].sum() == pytest.approx(0.0, abs=1e-12)
-    assert forest.loc[forest["claimed"], "condition"].tolist() == ["Diabetes"]
+    assert forest.loc[forest["claimed"], "label"].tolist() == ["Diabetes"]

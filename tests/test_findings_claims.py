@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from hi_ml.app.config import conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.claims.catalogue import CLAIMS, settings_of, state
+from hi_ml.claims.catalogue import catalogue, settings_of, state
 from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.finding import record
 
+CLAIMS = list(catalogue())
 NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
 QUICK = settings_of(NODES | {"billing_variation": NODES["billing_variation"] | {"permutations": 19}})
 DECLARED = {"acute_conditions": ["Asthma"], "severe_conditions": ["Cancer"], "advanced_medications": ["Lipitor"]}

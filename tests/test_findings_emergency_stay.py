@@ -28,7 +28,7 @@ def table(n, effect, severe=0.0, seed=0):
 
 def finding(frame, declarations=None):
     admissions = one_row_each(frame, np.arange(len(frame)), declarations=declarations)
-    return decide([emergency_stay(admissions, SETTINGS)])[0]
+    return decide({"emergency_stay": emergency_stay(admissions, SETTINGS)}, family=5)[0]
 
 
 def evidence(found, part):
@@ -146,4 +146,4 @@ def test_tables_of_the_charts():
     months = found.tables["stay_by_month"]
     assert len(months) == 36
     assert months["n"].sum() == 5_000
-    assert found.tables["stay_by_condition"]["condition"].tolist() == CONDITIONS
+    assert found.tables["stay_by_condition"]["label"].tolist() == ["all conditions", *CONDITIONS]

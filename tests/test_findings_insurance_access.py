@@ -36,7 +36,9 @@ def table(n, tilt=0.0, stay=0.0, seed=0):
 
 
 def finding(frame):
-    return decide([insurance_access(one_row_each(frame, np.arange(len(frame))), SETTINGS)])[0]
+    return decide(
+        {"insurance_access": insurance_access(one_row_each(frame, np.arange(len(frame))), SETTINGS)}, family=5
+    )[0]
 
 
 def evidence(found, part):

@@ -49,7 +49,7 @@ def table(n, stay=0.0, readmission=0.0, seed=0):
 
 def finding(frame, declarations=DECLARED):
     admissions = one_row_each(frame, np.arange(len(frame)), declarations=declarations)
-    return decide([medication_recovery(admissions, SETTINGS)])[0]
+    return decide({"medication_recovery": medication_recovery(admissions, SETTINGS)}, family=5)[0]
 
 
 def evidence(found, part):

@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from hi_ml.app.config import conf_dir
-from hi_ml.claims.catalogue import CLAIMS, settings_of, state
+from hi_ml.claims.catalogue import catalogue, settings_of, state
 from hi_ml.claims.distinct import one_row_each
 from hi_ml.data.simulation import simulate
 
+CLAIMS = list(catalogue())
 NODES = {name: yaml.safe_load((conf_dir() / "finding" / f"{name}.yaml").read_text("utf-8")) for name in CLAIMS}
 SETTINGS = settings_of(NODES | {"billing_variation": NODES["billing_variation"] | {"permutations": 249}})
 DECLARED = {"advanced_medications": ["Lipitor", "Penicillin"]}

@@ -3,7 +3,8 @@ import json
 import pandas as pd
 import pytest
 
-from hi_ml.claims.finding import Draft, Evidence, Gap, record
+from hi_ml.app.errors import Untestable
+from hi_ml.claims.finding import Draft, Evidence, record
 from hi_ml.claims.verdicts import decide
 
 CLAIMS = ("first", "second", "third", "fourth", "fifth")
@@ -15,12 +16,16 @@ def part(name="a", *, support=1.0, absence=1.0, estimate=0.0, low=-1.0, high=1.0
     )
 
 
-def draft(*parts, rule="all", gaps=(), name="first"):
-    return Draft(name, "A claim.", rule, len(parts) + len(gaps), tuple(parts), tuple(gaps), ("a note",), {})
+def draft(*parts, rule="all", gaps=()):
+    return Draft("A claim.", rule, len(parts) + len(gaps), tuple(parts), tuple(gaps), ("a note",), {})
+
+
+def finding(*parts, family=5, **more):
+    return decide({"first": draft(*parts, **more)}, family=family)[0]
 
 
 def verdict(*parts, **more):
-    found = decide([draft(*parts, **more)])[0]
+    found = finding(*parts, **more)
     return found.verdict, found.reason
 
 
@@ -65,10 +70,8 @@ def test_the_family_is_five_even_for_one_claim():
 
 
 def test_holm_steps_down_over_the_claims():
-    drafts = [
-        draft(part(**LARGE | {"support": p}), name=name) for name, p in zip(CLAIMS, [0.001, 0.012, 0.04], strict=False)
-    ]
-    found = decide(drafts)
+    p_values = zip(CLAIMS, [0.001, 0.012, 0.04], strict=False)
+    found = decide({name: draft(part(**LARGE | {"support": p})) for name, p in p_values}, family=5)
     assert [one.p_support for one in found] == pytest.approx([0.005, 0.048, 0.12])
     assert [one.verdict for one in found] == ["supported", "supported", "inconclusive"]
 
@@ -84,33 +87,36 @@ def test_only_primary_evidence_decides():
 
 
 def test_without_primary_evidence_the_first_gap_is_the_reason():
-    gaps = (Gap("a", "NO_MAPPING", "nobody said", "some_key"), Gap("b", "TOO_FEW", "there are 3"))
-    found = decide([draft(gaps=gaps)])[0]
+    gaps = (
+        Untestable("NO_MAPPING", "nobody said", "some_key", part="a"),
+        Untestable("TOO_FEW", "there are 3", part="b"),
+    )
+    found = finding(gaps=gaps)
     assert (found.verdict, found.reason, found.p_support, found.p_absence) == ("not_testable", "NO_MAPPING", 1.0, 1.0)
     assert any("some_key" in sentence for sentence in found.sentences)
 
 
 def test_testable_parts_are_counted_and_said():
-    found = decide([draft(part(**LARGE), gaps=(Gap("b", "TOO_FEW", "there are 3"),))])[0]
+    found = finding(part(**LARGE), gaps=(Untestable("TOO_FEW", "there are 3", part="b"),))
     assert (found.parts_testable, found.parts) == (1, 2)
     assert "1 of 2 parts" in found.sentences[0]
 
 
 def test_n_needed_is_said_only_where_more_rows_would_help():
     wide = part(**WIDE, n_needed=900), part("b", **WIDE, n_needed=400)
-    assert decide([draft(*wide)])[0].n_needed == 400
-    assert decide([draft(*wide, rule="any")])[0].n_needed == 900
-    assert "900" in decide([draft(*wide, rule="any")])[0].sentences[0]
-    assert decide([draft(part(**WIDE, n_needed=60))])[0].n_needed is None
-    assert decide([draft(part(**NONE, n_needed=900))])[0].n_needed is None
+    assert finding(*wide).n_needed == 400
+    assert finding(*wide, rule="any").n_needed == 900
+    assert "900" in finding(*wide, rule="any").sentences[0]
+    assert finding(part(**WIDE, n_needed=60)).n_needed is None
+    assert finding(part(**NONE, n_needed=900)).n_needed is None
 
 
 def test_the_bound_of_each_part_is_kept():
-    assert decide([draft(part(**WIDE))])[0].excludes_effects_above == {"a": 1.9}
+    assert finding(part(**WIDE)).excludes_effects_above == {"a": 1.9}
 
 
 def test_a_record_is_plain_json_without_the_tables():
-    found = decide([draft(part(**LARGE), gaps=(Gap("b", "TOO_FEW", "there are 3"),))])[0]
+    found = finding(part(**LARGE), gaps=(Untestable("TOO_FEW", "there are 3", part="b"),))
     plain = json.loads(json.dumps(record(found), allow_nan=False))
     assert {"finding", "claim", "verdict", "reason", "p_support", "p_absence", "evidence"} <= set(plain)
     needed = {"estimand", "estimate", "low", "high", "unit", "n", "smallest_effect", "p_support", "p_absence"}

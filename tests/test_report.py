@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from hi_ml.claims.finding import Draft, Evidence, Gap
+from hi_ml.app.errors import Untestable
+from hi_ml.claims.finding import Draft, Evidence
 from hi_ml.claims.verdicts import decide
 from hi_ml.reports.findings import summarize
 from hi_ml.reports.page import render
@@ -30,7 +31,8 @@ def part(name="hypertension", **changes):
 
 
 def drafts():
-    acute = Gap("acute", "NO_MAPPING", "no condition is declared acute", "acute_conditions")
+    acute = Untestable("NO_MAPPING", "no condition is declared acute", "acute_conditions", "acute")
+    stranger = Untestable("NO_PATIENT_ID", "names are chance", part="readmission")
     pair = part("pair", unit="currency", estimate=237.9, low=-325.8, high=801.6, role="secondary", smallest_effect=None,
                 p_support=None, p_absence=None, detail={"higher": "Blue Cross"})  # fmt: skip
     cancer = part("cancer", unit="days", low=None, high=None, role="exploratory",
@@ -38,18 +40,18 @@ def drafts():
     large = part("f", unit="Cohen's f", estimate=0.086, low=0.077, high=0.095, p_support=1e-9, p_absence=1.0)
     unsure = part("stay", unit="days", estimate=0.77, low=0.47, high=1.06, high90=1.01, n=7_207, smallest_effect=1.0,
                   p_support=0.001, p_absence=0.06, n_needed=9_000)  # fmt: skip
-    return [
-        Draft("age_condition", "The old have it.", "all", 2, (part(), pair), (acute,), ("Shares are of admissions.",)),
-        Draft("billing_variation", "Bills differ.", "any", 2, (large, part("g", unit="share of variance"))),
-        Draft("emergency_stay", "Emergencies stay longer.", "all", 1, (unsure, cancer)),
-        Draft("medication_recovery", "Drugs help.", "all", 1, gaps=(Gap("", "NO_PATIENT_ID", "names are chance"),)),
-        Draft("insurance_access", f"Care differs between {HOSTILE} & others.", "any", 1,
+    return {
+        "age_condition": Draft("The old have it.", "all", 2, (part(), pair), (acute,), ("Shares are of admissions.",)),
+        "billing_variation": Draft("Bills differ.", "any", 2, (large, part("g", unit="share of variance"))),
+        "emergency_stay": Draft("Emergencies stay longer.", "all", 1, (unsure, cancer)),
+        "medication_recovery": Draft("Drugs help.", "all", 1, gaps=(stranger,)),
+        "insurance_access": Draft(f"Care differs between {HOSTILE} & others.", "any", 1,
               (part(HOSTILE, detail={"insurer": HOSTILE}),), (), (f"A note on {HOSTILE}.",)),
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
-FINDINGS = decide(drafts())
-SUMMARY = summarize(FINDINGS, facts=FACTS, with_copies=COPIES)
+FINDINGS = decide(drafts(), family=5)
+SUMMARY = summarize(FINDINGS, facts=FACTS, with_copies=COPIES, family=5)
 
 
 class Reader(HTMLParser):
@@ -233,10 +235,10 @@ def test_the_same_input_gives_the_same_page(made):
 
 
 def test_a_page_without_charts_facts_or_copies():
-    summary = summarize(FINDINGS[3:4], facts={}, with_copies=None)
+    summary = summarize(FINDINGS[3:4], facts={}, with_copies=None, family=5)
     reader = Reader(render(summary, {}))
     assert summary["lead"] == "1 claim: 1 not testable."
     assert "this table" in reader.text
     assert "near-duplicates kept" not in reader.text
     assert not reader.all("img") + reader.all("table")
-    assert "none was asked for" in Reader(render(summarize([], facts={}, with_copies=None), {})).text
+    assert "none was asked for" in Reader(render(summarize([], facts={}, with_copies=None, family=5), {})).text

@@ -22,10 +22,10 @@ def test_holm_steps_down(p_values):
     np.testing.assert_allclose(holm(p_values), holm_by_hand(p_values), atol=1e-12)
 
 
-@given(P_VALUES)
-def test_the_family_is_five_however_many_are_asked_for(p_values):
-    expected = holm_by_hand([*p_values, *[1.0] * (5 - len(p_values))])[: len(p_values)]
-    np.testing.assert_allclose(holm_in_family(p_values), expected, atol=1e-12)
+@given(P_VALUES, st.integers(0, 3))
+def test_the_family_is_as_large_as_it_is_however_many_are_asked_for(p_values, others):
+    expected = holm_by_hand([*p_values, *[1.0] * others])[: len(p_values)]
+    np.testing.assert_allclose(holm_in_family(p_values, size=len(p_values) + others), expected, atol=1e-12)
 
 
 @given(P_VALUES)

@@ -129,7 +129,7 @@ def test_ages_come_in_bands_with_their_unit_and_missing_values_are_a_level():
     found = compared(posed(np.random.default_rng(0).normal(size=800), age=age))
     mae = found[found["score"] == "mae"].set_index("level")["n"].to_dict()
     assert mae == {
-        "under 18 years": 100, "18-39 years": 200, "40-64 years": 200, "65 years and over": 200, "missing": 100
+        "under 18 years": 100, "18 to 39 years": 200, "40 to 64 years": 200, "65 years and over": 200, "missing": 100
     }  # fmt: skip
     sex = pd.Categorical(np.where(np.arange(800) < 300, None, "Female"), categories=["Female", "Male"])
     found = compared(posed(np.random.default_rng(0).normal(size=800), sex=sex))

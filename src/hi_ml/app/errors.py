@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 _TRAIN_ANOTHER = "python -m hi_ml.train model=linear"
 _LONGEST_REASON = 300  # characters of what a library says
@@ -23,6 +25,19 @@ class Defect(HiMlError):
             "hi_ml stopped at an error that it should have foreseen. Nothing half-written was kept. "
             "Please report it with the lines above."
         )
+
+
+Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
+
+
+@dataclass(unsafe_hash=True)
+class Untestable(Exception):
+    """A table cannot answer a part of a claim; the claim's other parts go on."""
+
+    reason: Missing
+    words: str  # what is missing, as a clause
+    key: str | None = None  # the YAML key that would supply it
+    part: str = ""  # of the claim; empty until the draft knows which it was
 
 
 class Unserved(HiMlError):

@@ -1,17 +1,7 @@
-"""How numbers are written in sentences and tables.
-
-Into which band of numbers does a value fall, and what is the band called?
-
-How is an estimate written: by which factor, with how many digits, with a sign, in which words?
-"""
+"""How are numbers written in sentences, tables and charts: with how many digits, which sign, in which words?"""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 _WHOLE_FROM = 1000  # from here on, digits after the point no longer matter
 _PLACES = 4  # after the point, at most: what is smaller is written as zero
@@ -58,49 +48,6 @@ def apart(value: float, low: float, high: float) -> tuple[str, str]:
     shown = (f"{end:+,.{places}f}".replace("-", "−") if round(end, places) else "0" for end in (value, low, high))
     first, start, end = shown
     return first, f"{start} to {end}"
-
-
-OUTSIDE = -1  # code of a value that is missing
-
-
-def bands(values: ArrayLike, edges: Sequence[float], unit: str) -> tuple[NDArray[np.int64], list[str]]:
-    """Cut numbers into bands.
-
-    Parameters
-    ----------
-    values : array of float, shape (n,)
-        NaN where missing.
-    edges : sequence of float
-        At each, in increasing order, a band begins; the first band lies below the first edge.
-    unit : str
-        Of values and edges, for the names; may be empty.
-
-    Returns
-    -------
-    codes : array of int64, shape (n,)
-        Place in ``labels``, as ``np.searchsorted(edges, values, side="right")`` gives it; -1 where missing.
-    labels : list of str
-        One more than the edges.
-
-    Examples
-    --------
-    >>> codes, labels = bands([17, 18, float("nan"), 90], [18, 65], "years")
-    >>> codes.tolist(), labels
-    ([0, 1, -1, 2], ['under 18 years', '18-64 years', '65 years and over'])
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    codes = np.where(np.isnan(numbers), OUTSIDE, np.searchsorted(edges, numbers, side="right"))
-    after = f" {unit}" if unit else ""
-    inner = [f"{_between(low, high)}{after}" for low, high in pairwise(edges)]
-    labels = [f"under {edges[0]:g}{after}", *inner, f"{edges[-1]:g}{after} and over"] if len(edges) else ["all"]
-    return codes.astype(np.int64), labels
-
-
-def _between(low: float, high: float) -> str:
-    """Name a band between whole numbers by what it holds (18-39), one between others by its ends."""
-    if not (float(low).is_integer() and float(high).is_integer()):
-        return f"{low:g} to under {high:g}"
-    return f"{low:g}-{high - 1:g}" if high - low > 1 else f"{low:g}"
 
 
 class Scale(NamedTuple):
@@ -160,6 +107,17 @@ def written(value: float, unit: str, *, signed: bool | None = None) -> str:
     return f"{shown:{plus},.{scale.places}f}".replace("-", "−")
 
 
+def with_unit(value: float, unit: str) -> str:
+    """Write a number of a unit, and the unit.
+
+    Examples
+    --------
+    >>> with_unit(-0.5, "days"), with_unit(0.031, "share of discharges"), with_unit(0.0312, "share of pairs")
+    ('−0.50 days', '+3.1 percentage points', '3.12 % of pairs')
+    """
+    return f"{written(value, unit)} {scale_of(unit).words}"
+
+
 def interval(low: float | None, high: float | None, unit: str) -> str:
     """Write an interval without its unit, or a dash where there is none.
 
@@ -184,3 +142,14 @@ def p_value(p: float | None) -> str:
     if p is None or math.isnan(p):
         return "–"
     return f"< {_LEAST_P}" if p < _LEAST_P else f"{p:.2g}"
+
+
+def p_statement(p: float) -> str:
+    """Write a p-value with its letter.
+
+    Examples
+    --------
+    >>> p_statement(0.02351), p_statement(1e-9)
+    ('p = 0.024', 'p < 0.0001')
+    """
+    return f"p {p_value(p)}" if p < _LEAST_P else f"p = {p_value(p)}"

@@ -1,10 +1,8 @@
-"""How do the conditions' shares of admissions change with age?
-
-Do hypertension and diabetes take a larger share of admissions in the old, and acute conditions in the young?
-"""
+"""Do hypertension and diabetes take a larger share of admissions in the old, and acute conditions in the young?"""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Annotated
 
 import numpy as np
@@ -13,16 +11,136 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import counts, crosstab, cube, over
+from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
-from hi_ml.claims.requirements import constant, for_each, lacking, small_groups, unmapped
+from hi_ml.claims.finding import Draft, Estimand, Evidence, described, estimated
+from hi_ml.claims.requirements import constant, require_columns, require_declared, require_sizes
 from hi_ml.statistics.contingency import association, can_vary
 from hi_ml.statistics.estimates import Effect, Margin
 from hi_ml.statistics.multiplicity import discoveries
 from hi_ml.statistics.proportions import Share, Trend, share_difference, share_trend, wilson
 
 YEARS_A_DECADE = 10
+UNIT = "share of admissions"
+CLAIMED = ("claimed", "not claimed")
+NOTE = (
+    "Shares are of admissions, not of people: one condition stands on each admission, so the shares of an age group "
+    "sum to 1, and one rises only where another falls. They do not say how common a condition is in the population."
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class AgeCondition:
+    """What the finding is set to."""
+
+    conditions: Annotated[list[str], Field(min_length=1)]  # those claimed to take a larger share in the old
+    split_age: float  # years from which a patient counts as old
+    smallest_effect: PositiveFloat  # difference of shares of admissions that matters, 0 to 1
+    smallest_association: PositiveFloat  # Cohen's w between decade and condition that matters
+    smallest_group: PositiveInt  # admissions needed on each side of the split
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Some conditions whose share is claimed to differ, and on which side it is larger."""
+
+    name: str
+    levels: Sequence[str]
+    old: bool
+    key: str
+
+
+def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Draft:
+    """Draft the finding: a part per configured condition, and `acute`; all must hold.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+        Needs `age` and `condition`.
+    """
+    acute = admissions.declarations.get("acute_conditions", ())
+    parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]
+    parts.append(_Part("acute", acute, False, "acute_conditions"))
+    counted = cache(partial(_both_sides, admissions.rows, settings))
+    claim = (
+        f"From age {settings.split_age:g} on, {' and '.join(settings.conditions)} take a larger share of admissions "
+        "than before, and acute conditions a smaller one."
+    )
+    estimates = [(part.name, partial(_share_gap, counted, part, settings)) for part in parts]
+    draft = Draft.of(claim, "all", estimates, notes=[NOTE])
+    try:
+        table = counted()
+    except Untestable:
+        return draft
+    forest = condition_forest(table, settings.conditions, settings.smallest_effect)
+    return dataclasses.replace(
+        draft.also(
+            *_from_last_copies(admissions, parts, settings), *_trends(table, parts), *_association(table, settings)
+        ),
+        tables={"share_by_decade": share_by_decade(table), "condition_forest": forest},
+    )
+
+
+def _both_sides(rows: pd.DataFrame, settings: AgeCondition) -> pd.DataFrame:
+    require_columns(rows, "age", "condition")
+    table = age_counts(rows, settings.split_age)
+    older = table.index.get_level_values("older").to_numpy(dtype=bool)
+    sizes = [int(table["n"].to_numpy()[side].sum()) for side in (older, ~older)]
+    split = f"{settings.split_age:g}"
+    require_sizes(pd.Series(sizes, [f"aged {split} or more", f"aged under {split}"]), settings.smallest_group)
+    return table
+
+
+def _share_gap(
+    counted: Callable[[], pd.DataFrame], part: _Part, settings: AgeCondition, copies: str = ""
+) -> Iterator[Evidence]:
+    require_declared(part.levels, f"no condition is declared {part.name}", part.key)
+    table = counted()
+    within = having(table, part.levels)
+    if not within.any():
+        raise Untestable("NO_MAPPING", f"no admission has condition {' or '.join(part.levels)}", part.key)
+    if within.all():
+        raise constant("the condition")
+    split = f"{settings.split_age:g}"
+    sides = f"age {split} and over less under {split}" if part.old else f"age under {split} less {split} and over"
+    words = f"share of admissions with {' or '.join(part.levels)}: {sides}{copies and f', {copies}'}"
+    yield estimated(
+        Estimand(f"{part.name}{copies and f' ({copies})'}", words, UNIT),
+        difference(table, part.levels, settings.smallest_effect, old=part.old),
+        settings.smallest_effect,
+        claims_positive=True,
+        role="secondary" if copies else "primary",
+    )
+
+
+def _from_last_copies(
+    admissions: DistinctAdmissions, parts: Sequence[_Part], settings: AgeCondition
+) -> tuple[Evidence, ...]:
+    """Repeat the parts with the last of the copies kept: the copies differ in age, and nobody knows which is right."""
+    if admissions.copies == 0:
+        return ()
+    counted = cache(partial(age_counts, admissions.last, settings.split_age))
+    again = [(part.name, partial(_share_gap, counted, part, settings, "last copies kept")) for part in parts]
+    return Draft.of("", "all", again).evidence
+
+
+def _trends(table: pd.DataFrame, parts: Sequence[_Part]) -> Iterator[Evidence]:
+    for part in parts:
+        line = trend(table, part.levels)
+        if line:
+            words = f"rise of the share of {' or '.join(part.levels)} per decade of age"
+            estimand = Estimand(f"{part.name} (trend)", words, "share of admissions per decade")
+            yield described(estimand, line.slope, int(table["n"].sum()), detail={"z": line.z, "p_value": line.p_value})
+
+
+def _association(table: pd.DataFrame, settings: AgeCondition) -> Iterator[Evidence]:
+    cells = cube(over(table, ["decade", "condition"]), ("decade", "condition"))
+    if can_vary(cells):
+        effect = association(cells, margin=Margin(settings.smallest_association)).w
+        estimand = Estimand("decade by condition", "association of decade of age and condition", "Cohen's w")
+        yield estimated(estimand, effect, settings.smallest_association, role="secondary")
 
 
 def age_counts(rows: pd.DataFrame, split_age: float) -> pd.DataFrame:
@@ -71,13 +189,6 @@ def difference(table: pd.DataFrame, levels: Sequence[str], smallest: float, *, o
 def trend(table: pd.DataFrame, levels: Sequence[str]) -> Trend | None:
     """Fit a line to the share of some conditions over the decades of age.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `age_counts`.
-    levels : sequence of str
-        Conditions, in any case.
-
     Returns
     -------
     Trend or None
@@ -99,11 +210,6 @@ def having(table: pd.DataFrame, levels: Sequence[str]) -> "pd.Series[bool]":
 def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
     """Give each condition's share of the admissions of each decade of age, with Wilson's 95 % limits.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `age_counts`.
-
     Returns
     -------
     DataFrame
@@ -118,152 +224,61 @@ def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def condition_forest(table: pd.DataFrame, claimed: Sequence[str], smallest: float) -> pd.DataFrame:
-    """Give the difference of shares, old less young, of every condition.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `age_counts`, with admissions on both sides.
-    claimed : sequence of str
-        Conditions that the claim is about.
-    smallest : float
-        Smallest difference of shares that matters.
+    """Give the difference of shares, old less young, of every condition, those of the claim first.
 
     Returns
     -------
     DataFrame
-        `condition, estimate, low, high, low90, high90, p_value, discovery` (Benjamini-Hochberg over the conditions),
-        `claimed, n, smallest_effect`.
+        `label` (the condition), `estimate, low, high, low90, high90, p_value, discovery` (Benjamini-Hochberg over the
+        conditions), `claimed, n, smallest_effect, unit, mark` (one of `CLAIMED`).
     """
     levels = sorted(table.index.get_level_values("condition").unique())
     effects = [difference(table, [level], smallest) for level in levels]
-    forest = pd.DataFrame(
-        [(effect.estimate, effect.low, effect.high, effect.low90, effect.high90, effect.p_zero) for effect in effects],
-        columns=["estimate", "low", "high", "low90", "high90", "p_value"],
-    )
-    forest.insert(0, "condition", levels)
+    names = ["estimate", "low", "high", "low90", "high90", "p_zero"]
+    forest = pd.DataFrame([[getattr(effect, name) for name in names] for effect in effects], columns=names)
+    forest = forest.rename(columns={"p_zero": "p_value"})
+    forest.insert(0, "label", levels)
+    is_claimed = among(forest["label"], claimed)
     return forest.assign(
         discovery=discoveries(forest["p_value"]),
-        claimed=among(forest["condition"], claimed),
+        claimed=is_claimed,
         n=[effect.n for effect in effects],
         smallest_effect=smallest,
-    )
+        unit=UNIT,
+        mark=np.where(is_claimed, *CLAIMED),
+    ).sort_values("claimed", ascending=False, kind="stable")
 
 
-NOTE = (
-    "Shares are of admissions, not of people: one condition stands on each admission, so the shares of an age group "
-    "sum to 1, and one rises only where another falls. They do not say how common a condition is in the population."
+CLAIM = Claim(
+    name="age_condition",
+    settings=AgeCondition,
+    draft=age_condition,
+    position=1,
+    charts=(
+        Chart(
+            name="conditions",
+            kind="forest",
+            table="condition_forest",
+            shows="Forest plot: shares, old less young",
+            note=f"Share of admissions of the older less that of the younger. {GREY} {STAR}",
+            count=largest,
+            options={"marks": CLAIMED},
+        ),
+        Chart(
+            name="heat_map",
+            kind="decade_heat_map",
+            table="share_by_decade",
+            shows="Heat map: share of each condition by decade of age",
+            note="Shares of the admissions of one decade of age sum to 100 %.",
+            count=lambda table: int(table["count"].sum()),
+        ),
+        Chart(
+            name="decades",
+            kind="decade_lines",
+            table="share_by_decade",
+            shows="Line graphs: share of each condition by age",
+            note="Bands: Wilson's 95 % intervals, each decade on its own.",
+            count=lambda table: int(table["count"].sum()),
+        ),
+    ),
 )
-
-
-@dataclass(frozen=True, config=STRICT)
-class AgeCondition:
-    """What the finding is set to."""
-
-    conditions: Annotated[list[str], Field(min_length=1)]  # those claimed to take a larger share in the old
-    split_age: float  # years from which a patient counts as old
-    smallest_effect: PositiveFloat  # difference of shares of admissions that matters, 0 to 1
-    smallest_association: PositiveFloat  # Cohen's w between decade and condition that matters
-    smallest_group: PositiveInt  # admissions needed on each side of the split
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """Some conditions whose share is claimed to differ, and on which side it is larger."""
-
-    name: str
-    levels: tuple[str, ...]
-    old: bool
-    key: str
-
-
-def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Draft:
-    """Draft the finding: a part per configured condition, and `acute`; all must hold.
-
-    Parameters
-    ----------
-    admissions : DistinctAdmissions
-        Needs `age` and `condition`.
-    """
-    acute = admissions.declarations.get("acute_conditions")
-    parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]
-    undeclared = () if acute else (unmapped("acute", "no condition is declared acute", "acute_conditions"),)
-    parts += [_Part("acute", tuple(acute), False, "acute_conditions")] if acute else []
-    draft = Draft("age_condition", _claim(settings), "all", len(settings.conditions) + 1, notes=(NOTE,))
-    gap = lacking(admissions.rows, ["age", "condition"], "")
-    table = age_counts(admissions.rows, settings.split_age) if gap is None else pd.DataFrame()
-    gap = gap or small_groups(_sides(table, settings.split_age), settings.smallest_group, "")
-    if gap:
-        return dataclasses.replace(draft, gaps=for_each(gap, [part.name for part in parts]) + undeclared)
-    evidence, gaps = split_by_type(
-        [
-            *(_share_gap(table, part, settings) for part in parts),
-            *_from_last_copies(admissions, parts, settings),
-            *_trends(table, parts),
-            _association(table, settings),
-        ]
-    )
-    forest = condition_forest(table, settings.conditions, settings.smallest_effect)
-    tables = {"share_by_decade": share_by_decade(table), "condition_forest": forest}
-    return dataclasses.replace(draft, evidence=evidence, gaps=gaps + undeclared, tables=tables)
-
-
-def _claim(settings: AgeCondition) -> str:
-    return (
-        f"From age {settings.split_age:g} on, {' and '.join(settings.conditions)} take a larger share of admissions "
-        "than before, and acute conditions a smaller one."
-    )
-
-
-def _sides(table: pd.DataFrame, split_age: float) -> "pd.Series[int]":
-    older = table.index.get_level_values("older").to_numpy(dtype=bool)
-    old = int(table["n"].to_numpy()[older].sum())
-    young = int(table["n"].sum()) - old
-    return pd.Series({f"aged {split_age:g} or more": old, f"aged under {split_age:g}": young})
-
-
-def _share_gap(table: pd.DataFrame, part: _Part, settings: AgeCondition, copies: str = "") -> Evidence | Gap:
-    within = having(table, part.levels)
-    if not within.any():
-        return unmapped(part.name, f"no admission has condition {' or '.join(part.levels)}", part.key)
-    if within.all():
-        return constant(part.name, "the condition")
-    split = f"{settings.split_age:g}"
-    sides = f"age {split} and over less under {split}" if part.old else f"age under {split} less {split} and over"
-    words = f"share of admissions with {' or '.join(part.levels)}: {sides}{copies and f', {copies}'}"
-    return estimated(
-        Estimand(f"{part.name}{copies and f' ({copies})'}", words, "share of admissions"),
-        difference(table, part.levels, settings.smallest_effect, old=part.old),
-        settings.smallest_effect,
-        claims_positive=True,
-        role="secondary" if copies else "primary",
-    )
-
-
-def _from_last_copies(
-    admissions: DistinctAdmissions, parts: list[_Part], settings: AgeCondition
-) -> list[Evidence | Gap]:
-    """Repeat the parts with the last of the copies kept: the copies differ in age, and nobody knows which is right."""
-    if admissions.copies == 0:
-        return []
-    table = age_counts(admissions.last, settings.split_age)
-    answers = [_share_gap(table, part, settings, "last copies kept") for part in parts]
-    return [answer for answer in answers if isinstance(answer, Evidence)]
-
-
-def _trends(table: pd.DataFrame, parts: list[_Part]) -> Iterator[Evidence]:
-    for part in parts:
-        line = trend(table, part.levels)
-        if line:
-            words = f"rise of the share of {' or '.join(part.levels)} per decade of age"
-            estimand = Estimand(f"{part.name} (trend)", words, "share of admissions per decade")
-            yield described(estimand, line.slope, int(table["n"].sum()), detail={"z": line.z, "p_value": line.p_value})
-
-
-def _association(table: pd.DataFrame, settings: AgeCondition) -> Evidence | None:
-    cells = cube(over(table, ["decade", "condition"]), ("decade", "condition"))
-    if not can_vary(cells):
-        return None
-    effect = association(cells, margin=Margin(settings.smallest_association)).w
-    estimand = Estimand("decade by condition", "association of decade of age and condition", "Cohen's w")
-    return estimated(estimand, effect, settings.smallest_association, role="secondary")

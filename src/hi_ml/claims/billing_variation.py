@@ -1,30 +1,26 @@
-"""Which hospitals stand out, once small ones are kept from doing so by luck? The tables of the charts.
-
-How much do bills differ between hospitals, beyond what the luck of few admissions makes?
-
-How much do bills differ between insurers?
-
-Does what is billed differ between hospitals, or between insurers?
-"""
+"""Does what is billed differ between hospitals, beyond what the luck of few admissions makes, or between insurers?"""
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.errors import Untestable
+from hi_ml.app.text import percent, written
 from hi_ml.claims.aggregates import mean_table, moments_of, sums
+from hi_ml.claims.catalogue import catalogue
+from hi_ml.claims.claim import BARS, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
-from hi_ml.claims.requirements import constant, lacking, too_few
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Part, described, estimated
+from hi_ml.claims.requirements import constant, has, require_columns, too_few
 from hi_ml.statistics.estimates import POWER, Floats, Margin, joint_power
 from hi_ml.statistics.means import largest_gap, mean_limits, one_way
-from hi_ml.statistics.multiplicity import FAMILY
 from hi_ml.statistics.permutation import enough_permutations, permutation_p
 from hi_ml.statistics.regression import residuals
 from hi_ml.statistics.variance_components import (
@@ -37,61 +33,96 @@ from hi_ml.statistics.variance_components import (
     smallest_icc,
 )
 
+SENTENCE = "What is billed differs between hospitals, or between insurers."
+NOTE = (
+    "Nothing in the table says how complex a procedure was, so a difference between hospitals may be one of patients."
+)
+HOSPITALS, INSURERS = "hospitals", "insurers"
+PARTS = 2
+CASE_MIX = ("age", "sex", "condition", "admission_type", "insurer")
+"""Columns that may explain a bill without being the hospital's doing."""
 LEVELS = {"95": 0.95, "998": 0.998}
 """Warning and alarm limits of a funnel, by custom."""
 POINTS = 60
 """Volumes at which the limits are drawn."""
 
 
-def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume: int) -> dict[str, pd.DataFrame]:
-    """Make the tables of the hospital charts.
+@dataclass(frozen=True, config=STRICT)
+class BillingVariation:
+    """What the finding is set to."""
+
+    smallest_gap: PositiveFloat  # average distance of two random hospitals that matters, as a share of the mean bill
+    smallest_f: PositiveFloat  # Cohen's f between insurers that matters
+    permutations: PositiveInt  # of the bills over the hospitals
+    smallest_pairs: int  # pairs of admissions of one hospital below which the hospitals stay undecided
+    # admissions from which an insurer is compared; the hospitals together need twice as many
+    smallest_group: PositiveInt
+    smallest_volume: PositiveInt  # admissions from which a hospital is shown
+
+
+class Comparison(NamedTuple):
+    """The hospitals of a table, compared."""
+
+    table: pd.DataFrame  # from `hospital_sums`
+    between: BetweenGroups
+    evidence: Evidence  # of the closed forms: its `p_support` is that of the F table
+
+
+def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation) -> Draft:
+    """Draft the finding: parts `hospitals` and `insurers`, one of which must hold.
 
     Parameters
     ----------
-    table : DataFrame
-        From `hospital_sums`.
-    smallest_volume : int
-        Admissions from which a hospital is shown.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        `hospital_funnel`: `hospital, n, mean, centre, low95, high95, low998, high998, outside95, outside998`, largest
-        first. `funnel_limits`: the same limits over the volumes shown, `n, centre, low95 ...`. `hospital_effects`:
-        `hospital, n, mean, mean_low, mean_high, effect, low, high`, by effect, in currency; every effect is 0 where
-        the variance between hospitals is estimated as 0.
+    admissions : DistinctAdmissions
+        Needs `billed`, and `hospital` or `insurer`.
     """
-    shown = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
-    groups, centre = moments_of(shown), float(table["total"].sum() / table["n"].sum())
-    mean_low, mean_high = mean_limits(groups)
-    effect, low, high = shrunken(groups, between)
-    hospitals = pd.DataFrame({"hospital": shown.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
-    limits = _limits(groups.n, centre, between.within)
-    outside = {f"outside{name}": _outside(groups.mean, limits, name) for name in LEVELS}
-    largest = max(float(groups.n.max(initial=0)), smallest_volume)
-    volumes = np.unique(np.geomspace(smallest_volume, largest, POINTS).round())
-    effects = hospitals.assign(mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high)
-    return {
-        "hospital_funnel": hospitals.assign(**limits, **outside),
-        "funnel_limits": pd.DataFrame({"n": volumes.astype(np.int64), **_limits(volumes, centre, between.within)}),
-        "hospital_effects": effects.sort_values("effect", kind="stable", ignore_index=True),
-    }
+    rows, power = admissions.rows, joint_power(PARTS)
+    compared = cache(partial(_compared, rows, settings, power=power))
+    parts: list[Part] = [
+        (HOSPITALS, lambda: _hospitals(admissions, compared(), settings)),
+        (INSURERS, partial(_insurers, rows, settings, power)),
+    ]
+    draft = Draft.of(SENTENCE, "any", parts)
+    tables: dict[str, pd.DataFrame] = {}
+    facts: dict[str, Any] = {"volume": settings.smallest_volume}
+    notes = [NOTE]
+    try:
+        comparison = compared()
+    except Untestable:
+        pass
+    else:
+        tables |= hospital_tables(comparison.table, comparison.between, settings.smallest_volume)
+        facts["hospitals"] = len(tables["hospital_effects"])
+        notes += _hospital_notes(comparison, settings)
+    if has(rows, "insurer", "billed"):
+        tables["insurer_means"] = mean_table(sums(rows, ["insurer"], "billed"))
+    return dataclasses.replace(draft, notes=tuple(notes), tables=tables, facts=facts)
 
 
-def _limits(volumes: Floats, centre: float, within: float) -> dict[str, Floats]:
-    limits = {"centre": np.full_like(volumes, centre)}
-    for name, level in LEVELS.items():
-        limits[f"low{name}"], limits[f"high{name}"] = funnel(volumes, centre=centre, within=within, level=level)
-    return limits
+def _hospitals(
+    admissions: DistinctAdmissions, comparison: Comparison, settings: BillingVariation
+) -> Iterator[Evidence]:
+    if comparison.between.pairs < settings.smallest_pairs:
+        yield dataclasses.replace(comparison.evidence, p_support=1.0, p_absence=1.0)
+    else:
+        yield permuted(comparison.evidence, admissions, settings.permutations)
+    yield from _sensitivities(admissions.rows, settings)
 
 
-def _outside(mean: Floats, limits: dict[str, Floats], name: str) -> NDArray[np.bool_]:
-    return (mean < limits[f"low{name}"]) | (mean > limits[f"high{name}"])
-
-
-HOSPITALS = "hospitals"
-CASE_MIX = ("age", "sex", "condition", "admission_type", "insurer")
-"""Columns that may explain a bill without being the hospital's doing."""
+def _compared(
+    rows: pd.DataFrame, settings: BillingVariation, name: str = "hospital", *, power: float = POWER
+) -> Comparison:
+    require_columns(rows, name, "billed")
+    table = hospital_sums(rows, name)
+    groups = moments_of(table).large_enough(2)
+    if groups.n.size <= 1:
+        raise too_few(f"{groups.n.size} hospitals of two admissions or more", "two")
+    needed = 2 * settings.smallest_group  # a comparison has two sides
+    if groups.n.sum() < needed:
+        raise too_few(f"{groups.n.sum():,.0f} admissions in hospitals of two or more", str(needed))
+    if not groups.within.any():
+        raise constant("the bill within hospitals")
+    return Comparison(table, *compare_hospitals(table, settings.smallest_gap, power=power))
 
 
 def hospital_sums(rows: pd.DataFrame, name: str = "hospital") -> pd.DataFrame:
@@ -105,28 +136,6 @@ def hospital_sums(rows: pd.DataFrame, name: str = "hospital") -> pd.DataFrame:
         `hospital`, or `hospital_as_written` before any spelling rule.
     """
     return sums(rows, [name], "billed")
-
-
-def too_little(rows: pd.DataFrame, smallest: int, name: str = "hospital") -> Gap | None:
-    """Say why bills cannot be compared between hospitals, if they cannot.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per admission.
-    smallest : int
-        Admissions needed in hospitals of two or more.
-    name : str
-        Column of hospital names.
-    """
-    if gap := lacking(rows, [name, "billed"], HOSPITALS):
-        return gap
-    groups = moments_of(hospital_sums(rows, name)).large_enough(2)
-    if groups.n.size <= 1:
-        return too_few(HOSPITALS, f"{groups.n.size} hospitals of two admissions or more", "two")
-    if groups.n.sum() < smallest:
-        return too_few(HOSPITALS, f"{groups.n.sum():,.0f} admissions in hospitals of two or more", str(smallest))
-    return constant(HOSPITALS, "the bill within hospitals") if not groups.within.any() else None
 
 
 def compare_hospitals(
@@ -144,12 +153,6 @@ def compare_hospitals(
         Average distance of two random hospitals that matters, as a share of the mean bill.
     power : float
         Chance of showing absence that `n_needed` should buy.
-
-    Returns
-    -------
-    between : BetweenGroups
-    evidence : Evidence
-        Of the closed forms: its `p_support` is that of the F table.
     """
     bills, several = moments_of(table).together, moments_of(table).large_enough(2)
     mean, variance = float(bills.mean[0]), float(bills.variance[0])
@@ -186,35 +189,26 @@ def permuted(evidence: Evidence, admissions: DistinctAdmissions, permutations: i
     bills, rng = known["billed"].to_numpy(dtype=np.float64), admissions.rng(HOSPITALS)
     p_value = permutation_p(bills[several], hospital[several], permutations=permutations, rng=rng)
     drawn = {"permutations": permutations, "seed": admissions.seed}
-    return replace(evidence, p_support=p_value, detail=dict(evidence.detail) | drawn)
+    return dataclasses.replace(evidence, p_support=p_value, detail=dict(evidence.detail) | drawn)
 
 
-def sensitivities(rows: pd.DataFrame, smallest_gap: float, smallest: int) -> Iterator[Evidence]:
-    """Repeat the comparison with names as they were written, and with bills adjusted for the patients' mix.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per admission, with a comparison of hospitals that can be made.
-    smallest_gap : float
-        As in `compare_hospitals`.
-    smallest : int
-        As in `too_little`.
-    """
-    if too_little(rows, smallest, "hospital_as_written") is None:
-        _, evidence = compare_hospitals(hospital_sums(rows, "hospital_as_written"), smallest_gap)
-        yield _secondary(evidence, "names as written")
-    adjusted = rows[rows["billed"].notna()]
-    bills = adjusted["billed"].to_numpy(dtype=np.float64)
-    left = residuals(bills, _case_mix(adjusted)) + bills.mean()
-    if too_little(adjusted.assign(billed=left), smallest) is None:
-        _, evidence = compare_hospitals(hospital_sums(adjusted.assign(billed=left)), smallest_gap)
-        yield _secondary(evidence, f"adjusted for {', '.join(role for role in CASE_MIX if role in rows)}")
-
-
-def _secondary(evidence: Evidence, how: str) -> Evidence:
-    part, words = f"{evidence.part} ({how})", f"{evidence.estimand}, {how}"
-    return replace(evidence, part=part, estimand=words, role="secondary")
+def _sensitivities(rows: pd.DataFrame, settings: BillingVariation) -> Iterator[Evidence]:
+    """Repeat the comparison with names as they were written, and with bills adjusted for the patients' mix."""
+    with_bill = rows[rows["billed"].notna()]
+    bills = with_bill["billed"].to_numpy(dtype=np.float64)
+    adjusted = with_bill.assign(billed=residuals(bills, _case_mix(with_bill)) + bills.mean())
+    mix = ", ".join(role for role in CASE_MIX if role in rows)
+    again = [
+        ("names as written", rows, "hospital_as_written"),
+        (f"adjusted for {mix}", adjusted, "hospital"),
+    ]
+    for how, table, name in again:
+        try:
+            evidence = _compared(table, settings, name).evidence
+        except Untestable:
+            continue
+        part, words = f"{evidence.part} ({how})", f"{evidence.estimand}, {how}"
+        yield dataclasses.replace(evidence, part=part, estimand=words, role="secondary")
 
 
 def _case_mix(rows: pd.DataFrame) -> Floats:
@@ -232,124 +226,13 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
     return np.column_stack(columns)
 
 
-INSURERS = "insurers"
-
-
-def insurer_sums(rows: pd.DataFrame) -> pd.DataFrame:
-    """Count and sum the bills of each insurer: all that the closed forms need.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        With `billed` and `insurer`.
-    """
-    return sums(rows, ["insurer"], "billed")
-
-
-def between_insurers(
-    rows: pd.DataFrame, *, smallest: float, smallest_group: int, power: float
-) -> tuple[Evidence | Gap, ...]:
-    """Estimate Cohen's f between insurers, and the largest gap between two of them.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per admission.
-    smallest : float
-        Smallest f that matters.
-    smallest_group : int
-        Admissions from which an insurer is compared.
-    power : float
-        Chance of showing absence that `n_needed` should buy.
-
-    Returns
-    -------
-    tuple of Evidence or Gap
-        The part that decides first.
-    """
-    if gap := lacking(rows, ["insurer", "billed"], INSURERS):
-        return (gap,)
-    table = insurer_sums(rows)
-    if len(table) == 1:
-        return (constant(INSURERS, "the insurer"),)
-    large = table[table["n"] >= smallest_group]
-    if len(large) <= 1:
-        return (too_few(INSURERS, f"{len(large)} insurers of {smallest_group} admissions or more", "two"),)
-    groups = moments_of(large)
-    if not groups.within.all():
-        return (constant(INSURERS, "the bill of some insurer"),)
-    effect = one_way(groups, margin=Margin(smallest, power))
-    higher, lower, gap_between = largest_gap(groups)
-    words = "spread of the mean bills of insurers over the spread of bills"
-    pair = {"higher": str(large.index[higher]), "lower": str(large.index[lower])}
-    return (
-        estimated(Estimand(INSURERS, words, "Cohen's f"), effect, smallest, detail={"insurers": len(large)}),
-        described(
-            Estimand("insurers (largest gap)", "largest gap between the mean bills of two insurers", "currency"),
-            gap_between,
-            effect.n,
-            detail=pair,
-        ),
-    )
-
-
-NAME = "billing_variation"
-CLAIM = "What is billed differs between hospitals, or between insurers."
-NOTE = (
-    "Nothing in the table says how complex a procedure was, so a difference between hospitals may be one of patients."
-)
-PARTS = 2
-
-
-@dataclass(frozen=True, config=STRICT)
-class BillingVariation:
-    """What the finding is set to."""
-
-    smallest_gap: PositiveFloat  # average distance of two random hospitals that matters, as a share of the mean bill
-    smallest_f: PositiveFloat  # Cohen's f between insurers that matters
-    permutations: PositiveInt  # of the bills over the hospitals
-    smallest_pairs: int  # pairs of admissions of one hospital below which the hospitals stay undecided
-    # admissions from which an insurer is compared; the hospitals together need twice as many
-    smallest_group: PositiveInt
-    smallest_volume: PositiveInt  # admissions from which a hospital is shown
-
-
-def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation) -> Draft:
-    """Draft the finding: parts `hospitals` and `insurers`, one of which must hold.
-
-    Parameters
-    ----------
-    admissions : DistinctAdmissions
-        Needs `billed`, and `hospital` or `insurer`.
-    """
-    rows, power = admissions.rows, joint_power(PARTS)
-    needed = 2 * settings.smallest_group  # a comparison has two sides
-    tables: dict[str, pd.DataFrame] = {}
-    answers: list[Evidence | Gap | None] = [too_little(rows, needed)]
-    notes = [NOTE]
-    if answers[0] is None:
-        table = hospital_sums(rows)
-        between, closed_form = compare_hospitals(table, settings.smallest_gap, power=power)
-        if between.pairs < settings.smallest_pairs:
-            evidence = dataclasses.replace(closed_form, p_support=1.0, p_absence=1.0)
-        else:
-            evidence = permuted(closed_form, admissions, settings.permutations)
-        answers += [evidence, *sensitivities(rows, settings.smallest_gap, needed)]
-        tables |= hospital_tables(table, between, settings.smallest_volume)
-        notes += _hospital_notes(table, between, settings)
-    answers += between_insurers(rows, smallest=settings.smallest_f, smallest_group=settings.smallest_group, power=power)
-    if lacking(rows, ["insurer", "billed"], "") is None:
-        tables["insurer_means"] = mean_table(insurer_sums(rows))
-    kept, gaps = split_by_type(answers)
-    return Draft(NAME, CLAIM, "any", PARTS, evidence=kept, gaps=gaps, notes=tuple(notes), tables=tables)
-
-
-def _hospital_notes(table: pd.DataFrame, between: BetweenGroups, settings: BillingVariation) -> Iterator[str]:
+def _hospital_notes(comparison: Comparison, settings: BillingVariation) -> Iterator[str]:
+    table, between = comparison.table, comparison.between
     bills = moments_of(table).together
     gap, mean = GAP_PER_SD * np.sqrt(between.icc.high90 * bills.variance[0]), bills.mean[0]
     yield (
-        f"Two hospitals drawn at random differ in their mean bill by at most {gap:,.0f} on average "
-        f"({100 * gap / mean:.1f} % of the mean bill), with 95 % confidence."
+        f"Two hospitals drawn at random differ in their mean bill by at most {written(gap, 'currency', signed=False)} "
+        f"on average ({percent(gap / mean)} % of the mean bill), with 95 % confidence."
     )
     if table["n"].median() == 1:
         yield "Hospital names do not behave like identifiers: at least half of them stand on a single admission."
@@ -358,5 +241,108 @@ def _hospital_notes(table: pd.DataFrame, between: BetweenGroups, settings: Billi
             f"Only {between.pairs:,} pairs of admissions share a hospital; below {settings.smallest_pairs:,} the "
             "hospitals stay undecided."
         )
-    if not enough_permutations(settings.permutations, PARTS * FAMILY):
+    if not enough_permutations(settings.permutations, PARTS * len(catalogue())):
         yield f"{settings.permutations} permutations are too few for the hospitals to support the claim."
+
+
+def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume: int) -> dict[str, pd.DataFrame]:
+    """Make the tables of the hospital charts.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `hospital_sums`.
+    smallest_volume : int
+        Admissions from which a hospital is shown.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        `hospital_effects`: `hospital, n, mean, mean_low, mean_high, effect, low, high, centre`, by effect, in currency;
+        every effect is 0 where the variance between hospitals is estimated as 0. `hospital_funnel`: layer `hospital`,
+        `hospital, n, mean, centre, low95, high95, low998, high998, outside95, outside998`, largest first, and layer
+        `limit`, the same limits over the volumes shown. Both are empty where no hospital is large enough.
+    """
+    shown = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
+    groups, centre = moments_of(shown), float(table["total"].sum() / table["n"].sum())
+    mean_low, mean_high = mean_limits(groups)
+    effect, low, high = shrunken(groups, between)
+    hospitals = pd.DataFrame({"hospital": shown.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
+    effects = hospitals.assign(
+        mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high, centre=centre
+    ).sort_values("effect", kind="stable", ignore_index=True)
+    limits = _limits(groups.n, centre, between.within)
+    outside = {
+        f"outside{name}": (groups.mean < limits[f"low{name}"]) | (groups.mean > limits[f"high{name}"])
+        for name in LEVELS
+    }
+    volumes = np.unique(np.geomspace(smallest_volume, groups.n.max(initial=smallest_volume), POINTS).round())
+    drawn = pd.DataFrame({"n": volumes.astype(np.int64), **_limits(volumes, centre, between.within)})
+    layers = [hospitals.assign(**limits, **outside, layer="hospital"), drawn.assign(layer="limit")]
+    together = pd.concat(layers, ignore_index=True)
+    return {"hospital_effects": effects, "hospital_funnel": together if len(hospitals) else together.head(0)}
+
+
+def _limits(volumes: Floats, centre: float, within: float) -> dict[str, Floats]:
+    limits = {"centre": np.full_like(volumes, centre)}
+    for name, level in LEVELS.items():
+        limits[f"low{name}"], limits[f"high{name}"] = funnel(volumes, centre=centre, within=within, level=level)
+    return limits
+
+
+def _insurers(rows: pd.DataFrame, settings: BillingVariation, power: float) -> Iterator[Evidence]:
+    """Estimate Cohen's f between insurers, and the largest gap between two of them."""
+    require_columns(rows, "insurer", "billed")
+    table = sums(rows, ["insurer"], "billed")
+    if len(table) == 1:
+        raise constant("the insurer")
+    large = table[table["n"] >= settings.smallest_group]
+    if len(large) <= 1:
+        raise too_few(f"{len(large)} insurers of {settings.smallest_group} admissions or more", "two")
+    groups = moments_of(large)
+    if not groups.within.all():
+        raise constant("the bill of some insurer")
+    effect = one_way(groups, margin=Margin(settings.smallest_f, power))
+    words = "spread of the mean bills of insurers over the spread of bills"
+    estimand = Estimand(INSURERS, words, "Cohen's f")
+    yield estimated(estimand, effect, settings.smallest_f, detail={"insurers": len(large)})
+    higher, lower, gap = largest_gap(groups)
+    pair = {"higher": str(large.index[higher]), "lower": str(large.index[lower])}
+    estimand = Estimand("insurers (largest gap)", "largest gap between the mean bills of two insurers", "currency")
+    yield described(estimand, gap, effect.n, detail=pair)
+
+
+CLAIM = Claim(
+    name="billing_variation",
+    settings=BillingVariation,
+    draft=billing_variation,
+    position=2,
+    charts=(
+        Chart(
+            name="hospitals",
+            kind="hospital_bills",
+            table="hospital_effects",
+            shows="Bar chart: shrunken mean bill by hospital",
+            note="{hospitals:,} hospitals of {volume:,} admissions or more (in brackets). Means are shrunken towards "
+            "that of all, the more so the fewer admissions; all are equal where no variance between hospitals is "
+            "found.",
+        ),
+        Chart(
+            name="funnel",
+            kind="hospital_funnel",
+            table="hospital_funnel",
+            shows="Funnel plot: mean bills of hospitals by volume",
+            note="{hospitals:,} hospitals. Of those that differ by luck alone, 5 % leave the inner and 0.2 % the outer "
+            "limits.",
+            count=lambda table: int(table.loc[table["layer"] == "hospital", "n"].sum()),
+        ),
+        Chart(
+            name="insurers",
+            kind="means",
+            table="insurer_means",
+            shows="Bar chart: mean bill by insurer",
+            note=f"{BARS}, each insurer on its own.",
+            options={"group": "insurer", "measure": ("Mean bill", "currency")},
+        ),
+    ),
+)

@@ -1,35 +1,24 @@
 """Which claims are there, and what becomes of them on one table?"""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from hi_ml.app.config import build, plain
+import hi_ml.claims
+from hi_ml.app.config import build, named_in, plain
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.claims.age_condition import AgeCondition, age_condition
-from hi_ml.claims.billing_variation import BillingVariation, billing_variation
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.emergency_stay import EmergencyStay, emergency_stay
-from hi_ml.claims.finding import Draft, Finding
-from hi_ml.claims.insurance_access import InsuranceAccess, insurance_access
-from hi_ml.claims.medication_recovery import MedicationRecovery, medication_recovery
+from hi_ml.claims.finding import Finding
 from hi_ml.claims.verdicts import decide
 
 
-class Claim(NamedTuple):
-    """A function that drafts a finding, and what it is set to."""
+def catalogue() -> dict[str, Claim]:
+    """Find the claims, by name in the order of reports: a module of this package is one if it has a `CLAIM`.
 
-    draft: Callable[[DistinctAdmissions, Any], Draft]
-    settings: type
-
-
-CLAIMS = {
-    "age_condition": Claim(age_condition, AgeCondition),
-    "billing_variation": Claim(billing_variation, BillingVariation),
-    "emergency_stay": Claim(emergency_stay, EmergencyStay),
-    "medication_recovery": Claim(medication_recovery, MedicationRecovery),
-    "insurance_access": Claim(insurance_access, InsuranceAccess),
-}
-"""The family, in the order of reports."""
+    Their number is that of the family over which p-values are adjusted.
+    """
+    claims: list[Claim] = named_in(hi_ml.claims, "CLAIM")
+    return {claim.name: claim for claim in sorted(claims, key=lambda claim: (claim.position, claim.name))}
 
 
 def settings_of(nodes: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,10 +36,11 @@ def settings_of(nodes: Mapping[str, Any]) -> dict[str, Any]:
     pydantic.ValidationError
         If a key is unknown, missing or of another type.
     """
+    claims = catalogue()
     for name in nodes:
-        if name not in CLAIMS:
-            raise ConfigurationInvalid.not_one_of("finding", name, list(CLAIMS))
-    return {name: build(claim.settings, plain(nodes[name])) for name, claim in CLAIMS.items() if name in nodes}
+        if name not in claims:
+            raise ConfigurationInvalid.not_one_of("finding", name, list(claims))
+    return {name: build(claim.settings, plain(nodes[name])) for name, claim in claims.items() if name in nodes}
 
 
 def state(admissions: DistinctAdmissions, settings: Mapping[str, Any]) -> list[Finding]:
@@ -59,11 +49,13 @@ def state(admissions: DistinctAdmissions, settings: Mapping[str, Any]) -> list[F
     Parameters
     ----------
     settings : mapping of str to settings
-        By finding, from `settings_of`. Those left out still count in the family of five.
+        By finding, from `settings_of`. Those left out still count in the family.
 
     Returns
     -------
     list of Finding
-        In the order of `CLAIMS`.
+        In the order of reports.
     """
-    return decide([CLAIMS[name].draft(admissions, settings[name]) for name in CLAIMS if name in settings])
+    claims = catalogue()
+    drafts = {name: claim.draft(admissions, settings[name]) for name, claim in claims.items() if name in settings}
+    return decide(drafts, family=len(claims))

@@ -1,11 +1,9 @@
-"""How long do admissions stay, by type, month and condition? Sums, and the tables of the charts.
-
-Do emergency admissions stay longer?
-"""
+"""Do emergency admissions stay longer, the more so in severe conditions?"""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -14,14 +12,161 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.text import p_statement, with_unit
 from hi_ml.claims.aggregates import counts, mean_table, moments_of, sums
+from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
-from hi_ml.claims.requirements import constant, lacking, small_groups, unmapped
+from hi_ml.claims.finding import MARKS, Draft, Estimand, Evidence, described, estimated, forest_lines
+from hi_ml.claims.requirements import constant, has, require_columns, require_declared, require_sizes
 from hi_ml.claims.subgroup_screen import stay_screen
 from hi_ml.statistics.estimates import LEVEL, Interval, Margin
 from hi_ml.statistics.means import cochran_q, comparable, contrast, differences, probability_of_exceeding
 from hi_ml.statistics.moments import Moments, moments
+
+SENTENCE = "Emergency admissions stay longer than the others, the more so in severe conditions."
+NOTE = (
+    "The verdict stands on the difference between emergency and other admissions; what conditions add to it is shown "
+    "beside it and cannot change it."
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class EmergencyStay:
+    """What the finding is set to."""
+
+    emergency: str  # the admission type claimed to stay longer
+    smallest_effect: PositiveFloat  # difference of mean stays that matters, in days
+    # difference of that difference between severe conditions and the rest that matters, in days
+    smallest_interaction: PositiveFloat
+    smallest_group: PositiveInt  # admissions needed of each group
+    # ages, in years, at which a band of the subgroup screen begins
+    age_bands: Annotated[list[float], Field(min_length=1)]
+
+
+def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> Draft:
+    """Draft the finding: part `emergency` decides; `severity` is shown where it is declared.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+        Needs `admission_type` and `length_of_stay`.
+    """
+    rows, severe = admissions.rows, admissions.declarations.get("severe_conditions", ())
+    parts = [
+        ("emergency", partial(_emergency, rows, settings)),
+        ("severity", partial(_severity, rows, severe, settings)),
+    ]
+    draft = Draft.of(SENTENCE, "all", parts, notes=[NOTE])
+    if not has(rows, "admission_type", "length_of_stay"):
+        return draft
+    tables = {"stay_distribution": stay_distribution(rows)}
+    facts: dict[str, Any] = {}
+    if draft.parts:
+        draft, facts = draft.also(*_companions(rows, settings)), {"smallest": settings.smallest_effect}
+        if has(rows, "condition"):
+            screen = stay_screen(rows, settings.age_bands, settings.smallest_group)
+            forest = _marked(stay_by_condition(rows, settings), screen, settings.emergency)
+            tables |= {"stay_by_condition": _with_all(draft.parts, forest), "stay_screen": screen}
+            draft = dataclasses.replace(draft.also(*_by_condition(forest)), notes=(NOTE, *_screen_note(screen)))
+    if has(rows, "admitted_on"):
+        tables["stay_by_month"] = stay_by_month(rows)
+    return dataclasses.replace(draft, tables=tables, facts=facts)
+
+
+def _emergency(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
+    require_columns(rows, "admission_type", "length_of_stay")
+    table = stay_sums(rows, settings.emergency)
+    n = table["n"].reindex([True, False], fill_value=0).astype("int64")
+    require_sizes(n.set_axis(["emergency", "other"]), settings.smallest_group)
+    groups = moments_of(table.reindex([True, False]))
+    if not groups.within.any():
+        raise constant("the length of stay")
+    yield estimated(
+        Estimand("emergency", "mean stay of emergency admissions less that of the others", "days"),
+        contrast(groups, [1, -1], margin=Margin(settings.smallest_effect)),
+        settings.smallest_effect,
+        claims_positive=True,
+    )
+
+
+def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay) -> Iterator[Evidence]:
+    require_declared(severe, "no condition is declared severe", "severe_conditions")
+    require_columns(rows, "admission_type", "length_of_stay", "condition")
+    known = rows[rows["condition"].notna()]
+    table = stay_sums(known.assign(severe=among(known["condition"], severe)), settings.emergency, "severe")
+    cells = pd.MultiIndex.from_product([[True, False], [True, False]], names=["severe", "emergency"])
+    table = table.reorder_levels(["severe", "emergency"]).reindex(cells, fill_value=0.0)
+    names = ["severe emergency", "severe other", "milder emergency", "milder other"]
+    require_sizes(table["n"].astype("int64").set_axis(names), settings.smallest_group)
+    groups = moments_of(table)
+    if not groups.within.any():
+        raise constant("the length of stay")
+    words = f"emergency difference in {', '.join(severe)} less that in other conditions"
+    yield estimated(
+        Estimand("severity", words, "days"),
+        contrast(groups, [1, -1, -1, 1], margin=Margin(settings.smallest_interaction)),
+        settings.smallest_interaction,
+        claims_positive=True,
+        role="secondary",
+    )
+
+
+def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
+    """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
+    known = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
+    emergency = among(known["admission_type"], [settings.emergency]).to_numpy()
+    days = known["length_of_stay"].to_numpy(dtype=np.float64)
+    words = "chance that an emergency admission stays longer than another one, ties counted half"
+    superiority = probability_of_exceeding(days[emergency], days[~emergency])
+    yield described(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
+    logs = moments(np.log(np.maximum(days, 1.0)), (~emergency).astype(np.int64), 2)
+    if days.min() > 0 and logs.within.any():
+        effect = contrast(logs, [1, -1], margin=Margin(np.log(2)))
+        ratio = Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))
+        words = "geometric mean stay of emergency admissions over that of the others"
+        yield described(Estimand("emergency (ratio)", words, "ratio"), ratio, days.size)
+
+
+def _marked(forest: pd.DataFrame, screen: pd.DataFrame, emergency: str) -> pd.DataFrame:
+    """Mark the subgroups that stand among all contrasts of the screen, not among these few alone."""
+    emergencies = screen[(screen["within"] == "condition") & among(screen["level"], [emergency])]
+    standing = emergencies.loc[emergencies["discovery"], "stratum"]
+    return forest.assign(discovery=forest["condition"].isin(standing))
+
+
+def _with_all(parts: Sequence[Evidence], forest: pd.DataFrame) -> pd.DataFrame:
+    """Put the estimate that decides above those of the conditions, as lines of a forest plot."""
+    lines = forest.rename(columns={"condition": "label"}).assign(unit="days", mark=MARKS["exploratory"])
+    both = pd.concat([forest_lines(parts).assign(label="all conditions"), lines], ignore_index=True)
+    both = both.astype({"discovery": "boolean"}).fillna({"discovery": False})
+    return both if len(forest) else both.head(0)
+
+
+def _screen_note(screen: pd.DataFrame) -> Iterator[str]:
+    for row in screen.head(1).to_dict("records"):
+        standing = int(screen["discovery"].sum())
+        yield (
+            f"The most striking of {len(screen):,} subgroup contrasts of stays is {row['level']} within "
+            f"{row['stratum']} ({with_unit(row['estimate'], 'days')}, {p_statement(row['p_value'])}); chance alone "
+            f"gives {len(screen) * row['p_value']:.1f} as small. {standing or 'None'} of them "
+            f"{'stand' if standing > 1 else 'stands'} at a false discovery rate of 5 %."
+        )
+
+
+def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:
+    """Show the subgroups, which can never change the verdict, and whether they agree."""
+    for row in forest.to_dict("records"):
+        words = f"mean stay of emergency admissions less that of the others, {row['condition']}"
+        interval = Interval(row["estimate"], row["low"], row["high"])
+        detail = {"p_value": row["p_value"], "discovery": int(row["discovery"])}
+        estimand = Estimand(f"emergency in {row['condition']}", words, "days")
+        yield described(estimand, interval, row["n"], role="exploratory", detail=detail)
+    if len(forest) > 1:
+        test = cochran_q(forest["estimate"], forest["error"])
+        words = "disagreement of the emergency difference between conditions (Cochran's Q)"
+        detail = {"df": test.df, "p_value": test.p_value}
+        estimand = Estimand("emergency by condition", words, "chi-square")
+        yield described(estimand, test.q, int(forest["n"].sum()), role="exploratory", detail=detail)
 
 
 def stay_sums(rows: pd.DataFrame, emergency: str, *also: str) -> pd.DataFrame:
@@ -76,17 +221,8 @@ def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=share, mean=table["admission_type"].map(means))
 
 
-def stay_by_condition(table: pd.DataFrame, smallest_group: int, smallest_effect: float) -> pd.DataFrame:
+def stay_by_condition(rows: pd.DataFrame, settings: EmergencyStay) -> pd.DataFrame:
     """Give the difference of mean stays, emergency less others, within each condition.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `stay_sums` with `condition`.
-    smallest_group : int
-        Admissions needed on both sides.
-    smallest_effect : float
-        Days that matter.
 
     Returns
     -------
@@ -94,9 +230,10 @@ def stay_by_condition(table: pd.DataFrame, smallest_group: int, smallest_effect:
         `condition, estimate, low, high, low90, high90, error` (standard error), `p_value, n, smallest_effect`;
         conditions with too few or constant stays are left out.
     """
+    table = stay_sums(rows, settings.emergency, "condition")
     conditions = np.array(sorted(table.index.get_level_values("condition").unique()), dtype=object)
     first, second = (_side(table, emergency, conditions) for emergency in (True, False))
-    usable = comparable(first, second, smallest_group)
+    usable = comparable(first, second, settings.smallest_group)
     effect = differences(first.at(usable), second.at(usable))
     low, high = effect.limits()
     low90, high90 = effect.limits(2 * LEVEL)
@@ -111,7 +248,7 @@ def stay_by_condition(table: pd.DataFrame, smallest_group: int, smallest_effect:
             "error": effect.error,
             "p_value": effect.p_value,
             "n": (first.n + second.n)[usable].astype(np.int64),
-            "smallest_effect": smallest_effect,
+            "smallest_effect": settings.smallest_effect,
         }
     )
 
@@ -121,152 +258,35 @@ def _side(table: pd.DataFrame, emergency: bool, conditions: NDArray[np.object_])
     return moments_of(table.reindex(cells, fill_value=0.0))
 
 
-PARTS = 2
-SMALLEST_P_SAID = 0.0001
-CLAIM = "Emergency admissions stay longer than the others, the more so in severe conditions."
-NOTE = (
-    "The verdict stands on the difference between emergency and other admissions; what conditions add to it is shown "
-    "beside it and cannot change it."
+CLAIM = Claim(
+    name="emergency_stay",
+    settings=EmergencyStay,
+    draft=emergency_stay,
+    position=3,
+    charts=(
+        Chart(
+            name="by_condition",
+            kind="forest",
+            table="stay_by_condition",
+            shows="Forest plot: emergencies less others",
+            note=f"Emergency admissions less the others; conditions cannot change the verdict. {GREY} {STAR}",
+            count=largest,
+            options={"marks": (MARKS["primary"], MARKS["exploratory"])},
+        ),
+        Chart(
+            name="months",
+            kind="month_lines",
+            table="stay_by_month",
+            shows="Line graphs: mean stay by admission type and month",
+            note="Bands: 95 % intervals, each month on its own; where they leave the panel they are cut.",
+            given=("smallest",),
+        ),
+        Chart(
+            name="distribution",
+            kind="stay_distribution",
+            table="stay_distribution",
+            shows="Bar charts: stays by admission type",
+            note="Stays in whole days.",
+        ),
+    ),
 )
-
-
-@dataclass(frozen=True, config=STRICT)
-class EmergencyStay:
-    """What the finding is set to."""
-
-    emergency: str  # the admission type claimed to stay longer
-    smallest_effect: PositiveFloat  # difference of mean stays that matters, in days
-    # difference of that difference between severe conditions and the rest that matters, in days
-    smallest_interaction: PositiveFloat
-    smallest_group: PositiveInt  # admissions needed of each group
-    # ages, in years, at which a band of the subgroup screen begins
-    age_bands: Annotated[list[float], Field(min_length=1)]
-
-
-def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> Draft:
-    """Draft the finding: part `emergency` decides; `severity` is shown where it is declared.
-
-    Parameters
-    ----------
-    admissions : DistinctAdmissions
-        Needs `admission_type` and `length_of_stay`.
-    """
-    rows, severe = admissions.rows, admissions.declarations.get("severe_conditions")
-    if gap := lacking(rows, ["admission_type", "length_of_stay"], "emergency"):
-        return _draft([gap, _severity_gap(rows, severe)])
-    table = stay_sums(rows, settings.emergency)
-    answers: list[Evidence | Gap | None] = [_core(table, settings), _severity(rows, severe, settings)]
-    notes: tuple[str, ...] = (NOTE,)
-    tables = {"stay_distribution": stay_distribution(rows)}
-    if isinstance(answers[0], Evidence):
-        answers += _companions(rows, settings)
-        if lacking(rows, ["condition"], "") is None:
-            cells = stay_sums(rows, settings.emergency, "condition")
-            screen = stay_screen(rows, settings.age_bands, settings.smallest_group)
-            forest = stay_by_condition(cells, settings.smallest_group, settings.smallest_effect)
-            tables |= {"stay_by_condition": _marked(forest, screen, settings.emergency), "stay_screen": screen}
-            answers += _by_condition(tables["stay_by_condition"])
-            notes = (*notes, *_screen_note(screen))
-    if lacking(rows, ["admitted_on"], "") is None:
-        tables["stay_by_month"] = stay_by_month(rows)
-    return dataclasses.replace(_draft(answers), tables=tables, notes=notes)
-
-
-def _draft(answers: Iterable[Evidence | Gap | None]) -> Draft:
-    evidence, gaps = split_by_type(answers)
-    return Draft("emergency_stay", CLAIM, "all", PARTS, evidence=evidence, gaps=gaps, notes=(NOTE,))
-
-
-def _core(table: pd.DataFrame, settings: EmergencyStay) -> Evidence | Gap:
-    n = table["n"].reindex([True, False], fill_value=0).astype("int64")
-    if gap := small_groups(n.set_axis(["emergency", "other"]), settings.smallest_group, "emergency"):
-        return gap
-    groups = moments_of(table.reindex([True, False]))
-    if not groups.within.any():
-        return constant("emergency", "the length of stay")
-    return estimated(
-        Estimand("emergency", "mean stay of emergency admissions less that of the others", "days"),
-        contrast(groups, [1, -1], margin=Margin(settings.smallest_effect)),
-        settings.smallest_effect,
-        claims_positive=True,
-    )
-
-
-def _severity_gap(rows: pd.DataFrame, severe: Sequence[str] | None) -> Gap | None:
-    if not severe:
-        return unmapped("severity", "no condition is declared severe", "severe_conditions")
-    return lacking(rows, ["admission_type", "length_of_stay", "condition"], "severity")
-
-
-def _severity(rows: pd.DataFrame, severe: Sequence[str] | None, settings: EmergencyStay) -> Evidence | Gap:
-    if gap := _severity_gap(rows, severe):
-        return gap
-    marked = rows[rows["condition"].notna()]
-    table = stay_sums(marked.assign(severe=among(marked["condition"], severe or [])), settings.emergency, "severe")
-    cells = pd.MultiIndex.from_product([[True, False], [True, False]], names=["severe", "emergency"])
-    table = table.reorder_levels(["severe", "emergency"]).reindex(cells, fill_value=0.0)
-    names = ["severe emergency", "severe other", "milder emergency", "milder other"]
-    if gap := small_groups(table["n"].astype("int64").set_axis(names), settings.smallest_group, "severity"):
-        return gap
-    groups = moments_of(table)
-    if not groups.within.any():
-        return constant("severity", "the length of stay")
-    words = f"emergency difference in {', '.join(severe or [])} less that in other conditions"
-    return estimated(
-        Estimand("severity", words, "days"),
-        contrast(groups, [1, -1, -1, 1], margin=Margin(settings.smallest_interaction)),
-        settings.smallest_interaction,
-        claims_positive=True,
-        role="secondary",
-    )
-
-
-def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
-    """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
-    known = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
-    emergency = among(known["admission_type"], [settings.emergency]).to_numpy()
-    days = known["length_of_stay"].to_numpy(dtype=np.float64)
-    words = "chance that an emergency admission stays longer than another one, ties counted half"
-    superiority = probability_of_exceeding(days[emergency], days[~emergency])
-    yield described(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
-    logs = moments(np.log(np.maximum(days, 1.0)), (~emergency).astype(np.int64), 2)
-    if days.min() > 0 and logs.within.any():
-        effect = contrast(logs, [1, -1], margin=Margin(np.log(2)))
-        ratio = Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))
-        words = "geometric mean stay of emergency admissions over that of the others"
-        yield described(Estimand("emergency (ratio)", words, "ratio"), ratio, days.size)
-
-
-def _marked(forest: pd.DataFrame, screen: pd.DataFrame, emergency: str) -> pd.DataFrame:
-    """Mark the subgroups that stand among all contrasts of the screen, not among these few alone."""
-    emergencies = screen[(screen["within"] == "condition") & among(screen["level"], [emergency])]
-    found = emergencies.loc[emergencies["discovery"], "stratum"]
-    return forest.assign(discovery=forest["condition"].isin(found))
-
-
-def _screen_note(screen: pd.DataFrame) -> Iterator[str]:
-    for row in screen.head(1).to_dict("records"):
-        found = int(screen["discovery"].sum())
-        p_value = f"p = {row['p_value']:.2g}" if row["p_value"] >= SMALLEST_P_SAID else f"p < {SMALLEST_P_SAID}"
-        yield (
-            f"The most striking of {len(screen):,} subgroup contrasts of stays is {row['level']} within "
-            f"{row['stratum']} ({row['estimate']:+.2f} days, {p_value}); chance alone gives "
-            f"{len(screen) * row['p_value']:.1f} as small. {found or 'None'} of them "
-            f"{'stand' if found > 1 else 'stands'} at a false discovery rate of 5 %."
-        )
-
-
-def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:
-    """Show the subgroups, which can never change the verdict, and whether they agree."""
-    for row in forest.to_dict("records"):
-        words = f"mean stay of emergency admissions less that of the others, {row['condition']}"
-        interval = Interval(row["estimate"], row["low"], row["high"])
-        detail = {"p_value": row["p_value"], "discovery": int(row["discovery"])}
-        estimand = Estimand(f"emergency in {row['condition']}", words, "days")
-        yield described(estimand, interval, row["n"], role="exploratory", detail=detail)
-    if len(forest) > 1:
-        test = cochran_q(forest["estimate"], forest["error"])
-        words = "disagreement of the emergency difference between conditions (Cochran's Q)"
-        detail = {"df": test.df, "p_value": test.p_value}
-        estimand = Estimand("emergency by condition", words, "chi-square")
-        yield described(estimand, test.q, int(forest["n"].sum()), role="exploratory", detail=detail)

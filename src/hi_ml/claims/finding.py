@@ -1,21 +1,28 @@
-"""What speaks for or against a claim: estimates with intervals and tests, and what could not be estimated.
+"""What speaks for or against a claim, what could not be tested, and what is found in the end?
 
-One claim that can be false: drafted with its evidence, then decided.
+A claim is drafted with its evidence; then the family of claims decides, which makes it a finding.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from hi_ml.app.errors import Missing, Untestable
 from hi_ml.statistics.estimates import Effect, Interval
 
 Role = Literal["primary", "secondary", "exploratory"]
-Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
+Rule = Literal["all", "any"]
+Verdict = Literal["supported", "not_supported", "inconclusive", "not_testable"]
+Outcome = Literal["STRONG", "SUFFICIENT", "ABSENT", "NEGLIGIBLE", "OPPOSITE", "UNCERTAIN"]
+Reason = Missing | Outcome
 Detail = Mapping[str, float | int | str]
+
+MARKS = {"primary": "decides the verdict", "secondary": "shown beside it", "exploratory": "exploratory"}
+"""What a line of a forest plot is, by the role of its evidence."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +39,13 @@ class Evidence:
     """One estimate with its interval and, where it takes part in a verdict, its two tests."""
 
     part: str  # see `Estimand`
-    estimand: str  # see `Estimand`
-    unit: str  # see `Estimand`
+    estimand: str
+    unit: str
     estimate: float
     low: float | None  # 95 % limits
-    high: float | None  # 95 % limits
+    high: float | None
     low90: float | None  # 90 % limits
-    high90: float | None  # 90 % limits
+    high90: float | None
     n: int  # admissions behind the estimate
     smallest_effect: float | None = None  # in the unit of the estimate
     p_support: float | None = None  # of "no effect"; 1 where a directional claim meets the other sign. Not adjusted
@@ -47,23 +54,6 @@ class Evidence:
     n_needed: int | None = None  # admissions at which absence would be shown with 90 % power if it is true
     # statistic, degrees of freedom, permutations, two-sided tests, companions
     detail: Detail = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A part of a claim that this table cannot answer."""
-
-    part: str
-    reason: Missing  # reason code
-    words: str  # what is missing, as a clause
-    key: str | None = None  # the YAML key that would supply it
-
-
-def split_by_type(answers: Iterable[Evidence | Gap | None]) -> tuple[tuple[Evidence, ...], tuple[Gap, ...]]:
-    """Separate what could be estimated from what could not; None is neither."""
-    kept = list(answers)
-    evidence = tuple(answer for answer in kept if isinstance(answer, Evidence))
-    return evidence, tuple(answer for answer in kept if isinstance(answer, Gap))
 
 
 def estimated(
@@ -83,7 +73,6 @@ def estimated(
         Smallest effect that matters: the margin with which the effect was computed.
     claims_positive : bool
         Whether the claim names the sign. Then support needs a positive estimate, and absence is one-sided.
-    role : {"primary", "secondary", "exploratory"}
     detail : mapping, optional
         Further figures.
     """
@@ -115,15 +104,14 @@ def described(
     estimand: Estimand, figure: Interval | float, n: int, *, role: Role = "secondary", detail: Detail | None = None
 ) -> Evidence:
     """State a figure that takes part in no test against a smallest effect."""
-    known = isinstance(figure, Interval)
-    interval = figure if isinstance(figure, Interval) else Interval(figure, figure, figure)
+    value, low, high = (figure.value, figure.low, figure.high) if isinstance(figure, Interval) else (figure, None, None)
     return Evidence(
         part=estimand.part,
         estimand=estimand.words,
         unit=estimand.unit,
-        estimate=interval.value,
-        low=interval.low if known else None,
-        high=interval.high if known else None,
+        estimate=value,
+        low=low,
+        high=high,
         low90=None,
         high90=None,
         n=n,
@@ -132,24 +120,55 @@ def described(
     )
 
 
-Rule = Literal["all", "any"]
-Verdict = Literal["supported", "not_supported", "inconclusive", "not_testable"]
-Outcome = Literal["STRONG", "SUFFICIENT", "ABSENT", "NEGLIGIBLE", "OPPOSITE", "UNCERTAIN"]
-Reason = Missing | Outcome
+def forest_lines(evidence: Iterable[Evidence]) -> pd.DataFrame:
+    """Lay out the estimates that have a smallest effect that matters, as a forest draws them.
+
+    Returns
+    -------
+    DataFrame
+        `label, unit, estimate, low, high, n, smallest_effect, mark` (one of `MARKS`).
+    """
+    lines = [
+        (item.estimand, item.unit, item.estimate, item.low, item.high, item.n, item.smallest_effect, MARKS[item.role])
+        for item in evidence
+        if item.smallest_effect is not None
+    ]
+    columns = ["label", "unit", "estimate", "low", "high", "n", "smallest_effect", "mark"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+Part = tuple[str, Callable[[], Iterable[Evidence]]]
+"""Name of a part, and what estimates it: the evidence that decides first, or it raises `Untestable`."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A finding before the family of claims has decided."""
+    """A claim with its evidence, before the family of claims has decided."""
 
-    finding: str  # name of the module and of its YAML
     claim: str  # the sentence under test
     rule: Rule  # whether every part must hold, or one
     asked: int  # parts that the claim has; those among the gaps are not testable
     evidence: tuple[Evidence, ...] = ()  # primary, secondary and exploratory
-    gaps: tuple[Gap, ...] = ()  # parts that cannot be tested
+    gaps: tuple[Untestable, ...] = ()  # parts that cannot be tested
     notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # what the charts draw
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what the charts say or need beside their tables
+
+    @classmethod
+    def of(cls, claim: str, rule: Rule, parts: Sequence[Part], *, notes: Iterable[str] = ()) -> "Draft":
+        """Estimate the parts of a claim, and collect what could not be tested."""
+        evidence: list[Evidence] = []
+        gaps: list[Untestable] = []
+        for name, estimate in parts:
+            try:
+                evidence += estimate()
+            except Untestable as untestable:
+                gaps.append(dataclasses.replace(untestable, part=name))
+        return cls(claim, rule, len(parts), tuple(evidence), tuple(gaps), tuple(notes))
+
+    def also(self, *evidence: Evidence) -> "Draft":
+        """Add what is shown beside the parts."""
+        return dataclasses.replace(self, evidence=(*self.evidence, *evidence))
 
     @property
     def parts(self) -> tuple[Evidence, ...]:
@@ -161,9 +180,9 @@ class Draft:
 class Finding:
     """A claim, its evidence and its verdict."""
 
-    finding: str  # as drafted
+    finding: str  # name of the claim
     claim: str  # as drafted
-    rule: Rule  # as drafted
+    rule: Rule
     verdict: Verdict
     # `STRONG` or `SUFFICIENT` support; `ABSENT`, `NEGLIGIBLE` or `OPPOSITE` effect; `UNCERTAIN`; or the reason
     # code of what is missing
@@ -171,7 +190,7 @@ class Finding:
     p_support: float  # of the whole claim, adjusted for the family of claims (Holm)
     p_absence: float
     evidence: tuple[Evidence, ...]  # as drafted
-    gaps: tuple[Gap, ...]  # as drafted
+    gaps: tuple[Untestable, ...]
     parts: int  # how many parts the claim has, and how many this table can answer
     parts_testable: int
     excludes_effects_above: Mapping[str, float]  # upper 90 % limit of each part
@@ -179,16 +198,19 @@ class Finding:
     n_needed: int | None
     sentences: tuple[str, ...]  # the verdict and its evidence in plain words
     notes: tuple[str, ...]  # as drafted
-    tables: Mapping[str, pd.DataFrame]  # as drafted
+    tables: Mapping[str, pd.DataFrame]
+    facts: Mapping[str, Any]
 
 
 def record(finding: Finding) -> dict[str, Any]:
-    """Turn a finding into plain dicts, lists and values, ready for JSON; without the tables."""
-    fields = {name: value for name, value in vars(finding).items() if name != "tables"}
+    """Turn a finding into plain dicts, lists and values, ready for JSON; without what only the charts need."""
+    fields = {name: value for name, value in vars(finding).items() if name not in ("tables", "facts")}
     return {name: _plain(value) for name, value in fields.items()}
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Untestable):
+        return {"part": value.part, "reason": value.reason, "words": value.words, "key": value.key}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(vars(value))
     if isinstance(value, Mapping):

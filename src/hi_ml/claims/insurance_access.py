@@ -1,10 +1,8 @@
-"""Which care do the patients of each insurer get more or less of? The tables of the charts.
-
-Does recorded care differ between insurers, for patients of one condition and age?
-"""
+"""Does recorded care differ between insurers, for patients of one condition and age?"""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import Annotated
 
 import numpy as np
@@ -14,11 +12,13 @@ from pydantic.dataclasses import dataclass
 from scipy.stats import norm
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import completed, counts, crosstab, cube, moments_of, sums
+from hi_ml.claims.claim import STAR, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence, Gap, described, estimated, split_by_type
-from hi_ml.claims.requirements import constant, for_each, lacking, large_levels, too_few
-from hi_ml.claims.subgroup_screen import age_band
+from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence, described, estimated
+from hi_ml.claims.requirements import constant, has, large_levels, require_columns, too_few
+from hi_ml.claims.subgroup_screen import age_bins
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
 from hi_ml.statistics.estimates import Margin, joint_power
 from hi_ml.statistics.means import comparable, standardised_difference
@@ -26,8 +26,117 @@ from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.multiplicity import discoveries
 from hi_ml.statistics.regression import within_strata
 
+SENTENCE = "Recorded care differs between insurers."
+NOTE = (
+    "These are differences in recorded care among insured, admitted patients. Who was refused, waited or had no "
+    "insurance is not in the table, so access itself cannot be tested."
+)
+CARE = {"admission_type": "admission type", "medication": "medication", "test_result": "test result"}
+STAY = "length_of_stay"
 CASE_MIX = ("condition", "sex", "blood_type")
 CARE_COLUMNS = ["outcome", "insurer", "level", "n", "count", "share", "expected", "residual"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class InsuranceAccess:
+    """What the finding is set to."""
+
+    smallest_effect: PositiveFloat  # Cohen's w, and Cohen's f of the length of stay, that matters
+    # standardised difference between an insurer and the rest that a balance table would flag
+    smallest_difference: float
+    age_bands: Annotated[list[float], Field(min_length=1)]  # ages, in years, at which a stratum of age begins
+    smallest_group: PositiveInt  # admissions from which an insurer is compared
+
+
+def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:
+    """Draft the finding: parts `admission_type`, `medication`, `test_result` and `length_of_stay`; one must hold.
+
+    Parameters
+    ----------
+    admissions : DistinctAdmissions
+        Needs `insurer` and some of the four; compares within `condition` and age bin where they are there.
+    """
+    stratified_rows = cache(partial(_stratified, admissions.rows, settings))
+    margin = Margin(settings.smallest_effect, joint_power(len(CARE) + 1))
+    parts = [(role, partial(_care, stratified_rows, role, margin)) for role in CARE]
+    draft = Draft.of(SENTENCE, "any", [*parts, (STAY, partial(_stay, stratified_rows, margin))], notes=[NOTE])
+    try:
+        rows = stratified_rows()
+    except Untestable:
+        return draft
+    cared = [role for role in CARE if has(rows, role)]
+    balance = standardised_differences(rows, cared)
+    extreme = list(_largest(balance, settings.smallest_difference))
+    return dataclasses.replace(
+        draft.also(*_marginal(rows, cared, margin), *extreme),
+        tables={"payer_care": care_residuals(rows, cared), "payer_balance": balance},
+        facts={"zone": settings.smallest_difference if extreme else None},
+    )
+
+
+def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
+    """Keep the insurers that are large enough, and say to which stratum each row belongs."""
+    require_columns(rows, "insurer")
+    sizes = rows["insurer"].value_counts()
+    if len(sizes) == 1:
+        raise constant("the insurer")
+    large = int((sizes >= settings.smallest_group).sum())
+    if large <= 1:
+        raise too_few(f"{large} insurers of {settings.smallest_group} admissions or more", "two")
+    return stratified(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
+
+
+def _care(stratified_rows: Callable[[], pd.DataFrame], role: str, margin: Margin) -> Iterator[Evidence]:
+    rows = stratified_rows()
+    require_columns(rows, role)
+    cells = cube(counts(rows, ["stratum", "insurer", role]), ("insurer", role))
+    if not can_vary(cells):
+        raise constant(f"the {CARE[role]} between insurers of one stratum")
+    test = association(cells, margin=margin)
+    words = f"association of insurer and {CARE[role]} within condition and age band"
+    detail = {"strata": len(cells), "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
+    yield estimated(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
+
+
+def _stay(stratified_rows: Callable[[], pd.DataFrame], margin: Margin) -> Iterator[Evidence]:
+    rows = stratified_rows()
+    require_columns(rows, STAY)
+    table = completed(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
+    effect = within_strata(moments_of(table), table.index.get_level_values("insurer").nunique(), margin=margin)
+    if effect is None:
+        raise constant("the length of stay within insurers of one stratum")
+    words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
+    yield estimated(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
+
+
+def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
+    """Repeat the associations without strata, with the figures that people quote."""
+    for role in roles:
+        table = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
+        if not can_vary(table.to_numpy()[None]):
+            continue
+        higher, lower, level, gap = largest_share_gap(table)
+        detail: Detail = {
+            "cramers_v": cramers_v(table),
+            "largest_share_gap": gap,
+            "level": str(table.columns[level]),
+            "higher": str(table.index[higher]),
+            "lower": str(table.index[lower]),
+        }
+        words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
+        effect = association(table.to_numpy()[None], margin=margin).w
+        estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
+        yield estimated(estimand, effect, margin.size, role="secondary", detail=detail)
+
+
+def _largest(balance: pd.DataFrame, flagged_from: float) -> Iterator[Evidence]:
+    care = balance[balance["kind"] == "care"]
+    for row in care.loc[care["difference"].abs().sort_values().index[-1:]].to_dict("records"):
+        words = "largest standardised difference in care between an insurer and the rest"
+        detail = {"insurer": row["insurer"], "level": f"{row['variable']} {row['level']}".strip()}
+        detail |= {"flagged_from": flagged_from}
+        estimand = Estimand("largest difference", words, "standard deviations")
+        yield described(estimand, abs(row["difference"]), row["n"], detail=detail)
 
 
 def stratified(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
@@ -41,10 +150,10 @@ def stratified(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
         Ages, in years, at which a band begins.
     """
     stratum = pd.Series("all", index=rows.index, dtype="str")
-    if lacking(rows, ["condition"], "") is None:
+    if has(rows, "condition"):
         stratum = rows["condition"].astype("str")
-    if lacking(rows, ["age"], "") is None:
-        stratum = stratum + ", " + age_band(rows["age"], age_bands)
+    if has(rows, "age"):
+        stratum = stratum + ", " + age_bins(rows["age"], age_bands)
     return rows.assign(stratum=stratum)
 
 
@@ -87,7 +196,7 @@ def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.Data
         `insurer, kind` (`care` or `case mix`), `variable, level` (empty for a number), `difference` (of means or
         shares over the root mean variance), `n` (admissions of the insurer).
     """
-    mix = [role for role in CASE_MIX if lacking(rows, [role], "") is None]
+    mix = [role for role in CASE_MIX if has(rows, role)]
     tables = [
         *(part for role in care for part in _share_differences(rows, role, "care")),
         *_mean_difference(rows, "length_of_stay", "care"),
@@ -103,13 +212,12 @@ def _residuals(rows: pd.DataFrame, role: str) -> Iterator[pd.DataFrame]:
     cells = cube(table, ("insurer", role))
     if not can_vary(cells):
         return
-    found, seen = association(cells, margin=Margin(1.0)), crosstab(table, ("insurer", role))
+    test, seen = association(cells, margin=Margin(1.0)), crosstab(table, ("insurer", role))
+    insurer, level = seen.index.repeat(seen.shape[1]), np.tile(seen.columns, len(seen))
     n = np.repeat(seen.sum(axis=1).to_numpy(), seen.shape[1])
-    places = seen.index.repeat(seen.shape[1]), np.tile(seen.columns, len(seen))
-    count, expected = seen.to_numpy().ravel(), found.expected.ravel() / n
-    yield pd.DataFrame(
-        dict(zip(CARE_COLUMNS, (role, *places, n, count, count / n, expected, found.residuals.ravel()), strict=True))
-    ).astype({"n": "int64", "count": "int64"})
+    count, expected = seen.to_numpy().ravel(), test.expected.ravel() / n
+    columns = role, insurer, level, n, count, count / n, expected, test.residuals.ravel()
+    yield pd.DataFrame(dict(zip(CARE_COLUMNS, columns, strict=True))).astype({"n": "int64", "count": "int64"})
 
 
 def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
@@ -121,7 +229,7 @@ def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.
 
 
 def _mean_difference(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
-    if lacking(rows, [role], "") is None:
+    if has(rows, role):
         table = sums(rows, ["insurer"], role)
         yield from _against_rest(table.index, moments_of(table), (kind, role, ""))
 
@@ -136,106 +244,29 @@ def _against_rest(insurers: pd.Index, groups: Moments, what: tuple[str, str, str
     ).assign(**named)
 
 
-CLAIM = "Recorded care differs between insurers."
-NOTE = (
-    "These are differences in recorded care among insured, admitted patients. Who was refused, waited or had no "
-    "insurance is not in the table, so access itself cannot be tested."
+CLAIM = Claim(
+    name="insurance_access",
+    settings=InsuranceAccess,
+    draft=insurance_access,
+    position=5,
+    charts=(
+        Chart(
+            name="care",
+            kind="care_heat_map",
+            table="payer_care",
+            shows="Heat map: recorded care by insurer, with adjusted residuals",
+            note="Share of the insurer's admissions, and below it the adjusted residual within condition and age band: "
+            f"by chance, 1 cell in 20 lies beyond ±2. {STAR}",
+            count=lambda care: int(care.drop_duplicates(["outcome", "insurer"]).groupby("outcome")["n"].sum().max()),
+        ),
+        Chart(
+            name="balance",
+            kind="balance",
+            table="payer_balance",
+            shows="Love plot: differences between insurers",
+            note="Each insurer against all others, in standard deviations, condition and age not held fixed.",
+            count=lambda balance: int(balance.drop_duplicates("insurer")["n"].sum()),
+            given=("zone",),
+        ),
+    ),
 )
-CARE = {"admission_type": "admission type", "medication": "medication", "test_result": "test result"}
-STAY = "length_of_stay"
-
-
-@dataclass(frozen=True, config=STRICT)
-class InsuranceAccess:
-    """What the finding is set to."""
-
-    smallest_effect: PositiveFloat  # Cohen's w, and Cohen's f of the length of stay, that matters
-    # standardised difference between an insurer and the rest that a balance table would flag
-    smallest_difference: float
-    age_bands: Annotated[list[float], Field(min_length=1)]  # ages, in years, at which a stratum of age begins
-    smallest_group: PositiveInt  # admissions from which an insurer is compared
-
-
-def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:
-    """Draft the finding: parts `admission_type`, `medication`, `test_result` and `length_of_stay`; one must hold.
-
-    Parameters
-    ----------
-    admissions : DistinctAdmissions
-        Needs `insurer` and some of the four; compares within `condition` and age band where they are there.
-    """
-    names = (*CARE, STAY)
-    draft = Draft("insurance_access", CLAIM, "any", len(names), notes=(NOTE,))
-    rows = admissions.rows
-    gap = lacking(rows, ["insurer"], "") or _insurers(rows, settings.smallest_group)
-    if gap:
-        return dataclasses.replace(draft, gaps=for_each(gap, names))
-    rows = stratified(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
-    margin = Margin(settings.smallest_effect, joint_power(len(names)))
-    answers = [*(_care(rows, role, margin) for role in CARE), _stay(rows, margin)]
-    cared = [role for role in CARE if lacking(rows, [role], "") is None]
-    balance = standardised_differences(rows, cared)
-    evidence, gaps = split_by_type([*answers, *_marginal(rows, cared, margin), *_largest(balance, settings)])
-    tables = {"payer_care": care_residuals(rows, cared), "payer_balance": balance}
-    return dataclasses.replace(draft, evidence=evidence, gaps=gaps, tables=tables)
-
-
-def _insurers(rows: pd.DataFrame, smallest_group: int) -> Gap | None:
-    sizes = rows["insurer"].value_counts()
-    if len(sizes) == 1:
-        return constant("", "the insurer")
-    large = int((sizes >= smallest_group).sum())
-    return too_few("", f"{large} insurers of {smallest_group} admissions or more", "two") if large <= 1 else None
-
-
-def _care(rows: pd.DataFrame, role: str, margin: Margin) -> Evidence | Gap:
-    if gap := lacking(rows, [role], role):
-        return gap
-    cells = cube(counts(rows, ["stratum", "insurer", role]), ("insurer", role))
-    if not can_vary(cells):
-        return constant(role, f"the {CARE[role]} between insurers of one stratum")
-    found = association(cells, margin=margin)
-    words = f"association of insurer and {CARE[role]} within condition and age band"
-    detail = {"strata": len(cells), "sum_of_strata": found.sum_of_strata, "sum_df": found.sum_df, "p_sum": found.p_sum}
-    return estimated(Estimand(role, words, "Cohen's w"), found.w, margin.size, detail=detail)
-
-
-def _stay(rows: pd.DataFrame, margin: Margin) -> Evidence | Gap:
-    if gap := lacking(rows, [STAY], STAY):
-        return gap
-    table = completed(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
-    effect = within_strata(moments_of(table), table.index.get_level_values("insurer").nunique(), margin=margin)
-    if effect is None:
-        return constant(STAY, "the length of stay within insurers of one stratum")
-    words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
-    return estimated(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
-
-
-def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
-    """Repeat the associations without strata, with the figures that people quote."""
-    for role in roles:
-        table = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
-        if not can_vary(table.to_numpy()[None]):
-            continue
-        higher, lower, level, gap = largest_share_gap(table)
-        detail: Detail = {
-            "cramers_v": cramers_v(table),
-            "largest_share_gap": gap,
-            "level": str(table.columns[level]),
-            "higher": str(table.index[higher]),
-            "lower": str(table.index[lower]),
-        }
-        words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
-        effect = association(table.to_numpy()[None], margin=margin).w
-        estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
-        yield estimated(estimand, effect, margin.size, role="secondary", detail=detail)
-
-
-def _largest(balance: pd.DataFrame, settings: InsuranceAccess) -> Iterator[Evidence]:
-    care = balance[balance["kind"] == "care"]
-    for row in care.loc[care["difference"].abs().sort_values().index[-1:]].to_dict("records"):
-        words = "largest standardised difference in care between an insurer and the rest"
-        detail = {"insurer": row["insurer"], "level": f"{row['variable']} {row['level']}".strip()}
-        detail |= {"flagged_from": settings.smallest_difference}
-        estimand = Estimand("largest difference", words, "standard deviations")
-        yield described(estimand, abs(row["difference"]), row["n"], detail=detail)

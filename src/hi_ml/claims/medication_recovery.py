@@ -1,11 +1,9 @@
-"""Do stays differ between medications, whichever they are?
+"""Do advanced medications go with a shorter stay, and with fewer readmissions?"""
 
-Which discharges were followed by another admission of the same patient?
-
-Do advanced medications go with a shorter stay, and with fewer readmissions?
-"""
-
+import dataclasses
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,42 +12,128 @@ from pydantic import PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import completed, mean_table, moments_of, sums
+from hi_ml.claims.claim import BARS, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Gap, estimated, split_by_type
-from hi_ml.claims.patients import identify, identity_evidence, identity_table
-from hi_ml.claims.requirements import constant, lacking, large_levels, small_groups, unmapped
+from hi_ml.claims.finding import Draft, Estimand, Evidence, estimated
+from hi_ml.claims.patients import Patients, identify, identity_evidence, identity_table
+from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_declared, require_sizes
 from hi_ml.statistics.estimates import Integers, Margin
 from hi_ml.statistics.linkage import IdentityRule
 from hi_ml.statistics.means import contrast, design_effect, one_way
 from hi_ml.statistics.proportions import Share, share_difference
 from hi_ml.statistics.regression import within_strata
 
+SENTENCE = "Advanced medications go with a shorter stay and with fewer readmissions."
+NOTE = (
+    "Who gets which medication depends on how ill they are (confounding by indication), so no difference here says "
+    "what a medication does."
+)
+KEY = "advanced_medications"
+ARMS = ["discharges with other medications", "discharges with advanced medications"]
 
-def between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Evidence]:
-    """Compare the stays of all medications, overall and within conditions.
 
-    It answers no claim about advanced medications, and stands in where none is declared: exploratory.
+@dataclass(frozen=True, config=STRICT)
+class MedicationRecovery:
+    """What the finding is set to."""
+
+    smallest_stay: PositiveFloat  # difference of mean stays that matters, in days
+    smallest_readmission: PositiveFloat  # difference of readmission shares that matters, 0 to 1
+    smallest_f: PositiveFloat  # Cohen's f between medications that matters, where none is declared advanced
+    window: int  # days after discharge within which an admission is a readmission
+    smallest_group: PositiveInt  # admissions or discharges needed of each group
+    identity_value: float  # what the lower limit of the names' predictive value must reach
+    identity_pairs: int  # compatible same-name pairs needed
+    resamples: PositiveInt  # of the names
+
+
+def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:
+    """Draft the finding: parts `stay` and `readmission`, both of which must hold.
 
     Parameters
     ----------
-    rows : DataFrame
-        One row per admission, with `medication`, `length_of_stay` in days and perhaps `condition`.
-    smallest : float
-        Cohen's f that matters.
+    admissions : DistinctAdmissions
+        Needs `medication`, with `length_of_stay`, and with patients and dates.
     """
-    words, unit = "spread of the mean stays of medications over the spread of stays", "Cohen's f"
-    groups, margin = moments_of(sums(rows, ["medication"], "length_of_stay")), Margin(smallest)
-    if groups.n.size > 1 and groups.within.all():
-        estimand = Estimand("any medication", words, unit)
-        yield estimated(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
-    if lacking(rows, ["condition"], "") is None:
-        table = completed(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
-        levels = table.index.get_level_values("medication").nunique()
-        effect = within_strata(moments_of(table), levels, margin=margin)
-        if effect:
-            estimand = Estimand("any medication (within conditions)", f"{words}, within conditions", unit)
-            yield estimated(estimand, effect, smallest, role="exploratory")
+    rows = admissions.rows
+    rule = IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
+    patients = identify(admissions, rule)
+    parts = [
+        ("stay", partial(_stay, admissions, settings)),
+        ("readmission", partial(_readmission, admissions, patients, settings)),
+    ]
+    draft = Draft.of(SENTENCE, "all", parts, notes=[NOTE, patients.words])
+    tables: dict[str, pd.DataFrame] = {}
+    facts: dict[str, Any] = {}
+    if has(rows, "medication", "length_of_stay"):
+        tables["stay_by_medication"] = mean_table(sums(rows, ["medication"], "length_of_stay"))
+        large = large_levels(rows, "medication", settings.smallest_group)
+        draft = draft.also(*_between_medications(large, settings.smallest_f))
+    if patients.identity:
+        tables["identity"] = identity_table(rows, patients.identity)
+        facts["pairs"] = patients.identity.same_name.pairs
+        draft = draft.also(*identity_evidence(patients.identity))
+    return dataclasses.replace(draft, tables=tables, facts=facts)
+
+
+def _arms(rows: pd.DataFrame, admissions: DistinctAdmissions, value: str, smallest: int) -> pd.DataFrame:
+    """Count and sum a value by whether the medication is declared advanced, the other ones first."""
+    table = sums(_marked(rows, admissions), ["advanced"], value).reindex([False, True], fill_value=0.0)
+    require_sizes(table["n"].astype("int64").set_axis(ARMS), smallest)
+    return table
+
+
+def _marked(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
+    known = rows[rows["medication"].notna()]
+    return known.assign(advanced=among(known["medication"], admissions.declarations.get(KEY, ())))
+
+
+def _require_advanced(admissions: DistinctAdmissions) -> None:
+    """Ask for what says which medications are advanced."""
+    require_columns(admissions.rows, "medication")
+    declared = admissions.declarations.get(KEY, ())
+    require_declared(declared, "no column and no declaration says which medications are advanced", KEY)
+    if not among(admissions.rows["medication"], declared).any():
+        raise Untestable("NO_MAPPING", f"no admission has medication {' or '.join(declared)}", KEY)
+
+
+def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Iterator[Evidence]:
+    _require_advanced(admissions)
+    require_columns(admissions.rows, "length_of_stay")
+    groups = moments_of(_arms(admissions.rows, admissions, "length_of_stay", settings.smallest_group))
+    if not groups.within.any():
+        raise constant("the length of stay")
+    yield estimated(
+        Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
+        contrast(groups, [1, -1], margin=Margin(settings.smallest_stay)),
+        settings.smallest_stay,
+        claims_positive=True,
+    )
+
+
+def _readmission(
+    admissions: DistinctAdmissions, patients: Patients, settings: MedicationRecovery
+) -> Iterator[Evidence]:
+    if patients.code is None:
+        clause = patients.words[:1].lower() + patients.words[1:].rstrip(".")
+        raise Untestable("NO_PATIENT_ID", clause, "columns.patient_id.from")
+    _require_advanced(admissions)
+    require_columns(admissions.rows, "admitted_on", "discharged_on")
+    stays = _marked(index_discharges(admissions.rows, patients.code, settings.window), admissions)
+    arms = _arms(stays, admissions, "readmitted", settings.smallest_group)
+    other, advanced = (Share(float(arm["total"]), float(arm["n"])) for _, arm in arms.iterrows())
+    inflation = design_effect(stays["readmitted"], ~stays["advanced"], stays["patient"])
+    words = (
+        f"share of discharges followed by an admission within {settings.window} days, other medications less advanced"
+    )
+    yield estimated(
+        Estimand("readmission", words, "share of discharges"),
+        share_difference(other, advanced, margin=Margin(settings.smallest_readmission), design_effect=inflation),
+        settings.smallest_readmission,
+        claims_positive=True,
+        detail={"design_effect": inflation, "share_other": other.value, "share_advanced": advanced.value},
+    )
 
 
 def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.DataFrame:
@@ -90,123 +174,54 @@ def _readmitted(stays: pd.DataFrame, window: int) -> NDArray[np.bool_]:
     )
     apart = int(end.max(initial=0)) + window + 1
     admitted, discharged = patient * apart + start, patient * apart + end
-    place = np.arange(admitted.size)
-    following = np.maximum(np.searchsorted(admitted, discharged, side="left"), place + 1)
+    next_row = np.arange(1, admitted.size + 1)
+    following = np.maximum(np.searchsorted(admitted, discharged, side="left"), next_row)
     reached = np.append(admitted, np.iinfo(np.int64).max)[following]
     within: NDArray[np.bool_] = reached <= discharged + window
     return within
 
 
-CLAIM = "Advanced medications go with a shorter stay and with fewer readmissions."
-NOTE = (
-    "Who gets which medication depends on how ill they are (confounding by indication), so no difference here says "
-    "what a medication does."
-)
-PARTS = 2
-KEY = "advanced_medications"
-ARMS = ["discharges with other medications", "discharges with advanced medications"]
+def _between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Evidence]:
+    """Compare the stays of all medications, overall and within conditions.
 
-
-@dataclass(frozen=True, config=STRICT)
-class MedicationRecovery:
-    """What the finding is set to."""
-
-    smallest_stay: PositiveFloat  # difference of mean stays that matters, in days
-    smallest_readmission: PositiveFloat  # difference of readmission shares that matters, 0 to 1
-    smallest_f: PositiveFloat  # Cohen's f between medications that matters, where none is declared advanced
-    window: int  # days after discharge within which an admission is a readmission
-    smallest_group: PositiveInt  # admissions or discharges needed of each group
-    identity_value: float  # what the lower limit of the names' predictive value must reach
-    identity_pairs: int  # compatible same-name pairs needed
-    resamples: PositiveInt  # of the names
-
-
-def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:
-    """Draft the finding: parts `stay` and `readmission`, both of which must hold.
-
-    Parameters
-    ----------
-    admissions : DistinctAdmissions
-        Needs `medication`, with `length_of_stay`, and with patients and dates.
+    It answers no claim about advanced medications, and stands in where none is declared: exploratory.
     """
-    patients = identify(admissions, _rule(settings))
-    rows = admissions.rows
-    answers: list[Evidence | Gap | None] = [
-        _stay(admissions, settings),
-        _readmission(admissions, patients.code, patients.words, settings),
-    ]
-    tables: dict[str, pd.DataFrame] = {}
-    if lacking(rows, ["medication", "length_of_stay"], "") is None:
-        tables["stay_by_medication"] = mean_table(sums(rows, ["medication"], "length_of_stay"))
-        answers += between_medications(large_levels(rows, "medication", settings.smallest_group), settings.smallest_f)
-    if patients.identity:
-        tables["identity"] = identity_table(rows, patients.identity)
-        answers += identity_evidence(patients.identity)
-    evidence, gaps = split_by_type(answers)
-    return Draft("medication_recovery", CLAIM, "all", PARTS, evidence, gaps, (NOTE, patients.words), tables)
+    words, unit = "spread of the mean stays of medications over the spread of stays", "Cohen's f"
+    groups, margin = moments_of(sums(rows, ["medication"], "length_of_stay")), Margin(smallest)
+    if groups.n.size > 1 and groups.within.all():
+        estimand = Estimand("any medication", words, unit)
+        yield estimated(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
+    if has(rows, "condition"):
+        table = completed(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
+        levels = table.index.get_level_values("medication").nunique()
+        effect = within_strata(moments_of(table), levels, margin=margin)
+        if effect:
+            estimand = Estimand("any medication (within conditions)", f"{words}, within conditions", unit)
+            yield estimated(estimand, effect, smallest, role="exploratory")
 
 
-def _rule(settings: MedicationRecovery) -> IdentityRule:
-    return IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
-
-
-def _unmarked(admissions: DistinctAdmissions, part: str) -> Gap | None:
-    """Say why nobody knows which medications are advanced."""
-    if gap := lacking(admissions.rows, ["medication"], part):
-        return gap
-    declared = admissions.declarations.get(KEY)
-    if not declared:
-        return unmapped(part, "no column and no declaration says which medications are advanced", KEY)
-    if not among(admissions.rows["medication"], declared).any():
-        return unmapped(part, f"no admission has medication {' or '.join(declared)}", KEY)
-    return None
-
-
-def _with_arms(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
-    known = rows[rows["medication"].notna()]
-    return known.assign(advanced=among(known["medication"], admissions.declarations.get(KEY, [])))
-
-
-def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Evidence | Gap:
-    if gap := _unmarked(admissions, "stay") or lacking(admissions.rows, ["length_of_stay"], "stay"):
-        return gap
-    table = sums(_with_arms(admissions.rows, admissions), ["advanced"], "length_of_stay")
-    table = table.reindex([False, True], fill_value=0.0)
-    if gap := small_groups(table["n"].astype("int64").set_axis(ARMS), settings.smallest_group, "stay"):
-        return gap
-    groups = moments_of(table)
-    if not groups.within.any():
-        return constant("stay", "the length of stay")
-    return estimated(
-        Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
-        contrast(groups, [1, -1], margin=Margin(settings.smallest_stay)),
-        settings.smallest_stay,
-        claims_positive=True,
-    )
-
-
-def _readmission(
-    admissions: DistinctAdmissions, patients: Integers | None, words: str, settings: MedicationRecovery
-) -> Evidence | Gap:
-    if patients is None:
-        clause = words[:1].lower() + words[1:].rstrip(".")
-        return Gap("readmission", "NO_PATIENT_ID", clause, "columns.patient_id.from")
-    dates = ["admitted_on", "discharged_on"]
-    if gap := _unmarked(admissions, "readmission") or lacking(admissions.rows, dates, "readmission"):
-        return gap
-    stays = _with_arms(index_discharges(admissions.rows, patients, settings.window), admissions)
-    arms = sums(stays, ["advanced"], "readmitted").reindex([False, True], fill_value=0.0)
-    if gap := small_groups(arms["n"].astype("int64").set_axis(ARMS), settings.smallest_group, "readmission"):
-        return gap
-    other, advanced = (Share(float(arm["total"]), float(arm["n"])) for _, arm in arms.iterrows())
-    inflation = design_effect(stays["readmitted"], ~stays["advanced"], stays["patient"])
-    words = (
-        f"share of discharges followed by an admission within {settings.window} days, other medications less advanced"
-    )
-    return estimated(
-        Estimand("readmission", words, "share of discharges"),
-        share_difference(other, advanced, margin=Margin(settings.smallest_readmission), design_effect=inflation),
-        settings.smallest_readmission,
-        claims_positive=True,
-        detail={"design_effect": inflation, "share_other": other.value, "share_advanced": advanced.value},
-    )
+CLAIM = Claim(
+    name="medication_recovery",
+    settings=MedicationRecovery,
+    draft=medication_recovery,
+    position=4,
+    charts=(
+        Chart(
+            name="stays",
+            kind="means",
+            table="stay_by_medication",
+            shows="Bar chart: mean stay by medication",
+            note=f"{BARS}, each medication on its own.",
+            options={"group": "medication", "measure": ("Mean length of stay", "days")},
+        ),
+        Chart(
+            name="names",
+            kind="agreement",
+            table="identity",
+            shows="Bar chart: agreement of admissions of one name",
+            note="A name stands for a person where its admissions agree more often than chance.",
+            count="pairs",
+            noun="pairs of admissions of one name",
+        ),
+    ),
+)

@@ -1,51 +1,51 @@
-"""What must be there before a part of a claim can be tested?"""
+"""What must be there before a part of a claim can be tested?
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+What says so raises `Untestable` with its reason, and else nothing; ``has`` and ``large_levels`` do not raise.
+"""
+
+from collections.abc import Sequence
 
 import pandas as pd
 
-from hi_ml.claims.finding import Gap
+from hi_ml.app.errors import Untestable
 
 
-def lacking(frame: pd.DataFrame, roles: Sequence[str], part: str) -> Gap | None:
-    """Name the first column that a part needs and the table lacks, or holds no value of.
+def has(frame: pd.DataFrame, *roles: str) -> bool:
+    """Tell whether the table has these columns, with a value in each.
 
     Parameters
     ----------
     frame : DataFrame
         Columns by role.
     """
+    return all(role in frame and bool(frame[role].notna().any()) for role in roles)
+
+
+def require_columns(frame: pd.DataFrame, *roles: str) -> None:
+    """Ask for columns with a value in each; the first that is lacking is named."""
     for role in roles:
-        key = f"columns.{role}.from"
-        if role not in frame:
-            return Gap(part, "COLUMN_MISSING", f"the table has no column for {role}", key)
-        if not frame[role].notna().any():
-            return Gap(part, "COLUMN_MISSING", f"the column for {role} holds no value", key)
-    return None
+        if not has(frame, role):
+            words = f"the column for {role} holds no value" if role in frame else f"the table has no column for {role}"
+            raise Untestable("COLUMN_MISSING", words, f"columns.{role}.from")
 
 
-def for_each(gap: Gap, parts: Iterable[str]) -> tuple[Gap, ...]:
-    """Say of several parts that the same is missing."""
-    return tuple(replace(gap, part=part) for part in parts)
+def require_declared(levels: Sequence[str], words: str, key: str) -> None:
+    """Ask for a declaration of the dataset, which ``key`` would make."""
+    if not levels:
+        raise Untestable("NO_MAPPING", words, key)
 
 
-def too_few(part: str, found: str, needed: str) -> Gap:
+def too_few(there: str, needed: str) -> Untestable:
     """Say how many there are and how many are needed."""
-    return Gap(part, "TOO_FEW", f"there are {found}, and {needed} are needed")
+    return Untestable("TOO_FEW", f"there are {there}, and {needed} are needed")
 
 
-def constant(part: str, what: str) -> Gap:
+def constant(what: str) -> Untestable:
     """Say what does not vary."""
-    return Gap(part, "CONSTANT", f"{what} does not vary")
+    return Untestable("CONSTANT", f"{what} does not vary")
 
 
-def unmapped(part: str, words: str, key: str) -> Gap:
-    """Say which declaration is missing, or matches nothing."""
-    return Gap(part, "NO_MAPPING", words, key)
-
-
-def small_groups(sizes: "pd.Series[int]", smallest: int, part: str) -> Gap | None:
+def require_sizes(sizes: "pd.Series[int]", smallest: int) -> None:
     """Ask for a smallest number of admissions in each group that is compared.
 
     Parameters
@@ -53,10 +53,9 @@ def small_groups(sizes: "pd.Series[int]", smallest: int, part: str) -> Gap | Non
     sizes : Series of int
         Admissions, by the group's name; at least one group.
     """
-    if sizes.min() >= smallest:
-        return None
-    found = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
-    return too_few(part, f"{found} admissions", f"{smallest} of each")
+    if sizes.min() < smallest:
+        there = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
+        raise too_few(f"{there} admissions", f"{smallest} of each")
 
 
 def large_levels(frame: pd.DataFrame, role: str, smallest: int) -> pd.DataFrame:

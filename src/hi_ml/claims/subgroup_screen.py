@@ -1,11 +1,12 @@
 """How often would some subgroup look special by chance? Every contrast of stays within every stratum."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, permutations
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
 
+from hi_ml.statistics.bins import bins
 from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.means import comparable, differences
 from hi_ml.statistics.moments import moments
@@ -50,18 +51,16 @@ def stay_screen(rows: pd.DataFrame, age_bands: Sequence[float], smallest_group: 
     )
 
 
-def age_band(age: "pd.Series[float]", begins: Sequence[float]) -> "pd.Series[str]":
-    """Name the band of each age; missing stays missing.
+def age_bins(age: "pd.Series[float]", begins: Sequence[float]) -> "pd.Series[str]":
+    """Name the bin of each age; missing stays missing.
 
     Examples
     --------
-    >>> age_band(pd.Series([20.0, 35.0, 80.0]), [35, 50]).tolist()
-    ['under 35', '35 to 50', '50 and over']
+    >>> age_bins(pd.Series([20.0, 35.0, 80.0]), [35, 50]).tolist()
+    ['under 35 years', '35 to 49 years', '50 years and over']
     """
-    begins = sorted(set(begins))
-    names = [f"under {begins[0]:g}", *(f"{low:g} to {high:g}" for low, high in pairwise(begins))]
-    bands = pd.cut(age, [-np.inf, *begins, np.inf], right=False, labels=[*names, f"{begins[-1]:g} and over"])
-    return bands.astype("str")
+    codes, names = bins(age, sorted(set(begins)), "years")
+    return pd.Series(np.array([*names, None], dtype=object)[codes], age.index, dtype="str")  # -1 is the last
 
 
 def _categories(rows: pd.DataFrame, age_bands: Sequence[float]) -> Iterator[tuple[str, "pd.Series[str]"]]:
@@ -69,7 +68,7 @@ def _categories(rows: pd.DataFrame, age_bands: Sequence[float]) -> Iterator[tupl
         if role in rows:
             yield role, rows[role]
     if "age" in rows:
-        yield "age band", age_band(rows["age"], age_bands)
+        yield "age band", age_bins(rows["age"], age_bands)
     if "admitted_on" in rows:
         yield "year", rows["admitted_on"].dt.strftime("%Y")
 
@@ -78,17 +77,17 @@ def _contrasts(days: Floats, column: _Coded, stratum: _Coded, smallest_group: in
     both = (column[1] >= 0) & (stratum[1] >= 0)
     levels, strata = len(column[2]), len(stratum[2])
     cells = moments(days[both], column[1][both] * strata + stratum[1][both], levels * strata)
-    place = np.arange(levels * strata)
-    rest = cells.pooled([place % strata == number for number in range(strata)]).at(place % strata).less(cells)
+    cell = np.arange(levels * strata)
+    rest = cells.pooled([cell % strata == number for number in range(strata)]).at(cell % strata).less(cells)
     usable = comparable(cells, rest, smallest_group)
     effect = differences(cells.at(usable), rest.at(usable))
     low, high = effect.limits()
     return pd.DataFrame(
         {
             "column": column[0],
-            "level": np.asarray(column[2])[place[usable] // strata],
+            "level": np.asarray(column[2])[cell[usable] // strata],
             "within": stratum[0],
-            "stratum": np.asarray(stratum[2])[place[usable] % strata],
+            "stratum": np.asarray(stratum[2])[cell[usable] % strata],
             "estimate": effect.estimate,
             "low": low,
             "high": high,

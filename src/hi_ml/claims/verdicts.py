@@ -1,34 +1,12 @@
-"""What would have been claimed with near-duplicates kept?
+"""What does the evidence allow us to say of each claim, given how many were made, and how does that read?"""
 
-How do the verdict and its evidence read to someone who runs a hospital?
+from collections.abc import Mapping, Sequence
 
-What does the evidence allow us to say of each claim, given that five were made?
-"""
-
-from collections.abc import Sequence
-
-from hi_ml.claims.finding import Draft, Evidence, Finding, Gap, Reason, Verdict
+from hi_ml.app.errors import Untestable
+from hi_ml.app.text import interval, with_unit, written
+from hi_ml.claims.finding import Draft, Evidence, Finding, Reason, Verdict
 from hi_ml.statistics.estimates import LEVEL
-from hi_ml.statistics.multiplicity import FAMILY, all_of, any_of, holm, holm_in_family
-
-
-def difference(findings: Sequence[Finding], with_copies: Sequence[Finding]) -> str | None:
-    """Name the claims whose verdict the copies would have turned, in a sentence; None where there are none.
-
-    Parameters
-    ----------
-    findings, with_copies : sequence of Finding
-        The same claims, on one row per admission and on every row.
-    """
-    turned = [
-        f"'{kept.finding}' would have been {kept.verdict.replace('_', ' ')} instead of {own.verdict.replace('_', ' ')}"
-        for own, kept in zip(findings, with_copies, strict=True)
-        if own.verdict != kept.verdict
-    ]
-    if not turned:
-        return None
-    return f"With near-duplicate rows kept, {' and '.join(turned)}: that is how such claims get made."
-
+from hi_ml.statistics.multiplicity import all_of, any_of, holm, holm_in_family
 
 VERDICTS = {
     "STRONG": "Supported, and strongly: the whole interval lies above the smallest effect that matters.",
@@ -38,90 +16,35 @@ VERDICTS = {
     "OPPOSITE": "Not supported: the effect goes the other way.",
     "UNCERTAIN": "Undecided: the data neither show an effect that matters nor rule one out.",
 }
-PERCENT = 100
 UNTESTABLE = "Not testable on this table."
 
 
-def sentences(draft: Draft, reason: str, n_needed: int | None) -> tuple[str, ...]:
-    """Say the verdict, then each estimate that decided, then what could not be tested.
-
-    Parameters
-    ----------
-    reason : str
-        Reason code of the verdict.
-    n_needed : int or None
-        Admissions that would settle an undecided claim.
-    """
-    verdict = VERDICTS.get(reason, UNTESTABLE)
-    testable = draft.asked - len(draft.gaps)
-    if 0 < testable < draft.asked:
-        verdict = f"{verdict} {testable} of {draft.asked} parts could be tested."
-    if n_needed:
-        verdict = f"{verdict} About {n_needed:,} admissions would rule it out, if it is not there."
-    return (verdict, *(statement(part) for part in draft.parts), *(lament(gap) for gap in draft.gaps))
-
-
-def statement(evidence: Evidence) -> str:
-    """Say one estimate with its interval.
-
-    Examples
-    --------
-    >>> stay = Evidence("stay", "mean stay of A less that of B", "days", 0.14, -0.02, 0.3, 0.0, 0.28, 50_000, 1.0)
-    >>> statement(stay)
-    'Mean stay of A less that of B: +0.14 days (95 % interval -0.02 to +0.30; n = 50,000; it matters from 1.00 on).'
-    """
-    style, scale, unit = _style(evidence.unit)
-    figures = [f"n = {evidence.n:,}"]
-    if evidence.low is not None and evidence.high is not None:
-        figures.insert(0, f"95 % interval {evidence.low * scale:{style}} to {evidence.high * scale:{style}}")
-    if evidence.smallest_effect is not None:
-        figures.append(f"it matters from {evidence.smallest_effect * scale:{style.lstrip('+')}} on")
-    words = evidence.estimand[:1].upper() + evidence.estimand[1:]
-    return f"{words}: {evidence.estimate * scale:{style}} {unit} ({'; '.join(figures)})."
-
-
-def lament(gap: Gap) -> str:
-    """Say what could not be tested, why, and which key would change that.
-
-    Examples
-    --------
-    >>> lament(Gap("acute", "NO_MAPPING", "no condition is declared acute", "acute_conditions"))
-    'acute: not testable (NO_MAPPING), because no condition is declared acute. Set acute_conditions.'
-    """
-    remedy = f" Set {gap.key}." if gap.key else ""
-    return f"{gap.part}: not testable ({gap.reason}), because {gap.words}.{remedy}"
-
-
-def _style(unit: str) -> tuple[str, int, str]:
-    """Choose the format, the factor and the word of a unit."""
-    if unit == "share of variance":
-        return ".1f", PERCENT, "% of the variance"
-    if unit.startswith("share"):
-        return "+.1f", PERCENT, "percentage points"
-    return ("+.2f", 1, unit) if unit == "days" else (".3f", 1, f"({unit})")
-
-
-def decide(drafts: Sequence[Draft]) -> list[Finding]:
+def decide(drafts: Mapping[str, Draft], *, family: int) -> list[Finding]:
     """Give every draft its verdict.
 
-    Support and absence are adjusted separately, each over the family of five claims, which never shrinks: claims that
+    Support and absence are adjusted separately, each over the family of claims, which never shrinks: claims that
     cannot be tested, or were not asked for, count with p = 1. A claim of which all parts must hold is supported by its
     weakest part (intersection-union) and refuted by one absent part; a claim of which any part may hold the other way
     round.
 
     Parameters
     ----------
-    drafts : sequence of Draft
-        Of different findings, at most five.
+    drafts : mapping of str to Draft
+        By the name of the claim.
+    family : int
+        How many claims there are, asked for or not.
 
     References
     ----------
     Berger (1982), Technometrics 24, 295. Holm (1979), Scandinavian Journal of Statistics 6, 65. Goeman, Solari &
     Stijnen (2010), Statistics in Medicine 29, 2117.
     """
-    support = holm_in_family([_p_support(draft) for draft in drafts])
-    absence = holm_in_family([_p_absence(draft) for draft in drafts])
-    return [_finding(draft, *p_values) for draft, *p_values in zip(drafts, support, absence, strict=True)]
+    support = holm_in_family([_p_support(draft) for draft in drafts.values()], size=family)
+    absence = holm_in_family([_p_absence(draft) for draft in drafts.values()], size=family)
+    return [
+        _finding(name, draft, p_support, p_absence, family)
+        for (name, draft), p_support, p_absence in zip(drafts.items(), support, absence, strict=True)
+    ]
 
 
 def _p_support(draft: Draft) -> float:
@@ -138,12 +61,11 @@ def _p_absence(draft: Draft) -> float:
     return any_of(p_values) if draft.rule == "all" else all_of(p_values)
 
 
-def _finding(draft: Draft, p_support: float, p_absence: float) -> Finding:
-    verdict, reason = _verdict(draft, p_support, p_absence)
+def _finding(name: str, draft: Draft, p_support: float, p_absence: float, family: int) -> Finding:
+    verdict, reason = _verdict(draft, p_support, p_absence, family)
     n_needed = _n_needed(draft) if verdict == "inconclusive" else None
-    testable = draft.asked - len(draft.gaps)
     return Finding(
-        finding=draft.finding,
+        finding=name,
         claim=draft.claim,
         rule=draft.rule,
         verdict=verdict,
@@ -153,23 +75,24 @@ def _finding(draft: Draft, p_support: float, p_absence: float) -> Finding:
         evidence=draft.evidence,
         gaps=draft.gaps,
         parts=draft.asked,
-        parts_testable=testable,
+        parts_testable=draft.asked - len(draft.gaps),
         excludes_effects_above={part.part: part.high90 for part in draft.parts if part.high90 is not None},
         n_needed=n_needed,
         sentences=sentences(draft, reason, n_needed),
         notes=draft.notes,
         tables=draft.tables,
+        facts=draft.facts,
     )
 
 
-def _verdict(draft: Draft, p_support: float, p_absence: float) -> tuple[Verdict, Reason]:
+def _verdict(draft: Draft, p_support: float, p_absence: float, family: int) -> tuple[Verdict, Reason]:
     if not draft.parts:
         return "not_testable", draft.gaps[0].reason
     if p_support < LEVEL and (carrying := _carrying(draft)):
         strong = [part.low is not None and part.low > _smallest(part) for part in carrying]
         return "supported", "STRONG" if (all if draft.rule == "all" else any)(strong) else "SUFFICIENT"
     if p_absence < LEVEL:
-        if any(_opposite(part, len(draft.parts)) for part in draft.parts):
+        if any(_opposite(part, len(draft.parts) * family) for part in draft.parts):
             return "not_supported", "OPPOSITE"
         return "not_supported", "NEGLIGIBLE" if p_support < LEVEL else "ABSENT"
     return "inconclusive", "UNCERTAIN"
@@ -184,10 +107,9 @@ def _carrying(draft: Draft) -> list[Evidence]:
     return [part for part, is_large, is_sure in zip(draft.parts, large, sure, strict=True) if is_large and is_sure]
 
 
-def _opposite(part: Evidence, parts: int) -> bool:
+def _opposite(part: Evidence, tests: int) -> bool:
     """Say whether a part surely has the sign that was not claimed (Bonferroni over parts and claims)."""
-    p_two_sided = float(part.detail.get("p_two_sided", 1.0))
-    return part.estimate < 0 and p_two_sided * parts * FAMILY < LEVEL
+    return part.estimate < 0 and float(part.detail.get("p_two_sided", 1.0)) * tests < LEVEL
 
 
 def _n_needed(draft: Draft) -> int | None:
@@ -206,3 +128,53 @@ def _smallest(part: Evidence) -> float:
 
 def _p(p_value: float | None) -> float:
     return 1.0 if p_value is None else p_value
+
+
+def sentences(draft: Draft, reason: Reason, n_needed: int | None) -> tuple[str, ...]:
+    """Say the verdict, then each estimate that decided, then what could not be tested.
+
+    Parameters
+    ----------
+    n_needed : int or None
+        Admissions that would settle an undecided claim.
+    """
+    verdict = VERDICTS.get(reason, UNTESTABLE)
+    testable = draft.asked - len(draft.gaps)
+    if 0 < testable < draft.asked:
+        verdict = f"{verdict} {testable} of {draft.asked} parts could be tested."
+    if n_needed:
+        verdict = f"{verdict} About {n_needed:,} admissions would rule it out, if it is not there."
+    return (verdict, *(_estimate(part) for part in draft.parts), *(_reason(gap) for gap in draft.gaps))
+
+
+def _estimate(part: Evidence) -> str:
+    figures = [f"n = {part.n:,}"]
+    if part.low is not None and part.high is not None:
+        figures.insert(0, f"95 % interval {interval(part.low, part.high, part.unit)}")
+    if part.smallest_effect is not None:
+        figures.append(f"it matters from {written(part.smallest_effect, part.unit, signed=False)} on")
+    words = part.estimand[:1].upper() + part.estimand[1:]
+    return f"{words}: {with_unit(part.estimate, part.unit)} ({'; '.join(figures)})."
+
+
+def _reason(gap: Untestable) -> str:
+    remedy = f" Set {gap.key}." if gap.key else ""
+    return f"{gap.part}: not testable ({gap.reason}), because {gap.words}.{remedy}"
+
+
+def difference(findings: Sequence[Finding], with_copies: Sequence[Finding]) -> str | None:
+    """Name the claims whose verdict near-duplicates would have turned, in a sentence; None where there are none.
+
+    Parameters
+    ----------
+    findings, with_copies : sequence of Finding
+        The same claims, on one row per admission and on every row.
+    """
+    turned = [
+        f"'{own.finding}' would have been " + f"{every.verdict} instead of {own.verdict}".replace("_", " ")
+        for own, every in zip(findings, with_copies, strict=True)
+        if own.verdict != every.verdict
+    ]
+    if not turned:
+        return None
+    return f"With near-duplicate rows kept, {' and '.join(turned)}: that is how such claims get made."

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.text import OUTSIDE, bands, number
+from hi_ml.app.text import number
 from hi_ml.evaluation import conformal as coverage
 from hi_ml.evaluation.conformal import Amounts, Codes, Floats, Forecast, Mask, Shares, Thresholds
 from hi_ml.modeling.features import Features
@@ -23,6 +23,7 @@ from hi_ml.modeling.models import Fitted
 from hi_ml.modeling.scores import Baseline
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import conformal
+from hi_ml.statistics.bins import OUTSIDE, bins
 
 _SLICES, _FEWEST = 10, 20  # slices of the predictions, at most so many, each of at least about so many groups
 _METHODS = {
@@ -97,7 +98,7 @@ class Rule:
             return np.where(np.isnan(values), OUTSIDE, values).astype(np.int64), names
         if self.by not in self.bands:
             raise ConfigurationInvalid.interval_bands(self.by)
-        return bands(values, self.bands[self.by], "")
+        return bins(values, self.bands[self.by])
 
     def described(self, problem: Posed) -> dict[str, Any] | None:
         """Say by which column, and where its bands begin."""

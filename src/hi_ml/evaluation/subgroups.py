@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, PositiveFloat
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
-from hi_ml.app.text import OUTSIDE, bands
 from hi_ml.modeling import scores
 from hi_ml.modeling.problem import Problem
+from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
 from hi_ml.statistics.estimates import LEVEL, Effect
 from hi_ml.statistics.groups import group_means, mean_interval
@@ -147,7 +147,7 @@ def _levels(problem: Problem, role: str, edges: list[float] | None) -> Iterator[
     """The levels that test rows have, and which rows."""
     values = problem.table[role][problem.where("test")]
     if edges is not None and pd.api.types.is_numeric_dtype(values):
-        codes, labels = bands(values, edges, problem.units.get(role, ""))
+        codes, labels = bins(values, edges, problem.units.get(role, ""))
     else:
         coded = values.astype("category").cat
         codes, labels = np.asarray(coded.codes, dtype=np.int64), [str(label) for label in coded.categories]

@@ -11,15 +11,16 @@ from typing import Any
 
 import pandas as pd
 
+from hi_ml.app.errors import Untestable
 from hi_ml.app.launch import Invocation
-from hi_ml.app.text import interval, number, p_value, scale_of, written
-from hi_ml.claims.finding import Evidence, Finding, Gap, record
+from hi_ml.app.text import interval, number, p_statement, p_value, scale_of, with_unit, written
+from hi_ml.claims.catalogue import catalogue
+from hi_ml.claims.finding import Evidence, Finding, record
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
 from hi_ml.reports import findings_charts, page
 from hi_ml.reports.charts.style import save
 from hi_ml.statistics.estimates import LEVEL
-from hi_ml.statistics.multiplicity import FAMILY
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 _FLAT = (
@@ -60,15 +61,15 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     folder.write_findings([record(finding) for finding in stated.findings], _evidence(stated.findings))
     if len(stated.admissions.rejected):
         keep_rejected(folder.path, stated.admissions.rejected)
-    drawn = {}
-    for finding in stated.findings:
-        files = []
-        for name, figure, table in findings_charts.of_finding(finding):
-            picture, _ = save(figure, table, folder.charts / name)
-            files.append((findings_charts.shows(name), picture))
-        drawn[finding.finding] = files
-    summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies)
-    folder.write_report(page.render(summary, drawn))
+    pictures = {
+        finding.finding: [
+            (chart.shows, save(chart.figure, chart.table, folder.charts / chart.name)[0])
+            for chart in findings_charts.of_finding(finding)
+        ]
+        for finding in stated.findings
+    }
+    summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies, family=len(catalogue()))
+    folder.write_report(page.render(summary, pictures))
     finished = time.time()
     run = {**here.provenance(), **_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
     run |= {"with_copies": stated.with_copies, "started": started, "finished": finished}
@@ -118,7 +119,9 @@ _NOTHING = "–"
 _PERCENT = 100
 
 
-def summarize(findings: Sequence[Finding], *, facts: Mapping[str, Any], with_copies: str | None) -> dict[str, Any]:
+def summarize(
+    findings: Sequence[Finding], *, facts: Mapping[str, Any], with_copies: str | None, family: int
+) -> dict[str, Any]:
     """Collect what the report says.
 
     Parameters
@@ -130,6 +133,8 @@ def summarize(findings: Sequence[Finding], *, facts: Mapping[str, Any], with_cop
         others, such as ``rows``, ``copies``, ``rejected``, ``sha256`` or ``seed``, are listed by name in this order.
     with_copies : str or None
         What would have been claimed with near-duplicates kept, in one line.
+    family : int
+        How many claims there are, asked for or not.
 
     Returns
     -------
@@ -149,15 +154,15 @@ def summarize(findings: Sequence[Finding], *, facts: Mapping[str, Any], with_cop
         ],
         "findings": [_finding(finding) for finding in findings],
         "with_copies": with_copies,
-        "family": str(FAMILY),
+        "family": str(family),
         "level": f"{_PERCENT * LEVEL:g} %",
     }
 
 
 def _lead(findings: Sequence[Finding]) -> str:
     """Count the verdicts."""
-    found: Counter[str] = Counter(finding.verdict for finding in findings)
-    counted = [f"{found[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if found[verdict]]
+    counts: Counter[str] = Counter(finding.verdict for finding in findings)
+    counted = [f"{counts[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if counts[verdict]]
     return f"{len(findings)} claim{'s' * (len(findings) != 1)}: {', '.join(counted) or 'none was asked for'}."
 
 
@@ -187,7 +192,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
+def _gap(gap: Untestable) -> dict[str, Any]:
     return {"part": gap.part.replace("_", " "), "words": gap.words, "reason": gap.reason, "key": gap.key}
 
 
@@ -212,8 +217,7 @@ def _remarks(item: Evidence) -> Iterator[str]:
         if isinstance(value, str):
             yield f"{name.replace('_', ' ')}: {value.replace('_', ' ') if name == 'verdict' else value}"
     if "p_value" in item.detail:
-        p = p_value(float(item.detail["p_value"]))
-        yield f"p {p if p.startswith('<') else f'= {p}'}, not adjusted"
+        yield f"{p_statement(float(item.detail['p_value']))}, not adjusted"
     if "discovery" in item.detail:
         stands = "stands" if item.detail["discovery"] else "does not stand"
         yield f"{stands} at a false discovery rate of {_PERCENT * LEVEL:g} %"
@@ -223,8 +227,7 @@ def _ruled_out(finding: Finding) -> Iterator[str]:
     """Say, part by part, which effects the table excludes, whatever the verdict."""
     units = {item.part: item.unit for item in finding.evidence}
     for part, high in finding.excludes_effects_above.items():
-        unit = units[part]
-        yield f"{part.replace('_', ' ')}: above {written(high, unit)} {scale_of(unit).words}"
+        yield f"{part.replace('_', ' ')}: above {with_unit(high, units[part])}"
 
 
 def _fact(value: Any) -> str:

@@ -8,9 +8,6 @@ from scipy.stats import false_discovery_control
 
 from hi_ml.statistics.estimates import LEVEL
 
-FAMILY = 5
-"""Number of claims: what cannot be tested enters with p = 1, so that gates cannot shrink the family."""
-
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values so that the chance of any false rejection stays below the level (Holm 1979).
@@ -33,19 +30,12 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def holm_in_family(p_values: Sequence[float], *, size: int = FAMILY) -> list[float]:
-    """Adjust the p-values of the claims; those not looked at fill the family up with 1.
-
-    Parameters
-    ----------
-    p_values : sequence of float
-        At most `size`.
-    size : int
-        Size of the family.
+def holm_in_family(p_values: Sequence[float], *, size: int) -> list[float]:
+    """Adjust p-values in a family of `size`; those not looked at fill it up with 1, so that it never shrinks.
 
     Examples
     --------
-    >>> holm_in_family([0.01, 0.5])
+    >>> holm_in_family([0.01, 0.5], size=5)
     [0.05, 1.0]
     """
     padded = [*p_values, *[1.0] * (size - len(p_values))]

@@ -3,19 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_ml.app.text import bands
+from hi_ml.statistics.bins import bins
 
 EDGES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=6, unique=True).map(sorted)
 
 
 def test_a_band_holds_its_lower_edge_and_not_its_upper():
-    codes, labels = bands([-5, 17.9, 18, 39, 40, 64, 65, 200], [18, 40, 65], "years")
+    codes, labels = bins([-5, 17.9, 18, 39, 40, 64, 65, 200], [18, 40, 65], "years")
     assert codes.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert labels == ["under 18 years", "18-39 years", "40-64 years", "65 years and over"]
+    assert labels == ["under 18 years", "18 to 39 years", "40 to 64 years", "65 years and over"]
 
 
 def test_a_missing_number_is_in_no_band():
-    assert bands([np.nan, 1.0], [0], "")[0].tolist() == [-1, 1]
+    assert bins([np.nan, 1.0], [0], "")[0].tolist() == [-1, 1]
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,11 @@ def test_a_missing_number_is_in_no_band():
     ],
 )
 def test_bands_are_named_by_what_they_hold(edges, unit, labels):
-    assert bands([1.0], edges, unit)[1] == labels
+    assert bins([1.0], edges, unit)[1] == labels
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=20), EDGES)
 def test_codes_count_the_edges_at_or_below_a_value(values, edges):
-    codes, labels = bands(values, edges, "years")
+    codes, labels = bins(values, edges, "years")
     assert codes.tolist() == [sum(edge <= value for edge in edges) for value in values]
     assert len(labels) == len(edges) + 1

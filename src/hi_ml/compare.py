@@ -17,6 +17,7 @@ from hi_ml.evaluation.comparison import compare as held_against_each_other
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import comparison, page
 from hi_ml.reports.charts.style import save
+from hi_ml.reports.provenance import provenance
 from hi_ml.tracking import history
 from hi_ml.tracking.folder import RunFolder, atomic_folder
 from hi_ml.tracking.store import command_to_open, store_uri
@@ -60,7 +61,7 @@ def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None,
         figure, table = comparison.drawn(result, facts["test_rows"])
         picture, _ = save(figure, table, folder.charts / _CHART)
         folder.write_report(page.render(summary, {_CHART: [(comparison.SHOWS, picture)]}, template=page.COMPARISON))
-        folder.write_about(here.provenance() | facts | {"started": started, "finished": time.time()})
+        folder.write_about(provenance(here, facts, started=started))
     _say(summary, found, here)
 
 

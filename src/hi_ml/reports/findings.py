@@ -3,7 +3,6 @@
 Findings and facts of the table become one plain dict: every text and number of the page, ready to be read.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
 from hi_ml.reports import findings_charts, page
 from hi_ml.reports.charts.style import save
+from hi_ml.reports.provenance import of_table, provenance
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
@@ -70,18 +70,16 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     }
     summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies, family=len(catalogue()))
     folder.write_report(page.render(summary, pictures))
-    finished = time.time()
-    run = {**here.provenance(), **_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
-    run |= {"with_copies": stated.with_copies, "started": started, "finished": finished}
-    folder.write_provenance(run, stated.admissions.provenance(), {"all": finished - started})
+    facts = {**_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
+    run = provenance(here, facts | {"with_copies": stated.with_copies}, started=started)
+    folder.write_provenance(run, stated.admissions.provenance(), {"all": run["finished"] - started})
     words.refuse(folder.path)
 
 
 def _facts(stated: FindingsRun) -> Mapping[str, Any]:
     admissions = stated.admissions
     return {
-        "dataset": admissions.dataset.name,
-        "source": admissions.origin,
+        **of_table(admissions),
         "rows_read": admissions.counts["rows_read"],
         "rows_rejected": admissions.counts["rows_rejected"],
         "near_duplicates": len(admissions.row) - stated.distinct,

@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
 from hi_ml.app.timing import stopwatch
-from hi_ml.data.read import Admissions
-from hi_ml.modeling import splits
 from hi_ml.modeling.tuning import search
 from hi_ml.modeling.tuning.result import SearchResult
 from hi_ml.reports.charts import explanations, tuning
 from hi_ml.reports.charts.style import caption, save
+from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.reports.train import Prepared
 from hi_ml.tracking.folder import RunFolder
 
@@ -105,7 +104,9 @@ def write(
             save(figure, behind, folder.charts / name)
     folder.write_search(_summary(result), search.table(result.trials, folds=_folds(result)))
     folder.write_experiment(experiment_name(result), experiment(result, here))
-    folder.write_provenance(_run(result, admissions, here, seconds), admissions.provenance(), seconds)
+    facts = of_problem(result.problem, admissions, model=result.model, seed=result.plan.seed)
+    run = provenance(here, facts, started=time.time() - sum(seconds.values()))
+    folder.write_provenance(run, admissions.provenance(), seconds)
     table.words.refuse(folder.path)
 
 
@@ -167,27 +168,6 @@ def _summary(result: SearchResult) -> dict[str, Any]:
         "gain": asdict(result.gain),
         "importance": "fANOVA" if len(result.importances) else "too few trials, or no differences between them",
         "experiment": experiment_name(result),
-    }
-
-
-def _run(result: SearchResult, admissions: Admissions, here: Invocation, seconds: dict[str, float]) -> dict[str, Any]:
-    problem = result.problem
-    return {
-        **here.provenance(),
-        "dataset": admissions.dataset.name,
-        "source": admissions.origin,
-        "task": problem.task.name,
-        "kind": problem.task.kind,
-        "unit": problem.task.unit,
-        "horizon": problem.task.horizon,
-        "model": result.model.name,
-        "features": len(problem.features.frame.columns),
-        "seed": result.plan.seed,
-        "rows": len(problem.target),
-        "parts": {part: int(problem.where(part).sum()) for part in splits.PARTS},
-        "split_sha256": splits.digest(problem.parts, problem.row),
-        "started": time.time() - sum(seconds.values()),
-        "finished": time.time(),
     }
 
 

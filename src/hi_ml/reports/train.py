@@ -29,6 +29,7 @@ from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import drift, package
 from hi_ml.reports import train_charts
 from hi_ml.reports.charts.style import save
+from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
 
 
@@ -125,31 +126,17 @@ def _contributions(trained: Trained) -> pd.DataFrame:
 
 
 def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str, Any]:
-    problem, model = trained.problem, request.method.model
-    known = {part: int(problem.where(part).sum()) for part in splits.PARTS}
-    return {
-        **request.here.provenance(),
-        "dataset": admissions.dataset.name,
-        "source": admissions.origin,
-        "task": problem.task.name,
-        "kind": problem.task.kind,
-        "unit": problem.task.unit,
-        "horizon": problem.task.horizon,
-        "model": model.name,
-        "features": len(problem.features.frame.columns),
-        "seed": request.method.seed,
-        "rows": len(problem.target),
-        "parts": known,
-        "split": request.method.split.name,
-        "split_sha256": splits.digest(problem.parts, problem.row),
+    problem, method = trained.problem, request.method
+    facts = {
+        **of_problem(problem, admissions, model=method.model, seed=method.seed),
+        "split": method.split.name,
         "unseen_in_test": _unseen(trained),
         "explained_rows": len(trained.explanation.place),
         "explanation": trained.explanation.method,
         "interval": f"{trained.interval.sentence} {trained.interval.note}" if trained.interval else None,
-        "notes": list(_notes(trained, request.method)),
-        "started": time.time() - sum(trained.seconds.values()),
-        "finished": time.time(),
+        "notes": list(_notes(trained, method)),
     }
+    return provenance(request.here, facts, started=time.time() - sum(trained.seconds.values()))
 
 
 def _notes(trained: Trained, method: Method) -> Iterator[str]:

@@ -1,0 +1,44 @@
+"""What was run, by which code, on which rows, and when? What ``run.json`` says of any run, in one place."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from hi_ml.app.launch import Invocation
+from hi_ml.data.read import Admissions
+from hi_ml.modeling import splits
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.problem import Problem
+
+
+def provenance(here: Invocation, facts: Mapping[str, Any], *, started: float) -> dict[str, Any]:
+    """Say what was called and what is known of it, until now.
+
+    Parameters
+    ----------
+    started : float
+        Seconds since 1970.
+    """
+    return {**here.provenance(), **facts, "started": started, "finished": time.time()}
+
+
+def of_table(admissions: Admissions) -> dict[str, Any]:
+    """Say which table was read."""
+    return {"dataset": admissions.dataset.name, "source": admissions.origin}
+
+
+def of_problem(problem: Problem, admissions: Admissions, *, model: Model, seed: int) -> dict[str, Any]:
+    """Say what was predicted, from which columns and rows, by which model."""
+    return {
+        **of_table(admissions),
+        "task": problem.task.name,
+        "kind": problem.task.kind,
+        "unit": problem.task.unit,
+        "horizon": problem.task.horizon,
+        "model": model.name,
+        "features": len(problem.features.frame.columns),
+        "seed": seed,
+        "rows": len(problem.target),
+        "parts": {part: int(problem.where(part).sum()) for part in splits.PARTS},
+        "split_sha256": splits.digest(problem.parts, problem.row),
+    }

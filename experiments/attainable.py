@@ -22,8 +22,8 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
 from hi_ml.data.simulation.truth import truth
+from hi_ml.modeling import judgement
 from hi_ml.modeling import problem as problems
-from hi_ml.modeling import scores
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model, fit
 from hi_ml.modeling.splits import Split
@@ -102,10 +102,10 @@ def _removed(problem: problems.Problem, model: Model, seed: int) -> tuple[float,
         classes=classes,
         seed=seed,
     )
-    constant = scores.Baseline.of(problem.task, problem.target[train], classes=classes).predict(int(test.sum()))
+    constant = judgement.Baseline.of(problem.task, problem.target[train], classes=classes).predict(int(test.sum()))
     made = fitted.predict(problem.features.frame[test])
     model_loss, constant_loss = (
-        float(group_means(scores.losses(problem.task, problem.target[test], one), problem.group[test]).mean())
+        float(group_means(judgement.losses(problem.task, problem.target[test], one), problem.group[test]).mean())
         for one in (made, constant)
     )
     return constant_loss - model_loss, constant_loss

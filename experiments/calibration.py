@@ -21,7 +21,7 @@ from hi_ml.app.config import build, conf_dir
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import calibration
-from hi_ml.modeling import models, recalibration, scores
+from hi_ml.modeling import judgement, models, recalibration
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.splits import Split
@@ -106,7 +106,7 @@ def predictions(problem: problems.Problem, model: models.Model, seed: int) -> It
     for name, fit in FITS.items():
         fitted = problems.fit_rows(problem, model, train, seed=seed, fit=fit)
         yield name, fitted.predict(problem.features.frame.iloc[test])
-    constant = scores.Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
+    constant = judgement.Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
     yield "class shares", constant.predict(len(test))
 
 
@@ -120,7 +120,7 @@ def judged(problem: problems.Problem, predicted: np.ndarray) -> pd.DataFrame:
     """
     test = problem.where("test")
     measured = calibration.measure(problem, predicted, predicts="mean").dropna(subset="value")
-    loss = group_means(scores.losses(problem.task, problem.target[test], predicted), problem.group[test]).mean()
+    loss = group_means(judgement.losses(problem.task, problem.target[test], predicted), problem.group[test]).mean()
     return pd.concat([measured, pd.DataFrame([{"class": "all", "measure": "log_loss", "value": loss}])])
 
 

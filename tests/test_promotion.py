@@ -18,8 +18,8 @@ from hi_ml.app.config import build
 from hi_ml.app.errors import NoContest
 from hi_ml.app.launch import Invocation
 from hi_ml.data.schema import Dataset
+from hi_ml.modeling.judgement import losses
 from hi_ml.modeling.models import Model
-from hi_ml.modeling.scores import losses
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports.train import prepare

@@ -10,13 +10,15 @@ import pandas as pd
 
 from hi_ml.app.config import build, leaves
 from hi_ml.app.errors import NotComparable
-from hi_ml.modeling.scores import DRAWS, Measure, better, measures
+from hi_ml.modeling.judgement import DRAWS
+from hi_ml.modeling.scores.score import Floats, Predictions, Score, primary, scores_of
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import bootstrap
 from hi_ml.statistics.multiplicity import holm
 
 _SEED = 0  # of the bootstrap: two comparisons of the same runs are the same
 _SAME_ROWS = ["row", "group", "target"]
+_MAY_DIFFER = ("horizon", "features", "scores")  # of a task that is the same: what it is predicted from, and told of
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,18 @@ class Run:
         """The task as the run had it."""
         made: Task = build(Task, self.config["tasks"][self.about["task"]])
         return made
+
+    def against_truth(self, weights: Floats) -> Predictions:
+        """The predictions as a score takes them, with the weights of bootstrap draws, shape (1 + draws, n_test)."""
+        frame, task = self.predictions, self.task
+        group = frame["group"].to_numpy()
+        if task.kind == "regression":
+            target, predicted = (frame[name].to_numpy(dtype=float) for name in ("target", "prediction"))
+            return Predictions(task, target, predicted, group, weights)
+        labels = [name.removeprefix("p_") for name in map(str, frame) if name.startswith("p_")]
+        codes = pd.Index(labels).get_indexer(pd.Index(frame["target"])).astype(float)
+        probabilities = frame[[f"p_{label}" for label in labels]].to_numpy(dtype=float)
+        return Predictions(task, codes, probabilities, group, weights)
 
     def test_scores(self) -> pd.DataFrame:
         """The scores of the test part, by name."""
@@ -82,18 +96,19 @@ def compare(runs: Sequence[Run]) -> Comparison:
         If their digests, test rows, targets or the definition of their scores differ.
     """
     _refuse_different(runs)
-    score = runs[0].task.score
-    ordered = sorted(runs, key=lambda run: float(run.test_scores()["value"][score]))  # a loss: less is better
+    decides = primary(runs[0].task)
+    score, more = decides.name, decides.better == "more"
+    ordered = sorted(runs, key=lambda run: float(run.test_scores()["value"][score]), reverse=more)
     group = ordered[0].predictions["group"].to_numpy()
     weights = bootstrap.draws(group, count=DRAWS, seed=_SEED)
-    measured = {run.label: measures(run.task, run.predictions, group=group, weights=weights) for run in ordered}
+    values = _values(ordered, weights)
     scores = ordered[0].test_scores()
     return Comparison(
         score=score,
         unit=str(scores["unit"][score]),
         smallest=float(ordered[0].verdict["smallest_skill"] * scores["baseline"][score]),
-        differences=_differences(measured, scores["unit"], score),
-        runs=pd.concat([_scores(run, list(measured[run.label])) for run in ordered], ignore_index=True),
+        differences=_differences(values, score),
+        runs=pd.concat([_scores(run, [one.name for one in values]) for run in ordered], ignore_index=True),
         configuration=differing(ordered),
         identical=_identical(ordered),
         groups=len(np.unique(group)),
@@ -131,22 +146,38 @@ def _refuse_different(runs: Sequence[Run]) -> None:
     for run in runs[1:]:
         if not run.predictions[_SAME_ROWS].equals(first.predictions[_SAME_ROWS]):
             raise NotComparable.differ(first.label, run.label, "the rows, groups or targets of the test part")
-        same = replace(run.task, horizon=first.task.horizon, features=first.task.features)
+        same = replace(run.task, **{name: getattr(first.task, name) for name in _MAY_DIFFER})
         if same != first.task:
             raise NotComparable.differ(first.label, run.label, f"the definition of task {first.task.name}")
 
 
-def _differences(measured: Mapping[str, Mapping[str, Measure]], units: pd.Series, primary: str) -> pd.DataFrame:
+def _values(runs: Sequence[Run], weights: Floats) -> dict[Score, dict[str, Floats]]:
+    """What is paired, by score and run: of the scores that all runs have and that are defined on these rows."""
+    predictions = {run.label: run.against_truth(weights) for run in runs}
+    shared = set.intersection(*({score.name for score in scores_of(one.task)} for one in predictions.values()))
+    table = {}
+    for score in scores_of(runs[0].task):
+        values = {label: score.values(one) for label, one in predictions.items()}
+        defined = {label: found for label, found in values.items() if found is not None}
+        if score.name in shared and len(defined) == len(runs):
+            table[score] = defined
+    return table
+
+
+def _differences(values: Mapping[Score, Mapping[str, Floats]], decides: str) -> pd.DataFrame:
     """Every pair, the worse of the two less the better, the pairs with the best run first."""
     rows = []
-    for second, first in combinations(measured, 2):
-        for score, measure in measured[first].items():
-            found = measure.difference(measure.values, measured[second][score].values)
-            rows.append((first, second, score, found.value, found.low, found.high, found.p))
-    table = pd.DataFrame(rows, columns=["run_a", "run_b", "score", "difference", "low", "high", "p"])
-    decides = table["score"] == primary
-    table.loc[decides, "p_holm"] = holm(table.loc[decides, "p"])
-    return table.assign(unit=table["score"].map(units), better=table["score"].map(better))
+    for second, first in combinations(next(iter(values.values())), 2):
+        for score, of_run in values.items():
+            apart = score.reduce.difference(of_run[first], of_run[second])
+            row = (first, second, score.name, apart.value, apart.low, apart.high, apart.p, score.unit, score.better)
+            rows.append(row)
+    columns = ["run_a", "run_b", "score", "difference", "low", "high", "p", "unit", "better"]
+    table = pd.DataFrame(rows, columns=columns)
+    primary_rows = table["score"] == decides
+    table.insert(7, "p_holm", np.nan)
+    table.loc[primary_rows, "p_holm"] = holm(table.loc[primary_rows, "p"])
+    return table
 
 
 def _scores(run: Run, names: list[str]) -> pd.DataFrame:

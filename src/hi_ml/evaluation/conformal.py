@@ -47,7 +47,7 @@ class Slices:
 
 
 def scores(checked: Checked) -> pd.DataFrame:
-    """Score coverage and size, laid out as by `hi_ml.modeling.scores.scores`; 95 % t intervals over groups.
+    """Score coverage and size, laid out as by `hi_ml.modeling.judgement.scores`; 95 % t intervals over groups.
 
     The score of the size is ``width`` or, for sets of labels, ``set_size``. Best is a coverage at the level that was
     asked for, neither below nor above, and then a small size.

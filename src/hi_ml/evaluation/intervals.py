@@ -19,8 +19,8 @@ from hi_ml.app.text import number
 from hi_ml.evaluation import conformal as coverage
 from hi_ml.evaluation.conformal import Amounts, Codes, Floats, Forecast, Mask, Shares, Thresholds
 from hi_ml.modeling.features import Features
+from hi_ml.modeling.judgement import Baseline
 from hi_ml.modeling.models import Fitted
-from hi_ml.modeling.scores import Baseline
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import conformal
 from hi_ml.statistics.bins import OUTSIDE, bins

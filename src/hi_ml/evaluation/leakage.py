@@ -12,8 +12,8 @@ from scipy import stats
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import number, percent
+from hi_ml.modeling.judgement import Baseline
 from hi_ml.modeling.models import Fitted
-from hi_ml.modeling.scores import Baseline
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.groups import group_means
 

@@ -5,8 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.evaluation.training import Method, Trained
-from hi_ml.modeling import scores
+from hi_ml.modeling.judgement import losses
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores.score import primary
 from hi_ml.statistics.groups import group_means, mean_interval
 
 Floats = NDArray[np.float64]
@@ -26,7 +27,7 @@ def permutation_importance(trained: Trained, *, seed: int) -> pd.DataFrame:
     problem, test = trained.problem, trained.problem.where("test")
     frame = problem.features.frame[test].reset_index(drop=True)
     target, group = problem.target[test], problem.group[test]
-    before = scores.losses(problem.task, target, trained.predicted)
+    before = losses(problem.task, target, trained.predicted)
     rng = np.random.default_rng(seed)
     rows = []
     for role in dict.fromkeys(problem.features.role.values()):
@@ -35,9 +36,9 @@ def permutation_importance(trained: Trained, *, seed: int) -> pd.DataFrame:
         for _ in range(_SHUFFLES):
             shuffled = frame.copy()
             shuffled[names] = frame[names].to_numpy()[rng.permutation(len(frame))]
-            growth += (scores.losses(problem.task, target, trained.fitted.predict(shuffled)) - before) / _SHUFFLES
+            growth += (losses(problem.task, target, trained.fitted.predict(shuffled)) - before) / _SHUFFLES
         found = mean_interval(group_means(growth, group))
-        rows.append((role, found.value, found.low, found.high, _loss_unit(problem), len(frame)))
+        rows.append((role, found.value, found.low, found.high, primary(problem.task).unit, len(frame)))
     table = pd.DataFrame(rows, columns=["column", "importance", "low", "high", "unit", "n"])
     return table.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
 
@@ -71,14 +72,12 @@ def learning_curve(trained: Trained, method: Method) -> pd.DataFrame:
     for rows, predicted in lines:
         found = mean_interval(_on_test(problem, predicted))
         groups = len(np.unique(problem.group[rows]))
-        table.append((len(rows), groups, found.value, found.low, found.high, constant.mean(), _loss_unit(problem)))
+        table.append(
+            (len(rows), groups, found.value, found.low, found.high, constant.mean(), primary(problem.task).unit)
+        )
     return pd.DataFrame(table, columns=["rows", "groups", "value", "low", "high", "baseline", "unit"])
 
 
 def _on_test(problem: Problem, predicted: Floats) -> Floats:
     test = problem.where("test")
-    return group_means(scores.losses(problem.task, problem.target[test], predicted), problem.group[test])
-
-
-def _loss_unit(problem: Problem) -> str:
-    return "nats" if problem.labels else problem.task.unit
+    return group_means(losses(problem.task, problem.target[test], predicted), problem.group[test])

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from hi_ml.app.config import STRICT, instantiate
 from hi_ml.app.text import number, percent
+from hi_ml.modeling.judgement import Baseline, losses
 from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores import Baseline, losses
 from hi_ml.statistics.groups import group_means
 from hi_ml.statistics.permutation import Chance, besag_clifford, exchange_groups, movable_share
 

@@ -11,8 +11,9 @@ from pydantic import AfterValidator, Field, PositiveFloat
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
-from hi_ml.modeling import scores
+from hi_ml.modeling.judgement import losses
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores.score import primary
 from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
 from hi_ml.statistics.estimates import LEVEL, Effect
@@ -164,7 +165,7 @@ def _scores(
     def score(name: str, values: Floats, unit: str = "share") -> Score:
         return Score(name, unit, values, asked.margins.get(unit, asked.margin_otherwise * baseline))
 
-    yield score(task.score, scores.losses(task, target, predicted), "nats" if problem.labels else task.unit)
+    yield score(task.score, losses(task, target, predicted), primary(task).unit)
     if not problem.labels:
         yield score("share_above", above(target, predicted))
     for code, label in enumerate(problem.labels):

@@ -17,9 +17,10 @@ from hi_ml.evaluation.probes import columns, parts, refits
 from hi_ml.evaluation.probes.probe import Probe, Probing
 from hi_ml.evaluation.significance import Permutation, Significance
 from hi_ml.evaluation.subgroups import Subgroups
-from hi_ml.modeling import models, recalibration, splits
-from hi_ml.modeling import scores as scoring
+from hi_ml.modeling import judgement, models, recalibration, splits
 from hi_ml.modeling.problem import Problem, fit_rows
+from hi_ml.modeling.scores.score import Predictions
+from hi_ml.statistics import bootstrap
 from hi_ml.statistics.groups import group_means
 
 Floats = NDArray[np.float64]
@@ -71,9 +72,9 @@ class Trained:
     problem: Problem
     fitted: models.Fitted
     predicted: Floats  # float64, shape (n_test,) or (n_test, n_classes)
-    baseline: scoring.Baseline
+    baseline: judgement.Baseline
     scores: pd.DataFrame
-    verdict: scoring.Verdict
+    verdict: judgement.Verdict
     gap: leakage.Gap
     explanation: explanations.Explanation
     seconds: dict[str, float]  # per step
@@ -107,10 +108,8 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
         fitted = fit_rows(problem, method.model, train, seed=method.seed, fit=method.fit)
     with stopwatch(seconds, "score"):
         predicted = predict(fitted, np.flatnonzero(test))
-        baseline = scoring.Baseline.of(task, target[problem.where("train")], classes=len(problem.labels))
-        scores = scoring.scores(
-            task, target[test], predicted, baseline=baseline, group=problem.group[test], seed=method.seed
-        )
+        baseline = judgement.Baseline.of(task, target[problem.where("train")], classes=len(problem.labels))
+        scores = judgement.scores(_predictions(problem, predicted, method.seed), baseline)
         verdict = _judged(problem, method, predicted, baseline)
     with stopwatch(seconds, "intervals"):
         fitted, issued = _issued(problem, method, fitted)
@@ -154,6 +153,13 @@ def train(problem: Problem, method: Method, seconds: dict[str, float]) -> Traine
     )
 
 
+def _predictions(problem: Problem, predicted: Floats, seed: int) -> Predictions:
+    test = problem.where("test")
+    group = problem.group[test]
+    weights = bootstrap.draws(group, count=judgement.DRAWS, seed=seed)
+    return Predictions(problem.task, problem.target[test], predicted, group, weights)
+
+
 def _probed(problem: Problem, method: Method) -> list[Probe]:
     """Look for leaks before anything is fitted."""
     fit = partial(fit_rows, seed=method.seed, fit=method.fit)
@@ -191,11 +197,11 @@ def _tested(problem: Problem, method: Method, seconds: dict[str, float]) -> Sign
         return significance.measure(problem, method.model, fit=fit, how=method.permutation, seed=method.seed)
 
 
-def _judged(problem: Problem, method: Method, predicted: Floats, baseline: scoring.Baseline) -> scoring.Verdict:
+def _judged(problem: Problem, method: Method, predicted: Floats, baseline: judgement.Baseline) -> judgement.Verdict:
     test = problem.where("test")
     target, group = problem.target[test], problem.group[test]
     loss, constant = (
-        group_means(scoring.losses(problem.task, target, made), group)
+        group_means(judgement.losses(problem.task, target, made), group)
         for made in (predicted, baseline.predict(len(target)))
     )
-    return scoring.judge(method.model.name, loss, constant, task=problem.task, smallest=method.smallest_skill)
+    return judgement.judge(method.model.name, loss, constant, task=problem.task, smallest=method.smallest_skill)

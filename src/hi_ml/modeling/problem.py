@@ -15,6 +15,7 @@ from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.models import fit as fit_model
+from hi_ml.modeling.scores.score import scores_of
 from hi_ml.modeling.tasks import Task, select
 
 FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
@@ -53,9 +54,10 @@ def pose(
     NotTrainable
         If the target's role is absent or constant, no column is left, or the groups are too few, in all or in a part.
     ConfigurationInvalid
-        If the task asks for a column that it may not have.
+        If the task asks for a column that it may not have, or for a score that there is not.
     """
     dataset, table = admissions.dataset, admissions.table
+    scores_of(task)
     if task.target not in table:
         raise NotTrainable.no_role(task.name, task.target, dataset.name)
     roles, refused = select(task, available(admissions))

@@ -47,6 +47,7 @@ class Task:
     relative: bool = False
     whole: bool = False  # whether the target counts whole units: a prediction is rounded before it is called a hit
     features: list[str] | None = None  # roles to use; None takes all that the horizon allows
+    scores: list[str] | None = None  # names of those computed beside the primary one; None computes all of the kind
 
     def __post_init__(self) -> None:
         """Check that the score is one of the kind."""

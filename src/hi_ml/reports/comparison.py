@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from hi_ml.app.text import apart, number, p_value, percent
 from hi_ml.evaluation.comparison import Comparison
-from hi_ml.modeling.scores import DRAWS
+from hi_ml.modeling.judgement import DRAWS
+from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts.comparison import differences_from_best
-from hi_ml.reports.charts.scores import NAMES
 from hi_ml.reports.charts.style import caption
 from hi_ml.statistics.estimates import LEVEL
 
@@ -36,7 +36,7 @@ def summarize(found: Comparison, *, title: str, facts: Mapping[str, Any]) -> dic
         "title": title,
         "lead": sentence(found),
         "best": found.labels[0],
-        "primary": _name(found.score),
+        "primary": score_title(found.score),
         "notes": [
             f"{', '.join(labels)} made identical predictions: their differences are exactly 0."
             for labels in found.identical
@@ -61,7 +61,7 @@ def sentence(found: Comparison) -> str:
     """Say from how many of the others the best run can be told apart."""
     decides = _primary(found)
     apart_from, others = int((decides["p_holm"] < LEVEL).sum()), len(decides)
-    best, score = found.labels[0], _name(found.score)
+    best, score = found.labels[0], score_title(found.score)
     if not apart_from:
         return f"No run can be told apart from {best}, which has the least {score}."
     which = f"{apart_from} of {others} others" if others > 1 else str(decides["run_a"].iloc[0])
@@ -87,10 +87,6 @@ def drawn(found: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
 def _primary(found: Comparison) -> pd.DataFrame:
     table = found.from_best()
     return table[table["score"] == found.score]
-
-
-def _name(score: str) -> str:
-    return NAMES.get(score, score.replace("_", " "))
 
 
 def _run(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -121,4 +117,4 @@ def _score(found: Comparison, score: str) -> dict[str, Any]:
         for difference, interval in [apart(row["difference"], row["low"], row["high"])]
     ]
     unit, better = table[["unit", "better"]].iloc[0]
-    return {"score": score, "name": _name(score), "unit": unit, "better": better, "rows": rows}
+    return {"score": score, "name": score_title(score), "unit": unit, "better": better, "rows": rows}

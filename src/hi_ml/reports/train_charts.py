@@ -11,6 +11,7 @@ from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.explanations import Explanation, importance
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS, Subgroups
 from hi_ml.evaluation.training import Method, Trained
+from hi_ml.modeling.scores.score import scores_of
 from hi_ml.reports.charts import classification, explanations, intervals, regression, tuning
 from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import scores_against_baseline
@@ -21,7 +22,6 @@ from hi_ml.statistics import curves as binned
 from hi_ml.statistics.groups import row_weights
 
 Chart = tuple[str, Figure, pd.DataFrame]
-_HIGHER_IS_BETTER = ("r2", "roc_auc", "macro_f1", "balanced_accuracy", "accuracy")
 BEFORE_RECALIBRATION = "Explanations are of the learner before recalibration."
 _PER_GROUP = "Rows of a near-duplicate group count as one."
 _DAYS_OF_YEAR = 365.2425
@@ -32,7 +32,7 @@ def of_scores(trained: Trained) -> Iterator[Chart]:
     title, test = trained.verdict.sentence, trained.problem.where("test")
     target, weights = trained.problem.target[test], row_weights(trained.problem.group[test])
     n = len(target)
-    better = {name for name in trained.scores["score"] if name in _HIGHER_IS_BETTER or name.startswith("within_")}
+    better = {score.name for score in scores_of(trained.problem.task) if score.better == "more"}
     note = caption(n, f"Test part, {trained.verdict.n_groups:,} groups; 95 % intervals over groups. {_PER_GROUP}")
     judged = trained.scores[~trained.scores["score"].isin(conformal.SCORES)]  # which have a chart of their own
     yield "scores", scores_against_baseline(judged, title=title, caption=note, higher_is_better=better), judged

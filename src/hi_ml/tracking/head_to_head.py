@@ -12,7 +12,8 @@ from hi_ml.app.errors import NoContest
 from hi_ml.data.digests import row_digests
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.training import Trained
-from hi_ml.modeling.scores import losses
+from hi_ml.modeling.judgement import losses
+from hi_ml.modeling.scores.score import primary
 from hi_ml.scorer.serving import Scorer
 
 Floats = NDArray[np.float64]
@@ -60,7 +61,7 @@ def head_to_head(trained: Trained, dataset: Dataset, champion: Scorer, roles: Se
         raise NoContest.lacks(lacking)
     predicted = _answered(champion, {role: pa.Array.from_pandas(table[role]) for role in needed})
     return PairedLosses(
-        unit="nats" if problem.labels else task.unit,
+        unit=primary(task).unit,
         group=problem.group[test],
         digest=row_digests(table[list(roles)], dataset.spellings()),
         champion=losses(task, target, predicted),

@@ -11,8 +11,8 @@ from hi_ml.app.errors import NotTrainable
 from hi_ml.app.text import percent
 from hi_ml.evaluation.probes.pairs import promising
 from hi_ml.evaluation.probes.probe import Probe, Probing
+from hi_ml.modeling.judgement import Baseline, losses
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores import Baseline, losses
 from hi_ml.modeling.splits import folds
 from hi_ml.statistics.groups import group_means
 

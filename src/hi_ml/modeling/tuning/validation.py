@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.modeling import scores, splits
+from hi_ml.modeling import judgement, splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem, fit_rows
 from hi_ml.statistics.groups import group_means
@@ -61,7 +61,7 @@ def losses(problem: Problem, model: Model, folds: list[Fold], *, seed: int) -> I
     """
     for train, test in folds:
         predicted = fit_rows(problem, model, train, seed=seed).predict(problem.features.frame.iloc[test])
-        row_losses = scores.losses(problem.task, problem.target[test], predicted)
+        row_losses = judgement.losses(problem.task, problem.target[test], predicted)
         loss = float(group_means(row_losses, problem.group[test]).mean())
         if not math.isfinite(loss):
             raise ConfigurationInvalid.no_loss(model.name, loss)

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hi_ml.app.text import apart
+from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts.layout import add_legend, chart, new_figure, plain_ticks
-from hi_ml.reports.charts.scores import NAMES
 from hi_ml.reports.charts.style import BAND, DARK, INK, wrapped
 
 _WIDTH = 7.2  # inches: names stand left of the panel, numbers right of it
@@ -58,7 +58,7 @@ def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best
     ax.grid(visible=False, axis="y")
     ax.spines["left"].set_visible(False)
     first = shown.iloc[0]
-    score = NAMES.get(first["score"], first["score"].replace("_", " "))
+    score = score_title(first["score"])
     side = "left" if first["better"] == "less" else "right"
     ax.set_xlabel(
         f"{score[:1].upper() + score[1:]} less that of {wrapped(best, _NAME, 1)} ({first['unit']}); {side} is better"

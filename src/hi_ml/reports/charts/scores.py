@@ -8,19 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts.layout import chart, new_figure, plain_ticks
 from hi_ml.reports.charts.style import DARK, INK, wrapped
 
-NAMES = {
-    "mae": "mean absolute error",
-    "median_ae": "median absolute error",
-    "rmse": "root mean squared error",
-    "r2": "R²",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "macro_f1": "macro F1",
-    "roc_auc": "area under ROC",
-}
 _LEAST_REACH = 0.1  # of the baseline: a strip never zooms in so far that a hair's breadth looks like a gulf
 _ROOM = 1.25  # of the farthest value from the baseline
 
@@ -75,7 +66,7 @@ def _draw_strip(ax: Axes, row: dict[Hashable, Any], *, ascending: bool) -> None:
 def _name(row: dict[Hashable, Any]) -> str:
     score = str(row["score"])
     unit = "" if pd.isna(row["unit"]) or not row["unit"] else f"\n({wrapped(row['unit'], 24, 1)})"
-    return wrapped(NAMES.get(score, score.replace("_", " ")), 24) + unit
+    return wrapped(score_title(score), 24) + unit
 
 
 def _in_words(value: float, low: float, high: float, baseline: float) -> str:

@@ -1,22 +1,29 @@
-import math
-from dataclasses import asdict, replace
+"""Scores: their values, their intervals, the difference of two models, and a new one by a file alone."""
+
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from mlflow import MlflowClient
 from sklearn import metrics
 
+from hi_ml import compare, train
 from hi_ml.app.config import build, conf_dir
-from hi_ml.modeling.scores import Baseline, hit_name, judge, losses, scores
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling import scores as room
+from hi_ml.modeling.judgement import DRAWS, Baseline, scores
+from hi_ml.modeling.scores.score import Predictions, scores_of, title
 from hi_ml.modeling.tasks import Task
-from hi_ml.statistics.groups import group_means
+from hi_ml.statistics import bootstrap
 
 NAMES = {
     "length_of_stay": ["mae", "median_ae", "within_1_day", "rmse", "r2"],
     "billing": ["mae", "median_ae", "within_10_percent", "rmse", "r2"],
     "test_results": ["log_loss", "brier", "roc_auc", "macro_f1", "balanced_accuracy", "accuracy"],
 }
-SMALLEST = 0.02
 
 
 def shipped(name):
@@ -42,32 +49,19 @@ def labels(seed, *, rows=400, classes=3):
 
 
 def case(task, seed=0, **options):
-    """Everything that `scores` takes, the first half of the rows having taught the baseline."""
+    """Targets, predictions, baseline and groups, the first half of the rows having taught the baseline."""
     target, predicted, group = amounts(seed, **options) if task.kind == "regression" else labels(seed, **options)
     half = len(target) // 2
     baseline = Baseline.of(task, target[:half], classes=3 if task.kind == "classification" else 0)
     return target[half:], predicted[half:], baseline, group[half:]
 
 
-def scored(task, *parts, seed=0):
-    target, predicted, baseline, group = parts
-    return scores(task, target, predicted, baseline=baseline, group=group, seed=seed).set_index("score")
+def predictions(task, target, predicted, group, seed=0):
+    return Predictions(task, target, predicted, group, bootstrap.draws(group, count=DRAWS, seed=seed))
 
 
-def judged(task, *parts, smallest=SMALLEST):
-    target, predicted, baseline, group = parts
-    loss, constant = (
-        group_means(losses(task, target, made), group) for made in (predicted, baseline.predict(len(target)))
-    )
-    return judge("lgbm", loss, constant, task=task, smallest=smallest)
-
-
-def planted(gain, *, groups, noise=1.0, seed=0):
-    """The verdict on a model that removes a share of a baseline loss of one, more or less per group."""
-    rng = np.random.default_rng(seed)
-    around = rng.normal(size=groups)
-    loss = 1 - gain + noise * (around - around.mean())
-    return judge("lgbm", loss, np.ones(groups), task=DAYS, smallest=SMALLEST)
+def scored(task, target, predicted, baseline, group, seed=0):
+    return scores(predictions(task, target, predicted, group, seed), baseline).set_index("score")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,13 +80,6 @@ def test_every_score_lies_in_its_interval_and_none_is_nan(task):
     assert np.isfinite(numbers.to_numpy()).all()
     assert (found["low"] < found["value"]).all()
     assert (found["value"] < found["high"]).all()
-
-
-@pytest.mark.parametrize("task", [DAYS, MONEY, RESULTS], ids=NAMES)
-def test_skill_is_one_less_the_score_over_its_baseline(task):
-    parts = case(task, seed=1)
-    primary = scored(task, *parts).loc[task.score]
-    assert judged(task, *parts).skill == pytest.approx(1 - primary["value"] / primary["baseline"], abs=1e-12)
 
 
 def test_without_groups_regression_scores_are_those_of_scikit_learn():
@@ -190,85 +177,90 @@ def test_the_same_seed_gives_the_same_table_and_the_seed_moves_the_bootstrap_onl
     assert len(moved)
 
 
-@pytest.mark.parametrize(
-    ("gain", "groups", "noise", "verdict"),
-    [
-        (0.10, 1000, 0.5, "signal"),
-        (0.10, 20, 1.0, "inconclusive"),  # a real gain, too few groups
-        (0.015, 100_000, 0.5, "no_signal"),  # there for sure, and too small to matter
-        (0.021, 1_000_000, 0.5, "signal"),
-        (0.0, 10_000, 0.5, "no_signal"),
-        (0.0, 20, 0.5, "inconclusive"),
-        (-0.3, 1000, 0.5, "no_signal"),  # worse than the baseline
-    ],
-)
-def test_the_verdict_table(gain, groups, noise, verdict):
-    found = planted(gain, groups=groups, noise=noise)
-    assert found.verdict == verdict
-    assert found.skill == pytest.approx(gain)
-    assert found.n_groups == groups
-
-
-def test_between_the_90_and_the_95_percent_bound_the_narrower_decides_absence():
-    """high90 < smallest < high95 is no signal; the rule asks the 90 % interval, a one-sided test at 5 %."""
-    found = planted(0.0, groups=1000, noise=0.3535)
-    assert found.high90 < SMALLEST < found.high95
-    assert found.verdict == "no_signal"
-
-
-def test_between_the_90_and_the_95_percent_bound_the_wider_decides_presence():
-    found = planted(0.03, groups=1000, noise=0.5307)
-    assert found.low95 < 0 < found.low90
-    assert found.verdict == "inconclusive"
-
-
-def test_a_model_equal_to_its_baseline_has_no_skill_and_no_signal():
-    target, _, baseline, group = case(DAYS)
-    found = judged(DAYS, target, baseline.predict(len(target)), baseline, group)
-    assert (found.skill, found.low95, found.high95) == (0, 0, 0)
-    assert found.verdict == "no_signal"
-
-
-@pytest.mark.parametrize("gain", [0.2, 0.0, 0.015])
-def test_the_verdict_speaks_of_this_model_and_holds_plain_finite_numbers(gain):
-    found = planted(gain, groups=200)
-    numbers = [value for value in asdict(found).values() if isinstance(value, float)]
-    assert len(numbers) == 6
-    assert all(map(math.isfinite, numbers))
-    assert found.sentence.startswith("lgbm removes")
-    assert found.verdict.replace("_", " ") in found.sentence
-
-
 def test_a_hit_is_named_by_its_reach():
-    assert hit_name(DAYS) == "within_1_day"
-    assert hit_name(replace(DAYS, within=2)) == "within_2_days"
-    assert hit_name(MONEY) == "within_10_percent"
+    names = [[score.name for score in scores_of(task)][2] for task in (DAYS, replace(DAYS, within=2), MONEY)]
+    assert names == ["within_1_day", "within_2_days", "within_10_percent"]
 
 
-def coverage(repeats, *, groups, truth=0.03, seed=0):
-    """Share of simulated test sets whose 95 % interval holds the skill, and of those said to hold a signal."""
-    rng = np.random.default_rng(seed)
-    held = signal = 0
-    for _ in range(repeats):
-        constant = rng.gamma(2.0, size=groups)  # skewed, as absolute errors are
-        loss = constant * rng.normal(1 - truth, 0.6, size=groups)
-        found = judge("any", loss, constant, task=DAYS, smallest=SMALLEST)
-        held += found.low95 <= truth <= found.high95
-        signal += found.verdict == "signal"
-    return held / repeats, signal / repeats
+def test_more_is_better_of_shares_that_are_right_and_less_of_losses():
+    better = {score.name: score.better for task in (DAYS, RESULTS) for score in scores_of(task)}
+    assert {name for name in better if better[name] == "less"} == {"mae", "median_ae", "rmse", "log_loss", "brier"}
+    assert set(better.values()) == {"less", "more"}
+    assert (title("mae"), title("within_1_day")) == ("mean absolute error", "within 1 day")
 
 
-def test_the_interval_of_the_skill_covers():
-    assert 0.93 <= coverage(1000, groups=300)[0] <= 0.97
+@pytest.mark.parametrize(
+    "task", [DAYS, MONEY, replace(DAYS, within=None), RESULTS], ids=["days", "money", "bare", "classes"]
+)
+def test_two_models_differ_by_the_difference_of_their_scores_inside_an_interval(task):
+    target, predicted, baseline, group = case(task, seed=1, rows=1200)
+    worse = 0.9 * predicted + 0.1 * baseline.predict(len(target))
+    table, of_worse = (scored(task, target, one, baseline, group)["value"] for one in (predicted, worse))
+    one, other = (predictions(task, target, made, group) for made in (predicted, worse))
+    assert list(table.index) == [score.name for score in scores_of(task)]
+    for score in scores_of(task):
+        found = score.reduce.difference(score.values(one), score.values(other))
+        assert found.value == pytest.approx(table[score.name] - of_worse[score.name], abs=1e-12), score.name
+        assert found.low <= found.value <= found.high, score.name
+        assert found.low < found.high or not found.value, score.name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("groups", [100, 1000, 10_000])
-def test_the_interval_of_the_skill_covers_in_many_simulations(groups):
-    assert 0.94 <= coverage(4000, groups=groups, seed=1)[0] <= 0.96
+def test_pairing_tells_apart_what_two_intervals_cannot():
+    """Two models with the same large errors and a small difference: the point of pairing."""
+    target, predicted, baseline, group = case(DAYS, seed=1)
+    worse = predicted + 0.05 * np.sign(predicted - target)
+    mae = scores_of(DAYS)[0]
+    values = [mae.values(predictions(DAYS, target, one, group)) for one in (worse, predicted)]
+    found = mae.reduce.difference(*values)
+    assert (found.low, found.high) == pytest.approx((0.05, 0.05))
+    tables = [scored(DAYS, target, one, baseline, group).loc["mae"] for one in (worse, predicted)]
+    assert tables[0]["low"] < tables[1]["high"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("groups", [100, 1000, 10_000])
-def test_a_model_without_skill_is_a_signal_in_at_most_one_of_forty(groups):
-    assert coverage(4000, groups=groups, truth=0.0, seed=2)[1] <= 0.025 + 3 * (0.025 * 0.975 / 4000) ** 0.5
+def test_a_lone_class_has_no_area():
+    baseline, alone = Baseline.of(RESULTS, np.array([0.0, 1, 2]), classes=3), np.zeros(6)
+    assert "roc_auc" not in scored(RESULTS, alone, np.full((6, 3), 1 / 3), baseline, np.arange(6)).index
+
+
+def test_a_task_may_select_its_scores_and_the_primary_one_stays():
+    chosen = replace(DAYS, scores=["r2", "within_1_day"])
+    assert [score.name for score in scores_of(chosen)] == ["mae", "r2", "within_1_day"]
+    with pytest.raises(ConfigurationInvalid, match=r"tasks.length_of_stay.scores=r3 is unknown. Expected one of mae, "):
+        scores_of(replace(DAYS, scores=["r3"]))
+
+
+@pytest.fixture
+def ninth(tmp_path, monkeypatch):
+    """A score of amounts that nothing but a file of its own knows of: the share that was predicted too low."""
+    folder = tmp_path / "more_scores"
+    folder.mkdir()
+    (folder / "too_low.py").write_text(
+        "from hi_ml.modeling.scores.score import Score\n"
+        "def too_low(task, target, predicted):\n    return (predicted < target).astype(float)\n"
+        'SCORES = [Score("too_low", "regression", "less", too_low, unit="share", title="predicted too low")]\n'
+    )
+    monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
+
+
+@pytest.mark.usefixtures("ninth")
+def test_a_new_score_is_a_file_and_reaches_table_store_chart_and_comparison(tmp_path, inside, migrated_store):
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    quick = ["dataset.rows=400", "explain.rows=0", "task=billing", "promote=never"]
+    for model in ("linear", "baseline"):
+        ended = inside(train.main, *quick, f"model={model}", f"hydra.run.dir={tmp_path / model}")
+        assert ended.code == 0, ended.stderr
+    row = pd.read_csv(tmp_path / "linear" / "billing" / "scores.csv").set_index("score").loc["too_low"]
+    assert 0 <= row["low"] < row["value"] < row["high"] <= 1
+    assert row["unit"] == "share"
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "simulated/billing"]
+    newest = client.search_runs([experiment.experiment_id])[-1].data.metrics
+    assert newest["test_too_low"] == pytest.approx(row["value"])
+    assert newest["baseline_too_low"] == pytest.approx(row["baseline"])
+    chart = pd.read_csv(tmp_path / "linear" / "billing" / "charts" / "scores.csv")
+    assert "too_low" in set(chart["score"])
+    assert inside(compare.main, "task=billing", f"hydra.run.dir={tmp_path / 'compared'}").code == 0
+    line = pd.read_csv(tmp_path / "compared" / "compare.csv").set_index("score").loc["too_low"]
+    assert line["better"] == "less"
+    assert line["low"] <= line["difference"] <= line["high"]
+    assert "Predicted too low" in (tmp_path / "compared" / "report.html").read_text()

@@ -1,0 +1,50 @@
+"""How far is a predicted amount from the true one?"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hi_ml.modeling.scores.score import EXPLAINED, RESAMPLED, ROOT, Predictions, Score
+from hi_ml.modeling.tasks import Task
+from hi_ml.statistics import bootstrap
+from hi_ml.statistics.groups import group_means
+
+Floats = NDArray[np.float64]
+
+
+def _error(_: Task, target: Floats, predicted: Floats) -> Floats:
+    return np.abs(target - predicted)
+
+
+def _square(_: Task, target: Floats, predicted: Floats) -> Floats:
+    return np.asarray((target - predicted) ** 2)
+
+
+def _near(task: Task, target: Floats, predicted: Floats) -> Floats:
+    within = task.within or 0
+    reach = within * np.abs(target) if task.relative else within
+    guess = np.round(predicted) if task.whole else predicted  # 15.4 days name no day that can come true
+    return np.asarray(np.abs(target - guess) <= reach, dtype=float)
+
+
+def _median_error(of: Predictions) -> Floats:
+    return bootstrap.weighted_median(np.abs(of.target - of.predicted), of.weights)
+
+
+def _squares_and_spread(of: Predictions) -> Floats | None:
+    """Mean squares of the groups, around the predictions and around the centre, shape (2, n_groups)."""
+    centre = float(np.average(of.target, weights=of.weights[0]))
+    spread = group_means((of.target - centre) ** 2, of.group)
+    squares = group_means((of.target - of.predicted) ** 2, of.group)
+    return np.stack([squares, spread]) if spread.any() else None
+
+
+SCORES = [
+    Score("mae", "regression", "less", _error, title="mean absolute error"),
+    Score("median_ae", "regression", "less", sample=_median_error, reduce=RESAMPLED, title="median absolute error"),
+    Score("within_{reach}", "regression", "more", _near, unit="share"),
+    Score("rmse", "regression", "less", _square, reduce=ROOT, constant="mean", title="root mean squared error"),
+    Score(
+        "r2", "regression", "more", sample=_squares_and_spread, reduce=EXPLAINED, unit="share", constant="mean",
+        title="R²",
+    ),
+]  # fmt: skip

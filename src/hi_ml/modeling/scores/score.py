@@ -1,0 +1,151 @@
+"""What is a score: how is it computed, how sure is it, and how far are two models apart?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hi_ml.app.config import named_in
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling import scores
+from hi_ml.modeling.tasks import Task
+from hi_ml.statistics import bootstrap
+from hi_ml.statistics.bootstrap import (
+    Difference,
+    explained_difference,
+    mean_difference,
+    resampled_difference,
+    root_difference,
+)
+from hi_ml.statistics.estimates import Interval
+from hi_ml.statistics.groups import group_means, mean_interval, ratio_interval, root_interval
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of some rows, beside the truth."""
+
+    task: Task
+    target: Floats  # float64, shape (n,); amounts, or class numbers
+    predicted: Floats  # float64, shape (n,), or probabilities, shape (n, n_classes)
+    group: NDArray[np.int64]  # int64, shape (n,); rows of a group are averaged
+    weights: Floats  # float64, shape (1 + draws, n); of the bootstrap, see `hi_ml.statistics.bootstrap.draws`
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How the values of a score become one number, with its interval, and the difference of two models."""
+
+    point: Callable[[Floats], float]
+    interval: Callable[[Floats], Interval]  # of 95 %
+    difference: Callable[[Floats, Floats], Difference]  # of two models on the same rows, with an interval of 95 %
+
+
+def _explained(values: Floats) -> Interval:
+    left = ratio_interval(*values)
+    return Interval(1 - left.value, 1 - left.high, 1 - left.low)
+
+
+# of values per group: their mean; the root of it; what of the second row of values the first does not leave
+MEAN = Reduction(lambda values: float(values.mean()), mean_interval, mean_difference)
+ROOT = Reduction(lambda values: float(values.mean()) ** 0.5, root_interval, root_difference)
+EXPLAINED = Reduction(
+    lambda values: 1 - float(values[0].mean() / values[1].mean()),
+    _explained,
+    lambda one, other: explained_difference(one[0], other[0], spread=one[1]),
+)
+# of values per bootstrap draw, the sample's own first
+RESAMPLED = Reduction(lambda values: float(values[0]), bootstrap.percentile_interval, resampled_difference)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A quality of predictions."""
+
+    name: str  # in scores.csv and, after ``test_``, in MLflow; ``{reach}`` stands for what the task calls near enough
+    kind: Literal["regression", "classification"]  # of the tasks that have it
+    better: Literal["less", "more"]
+    rows: Callable[[Task, Floats, Floats], Floats] | None = None  # of target and prediction, the value of each row
+    # values of another shape than one per group; None where the score is not defined on the rows
+    sample: Callable[[Predictions], Floats | None] | None = None
+    reduce: Reduction = MEAN
+    unit: str = ""  # the task's, if empty
+    constant: Literal["median", "mean"] = "median"  # the baseline that suits it; classes have their frequencies
+    title: str = ""  # on charts and pages; the name, if empty
+
+    def values(self, predictions: Predictions) -> Floats | None:
+        """Return what is reduced, and paired with that of another model; None where the score is not defined."""
+        if self.sample is not None:
+            return self.sample(predictions)
+        return group_means(self.losses(predictions.task, predictions.target, predictions.predicted), predictions.group)
+
+    def losses(self, task: Task, target: Floats, predicted: Floats) -> Floats:
+        """Return the value of each row, shape (n,).
+
+        Raises
+        ------
+        TypeError
+            If the score has none: no mean over rows.
+        """
+        if self.rows is None:
+            raise TypeError(f"{self.name} is no mean over rows")
+        return self.rows(task, target, predicted)
+
+
+def scores_of(task: Task) -> list[Score]:
+    """Return the scores of a task under their names there: the primary one first, then all, or those that it selects.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If it selects one that there is not.
+    """
+    every = [_of(task, score) for family in named_in(scores, "SCORES") for score in family if _fits(task, score)]
+    offered = {score.name: score for score in every}
+    chosen = list(offered) if task.scores is None else task.scores
+    for name in chosen:
+        if name not in offered:
+            raise ConfigurationInvalid.not_one_of(f"tasks.{task.name}.scores", name, list(offered))
+    return [offered[name] for name in dict.fromkeys([task.score, *chosen])]
+
+
+def primary(task: Task) -> Score:
+    """Return the score on which the verdict stands."""
+    return scores_of(task)[0]
+
+
+def title(name: str) -> str:
+    """Say the name of a score in words.
+
+    Examples
+    --------
+    >>> title("mae"), title("within_1_day")
+    ('mean absolute error', 'within 1 day')
+    """
+    titles = {score.name: score.title for family in named_in(scores, "SCORES") for score in family}
+    return titles.get(name) or name.replace("_", " ")
+
+
+def reach(task: Task) -> str:
+    """Name how near a prediction must come to count as a hit.
+
+    Examples
+    --------
+    >>> reach(Task("los", "length_of_stay", "regression", "days", "admission", "mae", within=1))
+    '1_day'
+    """
+    if task.relative:
+        return f"{100 * (task.within or 0):g}_percent"
+    return f"{task.within or 0:g}_{task.unit.removesuffix('s') if task.within == 1 else task.unit}"
+
+
+def _fits(task: Task, score: Score) -> bool:
+    return score.kind == task.kind and (task.within is not None or "{reach}" not in score.name)
+
+
+def _of(task: Task, score: Score) -> Score:
+    return replace(score, name=score.name.format(reach=reach(task)), unit=score.unit or task.unit)

@@ -17,7 +17,6 @@ import pyarrow.csv
 import pytest
 import yaml
 
-from hi_ml.app import launch
 from hi_ml.app.config import build, conf_dir
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
@@ -87,7 +86,7 @@ def command(tmp_path):
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch, capsys):
-    """Run a Hydra application as `command` does, but in this process: ``inside(main, "seed=1")``."""
+    """Run the `main` of a command as `command` does, but in this process: ``inside(main, "seed=1")``."""
     root, ours = logging.getLogger(), logging.getLogger("hi_ml")
     handlers, level, environment, raising = root.handlers[:], ours.level, dict(os.environ), logging.raiseExceptions
     hook = sys.unraisablehook
@@ -97,7 +96,7 @@ def inside(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["command", *arguments])
         code = 0
         try:
-            launch.run(main)
+            main()
         except SystemExit as ended:
             code = ended.code
         said = capsys.readouterr()

@@ -15,24 +15,25 @@ from PIL import Image
 from hi_ml.app import config
 from hi_ml.app.errors import ConfigurationInvalid, NotComparable, RunFolderInvalid
 from hi_ml.app.launch import Invocation
-from hi_ml.compare import compare, main
+from hi_ml.compare import CompareSettings, compare, main
 from hi_ml.reports.charts.comparison import differences_from_best
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
-from hi_ml.train import train
+from hi_ml.train import TrainSettings, train
 
 pytestmark = pytest.mark.slow  # whole runs stand behind every test
 EXPERIMENT = "simulated/length_of_stay"
 QUICK = ["dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay"]
 
 
-def called(command, name, overrides, place):
+def called(command, overrides, place):
     """Do what a command does, in this process."""
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        cfg = compose(name, overrides=overrides)
+        cfg = compose(command.__name__, overrides=overrides)
     place.mkdir(parents=True, exist_ok=True)
-    command(**config.arguments(command, cfg), here=Invocation(place, config.plain(cfg), overrides, f"hi_ml.{name}"))
+    settings = config.build({train: TrainSettings, compare: CompareSettings}[command], cfg)
+    command(settings, Invocation(place, config.plain(cfg), overrides, f"hi_ml.{command.__name__}"))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def made(tmp_path_factory):
     """Run folders that were never tracked: two models on one split, and one that says it was on another."""
     place = tmp_path_factory.mktemp("outputs")
     for name in ("linear", "baseline"):
-        called(train, "train", [*QUICK, f"model={name}"], place / name)
+        called(train, [*QUICK, f"model={name}"], place / name)
     folders = {name: place / name / "length_of_stay" for name in ("linear", "baseline", "elsewhere")}
     shutil.copytree(folders["linear"], folders["elsewhere"])
     tell(folders["elsewhere"], split_sha256="e" * 64)
@@ -81,7 +82,7 @@ def here(stored, tmp_path, monkeypatch):
 def compared(here, *overrides):
     """Run the command and read what it left."""
     place = here / "outputs" / "compare" / str(len(list(here.glob("outputs/compare/*"))))
-    called(compare, "compare", list(overrides), place)
+    called(compare, list(overrides), place)
     tables = {path.stem: pd.read_csv(path) for path in place.glob("*.csv")}
     return SimpleNamespace(place=place, about=json.loads((place / "run.json").read_text()), **tables)
 

@@ -1,4 +1,5 @@
 import inspect
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from pydantic import ValidationError
 
-from hi_ml.app.config import arguments, conf_dir, instantiate, leaves
+from hi_ml.app.config import build, conf_dir, instantiate, leaves
 from hi_ml.claims.catalogue import settings_of
 
 CONF = conf_dir()
@@ -27,15 +28,13 @@ def composed(command, *overrides):
         return compose(command, overrides=list(overrides))
 
 
-def function(command):
-    """The function that a YAML is the interface of."""
-    found = import_module(f"hi_ml.{command}")
-    module = found if hasattr(found, "main") else import_module(f"hi_ml.{command}.__main__")
-    return getattr(module, command)
+def settings_class(command):
+    """The class whose fields are the keys of a YAML."""
+    return getattr(import_module(f"hi_ml.{command}"), f"{command.title()}Settings")
 
 
 def built(command, *overrides):
-    return arguments(function(command), composed(command, *overrides))
+    return build(settings_class(command), composed(command, *overrides))
 
 
 def asks(group):
@@ -45,23 +44,18 @@ def asks(group):
 
 def test_every_command_of_the_package_has_its_yaml():
     source = Path(import_module("hi_ml").__file__).parent
-    applications = {
-        (path.parent if path.stem == "__main__" else path).stem
-        for path in source.rglob("*.py")
-        if "@hydra.main" in path.read_text()
-    }
+    applications = {path.stem for path in source.rglob("*.py") if "main = launch.command(" in path.read_text()}
     assert applications == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_keys_of_a_command_are_its_parameters(command):
-    parameters = set(inspect.signature(function(command)).parameters) - {"here"}
-    assert set(composed(command)) == parameters
+def test_the_keys_of_a_command_are_its_settings(command):
+    assert set(composed(command)) == {field.name for field in fields(settings_class(command))}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_defaults_of_a_command_build(command):
-    assert set(built(command)) == set(composed(command))
+    assert built(command)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -77,12 +71,12 @@ def test_a_command_writes_below_its_own_name(command):
 def test_every_option_composes_and_builds(group, option):
     made = built(asks(group), f"{group}={option}")
     if group == "finding":
-        assert settings_of(made["findings"])
+        assert settings_of(made.findings)
     elif group == "task":
-        assert list(made["tasks"]) == [option]
-        assert made["tasks"][option].name == option
+        assert list(made.tasks) == [option]
+        assert made.tasks[option].name == option
     else:
-        assert made[group].name == option
+        assert getattr(made, group).name == option
 
 
 @pytest.mark.parametrize("option", EXPERIMENTS)
@@ -109,7 +103,7 @@ def test_no_yaml_is_left_out():
     ],
 )
 def test_one_task_or_several_can_be_asked_for(asked, tasks):
-    assert list(built("train", asked)["tasks"]) == tasks
+    assert list(built("train", asked).tasks) == tasks
 
 
 def test_the_defaults_are_those_of_the_contract():
@@ -129,7 +123,7 @@ def test_the_defaults_are_those_of_the_contract():
 
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "model"])
 def test_the_learners_of_a_model_exist_and_take_their_arguments(name):
-    model = built("train", f"model={name}")["model"]
+    model = built("train", f"model={name}").model
     for node in (model.regression, model.classification):
         learner = type(instantiate(node))
         known = {*inspect.signature(learner).parameters, *PASSED_ON.get(learner.__module__.split(".")[0], ())}
@@ -184,7 +178,7 @@ def test_a_folder_of_the_user_adds_options(tmp_path):
     (tmp_path / "model").mkdir()
     mine = yaml.safe_load((CONF / "model" / "linear.yaml").read_text()) | {"name": "mine"}
     (tmp_path / "model" / "mine.yaml").write_text(yaml.safe_dump(mine))
-    assert built("train", f"hydra.searchpath=[file://{tmp_path}]", "model=mine")["model"].name == "mine"
+    assert built("train", f"hydra.searchpath=[file://{tmp_path}]", "model=mine").model.name == "mine"
 
 
 def test_no_option_is_called_null():

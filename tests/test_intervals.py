@@ -23,7 +23,7 @@ from hi_ml.modeling.splits import PARTS
 from hi_ml.modeling.tasks import Task
 from hi_ml.scorer import serving
 from hi_ml.statistics import conformal
-from hi_ml.train import train
+from hi_ml.train import TrainSettings, train
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 KNOW_QUANTILES = {"lgbm", "hist_gbm", "baseline"}
@@ -316,7 +316,7 @@ def run(folder, *overrides):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=["tracking=none", "explain.rows=0", *overrides])
     folder.mkdir()
-    train(**config.arguments(train, cfg), here=Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.train"))
+    train(config.build(TrainSettings, cfg), Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.train"))
     return next(path for path in folder.iterdir() if path.is_dir())
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 
-import hydra
 import pytest
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
@@ -13,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, arguments
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import HiMlError
 
 SETTINGS = """
@@ -40,24 +39,27 @@ class Place:
     number: int = Field(1, ge=1)
 
 
-def takes(*, seed: int, place: Place, again: int) -> None:
-    """The types of the settings."""
+@dataclass(frozen=True, config=STRICT)
+class Settings:
+    """The keys of the application."""
+
+    seed: int
+    place: Place
+    again: int
 
 
 @pytest.fixture
-def ends(tmp_path, inside):
-    """Run an application that does something, and return how it ended."""
+def ends(tmp_path, inside, monkeypatch):
+    """Run a command that does something, and return how it ended."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "app.yaml").write_text(SETTINGS, encoding="utf-8")
+    monkeypatch.setattr(launch, "conf_dir", lambda: tmp_path / "conf")
 
     def run(*words, does=lambda: None):
-        @hydra.main(version_base="1.3", config_path=str(tmp_path / "conf"), config_name="app")
-        def main(cfg):
-            with launch.one_sentence():
-                arguments(takes, cfg)
-                does()
+        def app(_settings: Settings, _here: launch.Invocation):
+            does()
 
-        return inside(main, *words)
+        return inside(launch.command(app), *words)
 
     return run
 
@@ -204,12 +206,14 @@ def test_a_second_interrupt_at_the_very_end_ends_in_130_at_once(tmp_path):
     script = (
         "import atexit, os, signal, time\n"
         "from hi_ml.app import launch\n"
+        "def track(settings: dict, here: launch.Invocation):\n"
+        "    interrupted()\n"
         "def interrupted():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(10)\n"
         "atexit.register(print, 'what a library does at the end')\n"
         "atexit.register(interrupted)  # the last comes first\n"
-        "launch.run(interrupted)\n"
+        "launch.command(track)()\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     said = "\nInterrupted. Nothing half-written was kept.\n"

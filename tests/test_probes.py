@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import TargetEncoder
 
-from hi_ml.app.config import arguments, build, conf_dir, plain
+from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import GroupsTorn, NotTrainable
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
@@ -23,7 +23,7 @@ from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
-from hi_ml.train import main, train
+from hi_ml.train import TrainSettings, main
 
 LIMIT = Probing()
 SCENARIOS = ["planted", "noise"]
@@ -371,7 +371,7 @@ def test_a_leaking_column_stops_its_task_and_no_other(tmp_path, inside):
 
 
 def test_the_settings_of_the_probes_reach_the_command():
-    assert arguments(train, composed("probes.largest_skill=0.5"))["probes"] == Probing(0.5)
+    assert build(TrainSettings, composed("probes.largest_skill=0.5")).probes == Probing(0.5)
 
 
 @pytest.mark.slow

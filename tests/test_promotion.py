@@ -29,7 +29,7 @@ from hi_ml.tracking.head_to_head import PairedLosses, head_to_head
 from hi_ml.tracking.registry import CHALLENGER, CHAMPION, FEWEST_GROUPS, PromotionPolicy, judged
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
-from hi_ml.train import train
+from hi_ml.train import TrainSettings, train
 
 MODEL, EXPERIMENT = "simulated.length_of_stay", "simulated/length_of_stay"
 QUICK = ["model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay"]
@@ -125,7 +125,7 @@ def table(tmp_path_factory):
     place = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=QUICK)
-    train(**config.arguments(train, cfg), here=Invocation(place, config.plain(cfg), QUICK, "hi_ml.train"))
+    train(config.build(TrainSettings, cfg), Invocation(place, config.plain(cfg), QUICK, "hi_ml.train"))
     dataset, task = build(Dataset, cfg.dataset), build(Task, cfg.tasks.length_of_stay)
     method = SimpleNamespace(model=build(Model, cfg.model), split=build(Split, cfg.split), seed=0)
     prepared = prepare(dataset, [task], place, {})
@@ -375,7 +375,7 @@ def test_a_better_model_is_promoted_and_the_same_again_is_not(here, capsys, clie
             cfg = compose("train", overrides=[*shared, f"model={model}"])
         place = here / "outputs" / str(number)
         place.mkdir(parents=True)
-        train(**config.arguments(train, cfg), here=Invocation(place, config.plain(cfg), [], "hi_ml.train"))
+        train(config.build(TrainSettings, cfg), Invocation(place, config.plain(cfg), [], "hi_ml.train"))
         said.append(capsys.readouterr())
     for name in (MODEL, "simulated.test_results"):
         versions = [client.get_model_version(name, str(number)).tags for number in (1, 2, 3)]

@@ -14,7 +14,7 @@ from hi_ml.app.launch import Invocation
 from hi_ml.data.simulation import simulate
 from hi_ml.prediction import drift
 from hi_ml.scorer import serving
-from hi_ml.train import train
+from hi_ml.train import TrainSettings, train
 
 ROWS = 500
 REGRESSION, CLASSES = "length_of_stay", "test_results"
@@ -33,7 +33,7 @@ def run(folder, *overrides):
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=asked)
     folder.mkdir(parents=True, exist_ok=True)
-    train(**config.arguments(train, cfg), here=Invocation(folder, config.plain(cfg), asked, "hi_ml.train"))
+    train(config.build(TrainSettings, cfg), Invocation(folder, config.plain(cfg), asked, "hi_ml.train"))
     return folder
 
 

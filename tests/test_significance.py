@@ -13,7 +13,7 @@ from sklearn.model_selection import GroupKFold, permutation_test_score
 from sklearn.tree import DecisionTreeClassifier
 
 from hi_ml.app import config
-from hi_ml.app.config import arguments, build, conf_dir
+from hi_ml.app.config import build, conf_dir
 from hi_ml.app.launch import Invocation
 from hi_ml.evaluation import significance
 from hi_ml.evaluation.significance import Permutation, measure
@@ -27,7 +27,7 @@ from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.record import record
-from hi_ml.train import train
+from hi_ml.train import TrainSettings, train
 
 STAYS = Task("stays", "stay", "regression", "days", "admission", "mae", within=1)
 RESULTS = Task("results", "result", "classification", "label", "admission", "log_loss")
@@ -192,7 +192,7 @@ def test_a_part_that_loses_a_class_by_the_exchange_is_scored():
 @pytest.mark.parametrize("wrong", ["count=0", "stop_after=0", "trees=0", "count=many"])
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ValidationError):
-        arguments(train, composed(f"permutation.{wrong}"))
+        build(TrainSettings, composed(f"permutation.{wrong}"))
 
 
 def run(folder, *overrides):
@@ -200,7 +200,7 @@ def run(folder, *overrides):
     asked = ["dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay", *overrides]
     cfg = composed(*asked)
     folder.mkdir(parents=True, exist_ok=True)
-    train(**arguments(train, cfg), here=Invocation(folder, config.plain(cfg), asked, "hi_ml.train"))
+    train(build(TrainSettings, cfg), Invocation(folder, config.plain(cfg), asked, "hi_ml.train"))
     return RunFolder(folder / "length_of_stay")
 
 

@@ -25,7 +25,7 @@ from hi_ml.tracking import send as tracking
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
-from hi_ml.train import train
+from hi_ml.train import TrainSettings, train
 
 EXPERIMENT, MODEL = "simulated/length_of_stay", "simulated.length_of_stay"
 OVERRIDES = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none"]
@@ -37,7 +37,7 @@ def finished(tmp_path_factory):
     place = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=OVERRIDES)
-    train(**config.arguments(train, cfg), here=Invocation(place, config.plain(cfg), OVERRIDES, "hi_ml.train"))
+    train(config.build(TrainSettings, cfg), Invocation(place, config.plain(cfg), OVERRIDES, "hi_ml.train"))
     return place / "length_of_stay"
 
 

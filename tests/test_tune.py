@@ -28,9 +28,9 @@ from hi_ml.tracking import send as nested
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
+from hi_ml.train import TrainSettings
 from hi_ml.train import main as train_main
-from hi_ml.train import train
-from hi_ml.tune import main, tune
+from hi_ml.tune import TuneSettings, main, tune
 
 pytestmark = pytest.mark.slow  # whole runs stand behind every test
 # Half of the space is refused by ridge: some trials fail.
@@ -51,7 +51,7 @@ def run(folder, *overrides):
     """Do what the command does, in this process."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = composed("tune", *overrides)
-    tune(**config.arguments(tune, cfg), here=Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.tune"))
+    tune(config.build(TuneSettings, cfg), Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.tune"))
     return folder
 
 
@@ -130,7 +130,7 @@ def test_the_experiment_composes_to_what_was_trained(made):
     cfg = composed("train", place, "task=length_of_stay", *alike, "+experiment=linear_length_of_stay")
     assert config.plain(cfg) == trained
     assert trained["model"]["regression"]["alpha"] == made.search[made.search["chosen"]]["settings"]["alpha"]
-    assert config.arguments(train, cfg)["model"].regression["alpha"] == trained["model"]["regression"]["alpha"]
+    assert config.build(TrainSettings, cfg).model.regression["alpha"] == trained["model"]["regression"]["alpha"]
 
 
 def test_a_search_does_not_mix_with_another_in_the_same_folder(made):

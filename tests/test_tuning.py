@@ -13,7 +13,6 @@ from scipy import stats
 
 from hi_ml.app import config
 from hi_ml.app.errors import ConfigurationInvalid, NotResumable
-from hi_ml.evaluation.training import Method
 from hi_ml.modeling import judgement, models
 from hi_ml.modeling.spaces import Choices, Range
 from hi_ml.modeling.tuning import gain as gains
@@ -24,7 +23,7 @@ from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports.charts import tuning as charts
 from hi_ml.reports.charts.style import house_style, save
 from hi_ml.reports.train import prepare
-from hi_ml.train import train
+from hi_ml.train import TrainSettings
 
 PLAN = Plan(trials=6, folds=4, smallest_gain=0.005, seed=0)
 
@@ -33,10 +32,9 @@ def posed(place, *overrides):
     """A problem as the command poses it, and its model."""
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         cfg = compose("train", overrides=list(overrides))
-    asked = config.arguments(train, cfg)
-    method = Method(asked["model"], asked["split"], asked["leakage"], asked["explain"], 0.02, asked["seed"])
-    (task,) = asked["tasks"].values()
-    return prepare(asked["dataset"], [task], place, {}).pose(task, method), asked["model"]
+    settings = config.build(TrainSettings, cfg)
+    (task,) = settings.at_horizon()
+    return prepare(settings.dataset, [task], place, {}).pose(task, settings.method()), settings.model
 
 
 @pytest.fixture(scope="module")

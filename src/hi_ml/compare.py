@@ -3,17 +3,16 @@
 import time
 from typing import Annotated, Any
 
-import hydra
 import pandas as pd
-from omegaconf import DictConfig
 from pydantic import BeforeValidator
+from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.comparison import Comparison
-from hi_ml.evaluation.comparison import compare as held_against_each_other
+from hi_ml.evaluation.comparison import compare as compare_runs
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import comparison, page
 from hi_ml.reports.charts.style import save
@@ -29,29 +28,33 @@ _CHART = "differences"
 _Id = Annotated[str, BeforeValidator(str)]  # an id of digits alone arrives as a number
 
 
-def compare(*, dataset: Dataset, tasks: dict[str, Task], runs: list[_Id] | None, here: launch.Invocation) -> None:
-    """Compare the runs of one task that were made on the same rows.
+@dataclass(frozen=True, config=STRICT)
+class CompareSettings:
+    """The keys of ``conf/compare.yaml``."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Its name tells which experiment is meant; the table is not read.
-    tasks : dict of str to Task
-        One.
-    runs : list of str or None
-        Run ids, names or run folders; None takes the newest run and all that share its data and split digests.
+    dataset: Dataset  # its name tells which experiment is meant; the table is not read
+    tasks: dict[str, Task]  # one
+    runs: list[_Id] | None  # ids, names or run folders; None: the newest and all that share its data and split digests
+
+
+def compare(settings: CompareSettings, here: launch.Invocation) -> None:
+    """Compare the runs of one task that were made on the same rows.
 
     Raises
     ------
     NotComparable
         If there are fewer than two runs, or some are on other data or another split.
     """
-    if len(tasks) != 1:
-        raise ConfigurationInvalid.one_task("compare", list(tasks))
-    started, (task,) = time.time(), tasks
-    experiment = f"{dataset.name}/{task}"
-    found = history.chosen(experiment, runs, store_uri()) if runs else history.newest(experiment, store_uri())
-    result = held_against_each_other(found.runs)
+    if len(settings.tasks) != 1:
+        raise ConfigurationInvalid.one_task("compare", list(settings.tasks))
+    started, (task,) = time.time(), settings.tasks
+    experiment = f"{settings.dataset.name}/{task}"
+    found = (
+        history.chosen(experiment, settings.runs, store_uri())
+        if settings.runs
+        else history.newest(experiment, store_uri())
+    )
+    result = compare_runs(found.runs)
     facts = _facts(found, result)
     summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)
     with atomic_folder(here.folder) as work:
@@ -118,13 +121,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="compare")
-def main(cfg: DictConfig) -> None:
-    """Run the command from its configuration."""
-    launch.quiet()
-    with launch.one_sentence():
-        compare(**arguments(compare, cfg), here=launch.Invocation.of(cfg))
-
+main = launch.command(compare)
 
 if __name__ == "__main__":
-    launch.run(main)
+    main()

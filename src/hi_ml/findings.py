@@ -2,14 +2,12 @@
 
 import time
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import hydra
-from omegaconf import DictConfig
-from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.config import STRICT, Seed
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.verdicts import difference
@@ -22,26 +20,19 @@ from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
 
-def findings(
-    *,
-    dataset: Dataset,
-    findings: dict[str, Any],
-    seed: Annotated[int, Field(ge=0, lt=2**32)],
-    keep_duplicates: bool,
-    tracking: Literal["default", "none"],
-    here: launch.Invocation,
-) -> None:
-    """State and test the claims on one table.
+@dataclass(frozen=True, config=STRICT)
+class FindingsSettings:
+    """The keys of ``conf/findings.yaml``."""
 
-    Parameters
-    ----------
-    findings : dict of str to dict
-        Settings by claim.
-    seed : int
-        Fixes everything random.
-    keep_duplicates : bool
-        Keep near-duplicates, to show what would have been claimed; never a result.
-    tracking : {"default", "none"}
+    dataset: Dataset
+    findings: dict[str, Any]  # settings by claim
+    seed: Seed  # fixes everything random
+    keep_duplicates: bool  # to show what would have been claimed; never a result
+    tracking: Literal["default", "none"]
+
+
+def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
+    """State and test the claims on one table.
 
     Raises
     ------
@@ -49,19 +40,19 @@ def findings(
         If the table cannot be read, or the run cannot be tracked; then its folder stands.
     """
     started = time.time()
-    admissions = read(dataset, partial(keep_rejected, here.folder))
-    settings = settings_of(findings)
-    distinct = _distinct(admissions, seed=seed, keep=keep_duplicates)
-    stated = state(distinct, settings)
+    admissions = read(settings.dataset, partial(keep_rejected, here.folder))
+    by_claim = settings_of(settings.findings)
+    distinct = _distinct(admissions, seed=settings.seed, keep=settings.keep_duplicates)
+    stated = state(distinct, by_claim)
     with_copies = None
     if distinct.copies:
-        with_copies = difference(stated, state(_distinct(admissions, seed=seed, keep=True), settings))
+        with_copies = difference(stated, state(_distinct(admissions, seed=settings.seed, keep=True), by_claim))
     words = PrivateWords.of(admissions.private, admissions.public)
-    result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), seed, keep_duplicates)
+    result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), settings.seed, settings.keep_duplicates)
     with atomic_folder(here.folder) as work:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)
-    if tracking == "none":
+    if settings.tracking == "none":
         print(f"python -m hi_ml.track run={here.folder}")
         return
     send(RunFolder(here.folder))
@@ -85,13 +76,7 @@ def _say(stated: FindingsRun, here: launch.Invocation) -> None:
     print(f"\nRun folder: {here.folder}\n")
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="findings")
-def main(cfg: DictConfig) -> None:
-    """Run the command from its configuration."""
-    launch.quiet()
-    with launch.one_sentence():
-        findings(**arguments(findings, cfg), here=launch.Invocation.of(cfg))
-
+main = launch.command(findings)
 
 if __name__ == "__main__":
-    launch.run(main)
+    main()

@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
-import hydra
 from joblib import cpu_count
-from omegaconf import DictConfig
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.tasks import Task
@@ -26,70 +25,82 @@ from hi_ml.tracking.store import command_to_open, store_uri
 _SIGNAL = "signal"
 
 
-def predict(
-    *,
-    dataset: Dataset,
-    tasks: dict[str, Task],
-    model_uri: str | None,
-    input: str | None,  # noqa: A002 -- the key of the command
-    output: str | None,
-    keep: list[str],
-    reasons: Annotated[int, Field(ge=0)],
-    chunk_rows: Annotated[int, Field(ge=1)],
-    threads: Annotated[int, Field(ge=1)] | None,
-    max_rejected: Annotated[float, Field(ge=0, le=1)],
-    drift: Sensitivity,
-    verify: str | None,
-    sample: Annotated[int, Field(ge=1)],
-    seed: Annotated[int, Field(ge=0)],
-    here: launch.Invocation,
-) -> None:
-    """Score a file of admissions, or verify one that was scored.
+@dataclass(frozen=True, config=STRICT)
+class PredictSettings:
+    """The keys of ``conf/predict.yaml``."""
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Its name and the task's name the registered model; its separator and encoding are those of a CSV.
-    tasks : dict of str to Task
-        One.
-    model_uri : str or None
-        Another model.
-    keep : list of str
-        Columns of the input to carry through.
-    reasons : int
-        Per row.
-    threads : int or None
-        Chunks that are scored at once; None for as many as there are processors.
-    max_rejected : float
-        Share of rows.
-    verify : str or None
-        A manifest: check its output instead of scoring.
-    sample, seed : int
-        Rows that are scored again to verify, and what draws them.
+    dataset: Dataset  # its name and the task's name the registered model; its separator and encoding are those of a CSV
+    tasks: dict[str, Task]  # one
+    model_uri: str | None  # another model
+    input: str | None
+    output: str | None
+    keep: list[str]  # columns of the input to carry through
+    reasons: Annotated[int, Field(ge=0)]  # per row
+    chunk_rows: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)] | None  # chunks that are scored at once; None: as many as processors
+    max_rejected: Annotated[float, Field(ge=0, le=1)]  # share of rows
+    drift: Sensitivity
+    verify: str | None  # a manifest: check its output instead of scoring
+    sample: Annotated[int, Field(ge=1)]  # rows that are scored again to verify
+    seed: Annotated[int, Field(ge=0)]  # draws them
+
+    def uri(self) -> str:
+        """Return which model is meant.
+
+        Raises
+        ------
+        ConfigurationInvalid
+            If it is to be named by more or less than one task.
+        """
+        if self.model_uri is None and len(self.tasks) != 1:
+            raise ConfigurationInvalid.one_task("predict", list(self.tasks))
+        return self.model_uri or f"models:/{self.dataset.name}.{next(iter(self.tasks))}@champion"
+
+
+def predict(settings: PredictSettings, here: launch.Invocation) -> None:
+    """Score a file of admissions, or verify one that was scored.
 
     Raises
     ------
     HiMlError
         If the input, the model or the request cannot be served, or an output is not what its manifest claims.
     """
-    if verify is not None:
-        print(batch.prove(Path(verify), deliver=load_model, dataset=dataset, sample=sample, seed=seed))
-        with atomic_folder(here.folder) as folder:
-            RunFolder(folder).write_request(here.config, here.overrides)
+    if settings.verify is None:
+        _score(settings, here)
         return
-    if output is None or Path(output).suffix not in batch.SUFFIXES:
-        raise OutputFailed.no_path("predict", output)
-    if model_uri is None and len(tasks) != 1:
-        raise ConfigurationInvalid.one_task("predict", list(tasks))
+    print(
+        batch.prove(
+            Path(settings.verify),
+            deliver=load_model,
+            dataset=settings.dataset,
+            sample=settings.sample,
+            seed=settings.seed,
+        )
+    )
+    with atomic_folder(here.folder) as folder:
+        RunFolder(folder).write_request(here.config, here.overrides)
+
+
+def _score(settings: PredictSettings, here: launch.Invocation) -> None:
+    if settings.output is None or Path(settings.output).suffix not in batch.SUFFIXES:
+        raise OutputFailed.no_path("predict", settings.output)
+    uri = settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
-        stamps = beside.submit(batch.stamped, input)
-        model = load_model(model_uri or f"models:/{dataset.name}.{next(iter(tasks))}@champion")
+        stamps = beside.submit(batch.stamped, settings.input)
+        model = load_model(uri)
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
     request = batch.Request(
-        input=str(input), output=Path(output), dataset=dataset, keep=tuple(keep), reasons=reasons,
-        chunk_rows=chunk_rows, threads=threads or cpu_count(), max_rejected=max_rejected, sensitivity=drift,
+        input=str(settings.input),
+        output=Path(settings.output),
+        dataset=settings.dataset,
+        keep=tuple(settings.keep),
+        reasons=settings.reasons,
+        chunk_rows=settings.chunk_rows,
+        threads=settings.threads or cpu_count(),
+        max_rejected=settings.max_rejected,
+        sensitivity=settings.drift,
         command=tuple(here.overrides),
-    )  # fmt: skip
+    )
     with launch.progress(1) as stage:
         result = batch.score(request, model, stamps=stamps.result(), say=tqdm.write, stage=stage)
     with atomic_folder(here.folder) as folder:
@@ -98,36 +109,33 @@ def predict(
     _say(request, model, result.manifest)
 
 
-def _say(request: batch.Request, model: LoadedModel, told: Mapping[str, Any]) -> None:
+def _say(request: batch.Request, model: LoadedModel, manifest: Mapping[str, Any]) -> None:
     """Show what was done, what is to be looked at, and the command that proves it."""
-    print(f"\n{told['rows_in']:,} rows read, {told['rows_scored']:,} scored, {told['rows_rejected']:,} rejected")
-    print(f"Model: {model.uri}, verdict {told['verdict']}")
-    if told["verdict"] != _SIGNAL:
+    read, scored, rejected = (manifest[key] for key in ("rows_in", "rows_scored", "rows_rejected"))
+    print(f"\n{read:,} rows read, {scored:,} scored, {rejected:,} rejected")
+    print(f"Model: {model.uri}, verdict {manifest['verdict']}")
+    if manifest["verdict"] != _SIGNAL:
         print("Note: the verdict is not 'signal': the model was not shown to be better than knowing nothing.")
     if not model.same_code:
         print("Note: the model was made by another version of hi_ml; MLflow may serve it by other rules than these.")
-    if told["columns_ignored"]:
-        print(f"Columns ignored: {', '.join(told['columns_ignored'])}")
-    unknown = {name: rate for name, rate in told["unknown_rate"].items() if rate}
+    if manifest["columns_ignored"]:
+        print(f"Columns ignored: {', '.join(manifest['columns_ignored'])}")
+    unknown = {name: rate for name, rate in manifest["unknown_rate"].items() if rate}
     if unknown:
         shares = ", ".join(f"{name} {rate:.2%}" for name, rate in unknown.items())
         print(f"Categories never seen in training: {shares}")
-    moved = alarms(told["drift"]) or ["none" if told["drift"] else "not measured, the model has no profile of training"]
+    moved = alarms(manifest["drift"]) or [
+        "none" if manifest["drift"] else "not measured, the model has no profile of training"
+    ]
     print("\n".join(f"Drift: {line}" for line in moved))
-    if told["rows_rejected"]:
+    if rejected:
         print(f"Rejected: {request.beside(batch.REJECTED)}")
     print(f"Output: {request.output}\n")
     print(f"python -m hi_ml.predict verify={request.beside(batch.SUFFIX)}")
     print(command_to_open(store_uri()))
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="predict")
-def main(cfg: DictConfig) -> None:
-    """Run the command from its configuration."""
-    launch.quiet()
-    with launch.one_sentence():
-        predict(**arguments(predict, cfg), here=launch.Invocation.of(cfg))
-
+main = launch.command(predict)
 
 if __name__ == "__main__":
-    launch.run(main)
+    main()

@@ -2,28 +2,28 @@
 
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
+from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
-from hi_ml.data.simulation import simulate as draw
-from hi_ml.data.simulation import write
+from hi_ml.data import simulation
 
 
-def simulate(*, scenario: str, rows: int, seed: int, effect: float, hospitals: int | None, output: str | None) -> None:
+@dataclass(frozen=True, config=STRICT)
+class SimulateSettings:
+    """The keys of ``conf/simulate.yaml``."""
+
+    scenario: str  # planted or noise
+    rows: int
+    seed: int
+    effect: float  # of each claim, in multiples of the smallest effect that matters
+    hospitals: int | None  # of a planted table; None for 200
+    output: str | None  # a .csv or .parquet file
+
+
+def simulate(settings: SimulateSettings, _here: launch.Invocation) -> None:
     """Write a simulated table, its truth and its expectations.
-
-    Parameters
-    ----------
-    scenario : {"planted", "noise"}
-    effect : float
-        Of each claim, in multiples of the smallest effect that matters.
-    hospitals : int or None
-        Of a planted table; None for 200.
-    output : str or None
-        A ``.csv`` or ``.parquet`` file.
 
     Raises
     ------
@@ -32,23 +32,25 @@ def simulate(*, scenario: str, rows: int, seed: int, effect: float, hospitals: i
     ConfigurationInvalid
         If there is no such scenario, or a number is out of range.
     """
+    output = settings.output
     if output is None or Path(output).suffix not in (".csv", ".parquet"):
         raise OutputFailed.no_path("simulate", output)
     try:
-        drawn = draw(scenario, rows, seed=seed, effect=effect, hospitals=hospitals)
+        drawn = simulation.simulate(
+            settings.scenario,
+            settings.rows,
+            seed=settings.seed,
+            effect=settings.effect,
+            hospitals=settings.hospitals,
+        )
     except ValueError as error:
         raise ConfigurationInvalid(str(error)) from error
-    for path in write(drawn, Path(output)):
+    for path in simulation.write(drawn, Path(output)):
         print(path)
     print(f"python -m hi_ml.train dataset=kaggle dataset.source={output}")
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="simulate")
-def main(cfg: DictConfig) -> None:
-    """Run the command from its configuration."""
-    with launch.one_sentence():
-        simulate(**arguments(simulate, cfg))
-
+main = launch.command(simulate)
 
 if __name__ == "__main__":
-    launch.run(main)
+    main()

@@ -2,46 +2,41 @@
 
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
+from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
 
-def track(*, run: str | None) -> None:
-    """Track one run folder; without its table, its model cannot take the place of a champion.
+@dataclass(frozen=True, config=STRICT)
+class TrackSettings:
+    """The keys of ``conf/track.yaml``."""
 
-    Parameters
-    ----------
-    run : str or None
-        The folder of one task, for example ``outputs/train/<timestamp>/billing``.
+    run: str | None  # the folder of one task, for example outputs/train/<timestamp>/billing
+
+
+def track(settings: TrackSettings, _here: launch.Invocation) -> None:
+    """Track one run folder; without its table, its model cannot take the place of a champion.
 
     Raises
     ------
     RunFolderInvalid
         If the folder is absent or holds no finished run.
     """
-    if run is None or not Path(run).is_dir():
-        raise RunFolderInvalid.of(Path(run or "run=<folder>"), "folder")
-    tracked = send(RunFolder(Path(run).resolve()))
+    if settings.run is None or not Path(settings.run).is_dir():
+        raise RunFolderInvalid.of(Path(settings.run or "run=<folder>"), "folder")
+    tracked = send(RunFolder(Path(settings.run).resolve()))
     print(f"{tracked.experiment}: run {tracked.run_id}")
     for sentence in tracked.sentences():
         print(sentence)
     print(command_to_open(store_uri()))
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="track")
-def main(cfg: DictConfig) -> None:
-    """Run the command from its configuration."""
-    launch.quiet()
-    with launch.one_sentence():
-        track(**arguments(track, cfg))
-
+main = launch.command(track)
 
 if __name__ == "__main__":
-    launch.run(main)
+    main()

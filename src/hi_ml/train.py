@@ -1,17 +1,17 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import hydra
-from omegaconf import DictConfig
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import arguments, conf_dir
+from hi_ml.app.config import STRICT, Seed
 from hi_ml.app.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
@@ -33,111 +33,106 @@ from hi_ml.tracking.store import command_to_open, store_uri
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 
 
-def train(
-    *,
-    dataset: Dataset,
-    model: Model,
-    tasks: dict[str, Task],
-    split: Split,
-    seed: Annotated[int, Field(ge=0, lt=2**32)],
-    horizon: Moment | None,
-    smallest_skill: Annotated[float, Field(ge=0, lt=1)],
-    recalibrate: bool,
-    leakage: Leakage,
-    explain: training.Explain,
-    subgroups: Subgroups,
-    probes: Probing,
-    significance: Literal["interval", "permutation"],
-    permutation: Permutation,
-    interval: Annotated[float, Field(gt=0, lt=1)] | None,
-    interval_by: str | None,
-    charts: Literal["default", "all"],
-    tracking: Literal["default", "none"],
-    promote: Promote,
-    here: launch.Invocation,
-) -> None:
-    """Train one model per task, each to a run folder of its own and to MLflow.
+@dataclass(frozen=True, config=STRICT)
+class TrainSettings:
+    """The keys of ``conf/train.yaml``."""
 
-    Parameters
-    ----------
-    dataset, model, tasks, split, leakage, explain, subgroups, probes, permutation
-        The objects of ``conf/``.
-    seed : int
-        Fixes everything random.
-    horizon : {"admission", "stay", "discharge"} or None
-        Moves the moment of prediction of all tasks.
-    smallest_skill : float
-        Share of the baseline's loss.
-    recalibrate : bool
-        Whether the shares of classes are recalibrated inside the training part.
-    significance : {"interval", "permutation"}
-        ``permutation`` also refits on targets exchanged between groups.
-    interval : float or None
-        With which probability intervals and sets of labels hold the truth; None makes none.
-    interval_by : str or None
-        Column whose levels get intervals of that probability each.
-    charts : {"default", "all"}
-    tracking : {"default", "none"}
-    promote : {"auto", "always", "never"}
-        ``auto`` makes a model champion that is shown to be better than the present one on rows new to both.
+    dataset: Dataset
+    model: Model
+    tasks: dict[str, Task]
+    split: Split
+    seed: Seed  # fixes everything random
+    horizon: Moment | None  # moves the moment of prediction of all tasks
+    smallest_skill: Annotated[float, Field(ge=0, lt=1)]  # share of the baseline's loss
+    recalibrate: bool  # whether the probabilities of classes are recalibrated inside the training part
+    leakage: Leakage
+    explain: training.Explain
+    subgroups: Subgroups
+    probes: Probing
+    significance: Literal["interval", "permutation"]  # permutation also refits on targets exchanged between groups
+    permutation: Permutation
+    # with which probability intervals and sets of labels hold the truth; None makes none
+    interval: Annotated[float, Field(gt=0, lt=1)] | None
+    interval_by: str | None  # column whose levels get intervals of that probability each
+    charts: Literal["default", "all"]
+    tracking: Literal["default", "none"]
+    promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
+
+    def method(self) -> training.Method:
+        """Return what is done with every task."""
+        return training.Method(
+            model=self.model,
+            split=self.split,
+            leakage=self.leakage,
+            explain=self.explain,
+            smallest_skill=self.smallest_skill,
+            seed=self.seed,
+            recalibrate=self.recalibrate,
+            subgroups=self.subgroups,
+            probing=self.probes,
+            permutation=self.permutation if self.significance == "permutation" else None,
+            interval=self.interval,
+            interval_by=self.interval_by,
+        )
+
+    def at_horizon(self) -> list[Task]:
+        """Return the tasks, each at the moment of prediction that was asked for."""
+        return [replace(task, horizon=self.horizon or task.horizon) for task in self.tasks.values()]
+
+    def policy(self, trained: training.Trained) -> PromotionPolicy:
+        """Return on which terms a trained model may become champion."""
+        return PromotionPolicy(self.promote, partial(head_to_head, trained, self.dataset))
+
+
+def train(settings: TrainSettings, here: launch.Invocation) -> None:
+    """Train one model per task, each to a run folder of its own and to MLflow.
 
     Raises
     ------
     HiMlError
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
-    method = training.Method(model, split, leakage, explain, smallest_skill, seed, recalibrate, subgroups)
-    method = replace(method, probing=probes, permutation=permutation if significance == "permutation" else None)
-    method = replace(method, interval=interval, interval_by=interval_by)
-    for task in tasks.values():
+    tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
+    for task in tasks:
         if (here.folder / task.name).exists():
             raise OutputFailed.stands(here.folder / task.name)
-    asked = [replace(task, horizon=horizon or task.horizon) for task in tasks.values()]
-    request = Request(here, method, charts == "all")
-    failed: list[HiMlError] = []
-    with launch.progress(1 + len(_STEPS) * len(asked)) as stage:
+    request = Request(here, method, settings.charts == "all")
+    failures: list[HiMlError] = []
+    with launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
         stage("read")
-        started: dict[str, float] = {}
-        table = prepare(dataset, asked, here.folder, started)
-        for task in asked:
+        seconds: dict[str, float] = {}
+        table = prepare(settings.dataset, tasks, here.folder, seconds)
+        for task in tasks:
             path = here.folder / task.name
             try:
                 problem = table.pose(task, method)
-                trained = make(problem, table, request, path, seconds=dict(started), stage=stage)
+                trained = make(problem, table, request, path, seconds=dict(seconds), stage=stage)
                 tqdm.write(screen.summary(trained, path))
                 stage(f"{task.name}: track")
-                if tracking == "default":
-                    _track(RunFolder(path), PromotionPolicy(promote, partial(head_to_head, trained, dataset)))
+                if tracked:
+                    send_and_say(path, settings.policy(trained))
             except (NotTrainable, TrackingFailed) as error:
-                failed.append(error)
-    _say_where(here.folder, tracked=tracking == "default")
-    if failed:
-        raise Unserved.of(failed)
+                failures.append(error)
+    if runs := sorted(path.parent for path in here.folder.glob("*/run.json")):
+        say_next(runs[:1], tracked=tracked)
+    if failures:
+        raise Unserved.of(failures)
 
 
-def _track(folder: RunFolder, terms: PromotionPolicy) -> None:
-    for line in send(folder, terms).sentences():
-        tqdm.write(line)
+def send_and_say(folder: Path, policy: PromotionPolicy) -> None:
+    """Send a run folder to MLflow, and say what became of it there."""
+    for sentence in send(RunFolder(folder), policy).sentences():
+        tqdm.write(sentence)
 
 
-def _say_where(folder: Path, *, tracked: bool) -> None:
-    made = sorted(path.parent for path in folder.glob("*/run.json"))
-    if not made:
-        return
+def say_next(folders: Sequence[Path], *, tracked: bool) -> None:
+    """Say which command opens the runs in MLflow, or sends them there."""
     print()
-    if tracked:
-        print(command_to_open(store_uri()))
-        return
-    print(f"python -m hi_ml.track run={made[0]}")
+    for command in [command_to_open(store_uri())] if tracked else map("python -m hi_ml.track run={}".format, folders):
+        print(command)
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
-def main(cfg: DictConfig) -> None:
-    """Run the command from its configuration."""
-    launch.quiet()
-    with launch.one_sentence():
-        train(**arguments(train, cfg), here=launch.Invocation.of(cfg))
-
+main = launch.command(train)
 
 if __name__ == "__main__":
-    launch.run(main)
+    main()

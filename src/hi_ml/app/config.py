@@ -2,15 +2,15 @@
 
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import hydra.utils
 from omegaconf import OmegaConf
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, create_model
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 # For `pydantic.dataclasses.dataclass(config=STRICT)`: a misspelt key must not pass silently.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -24,6 +24,7 @@ def _plain_name(name: str) -> str:
 
 # Names end up in paths, feature names and model names: no character of theirs may mean anything there.
 Name = Annotated[str, AfterValidator(_plain_name)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range that scikit-learn and LightGBM take
 
 
 def conf_dir() -> Path:
@@ -68,26 +69,6 @@ def build(kind: Any, node: Any) -> Any:
     Shares(train=0.6)
     """
     return TypeAdapter(kind).validate_python(plain(node))
-
-
-def arguments(command: Callable[..., None], cfg: Any) -> dict[str, Any]:
-    """Turn a composed configuration into the arguments of a command, by the types of its parameters.
-
-    Parameters
-    ----------
-    command : callable
-        Its parameters are the keys of its YAML, and ``here``, which is left to the caller.
-
-    Raises
-    ------
-    pydantic.ValidationError
-        As `build`; each place starts with the key.
-    """
-    kinds = get_type_hints(command, include_extras=True)
-    hints: dict[str, Any] = {key: (kind, ...) for key, kind in kinds.items() if key not in ("return", "here")}
-    keys: Any = create_model("Arguments", __config__=ConfigDict(**STRICT, protected_namespaces=()), **hints)
-    made = keys.model_validate(plain(cfg))
-    return {key: getattr(made, key) for key in hints}
 
 
 def named_in(package: ModuleType, name: str) -> list[Any]:

@@ -1,5 +1,6 @@
 """How a command starts, and how it ends: exit codes, one sentence on failure, quiet libraries."""
 
+import functools
 import logging
 import os
 import re
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Timer, main_thread
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
@@ -25,7 +27,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from hi_ml.app.config import plain
+from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 
 INTERRUPTED = 130
@@ -56,60 +58,44 @@ class Invocation:
     @classmethod
     def of(cls, cfg: Any) -> "Invocation":
         """Ask Hydra."""
-        asked = HydraConfig.get()
-        folder = Path(asked.runtime.output_dir)
-        return cls(folder, plain(cfg), list(asked.overrides.task), f"hi_ml.{asked.job.name}")
+        call = HydraConfig.get()
+        folder = Path(call.runtime.output_dir)
+        return cls(folder, plain(cfg), list(call.overrides.task), f"hi_ml.{call.job.name}")
 
     def provenance(self) -> dict[str, Any]:
         """Say which code was called."""
         return {"command": self.command, "git_commit": _commit()}
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a Hydra application: what ends it early ends it with an exit code and a sentence, not with a traceback."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print; the sentence is ours
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", module="hydra")
-    logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
-    _interrupted.clear()
-    signal.signal(signal.SIGINT, _interrupt)  # a shell's background job would ignore it
-    sys.unraisablehook = _hear_again
-    try:
-        with _as_interrupt():
-            main()
-    except BrokenPipeError:
-        _stop_printing()
-    except KeyboardInterrupt as stop:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # nothing is left to do but to end
-        sys.stderr.write(f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
-        sys.exit(INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 -- what a command itself raises ends in `one_sentence`
-        _end(_refusal(error))
+def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
+    """Make a Hydra application of a function of settings: what ends it early ends it with a code and a sentence.
 
+    Parameters
+    ----------
+    function : callable
+        Takes an object of the class that its first parameter is annotated with, whose fields are the keys of
+        ``conf/<name of the function>.yaml``, and the call.
 
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """End the process with exit code 1 and the sentence of the error; a defect of ours shows its traceback."""
-    try:
-        with _as_interrupt():
-            yield
-    except KeyboardInterrupt:
-        _remove_empty_folder()
-        raise
-    except HiMlError as error:
-        _end(error)
-    except ValidationError as error:
-        _end(ConfigurationInvalid.from_list((_place(e), e["msg"], e["input"]) for e in error.errors()))
-    except (HydraException, OmegaConfBaseException) as error:
-        _end(_refusal(error))
-    except BrokenPipeError:
-        _stop_printing()
-    except OSError as error:
-        _end(OutputFailed.of(error))
-    except Exception:  # noqa: BLE001 -- it ends here, with all that a report of it needs
-        traceback.print_exc()
-        _end(Defect())
+    Returns
+    -------
+    callable
+        Reads the command line. It ends the process with 0 where ``function`` returns, with 1 and one sentence where
+        it raises or the settings are wrong, with 130 at Ctrl-C.
+    """
+    kind = next(iter(get_type_hints(function, include_extras=True).values()))
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=function.__name__)
+    @functools.wraps(function)
+    def application(cfg: DictConfig) -> None:
+        with _ending(composed=True):
+            function(build(kind, cfg), Invocation.of(cfg))
+
+    def main() -> None:
+        _begin()
+        with _ending(composed=False):
+            application()
+
+    return main
 
 
 @contextmanager
@@ -127,48 +113,77 @@ def progress(steps: int) -> Iterator[Stage]:
         yield stage
 
 
-def quiet() -> None:
-    """Silence what libraries say of themselves; what hi_ml says stays."""
+def _begin() -> None:
+    """Let no library speak beside us, and hear every interrupt."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print; the sentence is ours
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     for name in ("alembic", "matplotlib", "mlflow", "shap"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="hydra")
+    logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
+    _interrupted.clear()
+    signal.signal(signal.SIGINT, _interrupt)  # a shell's background job would ignore it
+    sys.unraisablehook = _hear_again
 
 
-def _commit() -> str:
-    """Return the commit of the code if it runs from a checkout."""
+@contextmanager
+def _ending(*, composed: bool) -> Iterator[None]:
+    """End the process with an exit code and a sentence if anything is raised.
+
+    Hydra says more than our sentence of what its job raises, so the end of the job is one inside that of Hydra.
+    """
     try:
-        asked = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 -- whichever git the user has
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return asked.stdout.strip()
+        with _as_interrupt():
+            yield
+    except KeyboardInterrupt as stop:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # nothing is left to do but to end
+        _end(INTERRUPTED, f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of the pipe has seen enough
+    except Exception as error:  # noqa: BLE001 -- it ends here, with all that a report of it needs
+        refusal = _refusal(error, composed=composed)
+        if isinstance(refusal, Defect):
+            traceback.print_exc()
+        _end(1, f"{type(refusal).__name__}: {refusal}\n")
 
 
-def _place(error: object) -> str:
-    return ".".join(str(part) for part in error["loc"])  # type: ignore[index]
+def _end(code: int, sentence: str) -> None:
+    with suppress(OSError, ValueError):  # something stands in it, or Hydra made none
+        Path(HydraConfig.get().runtime.output_dir).rmdir()
+    with suppress(OSError):
+        sys.stdout.flush()
+    sys.stderr.write(sentence)
+    sys.exit(code)
 
 
-def _refusal(error: Exception) -> HiMlError:
-    """Say in our words what Hydra found wrong with the configuration or the run folder."""
+def _refusal(error: Exception, *, composed: bool) -> HiMlError:
+    """Say in our words what went wrong; what no one foresaw is a defect once the configuration is composed."""
+    if isinstance(error, HiMlError):
+        return error
+    if isinstance(error, ValidationError):
+        return ConfigurationInvalid.from_list((_place(e), e["msg"], e["input"]) for e in error.errors())
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _not_composed(error)
+    if isinstance(error, OSError):
+        return OutputFailed.of(error)
+    return Defect() if composed else _not_composed(error)
+
+
+def _not_composed(error: Exception) -> HiMlError:
+    """Say what Hydra found wrong with the configuration."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(error, OverrideParseException):
         return ConfigurationInvalid.unreadable_override(error.override, error.message.splitlines()[0])
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
-        known = [str(key) for key in cause.parent_node if key != "hydra"]
-        return ConfigurationInvalid.unknown_key(str(cause.full_key), known)
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        return OutputFailed.of(error)
-    place = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) else ""
-    return ConfigurationInvalid.not_composed(place + re.split(r"\n(?:Config search path| *full_key):", str(error))[0])
+        keys = [str(key) for key in cause.parent_node if key != "hydra"]
+        return ConfigurationInvalid.unknown_key(str(cause.full_key), keys)
+    key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) else ""
+    return ConfigurationInvalid.not_composed(key + re.split(r"\n(?:Config search path| *full_key):", str(error))[0])
 
 
-def _end(error: HiMlError) -> None:
-    _remove_empty_folder()
-    with suppress(OSError):
-        sys.stdout.flush()
-    sys.stderr.write(f"{type(error).__name__}: {error}\n")
-    sys.exit(1)
+def _place(error: Any) -> str:
+    return ".".join(str(part) for part in error["loc"])
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -195,11 +210,13 @@ def _hear_again(lost: Any) -> None:
         sys.__unraisablehook__(lost)
 
 
-def _stop_printing() -> None:
-    """Let what is left to print go nowhere: the reader of the pipe has seen enough."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _remove_empty_folder() -> None:
-    with suppress(OSError, ValueError):  # something stands in it, or Hydra made none
-        Path(HydraConfig.get().runtime.output_dir).rmdir()
+def _commit() -> str:
+    """Return the commit of the code if it runs from a checkout."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 -- whichever git the user has
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return answer.stdout.strip()

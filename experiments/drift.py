@@ -130,7 +130,7 @@ def study(world: World, seeds: range, sizes: list[int], batches: int) -> pd.Data
         known = profile(taught)
         for change, column, rows, batch in _batches(taught, world, sizes, batches):
             numbers = serving.numbers(typed(batch), known["columns"])
-            report = drift.Drift.start(known).add(numbers).report()
+            report = drift.compare(known, drift.count_rows(known, numbers))
             alarm = bool(drift.alarms(report)) if column == "any" else report[column]["alarm"]
             answers.append((world.scenario, world.training, rows, change, column, alarm))
     return pd.DataFrame(answers, columns=[*ASKED, "alarm"])

@@ -23,7 +23,7 @@ from hi_ml import train
 from hi_ml.data.simulation import simulate
 from hi_ml.predict import main
 from hi_ml.prediction import batch
-from hi_ml.prediction.batch import run as scoring
+from hi_ml.prediction.batch import run
 
 
 @pytest.fixture(scope="session")
@@ -129,13 +129,12 @@ CHUNKS = 75  # of three thousand rows
 
 
 def request_of(described, source, output, rows=40):
-    return batch.Request(str(source), output, described(source), keep=("Room Number",), chunk_rows=rows, threads=2)
+    return batch.BatchRequest(str(source), output, described(source), keep=("Room Number",), chunk_rows=rows, threads=2)
 
 
 def finished(request, model):
-    said = []
-    stamps = batch.stamped(request.input)
-    result = batch.score(request, model, stamps=stamps, say=said.append, stage=print)
+    said, read = [], batch.fingerprints(request.input)
+    result = batch.score(request, model, files=read, say=said.append, stage=print)
     files = {path.name: path.read_bytes() for path in request.output.parent.iterdir() if "manifest" not in path.name}
     return files, {**result.manifest, "seconds": 0}, said
 
@@ -145,7 +144,7 @@ def finished(request, model):
 def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
     taught, described, many, tmp_path, source, output
 ):
-    model, stamps = taught("lgbm", "length_of_stay"), batch.stamped(str(many / source))
+    model, read = taught("lgbm", "length_of_stay"), batch.fingerprints(str(many / source))
     (tmp_path / "whole").mkdir()
     expected, told, _ = finished(request_of(described, many / source, tmp_path / "whole" / output), model)
     forks = multiprocessing.get_context("forkserver")  # which has imported all that takes seconds
@@ -154,11 +153,11 @@ def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
     for place in range(10):
         (tmp_path / str(place)).mkdir()
         request = request_of(described, many / source, tmp_path / str(place) / output)
-        settings = {"stamps": stamps, "say": str, "stage": print}
+        settings = {"files": read, "say": str, "stage": print}
         killed = forks.Process(target=batch.score, args=(request, model), kwargs=settings)
         killed.start()
-        journal, lines = request.beside(scoring.WORK) / "journal.jsonl", rng.integers(0, CHUNKS + 2)
-        while killed.is_alive() and not (journal.exists() and journal.read_bytes().count(b"\n") >= lines):
+        work, parts = request.beside(run.WORK), rng.integers(0, CHUNKS + 1)
+        while killed.is_alive() and not (work.exists() and len(list(work.glob("*.arrows"))) >= parts):
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.02))
         killed.kill()
@@ -174,8 +173,8 @@ class Killed(BaseException):
     """Nothing catches it, as nothing outlives a kill."""
 
 
-@pytest.mark.parametrize("step", range(6))
-def test_a_kill_while_the_output_is_put_in_place_is_made_good(taught, described, many, tmp_path, monkeypatch, step):
+@pytest.mark.parametrize("step", range(9))  # the request, three parts, list, manifest, output, manifest, the folder
+def test_a_kill_while_a_file_is_put_in_place_is_made_good(taught, described, many, tmp_path, monkeypatch, step):
     model, steps = taught("lgbm", "length_of_stay"), iter(range(100))
     expected, told, _ = finished(request_of(described, many / "in.csv", tmp_path / "out.csv", 1000), model)
     for path in tmp_path.iterdir():
@@ -190,15 +189,15 @@ def test_a_kill_while_the_output_is_put_in_place_is_made_good(taught, described,
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(scoring.shutil, "copyfile", killed_at(scoring.shutil.copyfile))
         patched.setattr(Path, "replace", killed_at(Path.replace))
-        patched.setattr(scoring.Work, "remove", killed_at(scoring.Work.remove))
-        patched.setattr(scoring, "write_json", killed_at(scoring.write_json))
+        patched.setattr(run.Work, "remove", killed_at(run.Work.remove))
+        patched.setattr(run, "write_json", killed_at(run.write_json))
         with pytest.raises(Killed):
             finished(request_of(described, many / "in.csv", tmp_path / "out.csv", 1000), model)
     files, manifest, said = finished(request_of(described, many / "in.csv", tmp_path / "out.csv", 1000), model)
     assert (files, manifest) == (expected, told)
-    assert said == ["Goes on behind row 3,000, where an earlier call was stopped."]
+    done = 1000 * min(max(step - 1, 0), 3)
+    assert said == ([f"Goes on behind row {done:,}, where an earlier call was stopped."] if done else [])
 
 
 @pytest.mark.slow
@@ -206,8 +205,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(command, many, f
     asked = [f"model_uri={folder}", f"input={many / 'in.csv'}", "output=out.csv", "chunk_rows=2"]
     words = [sys.executable, "-m", "hi_ml.predict", *asked]
     process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    journal = tmp_path / "out.csv.unfinished" / "journal.jsonl"
-    while process.poll() is None and not (journal.exists() and journal.stat().st_size > 20_000):
+    work = tmp_path / "out.csv.unfinished"
+    while process.poll() is None and len(list(work.glob("*.arrows"))) < 30:
         time.sleep(0.01)
     second = command("predict", *asked)
     process.send_signal(signal.SIGINT)
@@ -221,7 +220,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(command, many, f
     done = command("predict", *asked)
     assert done.code == 0, done.stderr
     assert "Goes on behind row" in done.stdout
-    assert not journal.parent.exists()
+    assert not work.exists()
 
 
 @pytest.mark.slow

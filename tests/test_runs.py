@@ -163,7 +163,7 @@ def test_the_model_keeps_counts_of_its_training_rows_to_compare_later_ones_with(
     reference, known = drift.load(scorer), serving.load(scorer)
     assert reference["rows"] == said(outputs / task, "run")["parts"]["train"]
     assert [column["role"] for column in reference["columns"]] == [spec["role"] for spec in known.mapping["columns"]]
-    report = drift.Drift.start(reference).add(known.numbers(known.typed(raw))).report()
+    report = drift.compare(reference, drift.count_rows(reference, known.numbers(known.typed(raw))))
     assert drift.alarms(report) == []
     assert {column["n"] for column in report.values()} == {ROWS}
 

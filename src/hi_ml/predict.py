@@ -68,15 +68,8 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
     if settings.verify is None:
         _score(settings, here)
         return
-    print(
-        batch.prove(
-            Path(settings.verify),
-            deliver=load_model,
-            dataset=settings.dataset,
-            sample=settings.sample,
-            seed=settings.seed,
-        )
-    )
+    path, dataset = Path(settings.verify), settings.dataset
+    print(batch.prove(path, fetch=load_model, dataset=dataset, sample=settings.sample, seed=settings.seed))
     with atomic_folder(here.folder) as folder:
         RunFolder(folder).write_request(here.config, here.overrides)
 
@@ -86,10 +79,10 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
         raise OutputFailed.no_path("predict", settings.output)
     uri = settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
-        stamps = beside.submit(batch.stamped, settings.input)
+        files = beside.submit(batch.fingerprints, settings.input)
         model = load_model(uri)
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
-    request = batch.Request(
+    request = batch.BatchRequest(
         input=str(settings.input),
         output=Path(settings.output),
         dataset=settings.dataset,
@@ -102,14 +95,14 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
         command=tuple(here.overrides),
     )
     with launch.progress(1) as stage:
-        result = batch.score(request, model, stamps=stamps.result(), say=tqdm.write, stage=stage)
+        result = batch.score(request, model, files=files.result(), say=tqdm.write, stage=stage)
     with atomic_folder(here.folder) as folder:
         RunFolder(folder).write_request(here.config, here.overrides)
         RunFolder(folder).write_batch(result.manifest, result.seconds)
-    _say(request, model, result.manifest)
+    _show(request, model, result.manifest)
 
 
-def _say(request: batch.Request, model: LoadedModel, manifest: Mapping[str, Any]) -> None:
+def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str, Any]) -> None:
     """Show what was done, what is to be looked at, and the command that proves it."""
     read, scored, rejected = (manifest[key] for key in ("rows_in", "rows_scored", "rows_rejected"))
     print(f"\n{read:,} rows read, {scored:,} scored, {rejected:,} rejected")
@@ -124,14 +117,13 @@ def _say(request: batch.Request, model: LoadedModel, manifest: Mapping[str, Any]
     if unknown:
         shares = ", ".join(f"{name} {rate:.2%}" for name, rate in unknown.items())
         print(f"Categories never seen in training: {shares}")
-    moved = alarms(manifest["drift"]) or [
-        "none" if manifest["drift"] else "not measured, the model has no profile of training"
-    ]
+    calm = "none" if manifest["drift"] else "not measured, the model has no profile of training"
+    moved = alarms(manifest["drift"]) or [calm]
     print("\n".join(f"Drift: {line}" for line in moved))
     if rejected:
         print(f"Rejected: {request.beside(batch.REJECTED)}")
     print(f"Output: {request.output}\n")
-    print(f"python -m hi_ml.predict verify={request.beside(batch.SUFFIX)}")
+    print(f"python -m hi_ml.predict verify={request.beside(batch.MANIFEST)}")
     print(command_to_open(store_uri()))
 
 

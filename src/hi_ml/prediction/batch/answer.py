@@ -1,16 +1,12 @@
-"""How long did each step take, in whichever thread it ran?
+"""What becomes of a chunk of raw rows: its answers, the cells that cannot be read, and what is counted of it.
 
-Which cells of a chunk cannot be read, and which of them may be shown?
-
-A chunk of raw rows in, a chunk of the output out: pure functions, row by row.
+A chunk depends on nothing but its rows and the model: any thread, in any order, comes to the same.
 """
 
-import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from threading import Lock
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,52 +15,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ColumnProblem
+from hi_ml.app.timing import stopwatch
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.sources.pieces import Piece
 from hi_ml.data.validate import PRIVATE, ROW
+from hi_ml.prediction import drift
 from hi_ml.prediction.batch.inputs import Chunk, Inputs
-from hi_ml.prediction.drift import Drift
-from hi_ml.scorer.reasons import reasons as why
+from hi_ml.scorer.reasons import reasons as explain
 from hi_ml.scorer.serving import Scorer
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Stopwatch:
-    """Seconds by step, of all threads together."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _turn: Lock = field(default_factory=Lock)
-
-    @contextmanager
-    def of(self, step: str) -> Iterator[None]:
-        """Add the time of a step."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            taken = time.perf_counter() - started
-            with self._turn:
-                self.seconds[step] = self.seconds.get(step, 0.0) + taken
-
-    def during(self, step: str, items: Iterable[T]) -> Generator[T]:
-        """Pass items on, and add the time that making them took."""
-        maker = iter(items)
-        while True:
-            with self.of(step):
-                item = next(maker, None)
-            if item is None:
-                return
-            yield item
-
 
 COLUMNS = ["row", "column", "value", "rule"]
 _NONE = pd.DataFrame(columns=COLUMNS)
 Fault = tuple[str, str, NDArray[np.bool_]]
 
 
-def rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.DataFrame:
+def list_rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.DataFrame:
     """List the cells that break a rule, in the order of the input.
 
     Parameters
@@ -133,99 +98,96 @@ def _written(values: pa.ChunkedArray) -> list[str]:
     return [text or "" for text in texts]
 
 
-_NO_COUNTS = np.array([], dtype=np.int64)
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of chunks; the counts of several are the sum of theirs."""
+
+    read: dict[str, int] = field(default_factory=dict)  # rows, by the path of their file
+    scored: dict[str, int] = field(default_factory=dict)  # rows, by the path of their file
+    faults: dict[str, int] = field(default_factory=dict)  # cells that break a rule, by source column and rule
+    # rows that hold a category that the training rows did not, by source column
+    unseen: dict[str, int] = field(default_factory=dict)
+    # of `hi_ml.prediction.drift.count_rows`; empty where the model has no profile
+    drift: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        mine, others = vars(self), vars(other)
+        return Counts(**{
+            name: {key: mine[name].get(key, 0) + others[name].get(key, 0) for key in mine[name] | others[name]}
+            for name in mine
+        })  # fmt: skip
+
+    @property
+    def rows_read(self) -> int:
+        """Of all files."""
+        return sum(self.read.values())
+
+    @property
+    def rows_scored(self) -> int:
+        """Of all files."""
+        return sum(self.scored.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return vars(self) | {"drift": {role: cells.tolist() for role, cells in self.drift.items()}}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Counts":
+        """Return what `to_json` was given."""
+        drifted = {role: np.array(cells, np.int64) for role, cells in plain["drift"].items()}
+        return cls(**{**plain, "drift": drifted})
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A chunk of which every cell was read."""
+class Answer:
+    """What became of a chunk."""
 
-    file: int  # place of its file
-    read: int  # its rows
-    # dict of str to pyarrow.Array, shape (n,); columns of the output that stand before the prediction; n of the
-    # rows can be scored
-    carried: dict[str, Any]
-    matrix: NDArray[np.float64]  # float64, shape (n, n_encoded); what the learner takes
-    unknown: NDArray[np.int32]  # int32, shape (n,); count of categories that the training rows did not hold
-    typed: Mapping[str, pa.Array]  # dict of str to pyarrow.Array, shape (n,); by role
-    rejected: pd.DataFrame  # the cells that cannot be read
-    unseen: dict[str, int]  # by source column, rows that hold a category that the training rows did not
-    drift: dict[str, list[int]]  # the rows as counts, empty where the model has no profile
+    table: pa.Table  # pyarrow.Table, shape (n_scored, n_columns); rows of the output
+    rejected: pd.DataFrame  # the cells that cannot be read, see `list_rejected`
+    counts: Counts
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by step
 
 
-@dataclass(frozen=True)
-class Answered:
-    """What was made of a chunk."""
-
-    file: int
-    read: int
-    table: pa.Table  # pyarrow.Table, shape (n, n_columns); rows of the output
-    rejected: pd.DataFrame
-    unseen: dict[str, int]
-    drift: dict[str, list[int]]
-
-
-def prepared(
-    chunk: Chunk, scorer: Scorer, inputs: Inputs, *, profile: Mapping[str, Any] | None, clock: Stopwatch
-) -> Prepared:
-    """Type and encode a chunk, and set aside the rows that cannot be read.
-
-    Parameters
-    ----------
-    profile : mapping or None
-        Of the training rows, see `hi_ml.prediction.drift`.
-    """
-    with clock.of("encode"):
-        return _prepared(chunk, scorer, inputs, profile)
-
-
-def _prepared(chunk: Chunk, scorer: Scorer, inputs: Inputs, profile: Mapping[str, Any] | None) -> Prepared:
-    piece = chunk.piece
-    typed, faults = scorer.read({name: _whole(piece.table.column(name)) for name in inputs.needed})
-    bad = np.any([mask for _, _, mask in faults], axis=0) if faults else np.zeros(len(piece.row), dtype=bool)
-    listed = rejected(chunk, faults, inputs)
-    if bad.any():
-        good = pa.array(~bad)
-        typed = {role: values.filter(good) for role, values in typed.items()}
-        piece = Piece(piece.table.filter(good), piece.row[~bad], piece.ragged)
-    numbers = scorer.numbers(typed)
-    carried: dict[str, Any] = {"row": piece.row + chunk.start}
-    if inputs.several:
-        carried["file"] = pa.repeat(str(inputs.files[chunk.file].path), len(piece.row))
-    carried |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.kept().items()}
-    unseen = scorer.unseen(numbers)
-    count = {role: int(mask.sum()) for role, mask in unseen.items()}
-    sources = {spec["role"]: spec["source"] for spec in scorer.mapping["columns"] if "levels" in spec}
-    return Prepared(
-        file=chunk.file,
-        read=len(chunk.piece),
-        carried=carried,
-        matrix=scorer.encode(numbers),
-        unknown=np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32),
-        typed=typed,
-        rejected=listed,
-        unseen={source: count.get(role, 0) for role, source in sources.items()},
-        drift=Drift.start(profile).add(numbers).to_json() if profile else {},
-    )
-
-
-def answered(ready: Prepared, scorer: Scorer, *, reasons: int, clock: Stopwatch) -> Answered:
-    """Score a chunk.
+def score_chunk(
+    chunk: Chunk, scorer: Scorer, inputs: Inputs, *, reasons: int = 0, profile: Mapping[str, Any] | None = None
+) -> Answer:
+    """Type, encode and score a chunk, and set aside the rows that cannot be read.
 
     Parameters
     ----------
     reasons : int
         How many each row gets.
+    profile : mapping, optional
+        Of the training rows, see `hi_ml.prediction.drift`; without one nothing is counted for drift.
     """
-    with clock.of("predict"):
-        answer = scorer.answer(ready.matrix, ready.typed)
-    columns = ready.carried | {name: answer.column(name) for name in answer.column_names}
-    columns["unknown"] = ready.unknown
+    seconds: dict[str, float] = {}
+    with stopwatch(seconds, "encode"):
+        typed, faults = scorer.read({name: _whole(chunk.piece.table.column(name)) for name in inputs.needed})
+        rejected = list_rejected(chunk, faults, inputs)
+        piece, typed = _readable(chunk.piece, typed, faults)
+        numbers = scorer.numbers(typed)
+        matrix, unseen = scorer.encode(numbers), scorer.unseen(numbers)
+    with stopwatch(seconds, "predict"):
+        answers = scorer.answer(matrix, typed)
+    columns: dict[str, Any] = {"row": piece.row + chunk.start}
+    if inputs.several:
+        columns["file"] = pa.repeat(_path(chunk, inputs), len(piece.row))
+    columns |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.kept().items()}
+    columns |= {name: answers.column(name) for name in answers.column_names}
+    columns["unknown"] = np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32)
     if reasons:
-        with clock.of("explain"):
-            columns |= why(scorer, ready.matrix, ready.typed, reasons)
+        with stopwatch(seconds, "explain"):
+            columns |= explain(scorer, matrix, typed, reasons)
     table = pa.table(columns).combine_chunks()  # laid out as when it is read back from what an earlier call kept
-    return Answered(ready.file, ready.read, table, ready.rejected, ready.unseen, ready.drift)
+    faulty = Counter(" ".join(cell) for cell in zip(rejected["column"], rejected["rule"], strict=True))
+    counts = Counts(
+        read={_path(chunk, inputs): len(chunk.piece)},
+        scored={_path(chunk, inputs): table.num_rows},
+        faults=dict(faulty),
+        unseen=_unseen_by_column(scorer, unseen),
+        drift=drift.count_rows(profile, numbers) if profile else {},
+    )
+    return Answer(table, rejected, counts, seconds)
 
 
 def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
@@ -237,14 +199,34 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
         If a column that is carried through bears the name of another.
     """
     kinds = {name: inputs.files[0].kinds[name] for name in inputs.needed}
-    none = Chunk(0, 0, Piece(pa.schema(kinds).empty_table(), _NO_COUNTS, _NO_COUNTS))
-    alone = Inputs(inputs.files, inputs.needed, (), {}, ())
-    made = answered(_prepared(none, scorer, alone, None), scorer, reasons=reasons, clock=Stopwatch()).table.schema
-    if twice := [name for name in inputs.carried if name in made.names]:
+    no_rows = np.array([], dtype=np.int64)
+    empty = Chunk(0, 0, Piece(pa.schema(kinds).empty_table(), no_rows, no_rows))
+    columns = list(score_chunk(empty, scorer, replace(inputs, carried=()), reasons=reasons).table.schema)
+    names = [column.name for column in columns]
+    if twice := [name for name in inputs.carried if name in names]:
         raise ColumnProblem.taken(twice, inputs.carried)
     before = 2 if inputs.several else 1
-    fields = [pa.field(name, kind) for name, kind in inputs.kept().items()]
-    return pa.schema([*list(made)[:before], *fields, *list(made)[before:]])
+    carried = [pa.field(name, kind) for name, kind in inputs.kept().items()]
+    return pa.schema([*columns[:before], *carried, *columns[before:]])
+
+
+def _readable(piece: Piece, typed: dict[str, pa.Array], faults: Sequence[Fault]) -> tuple[Piece, dict[str, pa.Array]]:
+    """Leave out the rows that break a rule."""
+    if not faults:
+        return piece, typed
+    good = ~np.any([mask for _, _, mask in faults], axis=0)
+    mask = pa.array(good)
+    kept = Piece(piece.table.filter(mask), piece.row[good], piece.ragged)
+    return kept, {role: values.filter(mask) for role, values in typed.items()}
+
+
+def _unseen_by_column(scorer: Scorer, unseen: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
+    categories = [spec for spec in scorer.mapping["columns"] if "levels" in spec]
+    return {spec["source"]: int(np.sum(unseen.get(spec["role"], 0))) for spec in categories}
+
+
+def _path(chunk: Chunk, inputs: Inputs) -> str:
+    return str(inputs.files[chunk.file].path)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -119,22 +119,24 @@ class Chunk:
     piece: Piece
 
 
-def chunks(inputs: Inputs, rows: int, *, done: Sequence[int]) -> Iterator[Chunk]:
+def chunks(inputs: Inputs, rows: int, *, done: Sequence[int] | None = None) -> Iterator[Chunk]:
     """Read the input in chunks; a chunk ends at a multiple of ``rows``, counted in its file, and at the file's end.
 
     Parameters
     ----------
-    done : sequence of int
-        How many rows of each file, in order, need not be read again.
+    done : sequence of int, optional
+        How many rows of each file, in order, need not be read again: none by default.
 
     Raises
     ------
     SourceUnreadable
         If a file turns out to be damaged.
     """
-    start = sum(done[:-1])
-    for place in range(max(len(done) - 1, 0), len(inputs.files)):
-        after = last = done[place] if place < len(done) else 0
+    done = done or [0] * len(inputs.files)
+    begun = max((place for place, rows_done in enumerate(done) if rows_done), default=0)
+    start = sum(done[:begun])
+    for place in range(begun, len(inputs.files)):
+        after = last = done[place]
         for piece in cut(_pieces(inputs, place, after), rows, after=after):
             yield Chunk(place, start, piece)
             last = piece.last

@@ -1,7 +1,4 @@
-"""Is this the same file as before?
-
-What is asked for, of which model, and is it what an earlier call was asked for?
-"""
+"""What is asked for, of which files as they stand, and is it what an earlier call was asked for?"""
 
 import hashlib
 import platform
@@ -9,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import hi_ml
 from hi_ml.app.errors import SourceUnreadable
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.files import matching
 from hi_ml.prediction.drift import Sensitivity
-from hi_ml.scorer.serving import Scorer
+from hi_ml.prediction.load import LoadedModel
 
 _LIBRARIES = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "skops")
 
@@ -45,12 +42,15 @@ class Fingerprint:
         return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified)
 
 
-def stamped(asked: str | None) -> dict[Path, Fingerprint]:
-    """Stamp every file of the input, in the order of the sorted names.
+Fingerprints = Mapping[Path, Fingerprint]
+
+
+def fingerprints(source: str | None) -> dict[Path, Fingerprint]:
+    """Read every file of the input, in the order of the sorted names.
 
     Parameters
     ----------
-    asked : str or None
+    source : str or None
         A path or a glob.
 
     Raises
@@ -58,26 +58,26 @@ def stamped(asked: str | None) -> dict[Path, Fingerprint]:
     SourceUnreadable
         If there is no file, or one cannot be read.
     """
-    files = matching(asked) if asked else []
+    files = matching(source) if source else []
     if not files:
-        raise SourceUnreadable.no_input(asked)
-    made = {}
+        raise SourceUnreadable.no_input(source)
+    by_path = {}
     for path in files:
         try:
-            made[path] = Fingerprint.of(path)
+            by_path[path] = Fingerprint.of(path)
         except OSError as error:
             raise SourceUnreadable.format(str(path), str(error)) from error
-    return made
+    return by_path
 
 
-def together(stamps: Mapping[Path, Fingerprint]) -> str:
+def digest_of_all(files: Fingerprints) -> str:
     """Return one SHA-256 for all files: that of a single one, else of the lines that ``sha256sum`` would print."""
-    if len(stamps) == 1:
-        return next(iter(stamps.values())).sha256
-    return _digest(f"{stamp.sha256}  {path}\n" for path, stamp in stamps.items())
+    if len(files) == 1:
+        return next(iter(files.values())).sha256
+    return _digest(f"{file.sha256}  {path}\n" for path, file in files.items())
 
 
-def of_code() -> str:
+def digest_of_code() -> str:
     """Return the SHA-256 of the code that decides what an answer is: those of another version are not mixed with it."""
     folder = Path(hi_ml.__file__).parent
     return _digest(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
@@ -89,41 +89,14 @@ def versions() -> dict[str, str]:
 
 
 def _digest(texts: Iterable[str]) -> str:
-    made = hashlib.sha256()
+    digest = hashlib.sha256()
     for text in texts:
-        made.update(text.encode())
-    return made.hexdigest()
-
-
-class Model(Protocol):
-    """A model that was delivered.
-
-    Attributes
-    ----------
-    scorer : Scorer
-    uri : str
-        Where it can be had again, the version and not an alias.
-    sha256 : str
-        Of all its files.
-    verdict : str
-    folder : Path
-        With the files of the scorer.
-    """
-
-    @property
-    def scorer(self) -> Scorer: ...  # noqa: D102 -- above
-    @property
-    def uri(self) -> str: ...  # noqa: D102 -- above
-    @property
-    def sha256(self) -> str: ...  # noqa: D102 -- above
-    @property
-    def verdict(self) -> str: ...  # noqa: D102 -- above
-    @property
-    def folder(self) -> Path: ...  # noqa: D102 -- above
+        digest.update(text.encode())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
-class Request:
+class BatchRequest:
     """What is asked for."""
 
     input: str  # a path or a glob
@@ -141,16 +114,16 @@ class Request:
         """Name a file beside the output."""
         return self.output.with_name(f"{self.output.name}.{suffix}")
 
-    def key(self, model: Model, stamps: Mapping[Path, Fingerprint]) -> dict[str, Any]:
+    def key(self, model: LoadedModel, files: Fingerprints) -> dict[str, Any]:
         """Return, ready for JSON, all that decides what stands in the output: each part under the word for it."""
         return {
-            "input": [[str(path), stamp.sha256] for path, stamp in stamps.items()],
+            "input": [[str(path), file.sha256] for path, file in files.items()],
             "model": model.sha256,
             "separator": self.dataset.separator,
             "encoding": self.dataset.encoding,
             "keep": list(self.keep),
             "reasons": self.reasons,
             "chunk_rows": self.chunk_rows,
-            "version of hi_ml": of_code(),
+            "version of hi_ml": digest_of_code(),
             "version of a library": versions(),
         }

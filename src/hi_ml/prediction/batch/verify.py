@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from hi_ml.app.errors import HiMlError, NotAsClaimed
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece, of_csv, of_parquet
-from hi_ml.prediction.batch.answer import Stopwatch, answered, prepared
+from hi_ml.prediction.batch.answer import score_chunk
 from hi_ml.prediction.batch.inputs import Chunk, File, Inputs, chunks
-from hi_ml.prediction.batch.request import Fingerprint, Model
-from hi_ml.prediction.batch.run import SUFFIX
+from hi_ml.prediction.batch.request import Fingerprint
+from hi_ml.prediction.batch.run import MANIFEST
+from hi_ml.prediction.load import LoadedModel
 
 _CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
-_CLAIMS = ("model_uri", "model_sha256", "files", "rows_in", "rows_scored", "keep", "reasons", "chunk_rows",
-           "separator", "encoding", "output_sha256")  # fmt: skip
+_KEYS = ("model_uri", "model_sha256", "files", "rows_in", "rows_scored", "keep", "reasons", "chunk_rows",
+         "separator", "encoding", "output_sha256")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,38 +44,15 @@ class Proof:
         )
 
 
-def claims(manifest: Path) -> dict[str, Any]:
-    """Read a manifest.
-
-    Raises
-    ------
-    NotAsClaimed
-        If it is none.
-    """
-    try:
-        found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
-        missing = [name for name in _CLAIMS if name not in found]
-    except (OSError, ValueError, TypeError) as error:
-        raise NotAsClaimed.no_manifest(manifest, str(error)) from error
-    if missing or not manifest.name.endswith(f".{SUFFIX}"):
-        raise NotAsClaimed.no_manifest(manifest, f"it has no {', '.join(missing)}" if missing else "of another name")
-    return found
-
-
-def prove(
-    manifest: Path,
-    *,
-    deliver: Callable[[str], Model],
-    dataset: Dataset,
-    sample: int,
-    seed: int,
-) -> Proof:
+def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, sample: int, seed: int) -> Proof:
     """Check the digests of output, input and model, and score a sample of rows again.
 
     Parameters
     ----------
-    deliver : callable
-        Fetches a model.
+    path : Path
+        Of the manifest.
+    fetch : callable
+        Loads the model of a URI.
     dataset : Dataset
         Any; separator and encoding are those of the manifest.
     sample : int
@@ -83,67 +61,79 @@ def prove(
     Raises
     ------
     NotAsClaimed
-        With all that differs.
+        With all that differs, or if it is no manifest.
     """
-    told = claims(manifest)
-    output = manifest.with_name(manifest.name.removesuffix(f".{SUFFIX}"))
-    faults = _files(told, output)
+    manifest = _read(path)
+    output = path.with_name(path.name.removesuffix(f".{MANIFEST}"))
+    faults = _changed_files(manifest, output)
     try:
-        model = deliver(told["model_uri"])
+        model = fetch(manifest["model_uri"])
     except HiMlError as error:
         raise NotAsClaimed.of(output, [*faults, f"the model cannot be fetched ({error})"]) from error
-    if model.sha256 != told["model_sha256"]:
-        faults.append(f"the model {told['model_uri']} is another")
+    if model.sha256 != manifest["model_sha256"]:
+        faults.append(f"the model {manifest['model_uri']} is another")
     if faults:
         raise NotAsClaimed.of(output, faults)
-    dataset = replace(dataset, separator=told["separator"], encoding=told["encoding"])
-    files = [Path(one["file"]) for one in told["files"]]
-    inputs = Inputs.of(files, model.scorer, dataset=dataset, keep=told["keep"])
-    rng, count = np.random.default_rng(seed), told["rows_in"]
+    dataset = replace(dataset, separator=manifest["separator"], encoding=manifest["encoding"])
+    files = [Path(entry["file"]) for entry in manifest["files"]]
+    inputs = Inputs.of(files, model.scorer, dataset=dataset, keep=manifest["keep"])
+    rng, count = np.random.default_rng(seed), manifest["rows_in"]
     rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
-    again = _again(inputs, model, told, rows)
-    return Proof(output, len(rows), _compared(output, _written(output, rows, dataset), again))
+    again = _score_again(inputs, model, manifest, rows)
+    return Proof(output, len(rows), _is_exact(output, _read_rows(output, rows, dataset), again))
 
 
-def _files(told: Mapping[str, Any], output: Path) -> list[str]:
+def _read(path: Path) -> dict[str, Any]:
+    """Read a manifest."""
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in _KEYS if key not in manifest]
+    except (OSError, ValueError, TypeError) as error:
+        raise NotAsClaimed.no_manifest(path, str(error)) from error
+    if missing or not path.name.endswith(f".{MANIFEST}"):
+        raise NotAsClaimed.no_manifest(path, f"it has no {', '.join(missing)}" if missing else "of another name")
+    return manifest
+
+
+def _changed_files(manifest: Mapping[str, Any], output: Path) -> list[str]:
     """Tell which files are absent or changed."""
-    expected = {output: told["output_sha256"]} | {Path(one["file"]): one["sha256"] for one in told["files"]}
+    expected = {output: manifest["output_sha256"]}
+    expected |= {Path(entry["file"]): entry["sha256"] for entry in manifest["files"]}
     faults = []
     for path, sha256 in expected.items():
         try:
-            found = Fingerprint.of(path).sha256
+            actual = Fingerprint.of(path).sha256
         except OSError as error:
             faults.append(f"{path} cannot be read ({error.strerror})")
         else:
-            if found != sha256:
-                faults.append(f"{path} has another SHA-256 ({found[:12]}..., expected {sha256[:12]}...)")
+            if actual != sha256:
+                faults.append(f"{path} has another SHA-256 ({actual[:12]}..., expected {sha256[:12]}...)")
     return faults
 
 
-def _again(inputs: Inputs, model: Model, told: Mapping[str, Any], rows: NDArray[np.int64]) -> pa.Table:
+def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any], rows: NDArray[np.int64]) -> pa.Table:
     """Score some rows of the input again, as text."""
-    made: list[pa.Table] = []
-    for chunk in chunks(inputs, told["chunk_rows"], done=()):
+    tables: list[pa.Table] = []
+    for chunk in chunks(inputs, manifest["chunk_rows"]):
         wanted = np.isin(chunk.piece.row + chunk.start, rows)
-        if wanted.any() or not made:
+        if wanted.any() or not tables:
             piece = Piece(chunk.piece.table.filter(pa.array(wanted)), chunk.piece.row[wanted], np.array([], np.int64))
-            part = Chunk(chunk.file, chunk.start, piece)
-            ready = prepared(part, model.scorer, inputs, profile=None, clock=Stopwatch())
-            made.append(answered(ready, model.scorer, reasons=told["reasons"], clock=Stopwatch()).table)
-    return _as_text(pa.concat_tables(made))
+            some = Chunk(chunk.file, chunk.start, piece)
+            tables.append(score_chunk(some, model.scorer, inputs, reasons=manifest["reasons"]).table)
+    return _as_text(pa.concat_tables(tables))
 
 
-def _written(output: Path, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:
+def _read_rows(output: Path, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:
     """Read some rows of the output, as text."""
     file = File.of(output, replace(dataset, separator=",", encoding="utf-8"))
     if file.csv is not None:
         pieces = of_csv(file.csv, file.names)
     else:
         pieces = of_parquet(output, file.names, dictionaries=[], after=0)
-    return pa.concat_tables([_as_text(_some(piece, rows)) for piece in pieces])
+    return pa.concat_tables([_as_text(_only(piece, rows)) for piece in pieces])
 
 
-def _some(piece: Piece, rows: NDArray[np.int64]) -> pa.Table:
+def _only(piece: Piece, rows: NDArray[np.int64]) -> pa.Table:
     number = pc.cast(piece.table.column("row"), pa.int64())
     return piece.table.filter(pc.is_in(number, value_set=pa.array(rows)))
 
@@ -160,7 +150,7 @@ def _as_text(table: pa.Table) -> pa.Table:
     return pv.read_csv(buffer, parse_options=pv.ParseOptions(newlines_in_values=True), convert_options=options)
 
 
-def _compared(output: Path, written: pa.Table, again: pa.Table) -> bool:
+def _is_exact(output: Path, written: pa.Table, again: pa.Table) -> bool:
     """Tell whether every cell agrees to the last digit, or raise where one is another."""
     if written.column_names != again.column_names:
         raise NotAsClaimed.of(output, [f"its columns are {written.column_names}, expected {again.column_names}"])

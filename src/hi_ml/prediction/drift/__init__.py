@@ -8,7 +8,7 @@ Of a date only the missing cells count: tonight is always later than training, i
 Rows of one patient that come together are not independent: a batch of few patients may alarm for no other reason.
 """
 
-from hi_ml.prediction.drift.profile import FILE, load, profile
-from hi_ml.prediction.drift.report import Drift, Sensitivity, alarms
+from hi_ml.prediction.drift.profile import FILE, count_rows, load, profile
+from hi_ml.prediction.drift.report import Sensitivity, alarms, compare
 
-__all__ = ["FILE", "Drift", "Sensitivity", "alarms", "load", "profile"]
+__all__ = ["FILE", "Sensitivity", "alarms", "compare", "count_rows", "load", "profile"]

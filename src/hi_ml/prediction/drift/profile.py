@@ -1,4 +1,7 @@
-"""What must be kept of the training rows, so that later rows can be compared with them?"""
+"""What must be kept of the training rows, so that later rows can be compared with them?
+
+Counts in cells, laid out as `hi_ml.statistics.drift.tally` does; those of new rows add up, chunk by chunk.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -37,15 +40,14 @@ def profile(features: pd.DataFrame, columns: Iterable[Column], group: NDArray[np
     -------
     dict
         ``rows``, ``groups``, and ``columns``: a list of ``role, name, kind, edges, counts`` and, of categories,
-        ``levels, spelling, pairs``. The counts are laid out as `hi_ml.statistics.drift.tally` does; below the cells of
-        a category stand the rows whose level no other group holds, since so many rows will hold a new one. ``pairs``
-        counts the levels that two groups hold.
+        ``levels, spelling, pairs``. Below the cells of a category stand the rows whose level no other group holds,
+        since so many rows will hold an unseen one. ``pairs`` counts the levels that two groups hold.
     """
     groups = len(np.unique(group))
-    made = [_column(np.asarray(features[spec["role"]], dtype=float), spec, group) for spec in columns]
-    for column in made:
+    described = [_describe(np.asarray(features[spec["role"]], dtype=float), spec, group) for spec in columns]
+    for column in described:
         column["counts"] = np.rint(column["counts"] * (groups / len(group))).astype(int).tolist()
-    return {"rows": len(group), "groups": groups, "columns": made}
+    return {"rows": len(group), "groups": groups, "columns": described}
 
 
 def load(folder: Path) -> dict[str, Any] | None:
@@ -53,27 +55,24 @@ def load(folder: Path) -> dict[str, Any] | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
-def tallied(found: Numbers, column: Column) -> Counts:
-    """Count the rows in the cells of a column's profile.
+def count_rows(profile: Mapping[str, Any], numbers: Mapping[str, Numbers]) -> dict[str, Counts]:
+    """Count rows in the cells of the profile.
 
     Parameters
     ----------
-    found : (array of float64, array of int or None)
-        As `hi_ml.scorer.serving.numbers` returns them.
-    column : mapping
-        From the profile.
+    numbers : mapping
+        By feature, as `hi_ml.scorer.serving.numbers` returns them; further features are ignored.
 
     Returns
     -------
-    array of int64, shape (n_cells + 2,)
+    dict of str to array of int64, shape (n_cells + 2,)
+        By role.
     """
-    numbers, row = found
-    rows = None if row is None else np.bincount(row, minlength=len(numbers))
-    return tally(numbers, column["edges"], rows=rows, lowest=UNSEEN if column["kind"] == "category" else -np.inf)
+    return {column["role"]: _count(*numbers[column["role"]], column) for column in profile["columns"]}
 
 
 def missing_rate(counts: Counts) -> float:
@@ -81,30 +80,35 @@ def missing_rate(counts: Counts) -> float:
     return _share(counts[-1], counts.sum())
 
 
-def new_rate(counts: Counts) -> float:
-    """Return the share of the known cells that hold a new level; of a profile, the share to be expected."""
+def unseen_rate(counts: Counts) -> float:
+    """Return the share of the known cells that hold an unseen level; of a profile, the share to be expected."""
     return _share(counts[0], counts[:-1].sum())
 
 
-def _column(values: Floats, spec: Column, group: NDArray[np.int64]) -> dict[str, Any]:
-    known = ~np.isnan(values)
+def _count(values: Floats, row: NDArray[np.integer] | None, column: Column) -> Counts:
+    rows = None if row is None else np.bincount(row, minlength=len(values))
+    return tally(values, column["edges"], rows=rows, lowest=UNSEEN if column["kind"] == "category" else -np.inf)
+
+
+def _describe(values: Floats, spec: Column, group: NDArray[np.int64]) -> dict[str, Any]:
+    present = ~np.isnan(values)
     column = {"role": spec["role"], "name": spec.get("source", spec["role"]), "kind": spec["kind"]}
     if spec["kind"] == "date":  # its day, weekday and month move on by nature
         return column | {"edges": [], "counts": tally(values, [])}
-    cuts = edges(values[known], rounded=spec["kind"] != "category")
+    cuts = edges(values[present], rounded=spec["kind"] != "category")
     column["edges"] = cuts.tolist()
     if spec["kind"] != "category":
         return column | {"counts": tally(values, cuts)}
-    holders = _holders(values[known], group[known])
-    alone = holders[np.where(known, values, -1).astype(int)] == 1
+    holders = _holders(values[present], group[present])
+    alone = holders[np.where(present, values, -1).astype(int)] == 1
     column |= {"levels": spec["levels"], "spelling": spec["spelling"], "pairs": int((holders == _PAIR).sum())}
     return column | {"counts": tally(np.where(alone, UNSEEN, values), cuts, lowest=UNSEEN)}
 
 
-def _holders(places: Floats, group: NDArray[np.int64]) -> Counts:
-    """Count the groups that hold each level; the last entry, to which the place -1 points, is 0."""
-    held, _ = np.unique(np.stack([places, group]), axis=1)
-    return np.append(np.bincount(held.astype(int)), 0)
+def _holders(codes: Floats, group: NDArray[np.int64]) -> Counts:
+    """Count the groups that hold each level; the last entry, to which the code -1 points, is 0."""
+    code, _ = np.unique(np.stack([codes, group]), axis=1)
+    return np.append(np.bincount(code.astype(int)), 0)
 
 
 def _share(some: int, whole: int) -> float:

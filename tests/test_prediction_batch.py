@@ -7,7 +7,7 @@ import json
 import shutil
 import threading
 import time
-from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -18,11 +18,10 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hi_ml
 from hi_ml.app.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.data.sources import pieces
 from hi_ml.prediction import batch
-from hi_ml.prediction.batch import run
-from hi_ml.prediction.batch.answer import answered
 from hi_ml.prediction.batch.run import prefetch
 
 MODELS = ["lgbm", "hist_gbm", "random_forest", "baseline", "linear"]
@@ -43,21 +42,35 @@ def admissions(cells):
 @pytest.fixture
 def scored(tmp_path, described, model, monkeypatch):
     """Score a file or a glob in a folder; ``.said`` is what was said, ``.chunks`` how many were scored."""
-    chunks = []
     monkeypatch.setattr(pieces, "_BLOCK", 1 << 11)  # so that a chunk comes in several pieces
-    monkeypatch.setattr(run, "answered", lambda *a, **k: chunks.append(1) or answered(*a, **k))
 
-    def score(source, output="out.csv", of=model, **asked):
-        said = []
-        chunks.clear()
+    def score(source, output="out.csv", of=model, stage=print, **asked):
+        said, chunks = [], []
+
+        def count(*how_far):
+            chunks.append(how_far)
+            stage(*how_far)
+
         settings = {"chunk_rows": 15, "max_rejected": 1, **asked}
-        request = batch.Request(str(source), tmp_path / output, described(source), **settings)
-        result = batch.score(request, of, stamps=batch.stamped(str(source)), say=said.append, stage=print)
+        request = batch.BatchRequest(str(source), tmp_path / output, described(source), **settings)
+        files = batch.fingerprints(str(source))
+        result = batch.score(request, of, files=files, say=said.append, stage=count)
         table = read(request.output)
         return SimpleNamespace(told=result.manifest, said=said, path=request.output, table=table, chunks=len(chunks))
 
     score.folder, score.model = tmp_path, model
     return score
+
+
+def stop(after, error=KeyboardInterrupt):
+    """What ends a work with an error when so many chunks are done."""
+    done = iter(range(1, 10_000))
+
+    def stage(*_):
+        if next(done) == after:
+            raise error
+
+    return stage
 
 
 def read(path):
@@ -178,20 +191,19 @@ def test_the_manifest_says_what_was_done(scored, admissions, model, tmp_path):
     assert json.loads((tmp_path / "out.csv.manifest.json").read_text()) == done.told
     assert (done.told["rows_in"], done.told["rows_scored"], done.told["rows_rejected"]) == (40, 40, 0)
     assert (done.told["model_uri"], done.told["model_sha256"], done.told["verdict"]) == (model.uri, "lgbm", "signal")
-    assert done.told["input_sha256"] == batch.stamped(str(tmp_path / "in.csv"))[tmp_path / "in.csv"].sha256
+    assert done.told["input_sha256"] == batch.fingerprints(str(tmp_path / "in.csv"))[tmp_path / "in.csv"].sha256
     assert done.told["command"][-1] == "input=in.csv"
     assert set(done.told["drift"]["Age"]) >= {"statistic", "threshold", "alarm"}
     assert done.told["drift"]["Age"]["n"] == 40
     assert set(done.told) >= {"versions", "seconds", "output_sha256", "id", "separator", "encoding", "chunk_rows"}
 
 
-def test_the_share_that_is_done_is_told_and_not_guessed_of_a_compressed_file(described, model, admissions, tmp_path):
+def test_the_share_that_is_done_is_told_and_not_guessed_of_a_compressed_file(scored, admissions, tmp_path):
     def told(name):
-        source, shares = written(pd.concat([admissions] * 3), tmp_path / name), []
-        request = batch.Request(str(source), tmp_path / "out.csv", described(source), chunk_rows=30)
-        stamps = batch.stamped(request.input)
-        batch.score(request, model, stamps=stamps, say=print, stage=lambda word, share: shares.append((word, share)))
-        return shares
+        steps = []
+        source = written(pd.concat([admissions] * 3), tmp_path / name)
+        scored(source, chunk_rows=30, stage=lambda *step: steps.append(step))
+        return steps
 
     rows = ["30 rows", "60 rows", "90 rows", "120 rows"]
     assert told("in.parquet") == list(zip(rows, [0.25, 0.5, 0.75, 1], strict=True))
@@ -394,13 +406,13 @@ def test_whatever_stands_in_the_cells_every_row_is_scored_or_rejected(
         writer = csv.writer(file)
         for place, line in enumerate([list(table), *table.to_numpy().tolist()]):
             writer.writerow(line[:-1] if place == torn else line)
-    request = batch.Request(
+    request = batch.BatchRequest(
         str(folder / "in.csv"), folder / "out.csv", described(folder), chunk_rows=data.draw(st.integers(1, 13)),
         max_rejected=1,
     )  # fmt: skip
-    stamps = batch.stamped(request.input)
+    files = batch.fingerprints(request.input)
     try:
-        told = batch.score(request, model, stamps=stamps, say=print, stage=print).manifest
+        told = batch.score(request, model, files=files, say=print, stage=print).manifest
     except (TooManyRejected, SourceUnreadable, ColumnProblem):  # all rejected, a quote, the header torn
         return
     scored_rows = read(request.output)["row"].tolist() if told["rows_scored"] else []
@@ -414,27 +426,6 @@ def test_whatever_stands_in_the_cells_every_row_is_scored_or_rejected(
 # What was stopped goes on
 
 
-@pytest.fixture
-def stopped(monkeypatch):
-    """Let a work stop with an error before the chunk of a number: ``with stopped(2, KeyboardInterrupt): ...``."""
-
-    @contextmanager
-    def stop(before, error):
-        real, calls = run._kept, iter(range(10_000))
-
-        def kept(*given):
-            if next(calls) == before:
-                raise error
-            return real(*given)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(run, "_kept", kept)
-            yield
-        settle()
-
-    return stop
-
-
 def damaged(admissions):
     """Some of the rows cannot be read."""
     table = pd.concat([admissions, admissions], ignore_index=True)
@@ -443,8 +434,8 @@ def damaged(admissions):
 
 
 @pytest.mark.parametrize(("source", "output"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
-@pytest.mark.parametrize("before", [0, 1, 5])
-def test_an_interrupted_work_goes_on_to_the_same_bytes(scored, admissions, stopped, source, output, before):
+@pytest.mark.parametrize("after", [1, 5])
+def test_an_interrupted_work_goes_on_to_the_same_bytes(scored, admissions, source, output, after):
     table = damaged(admissions)
     if source == "in.csv":
         put(table, scored.folder / source)
@@ -455,15 +446,15 @@ def test_an_interrupted_work_goes_on_to_the_same_bytes(scored, admissions, stopp
     expected = {path.name: path.read_bytes() for path in scored.folder.iterdir() if "manifest" not in path.name}
     for path in scored.folder.glob("out*"):
         path.unlink()
-    told = f"{before} finished chunks are kept .* the same command goes on"
-    with stopped(before, KeyboardInterrupt), pytest.raises(KeyboardInterrupt, match=told):
-        scored(scored.folder / source, output, **asked)
+    told = f"{after} finished chunks are kept .* the same command goes on"
+    with pytest.raises(KeyboardInterrupt, match=told):
+        scored(scored.folder / source, output, stage=stop(after), **asked)
     assert [path.name for path in scored.folder.glob("out*")] == [f"{output}.unfinished"]
     again = scored(scored.folder / source, output, **asked)
-    assert again.chunks == 6 - before  # finished chunks are not scored again
+    assert again.chunks == 6 - after  # finished chunks are not scored again
     assert {path.name: path.read_bytes() for path in scored.folder.iterdir() if "manifest" not in path.name} == expected
     assert {**again.told, "seconds": 0} == {**whole.told, "seconds": 0}
-    assert again.said == ([f"Goes on behind row {15 * before}, where an earlier call was stopped."] if before else [])
+    assert again.said == [f"Goes on behind row {15 * after}, where an earlier call was stopped."]
 
 
 @pytest.mark.parametrize(
@@ -474,38 +465,93 @@ def test_an_interrupted_work_goes_on_to_the_same_bytes(scored, admissions, stopp
         ({"chunk_rows": 9}, "chunk_rows"),
         ({"input": 1}, "input"),
         ({"of": 1}, "model"),
-        ({"code": 1}, "version of hi_ml"),
     ],
 )
-def test_another_request_starts_afresh_and_says_so(scored, admissions, stopped, monkeypatch, changed, word):
+def test_another_request_starts_afresh_and_says_so(scored, admissions, changed, word):
     path = put(admissions, scored.folder / "in.csv")
-    with stopped(2, KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        scored(path)
+    with pytest.raises(KeyboardInterrupt):
+        scored(path, stage=stop(2))
     if "input" in changed:
         put(admissions[::-1], path)
-    if "code" in changed:
-        monkeypatch.setattr("hi_ml.prediction.batch.request.of_code", lambda: "another")
     other = SimpleNamespace(**{**vars(scored.model), "sha256": "another"})
-    asked = {name: value for name, value in changed.items() if name not in ("input", "of", "code")}
+    asked = {name: value for name, value in changed.items() if name not in ("input", "of")}
     done = scored(path, of=other if "of" in changed else scored.model, **asked)
     assert done.said == [f"{scored.folder / 'out.csv.unfinished'} is of a call with another {word}: starts afresh."]
     assert done.told["rows_scored"] == 40
 
 
-@pytest.mark.parametrize("damage", ["journal", "answers", "rejects", "header"])
-def test_a_damaged_journal_costs_work_and_never_rows(scored, admissions, tmp_path, stopped, damage):
+@pytest.mark.parametrize("module", ["data/privacy.py", "data/sources/csv.py", "scorer/serving.py", "predict.py"])
+def test_other_code_starts_afresh_whichever_file_of_it_changed(scored, admissions, monkeypatch, module):
+    package = shutil.copytree(Path(hi_ml.__file__).parent, scored.folder / "hi_ml")
+    monkeypatch.setattr(hi_ml, "__file__", str(package / "__init__.py"))
+    path = put(admissions, scored.folder / "in.csv")
+    with pytest.raises(KeyboardInterrupt):
+        scored(path, stage=stop(1))
+    with pytest.raises(KeyboardInterrupt, match="2 finished chunks"):  # the same code goes on
+        scored(path, stage=stop(1))
+    with (package / module).open("a") as file:
+        file.write("# changed")
+    done = scored(path)
+    assert [sentence.split("another ")[1] for sentence in done.said] == ["version of hi_ml: starts afresh."]
+    assert done.chunks == 3
+
+
+def torn(parts):
+    parts[2].write_bytes(parts[2].read_bytes()[:-7])
+
+
+def overwritten(parts):
+    content = parts[2].read_bytes()
+    parts[2].write_bytes(content[:-400] + bytes(300) + content[-100:])
+
+
+def lost(parts):
+    parts[2].unlink()
+
+
+def exchanged(parts):
+    contents = [part.read_bytes() for part in parts]
+    parts[2].write_bytes(contents[3])
+    parts[3].write_bytes(contents[2])
+
+
+def renamed(parts):
+    number, rest = parts[2].name.split(".", 1)
+    parts[3].unlink()
+    parts[2].rename(parts[2].with_name(f"{int(number) + 1:09}.{rest}"))
+
+
+def of_another_request(parts):
+    """The same rows, with other columns kept."""
+    other = parts[0].parents[1] / "other.csv.unfinished"
+    parts[2].unlink()
+    shutil.copy(sorted(other.glob("*.arrows"))[2], parts[2].parent)
+
+
+@pytest.mark.parametrize("damage", [torn, overwritten, lost, exchanged, renamed, of_another_request])
+def test_a_damaged_part_costs_work_and_never_rows(scored, admissions, tmp_path, damage):
     path = put(damaged(admissions), tmp_path / "in.csv")
     expected = scored(path).path.read_bytes()
-    with stopped(4, KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
-        scored(path)
-    work = tmp_path / "out.csv.unfinished"
-    file = work / {"answers": "answers.arrows", "rejects": "rejected.csv"}.get(damage, "journal.jsonl")
-    content = file.read_bytes()
-    cut = {"header": 20, "journal": len(content) - 7, "rejects": len(content) - 3}.get(damage)
-    file.write_bytes(content[:cut] if cut else content[:-400] + bytes(300) + content[-100:])
+    with pytest.raises(KeyboardInterrupt):
+        scored(path, stage=stop(4))
+    with pytest.raises(KeyboardInterrupt):
+        scored(path, "other.csv", keep=("Ward",), stage=stop(4))
+    damage(sorted((tmp_path / "out.csv.unfinished").glob("*.arrows")))
     done = scored(path)
     assert done.path.read_bytes() == expected
     assert len(rejected(done.path)) == 3
+    assert done.said == ["Goes on behind row 30, where an earlier call was stopped."]
+    assert done.chunks == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", bytes(100)])
+def test_where_nothing_says_of_which_request_the_parts_are_all_is_scored(scored, admissions, tmp_path, content):
+    path = put(admissions, tmp_path / "in.csv")
+    with pytest.raises(KeyboardInterrupt):
+        scored(path, stage=stop(2))
+    (tmp_path / "out.csv.unfinished" / "request.json").write_bytes(content)
+    done = scored(path)
+    assert (done.chunks, done.said) == (3, [])
 
 
 def test_a_second_process_is_refused_and_the_first_is_not_disturbed(scored, admissions, tmp_path):
@@ -517,36 +563,22 @@ def test_a_second_process_is_refused_and_the_first_is_not_disturbed(scored, admi
     assert scored(path).told["rows_scored"] == 40
 
 
-def test_a_full_disk_is_one_sentence_and_what_is_done_is_kept(scored, admissions, tmp_path, stopped):
+def test_a_full_disk_is_one_sentence_and_what_is_done_is_kept(scored, admissions, tmp_path):
     path = put(admissions, tmp_path / "in.csv")
     full = OSError(28, "No space left on device")
-    with stopped(1, full), pytest.raises(OutputFailed, match=r"No space left.*1 finished chunks are kept"):
-        scored(path)
+    with pytest.raises(OutputFailed, match=r"No space left.*1 finished chunks are kept"):
+        scored(path, stage=stop(1, full))
     assert scored(path).said == ["Goes on behind row 15, where an earlier call was stopped."]
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp_path, monkeypatch):
+def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp_path):
     path = put(admissions, tmp_path / "in.csv")
-    real = run._kept
-
-    def kept(*given):
-        put(admissions[::-1], path)
-        return real(*given)
-
-    monkeypatch.setattr(run, "_kept", kept)
     with pytest.raises(SourceUnreadable, match="changed while it was read"):
-        scored(path)
+        scored(path, stage=lambda *_: put(admissions[::-1], path))
     assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
 
 
 # Threads
-
-
-def settle():
-    """Wait for the threads of an interrupted work, which end with the chunk that they are at."""
-    for thread in threading.enumerate():
-        if thread.name == "ahead":
-            thread.join(timeout=5)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -565,41 +597,36 @@ def test_things_come_in_the_order_of_the_items_and_so_many_ahead(threads):
     for place, made in enumerate(prefetch(numbers(), late, threads=threads)):
         assert made == -place
         time.sleep(0.001)
-        assert len(taken) <= place + 1 + threads + 1
+        assert len(taken) <= place + 1 + threads
     assert taken == list(range(20))
 
 
 def test_as_many_things_are_made_at_once_as_there_are_threads():
     meeting = threading.Barrier(3, timeout=5)  # breaks, and raises, unless three wait for each other
-    assert len([*prefetch((number for number in range(6)), lambda _: meeting.wait(), threads=3)]) == 6
-
-
-def test_what_making_an_item_raises_is_raised_where_it_is_used():
-    def numbers():
-        yield 1
-        raise SourceUnreadable("torn")
-
-    used = prefetch(numbers(), lambda number: number)
-    assert next(used) == 1
-    with pytest.raises(SourceUnreadable, match="torn"):
-        next(used)
+    assert len([*prefetch(range(6), lambda _: meeting.wait(), threads=3)]) == 6
 
 
 def test_what_making_something_of_an_item_raises_is_raised_in_its_place():
-    used = prefetch((number for number in (2, 1, 0, 5)), lambda number: 2 / number, threads=2)
+    used = prefetch([2, 1, 0, 5], lambda number: 2 / number, threads=2)
     assert [next(used), next(used)] == [1, 2]
     with pytest.raises(ZeroDivisionError):
         next(used)
-    settle()
 
 
-def test_a_thread_that_is_no_longer_needed_ends():
-    before = threading.active_count()
-    used = prefetch((number for number in range(1000)), str, threads=2)
-    next(used)
+def test_nobody_waits_for_what_is_no_longer_needed():
+    begun, over = threading.Event(), threading.Event()
+
+    def wait(number):
+        begun.set()
+        return over.wait(5 * number)
+
+    used = prefetch(range(9), wait, threads=2)
+    assert next(used) is False
+    begun.wait(5)
+    started = time.monotonic()
     used.close()
-    settle()
-    assert threading.active_count() == before
+    assert time.monotonic() < started + 1
+    over.set()
 
 
 # The proof
@@ -611,7 +638,7 @@ def proven(described, model):
 
     def prove(output, of=model, sample=25):
         return batch.prove(
-            output.with_name(f"{output.name}.manifest.json"), deliver=lambda _: of, dataset=described("x"),
+            output.with_name(f"{output.name}.manifest.json"), fetch=lambda _: of, dataset=described("x"),
             sample=sample, seed=0,
         )  # fmt: skip
 
@@ -646,7 +673,7 @@ def forge(path, edit):
     pq.write_table(edit(table), path)
     manifest = path.with_name(f"{path.name}.manifest.json")
     told = json.loads(manifest.read_text())
-    told["output_sha256"] = batch.stamped(str(path))[path].sha256
+    told["output_sha256"] = batch.fingerprints(str(path))[path].sha256
     manifest.write_text(json.dumps(told))
 
 

@@ -18,6 +18,8 @@ import pytest
 import yaml
 
 from hi_ml.app.config import build, conf_dir
+from hi_ml.claims.catalogue import settings_of, state
+from hi_ml.claims.distinct import one_row_each
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
@@ -117,6 +119,85 @@ def migrated_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with exclusive(f"sqlite:///{path}"):
         return path
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """Draw admissions of ``n`` patients and their returns, by role; claims hold by as much as is said.
+
+    ``older``: share that Diabetes and Hypertension each gain from age 50 on, at the cost of Asthma. ``hospital`` and
+    ``insurer``: spread of the hospitals' mean bills, and how much dearer Aetna is. ``emergency`` and ``severe``: days
+    that emergencies stay longer, and those with Cancer more. ``medication`` and ``readmission``: days that Aspirin and
+    Ibuprofen stay longer, and share that returns more often than one in ten. ``elective`` and ``insured``: share of
+    Aetna's admissions that is elective beside a third of the others, and days that they stay longer.
+    """
+    old_drugs, new_drugs = ["Aspirin", "Ibuprofen"], ["Lipitor", "Penicillin"]
+
+    def draw(n, *, seed=0, older=0.0, hospital=0.0, insurer=0.0, emergency=0.0, severe=0.0, medication=0.0,
+             readmission=0.0, elective=0.0, insured=0.0, hospitals=200):  # fmt: skip
+        rng = np.random.default_rng(seed)
+        age, house = rng.integers(18, 86, n).astype(float), rng.integers(0, hospitals, n)
+        old, young = [0.2 - 2 * older, 0.2, 0.2 + older, 0.2 + older, 0.2], [0.2] * 5
+        condition = np.where(age >= 50, rng.choice(5, n, p=old), rng.choice(5, n, p=young))
+        patients = pd.DataFrame(
+            {
+                "patient_id": np.arange(n),
+                "patient_name": rng.integers(0, 2 * n + 1, n),
+                "age": age,
+                "sex": rng.choice(["Female", "Male"], n),
+                "blood_type": rng.choice(list("ABCDEFGH"), n),
+                "condition": np.array(["Asthma", "Cancer", "Diabetes", "Hypertension", "Obesity"])[condition],
+                "hospital": pd.Series(house).astype("str"),
+                "hospital_as_written": "House " + pd.Series(house).astype("str"),
+                "insurer": rng.choice(["Aetna", "Cigna", "Medicare"], n),
+            }
+        )
+        drug = rng.choice(old_drugs + new_drugs, n)
+        returns = np.flatnonzero(rng.random(n) < 0.1 + readmission * np.isin(drug, old_drugs))
+        frame = pd.concat([patients, patients.iloc[returns]], ignore_index=True)
+        rows, aetna = len(frame), (frame["insurer"] == "Aetna").to_numpy()
+        kind = rng.choice(["Elective", "Emergency", "Urgent"], rows)
+        kind = np.where(aetna & (rng.random(rows) < elective), "Elective", kind)
+        drug = np.append(drug, rng.choice(old_drugs + new_drugs, rows - n))
+        urgent = kind == "Emergency"
+        days = rng.integers(1, 31, rows) + medication * np.isin(drug, old_drugs) + insured * aetna
+        days = days + emergency * urgent + severe * (urgent & (frame["condition"] == "Cancer").to_numpy())
+        stay = pd.to_timedelta(np.round(days), unit="D")
+        first = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 700, n), unit="D")
+        again = (first + stay[:n])[returns] + pd.to_timedelta(rng.integers(1, 31, rows - n), unit="D")
+        admitted = first.append(again)
+        bills = rng.uniform(1_000, 49_000, rows) + rng.normal(0, hospital, hospitals)[frame["hospital"].astype(int)]
+        return frame.assign(
+            admission_type=pd.Series(kind, dtype="str"),
+            medication=pd.Series(drug, dtype="str"),
+            test_result=pd.Series(rng.choice(["Abnormal", "Normal"], rows), dtype="str"),
+            admitted_on=admitted,
+            discharged_on=admitted + stay,
+            length_of_stay=days.astype(float),
+            billed=bills + insurer * aetna,
+        )
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def evidence():
+    """Look up the evidence of a finding by the beginning of its part's name."""
+    return lambda finding, part: next(item for item in finding.evidence if item.part.startswith(part))
+
+
+@pytest.fixture(scope="session")
+def stated():
+    """State one claim of a table as its YAML sets it: ``stated("emergency_stay", frame, smallest_group=50)``."""
+    nodes = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (conf_dir() / "finding").glob("*.yaml")}
+
+    def state_one(name, frame, twins=None, *, declared=None, seed=0, keep_duplicates=False, **changes):
+        twins = np.arange(len(frame)) if twins is None else twins
+        rows = one_row_each(frame, twins, declarations=declared, seed=seed, keep_duplicates=keep_duplicates)
+        (finding,) = state(rows, settings_of({name: nodes[name] | changes}))
+        return finding
+
+    return state_one
 
 
 @pytest.fixture(scope="session")

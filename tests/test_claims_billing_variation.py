@@ -1,0 +1,105 @@
+import dataclasses
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hi_ml.claims.aggregates import added
+from hi_ml.claims.billing_variation import compare_hospitals, hospital_sums
+
+
+@pytest.fixture
+def state(stated):
+    return partial(stated, "billing_variation")
+
+
+def test_hospitals_that_differ_support_the_claim_alone(drawn, state, evidence):
+    found = state(drawn(10_000, hospital=6_000))
+    assert (found.verdict, found.reason) == ("supported", "STRONG")
+    assert evidence(found, "insurers").p_support > 0.05
+    assert found.p_support == pytest.approx(5 * 2 / 1000)
+
+
+def test_insurers_that_differ_support_the_claim_alone(drawn, state, evidence):
+    found = state(drawn(20_000, insurer=5_000))
+    assert found.verdict == "supported"
+    assert evidence(found, "hospitals").p_support > 0.05
+    assert evidence(found, "insurers (largest gap)").detail["higher"] == "Aetna"
+
+
+def test_few_pairs_leave_the_hospitals_undecided(drawn, state, evidence):
+    found = state(drawn(500, hospitals=300))
+    assert found.verdict == "inconclusive"
+    hospitals = evidence(found, "hospitals")
+    assert hospitals.p_absence == hospitals.p_support == 1.0
+    assert hospitals.detail["pairs"] < 1000
+    assert any("pairs of admissions" in note for note in found.notes)
+
+
+def test_near_copies_of_single_admissions_make_hospitals_differ_falsely(drawn, state):
+    singles = drawn(6_000, hospitals=4_000).head(6_000)
+    frame = pd.concat([singles, singles.tail(1_500)], ignore_index=True)
+    twins = np.append(np.arange(6_000), np.arange(4_500, 6_000))
+    assert state(frame, twins, keep_duplicates=True).verdict == "supported"
+    assert state(frame, twins).verdict != "supported"
+
+
+@pytest.mark.parametrize(
+    ("column", "level", "gap"),
+    [("hospital", "house", ("hospitals", "TOO_FEW")), ("insurer", "Aetna", ("insurers", "CONSTANT"))],
+)
+def test_one_hospital_or_insurer_leaves_the_other_part(column, level, gap, drawn, state):
+    found = state(drawn(9_000).assign(**{column: level}))
+    assert [(one.part, one.reason) for one in found.gaps] == [gap]
+    assert (found.parts, found.parts_testable, found.verdict) == (2, 1, "not_supported")
+
+
+def test_too_few_permutations_are_said_and_cannot_support(drawn, state):
+    found = state(drawn(10_000, hospital=6_000), permutations=99)
+    assert found.verdict == "inconclusive"
+    assert any("too few" in note for note in found.notes)
+
+
+def test_the_seed_decides_the_permutations_and_nothing_else(drawn, state, evidence):
+    frame = drawn(5_000)
+    first, again, other = (evidence(state(frame, seed=seed), "hospitals") for seed in (0, 0, 1))
+    assert first == again
+    assert first.p_support != other.p_support
+    assert dataclasses.replace(other, p_support=first.p_support, detail=first.detail) == first
+
+
+def test_adjusting_removes_what_the_patients_explain(drawn, state, evidence):
+    frame = drawn(20_000)
+    age = np.where(frame["hospital"].isin(sorted(frame["hospital"].unique())[:100]), 80.0, 20.0)
+    found = state(frame.assign(age=age, billed=frame["billed"] + 200 * age))
+    assert evidence(found, "hospitals").estimate > 0.1
+    adjusted = evidence(found, "hospitals (adjusted")
+    assert (adjusted.role, adjusted.estimate < 0.01) == ("secondary", True)
+
+
+def test_the_sums_of_parts_give_the_same_evidence(drawn):
+    frame = drawn(5_000, hospital=3_000)
+    parts = added(hospital_sums(frame.iloc[part::10]) for part in range(10))
+    (_, whole), (_, summed) = (compare_hospitals(sums, 0.10) for sums in (hospital_sums(frame), parts))
+    for name in ("estimate", "low", "high", "low90", "high90", "p_absence", "n", "smallest_effect"):
+        assert getattr(summed, name) == pytest.approx(getattr(whole, name), rel=1e-9)
+
+
+def test_the_tables_of_its_charts(drawn, state):
+    tables = state(drawn(10_000, hospital=6_000)).tables
+    layers = tables["hospital_funnel"].groupby("layer")
+    funnel, limits = layers.get_group("hospital"), layers.get_group("limit")
+    assert (funnel["n"] >= 30).all()
+    outside = ~funnel["mean"].between(funnel["low95"], funnel["high95"])
+    assert (funnel["outside95"] == outside).all()
+    assert outside.mean() > 0.2
+    assert not (funnel["outside998"].astype(bool) & ~outside).any()
+    assert limits["n"].is_monotonic_increasing
+    assert tables["hospital_effects"]["effect"].is_monotonic_increasing
+    assert tables["insurer_means"]["insurer"].tolist() == ["Aetna", "Cigna", "Medicare"]
+
+
+def test_without_large_hospitals_the_tables_are_empty_and_stand(drawn, state):
+    tables = state(drawn(2_000, hospitals=600)).tables
+    assert len(tables["hospital_funnel"]) == len(tables["hospital_effects"]) == 0

@@ -6,8 +6,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each worker, before a librar
 
 import functools
 import logging
+import shutil
 import subprocess
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -17,7 +19,8 @@ import pyarrow.csv
 import pytest
 import yaml
 
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, conf_dir, plain
+from hi_ml.app.launch import Invocation
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import one_row_each
 from hi_ml.data.read import read
@@ -112,6 +115,23 @@ def inside(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
+def called():
+    """Do what a command does, in this process and into a folder of one's own: ``called("train", folder, "seed=1")``."""
+    from hydra import compose, initialize_config_dir  # noqa: PLC0415 -- what most test files do not need
+
+    def call(name, folder, *overrides):
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose(name, overrides=list(overrides))
+        folder.mkdir(parents=True, exist_ok=True)
+        module = import_module(f"hi_ml.{name}")
+        settings = build(getattr(module, f"{name.capitalize()}Settings"), cfg)
+        getattr(module, name)(settings, Invocation(folder, plain(cfg), list(overrides), f"hi_ml.{name}"))
+        return folder
+
+    return call
+
+
+@pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory):
     """An empty MLflow store, its migrations done; copy it rather than create another."""
     from hi_ml.tracking.store import exclusive  # noqa: PLC0415 -- seconds that only the tests of tracking pay
@@ -119,6 +139,17 @@ def migrated_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with exclusive(f"sqlite:///{path}"):
         return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, migrated_store):
+    """The folder of the test as the working folder, with an empty default store."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -8,41 +8,28 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from PIL import Image
 
-from hi_ml.app import config
 from hi_ml.app.errors import ConfigurationInvalid, NotComparable, RunFolderInvalid
-from hi_ml.app.launch import Invocation
-from hi_ml.compare import CompareSettings, compare, main
+from hi_ml.compare import main
 from hi_ml.reports.charts.comparison import differences_from_best
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
-from hi_ml.train import TrainSettings, train
 
 pytestmark = pytest.mark.slow  # whole runs stand behind every test
 EXPERIMENT = "simulated/length_of_stay"
 QUICK = ["dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay"]
 
 
-def called(command, overrides, place):
-    """Do what a command does, in this process."""
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        cfg = compose(command.__name__, overrides=overrides)
-    place.mkdir(parents=True, exist_ok=True)
-    settings = config.build({train: TrainSettings, compare: CompareSettings}[command], cfg)
-    command(settings, Invocation(place, config.plain(cfg), overrides, f"hi_ml.{command.__name__}"))
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory, called):
     """Run folders that were never tracked: two models on one split, and one that says it was on another."""
-    place = tmp_path_factory.mktemp("outputs")
+    outputs = tmp_path_factory.mktemp("outputs")
     for name in ("linear", "baseline"):
-        called(train, [*QUICK, f"model={name}"], place / name)
-    folders = {name: place / name / "length_of_stay" for name in ("linear", "baseline", "elsewhere")}
+        called("train", outputs / name, *QUICK, f"model={name}")
+    folders = {name: outputs / name / "length_of_stay" for name in ("linear", "baseline", "elsewhere")}
     shutil.copytree(folders["linear"], folders["elsewhere"])
     tell(folders["elsewhere"], split_sha256="e" * 64)
     return folders
@@ -79,12 +66,17 @@ def here(stored, tmp_path, monkeypatch):
     return tmp_path
 
 
-def compared(here, *overrides):
+@pytest.fixture
+def compared(called, here):
     """Run the command and read what it left."""
-    place = here / "outputs" / "compare" / str(len(list(here.glob("outputs/compare/*"))))
-    called(compare, list(overrides), place)
-    tables = {path.stem: pd.read_csv(path) for path in place.glob("*.csv")}
-    return SimpleNamespace(place=place, about=json.loads((place / "run.json").read_text()), **tables)
+
+    def compare(*overrides):
+        folder = here / "outputs" / "compare" / str(len(list(here.glob("outputs/compare/*"))))
+        called("compare", folder, *overrides)
+        tables = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
+        return SimpleNamespace(folder=folder, about=json.loads((folder / "run.json").read_text()), **tables)
+
+    return compare
 
 
 def primary(found):
@@ -94,8 +86,8 @@ def primary(found):
 # Which runs
 
 
-def test_the_newest_run_and_all_on_its_data_and_split_are_compared(here, capsys):
-    found = compared(here)
+def test_the_newest_run_and_all_on_its_data_and_split_are_compared(capsys, compared):
+    found = compared()
     said = capsys.readouterr().out
     names = set(found.runs["run"])
     assert len(names) == 3
@@ -106,7 +98,7 @@ def test_the_newest_run_and_all_on_its_data_and_split_are_compared(here, capsys)
     assert said.splitlines()[-1].endswith("mlflow ui")
 
 
-def test_a_store_whose_newest_run_stands_alone_says_how_to_make_another(here):
+def test_a_store_whose_newest_run_stands_alone_says_how_to_make_another(compared):
     client = MlflowClient(tracking_uri=store_uri())
     (experiment,) = client.search_experiments(filter_string=f"name = '{EXPERIMENT}'")
     oldest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])[0]
@@ -114,19 +106,19 @@ def test_a_store_whose_newest_run_stands_alone_says_how_to_make_another(here):
         if run.info.run_id != oldest.info.run_id:
             client.delete_run(run.info.run_id)
     with pytest.raises(NotComparable, match=r"at least two finished runs of simulated/length_of_stay.*found 1\. Train"):
-        compared(here)
+        compared()
 
 
-def test_a_newest_run_on_a_split_of_its_own_says_how_many_others_there_are(here):
+def test_a_newest_run_on_a_split_of_its_own_says_how_many_others_there_are(compared):
     client = MlflowClient(tracking_uri=store_uri())
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     newest = client.search_runs([experiment], order_by=["attributes.start_time DESC"])[0]
     client.set_tag(newest.info.run_id, "split_sha256", "f" * 64)
     with pytest.raises(NotComparable, match=r"found 1 \(3 others have another data or split digest\)"):
-        compared(here)
+        compared()
 
 
-def test_trials_failed_runs_and_runs_without_predictions_are_passed_over(here, capsys):
+def test_trials_failed_runs_and_runs_without_predictions_are_passed_over(capsys, compared):
     client = MlflowClient(tracking_uri=store_uri())
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     newest = client.search_runs([experiment], order_by=["attributes.start_time DESC"])[0]
@@ -135,70 +127,69 @@ def test_trials_failed_runs_and_runs_without_predictions_are_passed_over(here, c
         tags = {"mlflow.parentRunId": newest.info.run_id} if name == "trial" else digests
         made = client.create_run(experiment, int(2e12), tags, run_name=name).info.run_id
         client.set_terminated(made, "FAILED" if name == "failed" else "FINISHED")
-    found = compared(here)
+    found = compared()
     assert {name.split()[0] for name in found.runs["run"]} == {"linear", "baseline"}
     assert "1 others left out: they keep no predictions." in capsys.readouterr().out
 
 
-def test_runs_are_chosen_by_name_by_id_and_by_folder(here, made, capsys):
-    by_name = compared(here, "runs=[linear,baseline]")
+def test_runs_are_chosen_by_name_by_id_and_by_folder(made, capsys, compared):
+    by_name = compared("runs=[linear,baseline]")
     ids = dict(zip(by_name.runs["run"], by_name.runs["run_id"], strict=True))
-    by_id = compared(here, f"runs=['{ids['linear']}','{ids['baseline'][:8]}']")
+    by_id = compared(f"runs=['{ids['linear']}','{ids['baseline'][:8]}']")
     capsys.readouterr()
-    folders = compared(here, f"runs=['{made['linear']}','{made['baseline']}']")
+    folders = compared(f"runs=['{made['linear']}','{made['baseline']}']")
     assert capsys.readouterr().out.splitlines()[-1].startswith("Run folder: ")  # MLflow has nothing of these
     assert set(folders.runs["run_id"]) == {str(made["linear"]), str(made["baseline"])}
     for found in (by_id, folders):
         pd.testing.assert_frame_equal(found.compare, by_name.compare)
 
 
-def test_folders_are_compared_without_any_store(made, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = compared(tmp_path, f"runs=['{made['linear']}','{made['baseline']}']")
+def test_folders_are_compared_without_any_store(here, made, compared):
+    (here / "mlflow.db").unlink()
+    found = compared(f"runs=['{made['linear']}','{made['baseline']}']")
     assert set(found.runs["run"]) == {"linear", "baseline"}
-    assert not (tmp_path / "mlflow.db").exists()
+    assert not (here / "mlflow.db").exists()
 
 
-def test_chosen_runs_of_different_digests_are_refused(here, made):
+def test_chosen_runs_of_different_digests_are_refused(made, compared):
     with pytest.raises(NotComparable, match=r"cannot be compared: data \w{12} and split \w{12}: linear \w+; data"):
-        compared(here, f"runs=['{made['linear']}','{made['elsewhere']}']")
+        compared(f"runs=['{made['linear']}','{made['elsewhere']}']")
 
 
-def test_an_unknown_run_a_lone_one_and_one_of_another_task_are_refused(here, made):
+def test_an_unknown_run_a_lone_one_and_one_of_another_task_are_refused(here, made, compared):
     with pytest.raises(NotComparable, match=r"no run 'liner' \(did you mean linear\?\)"):
-        compared(here, "runs=[liner,baseline]")
+        compared("runs=[liner,baseline]")
     with pytest.raises(NotComparable, match="found 1"):
-        compared(here, "runs=[linear,linear]")
+        compared("runs=[linear,linear]")
     with pytest.raises(NotComparable, match=r"is of task length_of_stay, not of billing\. Set task=length_of_stay"):
-        compared(here, "task=billing", f"runs=['{made['linear']}','{made['baseline']}']")
+        compared("task=billing", f"runs=['{made['linear']}','{made['baseline']}']")
     with pytest.raises(RunFolderInvalid, match=r"run\.json"):
-        compared(here, f"runs=['{here}',baseline]")
+        compared(f"runs=['{here}',baseline]")
 
 
-def test_an_experiment_without_runs_names_those_that_have_some(here):
+def test_an_experiment_without_runs_names_those_that_have_some(compared):
     with pytest.raises(
         NotComparable, match=r"simulated/billing .* found 0.* task=billing\. The store also has runs of sim"
     ):
-        compared(here, "task=billing")
+        compared("task=billing")
 
 
-def test_an_absent_store_is_refused_and_not_created(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+def test_an_absent_store_is_refused_and_not_created(here, compared):
+    (here / "mlflow.db").unlink()
     with pytest.raises(NotComparable, match=r"no store of runs.*python -m hi_ml\.train"):
-        compared(tmp_path)
-    assert not (tmp_path / "mlflow.db").exists()
+        compared()
+    assert not (here / "mlflow.db").exists()
 
 
-def test_a_damaged_store_ends_in_a_sentence(here):
+def test_a_damaged_store_ends_in_a_sentence(here, compared):
     (here / "mlflow.db").write_bytes(b"no database" * 100)
     with pytest.raises(NotComparable, match="does not tell its runs"):
-        compared(here)
+        compared()
 
 
-def test_several_tasks_are_refused(here):
+def test_several_tasks_are_refused(compared):
     with pytest.raises(ConfigurationInvalid, match=r"one task at a time, found task=\[length_of_stay,billing\]"):
-        compared(here, "task=[length_of_stay,billing]")
+        compared("task=[length_of_stay,billing]")
 
 
 def test_the_command_ends_with_one_and_a_sentence(inside):
@@ -211,9 +202,9 @@ def test_the_command_ends_with_one_and_a_sentence(inside):
 # What it leaves
 
 
-def test_the_run_folder_holds_the_tables_the_chart_and_the_page(here):
-    found = compared(here, "runs=[linear,baseline]")
-    files = {str(path.relative_to(found.place)) for path in found.place.rglob("*") if path.is_file()}
+def test_the_run_folder_holds_the_tables_the_chart_and_the_page(compared):
+    found = compared("runs=[linear,baseline]")
+    files = {str(path.relative_to(found.folder)) for path in found.folder.rglob("*") if path.is_file()}
     promised = {"compare.csv", "runs.csv", "configuration.csv", "report.html", "run.json", "config.yaml"}
     assert files == promised | {"overrides.txt", "charts/differences.csv", "charts/differences.png"}
     assert list(found.compare)[:7] == ["run_a", "run_b", "score", "difference", "low", "high", "p"]
@@ -222,8 +213,8 @@ def test_the_run_folder_holds_the_tables_the_chart_and_the_page(here):
     assert not {"seed", "dataset.rows", "split.name"} & set(found.configuration["key"])
 
 
-def test_the_differences_are_those_of_the_scores_of_the_folders(here, made):
-    found = compared(here, "runs=[linear,baseline]")
+def test_the_differences_are_those_of_the_scores_of_the_folders(made, compared):
+    found = compared("runs=[linear,baseline]")
     scores = {name: pd.read_csv(made[name] / "scores.csv").set_index("score")["value"] for name in made}
     for row in found.compare.itertuples():
         expected = scores[row.run_a][row.score] - scores[row.run_b][row.score]
@@ -246,23 +237,23 @@ class Reader(HTMLParser):
         self.text.append(data.strip())
 
 
-def test_the_page_says_all_of_it_and_needs_nothing_else(here):
-    found = compared(here, "runs=[linear,baseline]")
-    page = Reader((found.place / "report.html").read_text())
+def test_the_page_says_all_of_it_and_needs_nothing_else(compared):
+    found = compared("runs=[linear,baseline]")
+    page = Reader((found.folder / "report.html").read_text())
     assert all(place.startswith(("data:", "#")) for place in page.places)
     assert len(page.places) == 1
     for word in ("linear", "baseline", "Mean absolute error", "model.regression.alpha", found.about["split_sha256"]):
         assert word in page.text or word in " ".join(page.text), word
-    with Image.open(found.place / "charts" / "differences.png") as picture:
+    with Image.open(found.folder / "charts" / "differences.png") as picture:
         assert picture.width > 800
 
 
-def test_hostile_names_are_shown_as_text(here, made):
+def test_hostile_names_are_shown_as_text(here, made, compared):
     folder = here / "other"
     shutil.copytree(made["linear"], folder)
     tell(folder, model="<script>x</script>")
-    found = compared(here, f"runs=['{folder}',baseline]")
-    page = (found.place / "report.html").read_text()
+    found = compared(f"runs=['{folder}',baseline]")
+    page = (found.folder / "report.html").read_text()
     assert "&lt;script&gt;x" in page
     assert "<script>" not in page
 
@@ -270,7 +261,7 @@ def test_hostile_names_are_shown_as_text(here, made):
 # Many runs
 
 
-def test_many_runs_fit_the_screen_and_the_chart_and_all_pairs_stand_in_the_table(here, made, capsys):
+def test_many_runs_fit_the_screen_and_the_chart_and_all_pairs_stand_in_the_table(here, made, capsys, compared):
     folders = []
     for number in range(26):
         folder = here / "many" / f"{number:02}" / "length_of_stay"
@@ -279,12 +270,12 @@ def test_many_runs_fit_the_screen_and_the_chart_and_all_pairs_stand_in_the_table
         rows["prediction"] += 0.01 * number
         rows.to_parquet(folder / "predictions.parquet")
         folders.append(f"'{folder}'")
-    found = compared(here, f"runs=[{','.join(folders)}]")
+    found = compared(f"runs=[{','.join(folders)}]")
     assert len(primary(found)) == 26 * 25 / 2
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) < 90
-    assert len(pd.read_csv(found.place / "charts" / "differences.csv")) == 25
-    with Image.open(found.place / "charts" / "differences.png") as picture:
+    assert len(pd.read_csv(found.folder / "charts" / "differences.csv")) == 25
+    with Image.open(found.folder / "charts" / "differences.png") as picture:
         assert picture.height < 2500
 
 

@@ -7,7 +7,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hi_ml.app.errors import NotComparable
-from hi_ml.evaluation.comparison import Run, compare, differing
+from hi_ml.evaluation.comparison import Run, compare_runs, differing
 
 ROWS, GROUPS = 900, 700
 TASK = {
@@ -43,7 +43,7 @@ THREE = [run("middle", noise=4.3, seed=1), run("worst", noise=6.0, seed=2), run(
 
 
 def test_every_pair_is_compared_by_the_paired_t_test_with_holm_over_all_pairs():
-    found = compare(THREE)
+    found = compare_runs(THREE)
     table = found.differences[found.differences["score"] == "mae"].set_index(["run_a", "run_b"])
     by_label = {one.label: losses(one) for one in THREE}
     assert {frozenset(pair) for pair in table.index} == {frozenset(pair) for pair in combinations(by_label, 2)}
@@ -56,7 +56,7 @@ def test_every_pair_is_compared_by_the_paired_t_test_with_holm_over_all_pairs():
 
 
 def test_the_promised_columns_come_first():
-    found = compare(THREE)
+    found = compare_runs(THREE)
     assert list(found.differences)[:7] == ["run_a", "run_b", "score", "difference", "low", "high", "p"]
     assert list(found.runs)[:4] == ["run", "run_id", "score", "value"]
     others = found.differences[found.differences["score"] != "mae"]
@@ -65,7 +65,7 @@ def test_the_promised_columns_come_first():
 
 
 def test_runs_stand_in_the_order_of_their_score_and_the_best_is_the_reference():
-    found = compare(THREE)
+    found = compare_runs(THREE)
     assert found.labels == ["best", "middle", "worst"]
     decides = found.from_best().query("score == 'mae'")
     assert decides["run_a"].tolist() == ["middle", "worst"]
@@ -75,7 +75,7 @@ def test_runs_stand_in_the_order_of_their_score_and_the_best_is_the_reference():
 
 
 def test_identical_predictions_are_named_and_differ_by_nothing():
-    found = compare([*THREE, run("again", noise=4.3, seed=1)])
+    found = compare_runs([*THREE, run("again", noise=4.3, seed=1)])
     assert found.identical == (("middle", "again"),)
     same = found.differences.query("run_a == 'again' and run_b == 'middle'")
     assert len(same) == 5
@@ -84,7 +84,7 @@ def test_identical_predictions_are_named_and_differ_by_nothing():
 
 
 def test_two_models_of_equal_skill_are_not_told_apart():
-    found = compare([run("one", seed=1), run("other", seed=2)])
+    found = compare_runs([run("one", seed=1), run("other", seed=2)])
     row = found.differences.iloc[0]
     assert row["low"] < 0 < row["high"]
     assert row["p"] > 0.05
@@ -94,7 +94,7 @@ def test_two_models_of_equal_skill_are_not_told_apart():
 def test_runs_of_different_digests_are_refused_with_the_digests_and_the_runs(digest):
     strange = run("strange", **{digest: "f" * 64})
     with pytest.raises(NotComparable, match=r"fff.*: strange") as found:
-        compare([*THREE, strange])
+        compare_runs([*THREE, strange])
     for word in ("d" * 12, "s" * 12, "best", "middle", "worst"):
         assert word in str(found.value)
 
@@ -102,14 +102,14 @@ def test_runs_of_different_digests_are_refused_with_the_digests_and_the_runs(dig
 def test_runs_of_equal_digests_and_different_test_rows_are_refused():
     other = run("other", target=np.ones(ROWS))
     with pytest.raises(NotComparable, match="best and other cannot be compared: the rows, groups or targets"):
-        compare([THREE[2], other])
+        compare_runs([THREE[2], other])
 
 
 def test_runs_that_score_differently_are_refused_but_another_horizon_is_a_comparison():
     with pytest.raises(NotComparable, match="the definition of task length_of_stay"):
-        compare([THREE[2], run("wider", task={"within": 2})])
+        compare_runs([THREE[2], run("wider", task={"within": 2})])
     later = run("later", seed=4, task={"horizon": "discharge", "features": ["age"]})
-    found = compare([THREE[2], later])
+    found = compare_runs([THREE[2], later])
     assert set(found.configuration["key"]) == {"tasks.length_of_stay.horizon", "tasks.length_of_stay.features"}
 
 

@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hydra import compose, initialize_config_dir
+import yaml
 from mlflow import MlflowClient
 from scipy import stats
 
-from hi_ml.app import config
 from hi_ml.app.config import build
 from hi_ml.app.errors import NoContest
-from hi_ml.app.launch import Invocation
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.judgement import losses
 from hi_ml.modeling.models import Model
@@ -25,13 +23,19 @@ from hi_ml.modeling.tasks import Task
 from hi_ml.reports.train import prepare
 from hi_ml.scorer import serving
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.head_to_head import PairedLosses, head_to_head
-from hi_ml.tracking.registry import CHALLENGER, CHAMPION, FEWEST_GROUPS, PromotionPolicy, judged
+from hi_ml.tracking.registry import (
+    CHALLENGER,
+    CHAMPION,
+    FEWEST_GROUPS,
+    PairedLosses,
+    PromotionPolicy,
+    head_to_head,
+    judge,
+)  # fmt: skip
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
-from hi_ml.train import TrainSettings, train
 
-MODEL, EXPERIMENT = "simulated.length_of_stay", "simulated/length_of_stay"
+MODEL = "simulated.length_of_stay"
 QUICK = ["model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay"]
 GROUPS = 800
 
@@ -53,7 +57,7 @@ NONE = np.array([], dtype=np.uint64)
 
 def test_a_model_that_is_shown_to_be_better_is_promoted():
     meeting = met()
-    found = judged(meeting, NONE, comparisons=1)
+    found = judge(meeting, NONE, comparisons=1)
     gained = (meeting.champion - meeting.challenger).reshape(-1, 2).mean(axis=1)
     expected = stats.ttest_1samp(gained, 0).confidence_interval(0.95)
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(expected))
@@ -64,21 +68,21 @@ def test_a_model_that_is_shown_to_be_better_is_promoted():
 
 @pytest.mark.parametrize("gain", [-0.5, 0.0])
 def test_a_model_that_is_worse_or_as_good_stays_challenger(gain):
-    found = judged(met(gain=gain), NONE, comparisons=1)
+    found = judge(met(gain=gain), NONE, comparisons=1)
     assert found.alias == CHALLENGER
     assert "not shown to be better" in found.reason
 
 
 def test_the_same_model_again_stays_challenger():
     meeting = met()
-    found = judged(replace(meeting, champion=meeting.challenger), NONE, comparisons=1)
+    found = judge(replace(meeting, champion=meeting.challenger), NONE, comparisons=1)
     assert (found.alias, found.difference.value, found.difference.low) == (CHALLENGER, 0, 0)
 
 
 def test_every_comparison_on_a_split_widens_the_interval():
     meeting = met(gain=0.0)
     meeting = replace(meeting, champion=meeting.champion + 0.095 - (meeting.champion - meeting.challenger).mean())
-    first, hundredth = (judged(meeting, NONE, comparisons=k) for k in (1, 100))
+    first, hundredth = (judge(meeting, NONE, comparisons=k) for k in (1, 100))
     assert (first.alias, hundredth.alias) == (CHAMPION, CHALLENGER)
     assert hundredth.difference.value == first.difference.value
     level = stats.t.ppf(1 - 0.025 / 100, GROUPS - 1) / stats.t.ppf(0.975, GROUPS - 1)
@@ -92,17 +96,17 @@ def test_groups_with_a_row_that_the_champion_was_trained_on_are_left_out():
     known = np.arange(0, 400, 4, dtype=np.uint64)  # the first row of every second group of the first 200
     worse = np.isin(meeting.group, known // 2)
     flattered = replace(meeting, champion=np.where(worse, -1000.0, meeting.champion))
-    assert judged(flattered, NONE, comparisons=1).alias == CHALLENGER
-    found = judged(flattered, known, comparisons=1)
+    assert judge(flattered, NONE, comparisons=1).alias == CHALLENGER
+    found = judge(flattered, known, comparisons=1)
     assert (found.alias, found.groups) == (CHAMPION, GROUPS - 100)
 
 
 def test_too_few_new_groups_leave_it_challenger_without_a_comparison():
-    assert judged(met(groups=FEWEST_GROUPS), NONE, comparisons=1).alias == CHAMPION
-    found = judged(met(groups=FEWEST_GROUPS), np.array([0], dtype=np.uint64), comparisons=1)
+    assert judge(met(groups=FEWEST_GROUPS), NONE, comparisons=1).alias == CHAMPION
+    found = judge(met(groups=FEWEST_GROUPS), np.array([0], dtype=np.uint64), comparisons=1)
     assert (found.alias, found.difference, found.groups) == (CHALLENGER, None, FEWEST_GROUPS - 1)
     assert found.reason == "only 499 groups of its test part are new to the champion, 500 are needed"
-    everything = judged(met(), np.arange(2 * GROUPS, dtype=np.uint64), comparisons=1)
+    everything = judge(met(), np.arange(2 * GROUPS, dtype=np.uint64), comparisons=1)
     assert everything.groups == 0
 
 
@@ -111,7 +115,7 @@ def test_twenty_equal_models_on_one_split_seldom_bring_forth_a_champion():
     """Without the correction about one family in three would (0.975 ** 20); with it, at most one in 20."""
     rng, promoted, families = np.random.default_rng(0), 0, 200
     for _ in range(families):
-        decisions = (judged(met(gain=0.0, groups=500, seed=rng), NONE, comparisons=k) for k in range(1, 21))
+        decisions = (judge(met(gain=0.0, groups=500, seed=rng), NONE, comparisons=k) for k in range(1, 21))
         promoted += any(found.alias == CHAMPION for found in decisions)
     assert promoted <= stats.binom.ppf(0.999, families, 0.05)
 
@@ -120,24 +124,14 @@ def test_twenty_equal_models_on_one_split_seldom_bring_forth_a_champion():
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def table(tmp_path_factory, called):
     """A trained and never tracked run, with the table and the problem that it was trained on."""
-    place = tmp_path_factory.mktemp("outputs")
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=QUICK)
-    train(config.build(TrainSettings, cfg), Invocation(place, config.plain(cfg), QUICK, "hi_ml.train"))
-    dataset, task = build(Dataset, cfg.dataset), build(Task, cfg.tasks.length_of_stay)
-    method = SimpleNamespace(model=build(Model, cfg.model), split=build(Split, cfg.split), seed=0)
-    prepared = prepare(dataset, [task], place, {})
-    return SimpleNamespace(folder=place / task.name, dataset=dataset, problem=prepared.pose(task, method))
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, migrated_store):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(migrated_store, tmp_path / "mlflow.db")
-    return tmp_path
+    folder = called("train", tmp_path_factory.mktemp("outputs"), *QUICK)
+    cfg = yaml.safe_load((folder / "length_of_stay" / "config.yaml").read_text())
+    dataset, task = build(Dataset, cfg["dataset"]), build(Task, cfg["tasks"]["length_of_stay"])
+    method = SimpleNamespace(model=build(Model, cfg["model"]), split=build(Split, cfg["split"]), seed=0)
+    problem = prepare(dataset, [task], folder, {}).pose(task, method)
+    return SimpleNamespace(folder=folder / task.name, dataset=dataset, problem=problem)
 
 
 @pytest.fixture
@@ -224,10 +218,12 @@ def test_always_promotes_and_never_does_not_except_the_first(register, client):
     assert never.champion_verdict == "no_signal"
 
 
-def test_without_a_table_a_run_sent_later_stays_challenger(register):
-    register()
-    found = register()
-    assert (found.alias, found.promotion) == (CHALLENGER, "no table at hand to hold it against the champion")
+def test_without_a_table_a_run_sent_later_stays_challenger(register, client):
+    first, second, third = register(), register(), register(verdict="inconclusive")
+    assert [sent.version for sent in (first, second, third)] == ["1", "2", "3"]
+    assert (second.alias, second.promotion) == (CHALLENGER, "no table at hand to hold it against the champion")
+    assert aliases(client) == {CHAMPION: "1", CHALLENGER: "3"}
+    assert (version(client, 3).run_id, version(client, 3).tags["verdict"]) == (third.run_id, "inconclusive")
 
 
 def test_a_champion_that_cannot_be_read_leaves_the_new_one_challenger(register, here):
@@ -367,15 +363,11 @@ def test_the_shares_of_a_champion_are_lost_in_nats():
 
 
 @pytest.mark.slow
-def test_a_better_model_is_promoted_and_the_same_again_is_not(here, capsys, client):
+def test_a_better_model_is_promoted_and_the_same_again_is_not(here, capsys, client, called):
     shared = ["dataset.rows=4000", "explain.rows=0", "task=[length_of_stay,test_results]"]
     said = []
     for number, model in enumerate(["baseline", "lgbm", "lgbm"]):
-        with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-            cfg = compose("train", overrides=[*shared, f"model={model}"])
-        place = here / "outputs" / str(number)
-        place.mkdir(parents=True)
-        train(config.build(TrainSettings, cfg), Invocation(place, config.plain(cfg), [], "hi_ml.train"))
+        called("train", here / "outputs" / str(number), *shared, f"model={model}")
         said.append(capsys.readouterr())
     for name in (MODEL, "simulated.test_results"):
         versions = [client.get_model_version(name, str(number)).tags for number in (1, 2, 3)]

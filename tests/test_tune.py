@@ -24,13 +24,12 @@ from hi_ml.app.errors import OutputFailed, TrackingFailed
 from hi_ml.app.launch import Invocation
 from hi_ml.reports.search import command_to_train
 from hi_ml.track import main as send_later
-from hi_ml.tracking import send as nested
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.send import send
+from hi_ml.tracking.send import PARENT, send
 from hi_ml.tracking.store import store_uri
 from hi_ml.train import TrainSettings
 from hi_ml.train import main as train_main
-from hi_ml.tune import TuneSettings, main, tune
+from hi_ml.tune import main
 
 pytestmark = pytest.mark.slow  # whole runs stand behind every test
 # Half of the space is refused by ridge: some trials fail.
@@ -47,14 +46,6 @@ def composed(command, *overrides):
         return compose(command, overrides=list(overrides))
 
 
-def run(folder, *overrides):
-    """Do what the command does, in this process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    cfg = composed("tune", *overrides)
-    tune(config.build(TuneSettings, cfg), Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.tune"))
-    return folder
-
-
 class Made(NamedTuple):
     """A run folder, its trials and its summary."""
 
@@ -64,8 +55,8 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = run(tmp_path_factory.mktemp("outputs") / "tune", *ASKED)
+def made(tmp_path_factory, called):
+    folder = called("tune", tmp_path_factory.mktemp("outputs") / "tune", *ASKED)
     return Made(folder, pd.read_csv(folder / "trials.csv"), json.loads((folder / "search.json").read_text()))
 
 
@@ -133,9 +124,9 @@ def test_the_experiment_composes_to_what_was_trained(made):
     assert config.build(TrainSettings, cfg).model.regression["alpha"] == trained["model"]["regression"]["alpha"]
 
 
-def test_a_search_does_not_mix_with_another_in_the_same_folder(made):
+def test_a_search_does_not_mix_with_another_in_the_same_folder(made, called):
     with pytest.raises(OutputFailed, match="stands already"):
-        run(made.folder, *ASKED)
+        called("tune", made.folder, *ASKED)
 
 
 @pytest.mark.parametrize(
@@ -178,28 +169,18 @@ def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
 # Resumed in another run folder
 
 
-def test_a_finished_search_gets_more_trials_and_repeats_none(made, tmp_path):
+def test_a_finished_search_gets_more_trials_and_repeats_none(made, tmp_path, called):
     more = [word.replace("trials=6", "trials=8") for word in ASKED]
-    folder = run(tmp_path / "more", *more, f"resume={made.folder}")
+    folder = called("tune", tmp_path / "more", *more, f"resume={made.folder}")
     trials = pd.read_csv(folder / "trials.csv")
     assert len(trials) == 8
     pd.testing.assert_frame_equal(trials.head(6).drop(columns="started"), made.trials.drop(columns="started"))
     assert trials["started"].is_monotonic_increasing
-    whole = pd.read_csv(run(tmp_path / "whole", *more) / "trials.csv")
+    whole = pd.read_csv(called("tune", tmp_path / "whole", *more) / "trials.csv")
     pd.testing.assert_frame_equal(without_clock(trials), without_clock(whole))
 
 
 # In MLflow
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, migrated_store):
-    """An empty working folder with the default store."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    shutil.copy(migrated_store, tmp_path / "mlflow.db")
-    return tmp_path
 
 
 @pytest.fixture
@@ -273,7 +254,7 @@ def test_a_store_that_fails_among_the_trials_leaves_nothing_running(copied, monk
 def test_a_model_whose_search_is_not_tracked_stands_alone(copied):
     send(RunFolder(copied / "length_of_stay"))
     _, runs = tracked()
-    assert nested.PARENT not in runs["linear"].data.tags
+    assert PARENT not in runs["linear"].data.tags
 
 
 # How it ends
@@ -347,9 +328,9 @@ SEARCH = ["dataset.rows=1500", "trials=12", "folds=3", "explain.rows=0", "tracki
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
+def unbroken(tmp_path_factory, called):
     """The run folder of a search that nothing disturbed."""
-    return run(tmp_path_factory.mktemp("unbroken") / "whole", *SEARCH)
+    return called("tune", tmp_path_factory.mktemp("unbroken") / "whole", *SEARCH)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -405,4 +386,4 @@ def test_a_search_whose_server_is_down_stands_and_is_sent_later(inside, here, mo
         sent = inside(send_later, f"run={place}")
         assert sent.code == 0, sent.stderr
     _, runs = tracked()
-    assert len([run for run in runs.values() if nested.PARENT in run.data.tags]) == 7
+    assert len([run for run in runs.values() if PARENT in run.data.tags]) == 7

@@ -11,8 +11,7 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.schema import Dataset
-from hi_ml.evaluation.comparison import Comparison
-from hi_ml.evaluation.comparison import compare as compare_runs
+from hi_ml.evaluation.comparison import Comparison, compare_runs
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import comparison, page
 from hi_ml.reports.charts.style import save
@@ -49,13 +48,9 @@ def compare(settings: CompareSettings, here: launch.Invocation) -> None:
         raise ConfigurationInvalid.one_task("compare", list(settings.tasks))
     started, (task,) = time.time(), settings.tasks
     experiment = f"{settings.dataset.name}/{task}"
-    found = (
-        history.chosen(experiment, settings.runs, store_uri())
-        if settings.runs
-        else history.newest(experiment, store_uri())
-    )
-    result = compare_runs(found.runs)
-    facts = _facts(found, result)
+    selection = history.select(experiment, store_uri(), names=settings.runs)
+    result = compare_runs(selection.runs)
+    facts = _facts(selection, result)
     summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)
     with atomic_folder(here.folder) as work:
         folder = RunFolder(work)
@@ -65,28 +60,28 @@ def compare(settings: CompareSettings, here: launch.Invocation) -> None:
         picture, _ = save(figure, table, folder.charts / _CHART)
         folder.write_report(page.render(summary, {_CHART: [(comparison.SHOWS, picture)]}, template=page.COMPARISON))
         folder.write_about(provenance(here, facts, started=started))
-    _say(summary, found, here)
+    _say(summary, selection, here)
 
 
-def _facts(found: history.Found, result: Comparison) -> dict[str, Any]:
-    first = found.runs[0]
+def _facts(selection: history.Selection, result: Comparison) -> dict[str, Any]:
+    first = selection.runs[0]
     return {
         **{name: first.about[name] for name in ("dataset", "task")},
         "test_rows": len(first.predictions),
         "groups": result.groups,
-        "runs": len(found.runs),
+        "runs": len(selection.runs),
         **{name: first.about[name] for name in ("data_sha256", "split_sha256")},
     }
 
 
-def _say(summary: dict[str, Any], found: history.Found, here: launch.Invocation) -> None:
+def _say(summary: dict[str, Any], selection: history.Selection, here: launch.Invocation) -> None:
     print(f"\n{summary['title']}")
-    if found.left_out:
-        print(f"{found.left_out} others left out: they have another data or split digest.")
-    if found.silent:
-        print(f"{found.silent} others left out: they keep no predictions.")
-    shown = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
-    print(f"\n{shown.to_string(index=False)}")
+    if selection.elsewhere:
+        print(f"{selection.elsewhere} others left out: they have another data or split digest.")
+    if selection.silent:
+        print(f"{selection.silent} others left out: they keep no predictions.")
+    table = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
+    print(f"\n{table.to_string(index=False)}")
     scores = summary["scores"]
     if sum(len(score["rows"]) for score in scores) > _MOST_LINES:
         scores = scores[:1]
@@ -98,7 +93,7 @@ def _say(summary: dict[str, Any], found: history.Found, here: launch.Invocation)
         print(f"\n{sentence}")
     _say_settings(summary["configuration"])
     print(f"\nRun folder: {here.folder}")
-    if found.tracked:
+    if selection.tracked:
         print(f"\n{command_to_open(store_uri())}")
 
 

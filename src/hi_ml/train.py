@@ -25,8 +25,7 @@ from hi_ml.modeling.tasks import Moment, Task
 from hi_ml.reports import screen
 from hi_ml.reports.train import Request, make, prepare
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.head_to_head import head_to_head
-from hi_ml.tracking.registry import Promote, PromotionPolicy
+from hi_ml.tracking.registry import Promote, PromotionPolicy, head_to_head
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 

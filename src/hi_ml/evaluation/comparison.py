@@ -36,8 +36,8 @@ class Run:
     @property
     def task(self) -> Task:
         """The task as the run had it."""
-        made: Task = build(Task, self.config["tasks"][self.about["task"]])
-        return made
+        task: Task = build(Task, self.config["tasks"][self.about["task"]])
+        return task
 
     def against_truth(self, weights: Floats) -> Predictions:
         """The predictions as a score takes them, with the weights of bootstrap draws, shape (1 + draws, n_test)."""
@@ -82,7 +82,7 @@ class Comparison:
         return self.differences[self.differences["run_b"] == self.labels[0]]
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
+def compare_runs(runs: Sequence[Run]) -> Comparison:
     """Compare runs that were made on the same rows.
 
     Parameters
@@ -120,11 +120,11 @@ def differing(runs: Sequence[Run]) -> pd.DataFrame:
 
     A run is one task of what was asked for: the settings of the other tasks are not its own.
     """
-    asked = {run.label: leaves(_own(run)) for run in runs}
-    keys = dict.fromkeys(key for settings in asked.values() for key in settings)
-    table = {key: [_written(settings[key]) if key in settings else "" for settings in asked.values()] for key in keys}
+    by_run = {run.label: leaves(_own(run)) for run in runs}
+    keys = dict.fromkeys(key for settings in by_run.values() for key in settings)
+    table = {key: [_written(settings[key]) if key in settings else "" for settings in by_run.values()] for key in keys}
     rows = [(key, *values) for key, values in table.items() if len(set(values)) > 1]
-    return pd.DataFrame(rows, columns=["key", *asked])
+    return pd.DataFrame(rows, columns=["key", *by_run])
 
 
 def _own(run: Run) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def _values(runs: Sequence[Run], weights: Floats) -> dict[Score, dict[str, Float
     table = {}
     for score in scores_of(runs[0].task):
         values = {label: score.values(one) for label, one in predictions.items()}
-        defined = {label: found for label, found in values.items() if found is not None}
+        defined = {label: value for label, value in values.items() if value is not None}
         if score.name in shared and len(defined) == len(runs):
             table[score] = defined
     return table

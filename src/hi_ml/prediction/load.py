@@ -18,7 +18,7 @@ import yaml
 from hi_ml.app.errors import HiMlError, ModelRefused, ModelUnknown
 from hi_ml.scorer import serving
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.store import absent, client_of, store_uri, without_password
+from hi_ml.tracking.store import client_of, is_absent, store_uri, without_password
 
 SCORER = Path("artifacts", "scorer")  # where MLflow keeps what our code loads, in a model's folder
 SIGNED = "scorer_sha256"  # under which a model's MLmodel keeps the digest of that folder
@@ -127,7 +127,7 @@ def _tracked(uri: str) -> _Place:
     """Ask the store where a model lies."""
     store = store_uri()
     shown = without_password(store)
-    if absent(store):
+    if is_absent(store):
         raise ModelUnknown.no_store(uri, shown)
     try:
         with client_of(store) as client:

@@ -12,120 +12,111 @@ from hi_ml.app.errors import HiMlError, NotComparable, RunFolderInvalid
 from hi_ml.app.launch import progress
 from hi_ml.evaluation.comparison import Run
 from hi_ml.tracking.folder import TOLD, RunFolder
-from hi_ml.tracking.store import absent, client_of, without_password
+from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST
+from hi_ml.tracking.store import client_of, is_absent, without_password
 
-_PAGE = 1000  # runs asked for at once
 _SHORT = 8  # digits of a run's id that tell it from others
 
 
 @dataclass(frozen=True)
-class Entry:
+class Candidate:
     """A finished run, before its files are opened."""
 
     id: str  # of the MLflow run, or the path of a run folder
-    name: str  # the model, and what tells the run from others of that name
-    short: str
+    name: str  # the model
+    short: str  # what tells the run from others of that name
     digests: tuple[str, str]  # of the data and of the split
     folder: Path | None = None  # none where MLflow has the files
 
 
 @dataclass(frozen=True)
-class Found:
+class Selection:
     """Runs to be compared."""
 
     runs: list[Run]  # newest first, or in the order in which they were asked for
-    left_out: int = 0  # finished runs on other data or splits, and those that keep no predictions
-    silent: int = 0
+    elsewhere: int = 0  # finished runs that are left out, since they are on other data or splits
+    silent: int = 0  # runs that are left out, since they keep no predictions
     tracked: bool = True  # whether MLflow was asked
 
 
-def newest(experiment: str, uri: str) -> Found:
-    """Find the newest run of an experiment and all that share its data and its split.
+def select(experiment: str, uri: str, *, names: Sequence[str] | None) -> Selection:
+    """Select the runs that are to be compared.
 
     Parameters
     ----------
     experiment : str
         ``<dataset>/<task>``.
     uri : str
-        Of the store.
+        Of the store, which is not asked where all names are folders.
+    names : sequence of str or None
+        Run folders, ids (or the first 8 digits or more), or names (the newest run of that name); None takes the
+        newest run and all that share its data and its split.
 
     Raises
     ------
     NotComparable
-        If the store is absent or does not answer, or there are fewer than two such runs.
-    """
-    with _asking(uri) as client:
-        every = _finished(client, experiment)
-        same = [entry for entry in every if entry.digests == every[0].digests]
-        runs, left_out = _opened(same, client), len(every) - len(same)
-        if len(runs) < 2:  # noqa: PLR2004 -- a comparison needs two
-            raise NotComparable.too_few(experiment, len(runs), left_out, _experiments(client))
-    return Found(runs, left_out=left_out, silent=len(same) - len(runs))
-
-
-def chosen(experiment: str, asked: Sequence[str], uri: str) -> Found:
-    """Find runs by run folder, by id (or its first 8 digits or more), or by name (the newest of that name).
-
-    Parameters
-    ----------
-    experiment : str
-        ``<dataset>/<task>``.
-    uri : str
-        Of the store, which is not asked where all are folders.
-
-    Raises
-    ------
-    NotComparable
-        If one is not there or of another task, or fewer than two are left.
+        If the store is absent or does not answer, a run is not there or of another task, or fewer than two are left.
     RunFolderInvalid
         If a folder holds no finished run.
     """
-    folders = {name: Path(name).resolve() for name in asked if Path(name).is_dir()}
-    tracked = len(folders) < len(asked)
-    with _asking(uri) if tracked else nullcontext() as client:
-        every = _finished(client, experiment) if tracked else []
-        entries = [
-            _of_folder(folders[name]) if name in folders else _by_name(name, every, experiment) for name in asked
-        ]
-        runs = _opened(list(dict.fromkeys(entries)), client)
+    return _named(experiment, uri, names) if names else _newest(experiment, uri)
+
+
+def _newest(experiment: str, uri: str) -> Selection:
+    with _client(uri) as client:
+        candidates = _candidates(client, experiment)
+        same = [one for one in candidates if one.digests == candidates[0].digests]
+        runs, elsewhere = _open(same, client), len(candidates) - len(same)
+        if len(runs) < 2:  # noqa: PLR2004 -- a comparison needs two
+            raise NotComparable.too_few(experiment, len(runs), elsewhere, _experiments(client))
+    return Selection(runs, elsewhere=elsewhere, silent=len(same) - len(runs))
+
+
+def _named(experiment: str, uri: str, names: Sequence[str]) -> Selection:
+    folders = {name: Path(name).resolve() for name in names if Path(name).is_dir()}
+    tracked = len(folders) < len(names)
+    with _client(uri) if tracked else nullcontext() as client:
+        every = _candidates(client, experiment) if tracked else []
+        chosen = dict.fromkeys(
+            _in_folder(folders[name]) if name in folders else _by_name(name, every, experiment) for name in names
+        )
+        runs = _open(list(chosen), client)
+    task = experiment.split("/")[1]
     for run in runs:
-        if run.about["task"] != experiment.split("/")[1]:
-            raise NotComparable.other_task(run.label, run.about["task"], experiment.split("/")[1])
+        if run.about["task"] != task:
+            raise NotComparable.other_task(run.label, run.about["task"], task)
     if len(runs) < 2:  # noqa: PLR2004 -- as above
         raise NotComparable.too_few(experiment, len(runs))
-    return Found(runs, silent=len(set(entries)) - len(runs), tracked=tracked)
+    return Selection(runs, silent=len(chosen) - len(runs), tracked=tracked)
 
 
 @contextmanager
-def _asking(uri: str) -> Iterator[Any]:
+def _client(uri: str) -> Iterator[Any]:
     """Speak to a store that is there; what it cannot answer ends in a sentence."""
-    shown = without_password(uri)
-    if absent(uri):
-        raise NotComparable.no_store(shown)
+    public_uri = without_password(uri)
+    if is_absent(uri):
+        raise NotComparable.no_store(public_uri)
     try:
         with client_of(uri) as client:
             yield client
     except HiMlError:
         raise
     except Exception as error:  # whatever a server, a driver or a network raises
-        raise NotComparable.unreachable(shown, without_password(str(error))) from error
+        raise NotComparable.unreachable(public_uri, without_password(str(error))) from error
 
 
-def _finished(client: Any, experiment: str) -> list[Entry]:
+def _candidates(client: Any, experiment: str) -> list[Candidate]:
     """List the finished runs of an experiment that were trained, newest first."""
+    import mlflow  # noqa: PLC0415 -- a second and a half, see `client_of`, to whose store this speaks
+
     known = client.get_experiment_by_name(experiment)
-    found: list[Entry] = []
-    page = None
-    while known is not None:
-        runs = client.search_runs(
-            [known.experiment_id], "attributes.status = 'FINISHED'", max_results=_PAGE,
-            order_by=["attributes.start_time DESC"], page_token=page,
-        )  # fmt: skip
-        found += [_of_store(run) for run in runs if "split_sha256" in run.data.tags]  # not of searches and trials
-        page = runs.token
-        if not page:
-            break
-    return found
+    if known is None:
+        return []
+    runs: list[Any] = mlflow.search_runs(
+        [known.experiment_id], "attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"], output_format="list",
+    )  # fmt: skip
+    return [_in_store(run) for run in runs if SPLIT_DIGEST in run.data.tags]  # not of searches and trials
 
 
 def _experiments(client: Any) -> list[str]:
@@ -133,69 +124,69 @@ def _experiments(client: Any) -> list[str]:
     return sorted(name for name in names if "/" in name and not name.endswith("/findings"))
 
 
-def _of_store(run: Any) -> Entry:
-    tags, name = run.data.tags, str(run.info.run_name)
-    return Entry(run.info.run_id, name, run.info.run_id[:_SHORT], (tags["data_sha256"], tags["split_sha256"]))
+def _in_store(run: Any) -> Candidate:
+    tags, run_id = run.data.tags, run.info.run_id
+    return Candidate(run_id, str(run.info.run_name), run_id[:_SHORT], (tags[DATA_DIGEST], tags[SPLIT_DIGEST]))
 
 
-def _of_folder(path: Path) -> Entry:
-    found = RunFolder(path).read()
-    if "verdict" not in found:  # of the findings, or of a search
+def _in_folder(path: Path) -> Candidate:
+    files = RunFolder(path).read()
+    if "verdict" not in files:  # of the findings, or of a search
         raise RunFolderInvalid.of(path, "verdict")
-    digests = (found["data"]["sha256"], found["run"]["split_sha256"])
-    return Entry(str(path), found["run"]["model"], path.parent.name, digests, path)
+    digests = (files["data"]["sha256"], files["run"][SPLIT_DIGEST])
+    return Candidate(str(path), files["run"]["model"], path.parent.name, digests, path)
 
 
-def _by_name(asked: str, every: Sequence[Entry], experiment: str) -> Entry:
-    for entry in every:
-        prefix = len(asked) >= _SHORT and entry.id.startswith(asked)
-        if asked == entry.name or prefix:
-            return entry
-    raise NotComparable.unknown_run(asked, experiment, list(dict.fromkeys(entry.name for entry in every)))
+def _by_name(name: str, candidates: Sequence[Candidate], experiment: str) -> Candidate:
+    for one in candidates:
+        if name == one.name or (len(name) >= _SHORT and one.id.startswith(name)):
+            return one
+    raise NotComparable.unknown_run(name, experiment, list(dict.fromkeys(one.name for one in candidates)))
 
 
-def _opened(entries: Sequence[Entry], client: Any) -> list[Run]:
+def _open(candidates: Sequence[Candidate], client: Any) -> list[Run]:
     """Read the files of each run; one that keeps no predictions is passed over."""
-    with progress(len(entries)) as stage, TemporaryDirectory() as place:
-        runs = []
-        for entry, label in zip(entries, _labels(entries), strict=True):
+    runs = []
+    with progress(len(candidates)) as stage, TemporaryDirectory() as downloads:
+        for one, label in zip(candidates, _labels(candidates), strict=True):
             stage(f"read {label}")
-            folder = entry.folder or _downloaded(entry, Path(place) / entry.id, client)
+            folder = one.folder or _download(one.id, Path(downloads), client)
             if folder is not None:
-                runs.append(_run(entry, label, RunFolder(folder)))
+                runs.append(_run(one, label, RunFolder(folder)))
     return runs
 
 
-def _labels(entries: Sequence[Entry]) -> list[str]:
+def _labels(candidates: Sequence[Candidate]) -> list[str]:
     """Name each run by its model, and where that is not enough, by its number too."""
-    labels = [entry.name for entry in entries]
+    labels = [one.name for one in candidates]
     for more in ("short", "id"):
         count = Counter(labels)
         labels = [
-            label if count[label] == 1 else f"{entry.name} {getattr(entry, more)}"
-            for label, entry in zip(labels, entries, strict=True)
+            label if count[label] == 1 else f"{one.name} {getattr(one, more)}"
+            for label, one in zip(labels, candidates, strict=True)
         ]
     return labels
 
 
-def _downloaded(entry: Entry, place: Path, client: Any) -> Path | None:
-    kept = {file.path for file in client.list_artifacts(entry.id)}
-    if not kept.issuperset(TOLD):
+def _download(run_id: str, downloads: Path, client: Any) -> Path | None:
+    artifacts = {file.path for file in client.list_artifacts(run_id)}
+    if not artifacts.issuperset(TOLD):
         return None
-    place.mkdir()
+    folder = downloads / run_id
+    folder.mkdir()
     for name in TOLD:
-        client.download_artifacts(entry.id, name, str(place))
-    return place
+        client.download_artifacts(run_id, name, str(folder))
+    return folder
 
 
-def _run(entry: Entry, label: str, folder: RunFolder) -> Run:
-    found = folder.read()
+def _run(candidate: Candidate, label: str, folder: RunFolder) -> Run:
+    files = folder.read()
     return Run(
         label=label,
-        id=entry.id,
-        about=found["run"] | {"data_sha256": found["data"]["sha256"]},
-        verdict=found["verdict"],
-        config=found["config"],
-        scores=found["scores"],
+        id=candidate.id,
+        about=files["run"] | {DATA_DIGEST: files["data"]["sha256"]},
+        verdict=files["verdict"],
+        config=files["config"],
+        scores=files["scores"],
         predictions=folder.predictions(),
     )

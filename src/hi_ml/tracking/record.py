@@ -1,4 +1,4 @@
-"""What MLflow is told of a run, taken from its folder alone."""
+"""What MLflow is told of a run, taken from its folder alone: the names of experiments, tags, parameters and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ from typing import Any
 from hi_ml.app.config import leaves
 from hi_ml.tracking.folder import RunFolder
 
-Found = Mapping[str, Any]
+DATA_DIGEST, SPLIT_DIGEST, VERDICT = "data_sha256", "split_sha256", "verdict"  # tags; a run with a model has the second
+_OF_MODEL = ("test_", "skill")  # how metrics begin that are the model's own
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # of a trial, in MLflow's words
+Files = Mapping[str, Any]  # what the files of a run folder hold, by stem
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,19 @@ class Record:
     digest: str
     source: str
     rows: int
-    model: Path | None  # folder of an MLflow model, to be registered
-    registered: str  # the name to register it under
-    verdict: str
-    sentence: str
     children: tuple[Child, ...] = ()  # runs inside of this one
+    model: Path | None = None  # folder of an MLflow model, to be registered
+    sentence: str = ""  # on the model
+
+    @property
+    def registered_name(self) -> str:
+        """The name to register its model under."""
+        return self.experiment.replace("/", ".")
+
+    @property
+    def model_metrics(self) -> dict[str, float]:
+        """The metrics that are the model's own too."""
+        return {name: value for name, value in self.metrics.items() if name.startswith(_OF_MODEL)}
 
 
 def record(folder: RunFolder) -> Record:
@@ -55,109 +65,20 @@ def record(folder: RunFolder) -> Record:
     RunFolderInvalid
         If a file of a finished run is absent.
     """
-    found = folder.read()
-    if "search" in found:
-        return _of_search(found)
-    return _of_findings(found) if "findings" in found else _of_model(found, folder.model)
+    files = folder.read()
+    if "search" in files:
+        return _of_search(files)
+    return _of_findings(files) if "findings" in files else _of_model(files, folder.model)
 
 
-def _of_model(found: Found, model: Path) -> Record:
-    run, verdict = found["run"], found["verdict"]
-    tags = {"verdict": verdict["verdict"], **{key: str(run[key]) for key in ("model", "task", "split_sha256")}}
-    note = f"{verdict['sentence']}\n\n{found['leakage']['sentence']}"
-    return _record(
-        found,
-        experiment=f"{run['dataset']}/{run['task']}",
-        run_name=run["model"],
-        tags=tags,
-        note=note,
-        params=_model_params(found),
-        metrics=_model_metrics(found),
-        model=model,
-        registered=f"{run['dataset']}.{run['task']}",
-        verdict=verdict["verdict"],
-        sentence=verdict["sentence"],
-    )
-
-
-def _of_search(found: Found) -> Record:
-    run, told, gain = found["run"], found["search"], found["search"]["gain"]
-    metrics = {f"cv_{gain['score']}": told["best"]["loss"], f"default_cv_{gain['score']}": told["defaults"]["loss"]}
-    metrics |= {"gain": gain["gain"], "gain_low": gain["low95"], "gain_high": gain["high95"], "gain_p": gain["p"]}
-    metrics |= {f"trials_{state}": count for state, count in told["trials"].items()}
-    params = {"model": run["model"], "split": found["config"]["split"]["name"], "rows": run["rows"]}
-    params |= {key: run[key] for key in ("seed", "horizon", "features")} | {"folds": told["folds"]}
-    params |= leaves(found["config"]["model"]["space"], prefix="space.")
-    params |= leaves(told[told["chosen"]]["settings"], prefix="chosen.")
-    return _record(
-        found,
-        experiment=f"{run['dataset']}/{run['task']}",
-        run_name=f"tune {run['model']}",
-        tags={"verdict": gain["verdict"], "model": run["model"], "task": run["task"]},
-        note=gain["sentence"],
-        params=params,
-        metrics=metrics,
-        model=None,
-        registered="",
-        verdict=gain["verdict"],
-        sentence=gain["sentence"],
-        children=tuple(_child(trial, found) for trial in found["trials"].to_dict("records")),
-    )
-
-
-def _child(trial: Mapping[str, Any], found: Found) -> Child:
-    score, run = found["search"]["gain"]["score"], found["run"]
-    folds = [trial[f"fold_{place + 1}"] for place in range(found["search"]["folds"])]
-    metrics = {f"fold_{score}": [loss for loss in folds if loss == loss], "seconds": [trial["seconds"]]}  # noqa: PLR0124 -- a fold that was not reached is NaN
-    metrics |= {f"cv_{score}": [trial["value"]]} if trial["state"] == "complete" else {}
-    tags = {"state": trial["state"], "model": run["model"], "task": run["task"], "dataset": run["dataset"]}
-    tags |= {"error": str(trial["error"])} if trial["state"] == "failed" else {}
-    return Child(
-        name=f"trial {trial['number']}",
-        status=_STATUS[trial["state"]],
-        tags=tags,
-        params={name: str(trial[name]) for name in found["search"]["defaults"]["settings"]},
-        metrics=metrics,
-        started=trial["started"],
-        finished=trial["started"] + trial["seconds"],
-    )
-
-
-def _of_findings(found: Found) -> Record:
-    findings = found["findings"]
-    metrics: dict[str, float] = {}
-    for finding in findings:
-        name = finding["finding"]
-        metrics |= {f"{name}.p_support": finding["p_support"], f"{name}.p_absence": finding["p_absence"]}
-        for part in finding["evidence"]:
-            if part["role"] == "primary":
-                bounds = {"": part["estimate"], "_low": part["low"], "_high": part["high"]}
-                metrics |= {f"{name}.{part['part']}{end}": at for end, at in bounds.items() if at is not None}
-    said = {finding["finding"]: finding["verdict"] for finding in findings}
-    return _record(
-        found,
-        experiment=f"{found['run']['dataset']}/findings",
-        run_name="findings",
-        tags={f"verdict.{name}": verdict for name, verdict in said.items()},
-        note="\n\n".join(f"**{finding['claim']}** {finding['sentences'][0]}" for finding in findings),
-        params={key: found["run"][key] for key in ("seed", "rows", "keep_duplicates")}
-        | leaves(found["config"]["findings"], prefix="findings."),
-        metrics=metrics,
-        model=None,
-        registered="",
-        verdict="",
-        sentence="",
-    )
-
-
-def _record(found: Found, *, tags: Mapping[str, str], note: str, params: Mapping[str, Any], **rest: Any) -> Record:
-    run, digest = found["run"], found["data"]["sha256"]
-    asked = " ".join(found["overrides"]) or "(all defaults)"
+def _record(files: Files, *, tags: Mapping[str, str], note: str, params: Mapping[str, Any], **rest: Any) -> Record:
+    run, digest = files["run"], files["data"]["sha256"]
+    overrides = " ".join(files["overrides"]) or "(all defaults)"
     shared = {
         "dataset": run["dataset"],
-        "data_sha256": digest,
+        DATA_DIGEST: digest,
         "git_commit": run["git_commit"],
-        "mlflow.note.content": f"{note}\n\nAsked for: `{asked}`",
+        "mlflow.note.content": f"{note}\n\nAsked for: `{overrides}`",
         "mlflow.source.name": run["command"],
         "mlflow.source.type": "LOCAL",
     }
@@ -174,27 +95,103 @@ def _record(found: Found, *, tags: Mapping[str, str], note: str, params: Mapping
     )
 
 
-def _model_metrics(found: Found) -> dict[str, float]:
+def _of_model(files: Files, model: Path) -> Record:
+    run, verdict = files["run"], files["verdict"]
+    return _record(
+        files,
+        experiment=f"{run['dataset']}/{run['task']}",
+        run_name=run["model"],
+        tags={VERDICT: verdict["verdict"], **{key: str(run[key]) for key in ("model", "task", SPLIT_DIGEST)}},
+        note=f"{verdict['sentence']}\n\n{files['leakage']['sentence']}",
+        params=_model_params(files),
+        metrics=_model_metrics(files),
+        model=model,
+        sentence=verdict["sentence"],
+    )
+
+
+def _model_metrics(files: Files) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    for row in found["scores"].to_dict("records"):
+    for row in files["scores"].to_dict("records"):
         name = f"{row['part']}_{row['score']}"
         metrics |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         metrics[f"baseline_{row['score']}"] = row["baseline"]
-    verdict = found["verdict"]
+    verdict = files["verdict"]
     metrics |= {"skill": verdict["skill"], "skill_low": verdict["low95"], "skill_high": verdict["high95"]}
-    if "significance" in found:
-        metrics["permutation_p"] = found["significance"]["p"]
-    return metrics | {"leakage_gap": found["leakage"]["gap"], "fit_seconds": found["timings"]["fit"]}
+    if "significance" in files:
+        metrics["permutation_p"] = files["significance"]["p"]
+    return metrics | {"leakage_gap": files["leakage"]["gap"], "fit_seconds": files["timings"]["fit"]}
 
 
-def _model_params(found: Found) -> dict[str, Any]:
+def _model_params(files: Files) -> dict[str, Any]:
     """The settings that matter, in the words of the configuration: the learner of this kind of task, not the other."""
-    config, run = found["config"], found["run"]
-    model = dict(config["model"])
-    other = "classification" if run["kind"] == "regression" else "regression"
-    for unused in (other, "space", "name"):
-        model.pop(unused, None)
+    config, other = files["config"], {"regression": "classification"}.get(files["run"]["kind"], "regression")
+    model = {key: value for key, value in config["model"].items() if key not in (other, "space", "name")}
     split = {key: value for key, value in config["split"].items() if key != "name"}
-    params = {"model": run["model"], "split": config["split"]["name"], "rows": run["rows"]}
-    params |= {key: run[key] for key in ("seed", "horizon", "features")}
-    return params | leaves(model, prefix="model.") | leaves(split, prefix="split.")
+    return _shared_params(files) | leaves(model, prefix="model.") | leaves(split, prefix="split.")
+
+
+def _shared_params(files: Files) -> dict[str, Any]:
+    run = files["run"]
+    names = {"model": run["model"], "split": files["config"]["split"]["name"]}
+    return names | {key: run[key] for key in ("rows", "seed", "horizon", "features")}
+
+
+def _of_search(files: Files) -> Record:
+    run, search, gain = files["run"], files["search"], files["search"]["gain"]
+    metrics = {f"cv_{gain['score']}": search["best"]["loss"], f"default_cv_{gain['score']}": search["defaults"]["loss"]}
+    metrics |= {"gain": gain["gain"], "gain_low": gain["low95"], "gain_high": gain["high95"], "gain_p": gain["p"]}
+    metrics |= {f"trials_{state}": count for state, count in search["trials"].items()}
+    params = _shared_params(files) | {"folds": search["folds"]}
+    params |= leaves(files["config"]["model"]["space"], prefix="space.")
+    params |= leaves(search[search["chosen"]]["settings"], prefix="chosen.")
+    return _record(
+        files,
+        experiment=f"{run['dataset']}/{run['task']}",
+        run_name=f"tune {run['model']}",
+        tags={VERDICT: gain["verdict"], "model": run["model"], "task": run["task"]},
+        note=gain["sentence"],
+        params=params,
+        metrics=metrics,
+        children=tuple(_trial(row, files) for row in files["trials"].to_dict("records")),
+    )
+
+
+def _trial(row: Mapping[str, Any], files: Files) -> Child:
+    score, run = files["search"]["gain"]["score"], files["run"]
+    folds = [row[f"fold_{number + 1}"] for number in range(files["search"]["folds"])]
+    metrics = {f"fold_{score}": [loss for loss in folds if loss == loss], "seconds": [row["seconds"]]}  # noqa: PLR0124 -- a fold that was not reached is NaN
+    metrics |= {f"cv_{score}": [row["value"]]} if row["state"] == "complete" else {}
+    tags = {"state": row["state"], "model": run["model"], "task": run["task"], "dataset": run["dataset"]}
+    tags |= {"error": str(row["error"])} if row["state"] == "failed" else {}
+    return Child(
+        name=f"trial {row['number']}",
+        status=_STATUS[row["state"]],
+        tags=tags,
+        params={name: str(row[name]) for name in files["search"]["defaults"]["settings"]},
+        metrics=metrics,
+        started=row["started"],
+        finished=row["started"] + row["seconds"],
+    )
+
+
+def _of_findings(files: Files) -> Record:
+    run, findings = files["run"], files["findings"]
+    metrics: dict[str, float] = {}
+    for finding in findings:
+        name = finding["finding"]
+        metrics |= {f"{name}.p_support": finding["p_support"], f"{name}.p_absence": finding["p_absence"]}
+        for part in finding["evidence"]:
+            if part["role"] == "primary":
+                bounds = {"": part["estimate"], "_low": part["low"], "_high": part["high"]}
+                metrics |= {f"{name}.{part['part']}{end}": at for end, at in bounds.items() if at is not None}
+    settings = {key: run[key] for key in ("seed", "rows", "keep_duplicates")}
+    return _record(
+        files,
+        experiment=f"{run['dataset']}/findings",
+        run_name="findings",
+        tags={f"{VERDICT}.{finding['finding']}": finding["verdict"] for finding in findings},
+        note="\n\n".join(f"**{finding['claim']}** {finding['sentences'][0]}" for finding in findings),
+        params=settings | leaves(files["config"]["findings"], prefix="findings."),
+        metrics=metrics,
+    )

@@ -1,49 +1,17 @@
-"""Runs inside of a run: the trials of a search, in MLflow.
-
-A run folder becomes an MLflow run and, if it holds a model, a logged model and a registered version.
-"""
+"""A run folder becomes an MLflow run with the trials of a search in it, a logged model and a registered version."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from hi_ml.app.errors import TrackingFailed
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.record import Child, Record, record
+from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, register
-from hi_ml.tracking.store import artifact_place, client_of, exclusive, store_uri, without_password
+from hi_ml.tracking.store import artifact_root, client_of, exclusive, store_uri, without_password
 
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests a run
-
-
-def send_children(client: Any, experiment: str, parent: str, children: Iterable[Child]) -> None:
-    """Track runs inside of another, each with one call for all that it logs.
-
-    Parameters
-    ----------
-    experiment, parent : str
-        Numbers of the experiment and of the run around them.
-    """
-    from mlflow.entities import Metric, Param  # noqa: PLC0415 -- a second and a half that tracking=none does not pay
-
-    for child in children:
-        began, ended = int(child.started * 1000), int(child.finished * 1000)
-        made = client.create_run(experiment, began, {PARENT: parent, **child.tags}, run_name=child.name)
-        params = [Param(name, value) for name, value in child.params.items()]
-        metrics = [
-            Metric(name, float(value), ended, step)
-            for name, values in child.metrics.items()
-            for step, value in enumerate(values)
-        ]
-        try:
-            client.log_batch(made.info.run_id, metrics=metrics, params=params)
-            client.set_terminated(made.info.run_id, child.status, ended)
-        except BaseException:
-            client.set_terminated(made.info.run_id, "FAILED")
-            raise
-
-
 _DIGEST = 36  # characters that MLflow allows
 _LONGEST_PARAMETER = 6000  # MLflow cuts what is longer without a word
 _NO_TABLE = PromotionPolicy()
@@ -67,19 +35,19 @@ class Tracked:
         """Say what became of the model, if the run has one, and of which champion to beware."""
         if not self.model:
             return []
-        said = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
+        sentences = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
         if self.champion_verdict != "signal":
             verdict = f"has the verdict '{self.champion_verdict}': it is no better than knowing nothing"
-            said.append(f"Note: the champion of {self.model} {verdict}.")
-        return said
+            sentences.append(f"Note: the champion of {self.model} {verdict}.")
+        return sentences
 
 
-def send(folder: RunFolder, terms: PromotionPolicy = _NO_TABLE) -> Tracked:
+def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
     """Track a finished run folder, once per store.
 
     Parameters
     ----------
-    terms : PromotionPolicy
+    policy : PromotionPolicy
         On which its model may become champion; by default no table is at hand, and an existing champion stays.
 
     Raises
@@ -89,20 +57,20 @@ def send(folder: RunFolder, terms: PromotionPolicy = _NO_TABLE) -> Tracked:
     TrackingFailed
         If the store does not take the run; the folder stands, and what MLflow has of it is marked failed.
     """
-    known, made, uri = folder.tracked(), record(folder), store_uri()
-    shown = without_password(uri)
+    before, run, uri = folder.tracked(), record(folder), store_uri()
+    public_uri = without_password(uri)
     try:
         with exclusive(uri), client_of(uri) as client:
-            if shown in known and _stands(client, known[shown]["run_id"]):
-                return Tracked(**known[shown])
-            tracked = _sent(client, folder, made, uri=uri, terms=terms)
+            if public_uri in before and _is_active(client, before[public_uri]["run_id"]):
+                return Tracked(**before[public_uri])
+            tracked = _send(client, folder, run, uri=uri, policy=policy)
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
-        raise TrackingFailed.of(folder.path, shown, without_password(str(error))) from error
-    folder.write_tracked(known | {shown: asdict(tracked)})
+        raise TrackingFailed.of(folder.path, public_uri, without_password(str(error))) from error
+    folder.write_tracked(before | {public_uri: asdict(tracked)})
     return tracked
 
 
-def _stands(client: Any, run_id: str) -> bool:
+def _is_active(client: Any, run_id: str) -> bool:
     """Whether the store still has a run that a folder says it has."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- a second and a half, see `client_of`
 
@@ -114,73 +82,96 @@ def _stands(client: Any, run_id: str) -> bool:
         raise
 
 
-def _sent(client: Any, folder: RunFolder, made: Record, *, uri: str, terms: PromotionPolicy) -> Tracked:
-    experiment = _experiment(client, made.experiment, uri)
-    tags = {**made.tags, **_nesting(folder, uri)}
-    run = client.create_run(experiment, int(made.started * 1000), tags, run_name=made.run_name)
-    run_id = run.info.run_id
+def _send(client: Any, folder: RunFolder, run: Record, *, uri: str, policy: PromotionPolicy) -> Tracked:
+    experiment = _experiment(client, run.experiment, uri)
+    tags = {**run.tags, **_parent(folder, uri)}
+    run_id = client.create_run(experiment, _ms(run.started), tags, run_name=run.run_name).info.run_id
+    version: dict[str, str] = {}
     try:
-        _log(client, run_id, made)
+        _log(client, run_id, run)
         _log_files(client, run_id, folder)
-        send_children(client, experiment, run_id, made.children)
-        model_id = _log_model(client, (experiment, run_id), made)
-        found = asdict(register(client, made, run_id=run_id, model_id=model_id, terms=terms)) if model_id else {}
-        client.set_terminated(run_id, "FINISHED", int(made.finished * 1000))
+        for child in run.children:
+            _log_child(client, experiment, run_id, child)
+        if run.model is not None:
+            model_id = _log_model(client, experiment, run_id, run, run.model)
+            version = asdict(register(client, run, run_id=run_id, model_id=model_id, policy=policy))
+        client.set_terminated(run_id, "FINISHED", _ms(run.finished))
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
-    return Tracked(without_password(uri), made.experiment, run_id, **found)
+    return Tracked(without_password(uri), run.experiment, run_id, **version)
 
 
-def _nesting(folder: RunFolder, uri: str) -> dict[str, str]:
+def _parent(folder: RunFolder, uri: str) -> dict[str, str]:
     """Nest the run of a folder that stands inside of another run's, if that one is tracked in the same store."""
     around = RunFolder(folder.path.parent).tracked().get(without_password(uri))
     return {PARENT: around["run_id"]} if around else {}
 
 
 def _experiment(client: Any, name: str, uri: str) -> str:
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
-    place = artifact_place(uri, name)
-    return str(client.create_experiment(name, artifact_location=place, tags={"mlflow.experimentKind": _KIND}))
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    tags = {"mlflow.experimentKind": _KIND}
+    return str(client.create_experiment(name, artifact_location=artifact_root(uri, name), tags=tags))
 
 
-def _log(client: Any, run_id: str, made: Record) -> None:
+def _log(client: Any, run_id: str, run: Record) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param  # noqa: PLC0415 -- as above
 
-    stamp = int(made.finished * 1000)
-    metrics = [Metric(name, float(value), stamp, 0) for name, value in made.metrics.items()]
-    params = [Param(name, value[:_LONGEST_PARAMETER]) for name, value in made.params.items()]
+    metrics = [Metric(name, float(value), _ms(run.finished), 0) for name, value in run.metrics.items()]
+    params = [Param(name, value[:_LONGEST_PARAMETER]) for name, value in run.params.items()]
     client.log_batch(run_id, metrics=metrics, params=params)
-    source, profile = json.dumps({"uri": made.source}), json.dumps({"num_rows": made.rows})
-    dataset = Dataset(made.dataset, made.digest[:_DIGEST], "local", source, profile=profile)
+    source, profile = json.dumps({"uri": run.source}), json.dumps({"num_rows": run.rows})
+    dataset = Dataset(run.dataset, run.digest[:_DIGEST], "local", source, profile=profile)
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
 def _log_files(client: Any, run_id: str, folder: RunFolder) -> None:
     for path in folder.files():
-        place = path.relative_to(folder.path)
-        client.log_artifact(run_id, str(path), None if len(place.parts) == 1 else str(place.parent))
+        inside = path.relative_to(folder.path)
+        client.log_artifact(run_id, str(path), None if len(inside.parts) == 1 else str(inside.parent))
 
 
-def _log_model(client: Any, where: tuple[str, str], made: Record) -> str:
+def _log_child(client: Any, experiment: str, parent: str, child: Child) -> None:
+    """Track a run inside of another, with one call for all that it logs."""
+    from mlflow.entities import Metric, Param  # noqa: PLC0415 -- as above
+
+    tags, end = {PARENT: parent, **child.tags}, _ms(child.finished)
+    run_id = client.create_run(experiment, _ms(child.started), tags, run_name=child.name).info.run_id
+    params = [Param(name, value) for name, value in child.params.items()]
+    metrics = [
+        Metric(name, float(value), end, step)
+        for name, values in child.metrics.items()
+        for step, value in enumerate(values)
+    ]
+    try:
+        client.log_batch(run_id, metrics=metrics, params=params)
+        client.set_terminated(run_id, child.status, end)
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+
+
+def _log_model(client: Any, experiment: str, run_id: str, run: Record, folder: Path) -> str:
     """Log the model as MLflow's own kind of entity, with the scores that it reached; return its number."""
-    if made.model is None:
-        return ""
     from mlflow.entities import LoggedModelOutput, Metric  # noqa: PLC0415 -- as above
 
-    experiment, run_id = where
+    tags = {VERDICT: run.tags[VERDICT]}
     model = client.create_logged_model(
-        experiment, name=made.model.name, source_run_id=run_id, model_type=made.run_name,
-        tags={"verdict": made.verdict},
-    )  # fmt: skip
+        experiment, name=folder.name, source_run_id=run_id, model_type=run.run_name, tags=tags
+    )
     model_id = str(model.model_id)
-    client.log_model_artifacts(model_id, str(made.model))
+    client.log_model_artifacts(model_id, str(folder))
     client.finalize_logged_model(model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
-    stamp = int(made.finished * 1000)
-    shown = {name: float(value) for name, value in made.metrics.items() if name.startswith(("test_", "skill"))}
-    linked = [Metric(name, value, stamp, 0, model_id=model_id, run_id=run_id) for name, value in shown.items()]
-    client.log_batch(run_id, metrics=linked)
+    metrics = [
+        Metric(name, float(value), _ms(run.finished), 0, model_id=model_id, run_id=run_id)
+        for name, value in run.model_metrics.items()
+    ]
+    client.log_batch(run_id, metrics=metrics)
     return model_id
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

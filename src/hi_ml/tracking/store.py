@@ -23,7 +23,7 @@ def store_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path.cwd() / STORE}"
 
 
-def artifact_place(uri: str, experiment: str) -> str | None:
+def artifact_root(uri: str, experiment: str) -> str | None:
     """Return where a new experiment keeps its files: here for SQLite, as the server says for a server."""
     if not uri.startswith(_SQLITE):
         return None
@@ -48,7 +48,7 @@ def client_of(uri: str) -> Iterator[Any]:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the setting back
 
 
-def absent(uri: str) -> bool:
+def is_absent(uri: str) -> bool:
     """Whether there is no store yet: a file that nothing was ever tracked in."""
     return uri.startswith(_SQLITE) and not _file(uri).exists()
 
@@ -85,22 +85,22 @@ def _create(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 -- seconds that only tracking pays
 
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        store = SqlAlchemyStore(f"{_SQLITE}{made}", (Path.cwd() / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
+        unfinished = Path(folder) / path.name
+        store = SqlAlchemyStore(f"{_SQLITE}{unfinished}", (Path.cwd() / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
         store.engine.dispose()
-        made.replace(path)
+        unfinished.replace(path)
 
 
 def command_to_open(uri: str) -> str:
     """Return the exact command that shows the runs of a store."""
     if uri.startswith(("http://", "https://")):
         return f"python -m webbrowser {without_password(uri)}"
-    beside = Path(sys.executable).with_name("mlflow")
-    mlflow = "mlflow" if shutil.which("mlflow") == str(beside) or not beside.exists() else _short(beside)
+    ours = Path(sys.executable).with_name("mlflow")  # of this environment, which may not be the active one
+    mlflow = "mlflow" if shutil.which("mlflow") == str(ours) or not ours.exists() else _short(ours)
     if uri == f"{_SQLITE}{Path.cwd() / STORE}" and not Path("mlruns").exists():
         return f"{mlflow} ui"
-    shown = uri if uri == without_password(uri) else '"$MLFLOW_TRACKING_URI"'  # which is where it came from
-    return f"{mlflow} ui --backend-store-uri {shown}"
+    backend = uri if uri == without_password(uri) else '"$MLFLOW_TRACKING_URI"'  # which is where it came from
+    return f"{mlflow} ui --backend-store-uri {backend}"
 
 
 def without_password(text: str) -> str:

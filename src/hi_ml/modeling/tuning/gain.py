@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hi_ml.app.text import number
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores.score import primary
 from hi_ml.modeling.tasks import Task
 from hi_ml.modeling.tuning.validation import Plan, cut, losses
 from hi_ml.statistics.estimates import Interval
@@ -94,7 +95,7 @@ def judge(name: str, before: Floats, after: Floats, *, task: Task, ratio: float,
     return Gain(
         verdict=verdict,
         score=task.score,
-        unit="nats" if task.kind == "classification" else task.unit,
+        unit=primary(task).unit,
         tuned=float(after.mean()),
         defaults=scale,
         difference=wide.value,

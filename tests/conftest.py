@@ -267,7 +267,7 @@ def taught(tmp_path_factory, admissions_csv, described):
         chosen = made.part(rows, encoding.usable(model.encoding, made, rows)[0])
         fitted = models.fit(model, chosen, target, group=admissions.group, classes=len(labels), seed=0)
         mapping = package.mapping(task, fitted, chosen, labels=labels, seen=chosen.frame, interval=interval)
-        mapping |= package.carried(dataset)
+        mapping |= package.other_columns(dataset)
         profile = drift.profile(chosen.frame, mapping["columns"], admissions.group)
         folder = tmp_path_factory.mktemp("model") / "model"
         if save:

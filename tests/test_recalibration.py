@@ -88,7 +88,7 @@ def test_the_learner_itself_is_the_same(timid, problem, repaired):
     plain = fitted(models.fit, timid, problem)
     assert plain.recalibration is None
     how = repaired.recalibration
-    expected = serving.recalibrated(on_test(plain, problem), how.slope, how.intercepts)
+    expected = serving.recalibrate(on_test(plain, problem), how.slope, how.intercepts)
     np.testing.assert_array_equal(on_test(repaired, problem), expected)
 
 

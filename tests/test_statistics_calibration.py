@@ -4,7 +4,7 @@ from scipy import stats
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
-from hi_ml.scorer.serving import recalibrated
+from hi_ml.scorer.serving import recalibrate
 from hi_ml.statistics import calibration
 from hi_ml.statistics.calibration import Recalibration, in_the_large, linear_slope, share_above, slope
 
@@ -182,7 +182,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         times = np.random.default_rng(seed).integers(1, 4, 600)
         (occurred, group), (probability, _) = copied(occurred, times), copied(probability, times)
         steep = slope(occurred, probability, group)
-        right = recalibrated(np.column_stack([1 - probability, probability]), 0.6, [0, 0.2])[:, 1]
+        right = recalibrate(np.column_stack([1 - probability, probability]), 0.6, [0, 0.2])[:, 1]
         large = in_the_large(occurred, right, group)
         hits += [steep.low < 0.6 < steep.high, large.low < 0 < large.high]
     assert (np.abs(hits / 400 - 0.95) < 0.038).all()
@@ -202,7 +202,7 @@ def test_a_recalibration_undoes_what_was_done():
     found = Recalibration.of(truth, shares, np.ones(60_000))
     assert found.slope == pytest.approx(0.5, abs=0.02)
     assert found.intercepts == pytest.approx([0, -0.3, 0.2], abs=0.04)
-    np.testing.assert_allclose(recalibrated(shares, found.slope, found.intercepts), right, atol=0.02)
+    np.testing.assert_allclose(recalibrate(shares, found.slope, found.intercepts), right, atol=0.02)
 
 
 def test_no_other_slope_or_intercept_is_likelier():
@@ -211,7 +211,7 @@ def test_no_other_slope_or_intercept_is_likelier():
     found = Recalibration.of(truth, shares, weights)
 
     def loss(steep, intercepts):
-        made = recalibrated(shares, steep, intercepts)
+        made = recalibrate(shares, steep, intercepts)
         return -np.average(np.log(made[np.arange(len(truth)), truth]), weights=weights)
 
     best = loss(found.slope, found.intercepts)
@@ -236,7 +236,7 @@ def test_of_two_classes_it_is_the_logistic_recalibration_of_cox():
 def test_after_recalibration_every_class_is_right_in_the_large():
     truth, shares, _ = three_classes()
     found = Recalibration.of(truth, shares, np.ones(len(truth)))
-    made = recalibrated(shares, found.slope, found.intercepts)
+    made = recalibrate(shares, found.slope, found.intercepts)
     np.testing.assert_allclose(made.mean(axis=0), np.bincount(truth) / len(truth), atol=1e-6)
 
 
@@ -244,7 +244,7 @@ def test_predictions_worse_than_guessing_become_the_class_shares():
     truth, shares, _ = three_classes()
     found = Recalibration.of(truth, shares[:, [1, 2, 0]] ** 0 + 1 / (1 + 9 * shares), np.ones(len(truth)))
     assert found.slope == 0
-    made = recalibrated(shares, found.slope, found.intercepts)
+    made = recalibrate(shares, found.slope, found.intercepts)
     np.testing.assert_allclose(made, np.tile(np.bincount(truth) / len(truth), (len(truth), 1)), atol=1e-5)
 
 
@@ -255,7 +255,7 @@ def test_a_class_that_never_occurs_and_shares_of_0_do_no_harm():
     found = Recalibration.of(truth, wide, np.ones(len(truth)))
     assert found.intercepts[3] == 0
     assert np.isfinite([found.slope, *found.intercepts]).all()
-    np.testing.assert_array_equal(recalibrated(wide, found.slope, found.intercepts)[1:, 3], 0)
+    np.testing.assert_array_equal(recalibrate(wide, found.slope, found.intercepts)[1:, 3], 0)
 
 
 def test_copies_of_every_row_change_no_recalibration():

@@ -44,7 +44,7 @@ def test_the_fewest_groups_are_the_first_that_have_a_threshold(level):
 def test_a_threshold_that_leaves_the_prediction_alone_is_a_number():
     made = conformal.threshold(np.full(20, -np.inf), 0.9)
     assert math.isfinite(made)
-    low, high = serving.bounded(np.array([3.5]), np.array([-1e15]), np.array([1e15]), made, whole=True)
+    low, high = serving.widen(np.array([3.5]), np.array([-1e15]), np.array([1e15]), made, whole=True)
     assert (low, high) == (3.5, 3.5)
     assert serving.label_set(np.array([[0.5, 0.5]]), made).tolist() == [[True, False]]
 
@@ -56,7 +56,7 @@ def test_a_score_is_the_least_threshold_whose_interval_holds_the_amount(seed, th
     target = np.where(rng.random(50) < 0.1, prediction, rng.normal(0, 8, 50))
     target = np.round(target) if whole else target
     scores = conformal.amount_scores(target, prediction, low, high)
-    bottom, top = serving.bounded(prediction, low, high, threshold, whole=whole)
+    bottom, top = serving.widen(prediction, low, high, threshold, whole=whole)
     np.testing.assert_array_equal((bottom <= target) & (target <= top), scores <= threshold)
 
 
@@ -147,7 +147,7 @@ def test_residual_intervals_are_those_of_mapie():
     prediction, expected = theirs.predict_interval(X[400:])
     said = learner.predict(X[200:400])
     made = conformal.threshold(conformal.amount_scores(y[200:400], said, said, said), 0.9)
-    low, high = serving.bounded(prediction, prediction, prediction, made, whole=False)
+    low, high = serving.widen(prediction, prediction, prediction, made, whole=False)
     np.testing.assert_allclose(np.stack([low, high], axis=1), expected[:, :, 0])
 
 
@@ -171,7 +171,7 @@ def test_conformalised_quantiles_are_those_of_mapie(informed):
     low, high, middle = (learner.predict(X[200:400]) for learner in learners)
     made = conformal.threshold(conformal.amount_scores(y[200:400], middle, low, high), 0.9)
     low, high, middle = (learner.predict(X[400:]) for learner in learners)
-    low, high = serving.bounded(middle, low, high, made, whole=False)
+    low, high = serving.widen(middle, low, high, made, whole=False)
     np.testing.assert_allclose(np.stack([low, high], axis=1), expected[:, :, 0])
 
 

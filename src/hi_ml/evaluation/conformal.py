@@ -182,7 +182,7 @@ class Amounts:
 
     def region(self, threshold: float | Floats) -> Intervals:
         """Return the intervals of one threshold, or of one per row."""
-        return Intervals(*serving.bounded(self.prediction, self.low, self.high, threshold, whole=self.whole))
+        return Intervals(*serving.widen(self.prediction, self.low, self.high, threshold, whole=self.whole))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hi_ml.modeling.encoding import Encoding, encoder, forget_folds
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.spaces import Space
 from hi_ml.modeling.splits import folds
-from hi_ml.scorer.serving import recalibrated
+from hi_ml.scorer.serving import recalibrate
 from hi_ml.statistics.calibration import Recalibration
 
 Floats = NDArray[np.float64]
@@ -90,7 +90,7 @@ class Fitted:
         shares[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(X)
         if self.recalibration is None:
             return shares
-        return recalibrated(shares, self.recalibration.slope, self.recalibration.intercepts)
+        return recalibrate(shares, self.recalibration.slope, self.recalibration.intercepts)
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """Make the learner's matrix, shape (n, n_encoded)."""

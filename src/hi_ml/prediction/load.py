@@ -45,8 +45,8 @@ class LoadedModel:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the files of a model lie, and what is said of it there."""
+class _Entry:
+    """Where the files of a model lie, and what is known of it there."""
 
     uri: str
     location: str | Path
@@ -74,8 +74,8 @@ def load_model(uri: str | Path) -> LoadedModel:
     import skops.io  # noqa: PLC0415, F401 -- before MLflow: skops searches every module that is loaded as it is imported
 
     text = str(uri)
-    place = _tracked(text) if text.startswith(("models:/", "runs:/")) else _untracked(Path(text))
-    return _opened(place, _local(place))
+    entry = _in_store(text) if text.startswith(("models:/", "runs:/")) else _in_folder(Path(text))
+    return _open(entry, _local(entry))
 
 
 def digest(folder: Path) -> str:
@@ -87,22 +87,22 @@ def digest(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _opened(place: _Place, folder: Path) -> LoadedModel:
-    scorer = folder / SCORER
-    if not (scorer / serving.MAPPING).is_file():
+def _open(entry: _Entry, folder: Path) -> LoadedModel:
+    files = folder / SCORER
+    if not (files / serving.MAPPING).is_file():
         beside = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-        raise ModelRefused.foreign(place.uri, beside)
-    signed, found = _signature(folder), digest(scorer)
-    if found != signed:
-        raise ModelRefused.changed(place.uri, expected=signed, found=found)
+        raise ModelRefused.foreign(entry.uri, beside)
+    signed, actual = _signature(folder), digest(files)
+    if actual != signed:
+        raise ModelRefused.changed(entry.uri, expected=signed, found=actual)
     try:
-        loaded = serving.load(scorer)
+        scorer = serving.load(files)
     except Exception as error:  # whatever a damaged file makes a library raise
-        told = str(error) if isinstance(error, ValueError) else f"its files are damaged ({error})."
-        raise ModelRefused.unsafe(place.uri, told) from error
+        reason = str(error) if isinstance(error, ValueError) else f"its files are damaged ({error})."
+        raise ModelRefused.unsafe(entry.uri, reason) from error
     code = folder / _CODE
     same = code.is_file() and code.read_bytes() == Path(serving.__file__).read_bytes()
-    return LoadedModel(loaded, place.uri, found, place.verdict, place.name, place.version, scorer, same)
+    return LoadedModel(scorer, entry.uri, actual, entry.verdict, entry.name, entry.version, files, same)
 
 
 def _signature(folder: Path) -> str:
@@ -114,16 +114,16 @@ def _signature(folder: Path) -> str:
         return ""
 
 
-def _untracked(folder: Path) -> _Place:
+def _in_folder(folder: Path) -> _Entry:
     """The model of a run folder, or the folder of a model, whose run folder may lie around it."""
     if not folder.exists():
         raise ModelUnknown.no_folder(folder)
     run = RunFolder(folder if RunFolder(folder).model.is_dir() else folder.parent)
     ours = run.model.is_dir() and (folder == run.path or folder.resolve() == run.model.resolve())
-    return _Place(str(folder), run.model if ours else folder, run.verdict(UNKNOWN) if ours else UNKNOWN)
+    return _Entry(str(folder), run.model if ours else folder, run.verdict(UNKNOWN) if ours else UNKNOWN)
 
 
-def _tracked(uri: str) -> _Place:
+def _in_store(uri: str) -> _Entry:
     """Ask the store where a model lies."""
     store = store_uri()
     shown = without_password(store)
@@ -131,48 +131,48 @@ def _tracked(uri: str) -> _Place:
         raise ModelUnknown.no_store(uri, shown)
     try:
         with client_of(store) as client:
-            return _asked(client, uri, shown)
+            return _look_up(client, uri, shown)
     except HiMlError:
         raise
     except Exception as error:  # whatever a server, a driver or a network raises
         raise ModelUnknown.no_answer(uri, shown, without_password(str(error))) from error
 
 
-def _asked(client: Any, uri: str, store: str) -> _Place:
-    if found := _REGISTERED.fullmatch(uri):
-        return _registered(client, uri, store, **found.groupdict())
-    if found := _LOGGED.fullmatch(uri):
-        model = _entry(client.get_logged_model, found["model"])
+def _look_up(client: Any, uri: str, store: str) -> _Entry:
+    if match := _REGISTERED.fullmatch(uri):
+        return _registered(client, uri, store, **match.groupdict())
+    if match := _LOGGED.fullmatch(uri):
+        model = _answer(client.get_logged_model, match["model"])
         if model is None:
             raise ModelUnknown.no_entry(uri, store)
-        return _Place(uri, model.artifact_location, model.tags.get("verdict", UNKNOWN))
-    if found := _OF_A_RUN.fullmatch(uri):
-        run = _entry(client.get_run, found["run"])
+        return _Entry(uri, model.artifact_location, model.tags.get("verdict", UNKNOWN))
+    if match := _OF_A_RUN.fullmatch(uri):
+        run = _answer(client.get_run, match["run"])
         if run is None:
             raise ModelUnknown.no_entry(uri, store)
-        return _Place(uri, f"{run.info.artifact_uri}/{found['path']}", run.data.tags.get("verdict", UNKNOWN))
+        return _Entry(uri, f"{run.info.artifact_uri}/{match['path']}", run.data.tags.get("verdict", UNKNOWN))
     raise ModelUnknown.unreadable(uri, _names(client))
 
 
-def _registered(client: Any, uri: str, store: str, *, name: str, alias: str | None, version: str | None) -> _Place:
-    known = _entry(client.get_registered_model, name)
-    if known is None:
+def _registered(client: Any, uri: str, store: str, *, name: str, alias: str | None, version: str | None) -> _Entry:
+    model = _answer(client.get_registered_model, name)
+    if model is None:
         raise ModelUnknown.no_name(name, store, _names(client))
-    number = version or str(known.aliases.get(alias, ""))
-    found = _entry(client.get_model_version, name, number) if number else None
-    if found is None:
-        versions = sorted(int(one.version) for one in client.search_model_versions(f"name='{name}'"))
-        raise ModelUnknown.no_version(uri, known.aliases, versions)
+    number = version or str(model.aliases.get(alias, ""))
+    tagged = _answer(client.get_model_version, name, number) if number else None
+    if tagged is None:
+        versions = sorted(int(each.version) for each in client.search_model_versions(f"name='{name}'"))
+        raise ModelUnknown.no_version(uri, model.aliases, versions)
     location = client.get_model_version_download_uri(name, number)
-    return _Place(f"models:/{name}/{number}", location, found.tags.get("verdict", UNKNOWN), name, number)
+    return _Entry(f"models:/{name}/{number}", location, tagged.tags.get("verdict", UNKNOWN), name, number)
 
 
-def _entry(look: Callable[..., Any], *what: str) -> Any:
-    """What the store has under a name, None where it has nothing."""
+def _answer(ask: Callable[..., Any], *what: str) -> Any:
+    """What the store answers, None where it has nothing."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415 -- only a model in a store needs MLflow
 
     try:
-        return look(*what)
+        return ask(*what)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
@@ -183,26 +183,26 @@ def _names(client: Any) -> list[str]:
     return sorted(model.name for model in client.search_registered_models())
 
 
-def _local(place: _Place) -> Path:
+def _local(entry: _Entry) -> Path:
     """Where the files lie, without a copy if they lie on this machine."""
-    if isinstance(place.location, Path):
-        return place.location
-    parts = urlparse(place.location)
-    if parts.scheme in ("", "file"):
-        folder = Path(url2pathname(parts.path) if parts.scheme else place.location)
-        if not folder.exists():
-            raise ModelUnknown.gone(place.uri, folder)
-        return folder
-    return _downloaded(place.uri, place.location)
+    if isinstance(entry.location, Path):
+        return entry.location
+    parts = urlparse(entry.location)
+    if parts.scheme not in ("", "file"):
+        return _download(entry.uri, entry.location)
+    folder = Path(url2pathname(parts.path) if parts.scheme else entry.location)
+    if not folder.exists():
+        raise ModelUnknown.gone(entry.uri, folder)
+    return folder
 
 
-def _downloaded(uri: str, location: str) -> Path:
+def _download(uri: str, location: str) -> Path:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 -- as above
 
-    kept, store = tempfile.mkdtemp(prefix="hi_ml."), store_uri()
-    atexit.register(shutil.rmtree, kept, ignore_errors=True)
+    copy, store = tempfile.mkdtemp(prefix="hi_ml."), store_uri()
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
     try:
-        return Path(download_artifacts(artifact_uri=location, dst_path=kept, tracking_uri=store))
+        return Path(download_artifacts(artifact_uri=location, dst_path=copy, tracking_uri=store))
     except Exception as error:  # whatever a server, a driver or a network raises
         raise ModelUnknown.no_answer(uri, without_password(store), without_password(str(error))) from error

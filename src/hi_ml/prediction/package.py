@@ -50,7 +50,7 @@ def mapping(
         spec = dict(features.specs[role])
         if "levels" in spec:
             present = set(seen[role].dropna().astype(int))
-            spec["levels"] = [level if place in present else None for place, level in enumerate(spec["levels"])]
+            spec["levels"] = [level if code in present else None for code, level in enumerate(spec["levels"])]
         columns.append(spec)
     return {
         "task": task.name,
@@ -75,8 +75,8 @@ def _centre(fitted: Fitted, seen: pd.DataFrame) -> list[float] | None:
     return centre
 
 
-def carried(dataset: Dataset) -> dict[str, Any]:
-    """Say of the columns that are no features what scoring must know of them: keys of the `mapping`.
+def other_columns(dataset: Dataset) -> dict[str, Any]:
+    """Say of the columns that are no features what scoring must know of them: further keys of the `mapping`.
 
     Returns
     -------
@@ -109,14 +109,15 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: 
     """
     import mlflow.pyfunc  # noqa: PLC0415 -- a second and a half that only a run that got this far pays
 
-    with tempfile.TemporaryDirectory() as place:
-        scorer = Path(place) / "scorer"
+    example = invent_admission(described)
+    with tempfile.TemporaryDirectory() as temporary:
+        scorer = Path(temporary) / "scorer"
         scorer.mkdir()
         write_json(scorer / serving.MAPPING, described | _dump(scorer, fitted))
         if reference:
             write_json(scorer / drift.FILE, reference)
         try:
-            serving.load(scorer).predict(invented(described))
+            serving.load(scorer).predict(example)
         except ValueError as error:
             raise ModelUnservable.of(described["task"], str(error)) from error
         mlflow.pyfunc.save_model(
@@ -124,7 +125,7 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: 
             python_model=serving.__file__,
             artifacts={"scorer": str(scorer)},
             signature=_signature(described),
-            input_example=invented(described),
+            input_example=example,
             pip_requirements=_requirements(fitted),
             metadata={"task": described["task"], SIGNED: digest(scorer)},
         )
@@ -144,7 +145,7 @@ def _dump(scorer: Path, fitted: Fitted) -> dict[str, str]:
     return digests
 
 
-def invented(described: dict[str, Any]) -> pd.DataFrame:
+def invent_admission(described: dict[str, Any]) -> pd.DataFrame:
     """Make up one admission from the mapping alone, so that no example can show a real one; shape (1, n_columns)."""
     cells: dict[str, list[Any]] = {}
     for spec in serving.inputs(described["columns"]):

@@ -87,7 +87,7 @@ def write(
             problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen, interval=interval
         )
         reference = drift.profile(seen, described["columns"], problem.group[problem.where("train")])
-        described |= package.carried(admissions.dataset)
+        described |= package.other_columns(admissions.dataset)
         package.save(folder.model, trained.fitted, described, reference=reference)
     folder.write_provenance(_run(trained, admissions, request), _data(trained, admissions), seconds)
     with stopwatch(seconds, "search for private words"):

@@ -33,8 +33,8 @@ def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> t
     None stands for all three where there is no exact way.
     """
     if hasattr(learner, "booster_"):
-        asked = learner.booster_  # its wrapper checks every number again
-        flat = np.asarray(asked.predict(X, pred_contrib=True, num_threads=1))
+        booster = learner.booster_  # its wrapper checks every number again
+        flat = np.asarray(booster.predict(X, pred_contrib=True, num_threads=1))
         flat = flat.reshape(len(X), -1, X.shape[1] + 1)
         return flat[:, :, :-1].swapaxes(0, 1), flat[0, :, -1], "exact TreeSHAP (LightGBM pred_contrib)"
     if hasattr(learner, "coef_"):
@@ -43,8 +43,8 @@ def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> t
         base = slopes @ centre + np.atleast_1d(learner.intercept_)
         return slopes[:, None, :] * (X - centre)[None], base, "exact for a linear model, around the mean of the rows"
     if hasattr(learner, "constant_") or hasattr(learner, "class_prior_"):
-        added = raw(learner, X)
-        return np.zeros((added.shape[0], len(X), X.shape[1])), added[:, 0], "a constant has no contributions"
+        constant = raw(learner, X)
+        return np.zeros((len(constant), len(X), X.shape[1])), constant[:, 0], "a constant has no contributions"
     from shap import TreeExplainer  # noqa: PLC0415 -- seconds of import that only these learners need
     from shap.utils._exceptions import InvalidModelError  # noqa: PLC0415 -- the same
 
@@ -69,29 +69,30 @@ def owners(encoder: Any, features: list[str], role: Mapping[str, str]) -> list[s
     role : mapping of str to str
         By feature.
     """
-    owner = [""] * sum(found.stop - found.start for found in encoder.output_indices_.values())
-    for place, name in enumerate(features):
-        found = encoder.output_indices_[f"feature_{place}"]
-        owner[found] = [role[name]] * (found.stop - found.start)
+    positions = encoder.output_indices_
+    owner = [""] * sum(position.stop - position.start for position in positions.values())
+    for index, name in enumerate(features):
+        position = positions[f"feature_{index}"]
+        owner[position] = [role[name]] * (position.stop - position.start)
     return owner
 
 
 def raw(learner: Any, X: Floats) -> Floats:
     """Return what a learner adds up before any link: amounts, log-odds, or probabilities; shape (n_outputs, n)."""
     if hasattr(learner, "booster_"):
-        made = learner.predict(X, raw_score=True)
+        sums = learner.predict(X, raw_score=True)
     elif hasattr(learner, "decision_function"):
-        made = learner.decision_function(X)
+        sums = learner.decision_function(X)
     elif hasattr(learner, "predict_proba"):
-        made = learner.predict_proba(X)
+        sums = learner.predict_proba(X)
         if hasattr(learner, "class_prior_"):
-            made = np.log(np.clip(made, np.finfo(float).tiny, None))
+            sums = np.log(np.clip(sums, np.finfo(float).tiny, None))
     else:
-        made = learner.predict(X)
-    return np.atleast_2d(np.asarray(made, dtype=float).T)
+        sums = learner.predict(X)
+    return np.atleast_2d(np.asarray(sums, dtype=float).T)
 
 
-def of_shap(found: Any) -> tuple[Floats, Floats]:
-    """Return the values, shape (n_outputs, n, n_encoded), and the base per output of what shap found."""
-    values = found.values[:, :, None] if found.values.ndim == 2 else found.values  # noqa: PLR2004 -- one output
-    return values.transpose(2, 0, 1), np.atleast_2d(found.base_values.reshape(len(values), -1))[0]
+def of_shap(explained: Any) -> tuple[Floats, Floats]:
+    """Return the values, shape (n_outputs, n, n_encoded), and the base per output of an explanation of shap."""
+    values = explained.values if explained.values.ndim > 2 else explained.values[:, :, None]  # noqa: PLR2004 -- one output
+    return values.transpose(2, 0, 1), np.atleast_2d(explained.base_values.reshape(len(values), -1))[0]

@@ -16,7 +16,7 @@ from hi_ml.scorer.serving import Scorer, Spec, names
 Floats = NDArray[np.float64]
 Typed = Mapping[str, pa.Array]
 _MISSING = "missing"  # the value of a cell without one
-_DIGITS = 2  # of a contribution that are told, and all of a whole number
+_DIGITS = 2  # significant ones of a contribution, and all of a whole number
 _SMALLEST = 1e-4  # a contribution below is written with an exponent
 _EXACT = 1e15  # a whole number below is written in full
 
@@ -26,7 +26,7 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
 
     The contributions are exact Shapley values (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9); those of the
     columns that the encoding made of one source column are added up. They are in the task's unit; for classes they
-    speak of the predicted label, in log-odds or, where the learner averages shares, in share.
+    speak of the predicted label, in log-odds or, where the learner averages probabilities, in share.
 
     Parameters
     ----------
@@ -47,41 +47,41 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
     ModelRefused
         If nothing computes the learner's contributions exactly.
     """
-    told = [f"reason_{place + 1}" for place in range(count)]
+    titles = [f"reason_{rank + 1}" for rank in range(count)]
     if not len(matrix):
-        return dict.fromkeys(told, pa.array([], pa.string()))
+        return dict.fromkeys(titles, pa.array([], pa.string()))
     roles, moved = _by_role(scorer, matrix)
     specs = {spec["role"]: spec for spec in scorer.mapping["columns"]}
-    texts, place = _values(typed, [specs[role] for role in roles])
+    texts, text = _values(typed, [specs[role] for role in roles])
     order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :count]
-    place = place[order, np.arange(len(order))[:, None]]
+    text = text[order, np.arange(len(order))[:, None]]
     amounts, amount = _amounts(np.take_along_axis(moved, order, axis=1), _unit(scorer))
-    pairs, pair = _distinct(place * len(amounts) + amount)
-    value, amount = (pa.array(part) for part in np.divmod(pairs, len(amounts)))
-    words = pc.binary_join_element_wise(texts.take(value), amounts.take(amount), "")  # each pair once
-    found = [words.take(pa.array(one)) for one in pair.T]
-    found += [pa.nulls(len(matrix), pa.string())] * (count - len(found))
-    return dict(zip(told, found, strict=True))
+    pairs, pair = _distinct(text * len(amounts) + amount)
+    first, second = (pa.array(part) for part in np.divmod(pairs, len(amounts)))
+    words = pc.binary_join_element_wise(texts.take(first), amounts.take(second), "")  # each pair once
+    columns = [words.take(pa.array(indices)) for indices in pair.T]
+    columns += [pa.nulls(len(matrix), pa.string())] * (count - len(columns))
+    return dict(zip(titles, columns, strict=True))
 
 
 def _by_role(scorer: Scorer, matrix: Floats) -> tuple[list[str], Floats]:
     """The source columns, and what each moved the prediction by, shape (n, n_roles)."""
     mapping, encoder, learner = scorer.mapping, scorer.pipeline[0], scorer.pipeline[-1]
     centre = mapping.get("centre")
-    made = contributions(learner, matrix, centre=None if centre is None else np.array(centre))
-    if made is None:
+    exact = contributions(learner, matrix, centre=None if centre is None else np.array(centre))
+    if exact is None:
         raise ModelRefused.no_reasons(type(learner).__name__)
     role = {name: spec["role"] for spec in mapping["columns"] for name in names(spec)}
     owner = owners(encoder, mapping["features"], role)  # the columns of one source column stand side by side
-    starts = [place for place, one in enumerate(owner) if not place or one != owner[place - 1]]
-    return [owner[place] for place in starts], np.add.reduceat(_of_answer(scorer, matrix, made[0]), starts, axis=1)
+    starts = [index for index, role_of in enumerate(owner) if not index or role_of != owner[index - 1]]
+    return [owner[start] for start in starts], np.add.reduceat(_of_answer(scorer, matrix, exact[0]), starts, axis=1)
 
 
 def _of_answer(scorer: Scorer, matrix: Floats, values: Floats) -> Floats:
     """The contributions, of all outputs, that speak of the answer: of an amount, or of the label that is predicted."""
     if scorer.mapping["kind"] == "regression":
         return np.asarray(values[0])
-    likeliest = np.searchsorted(scorer.pipeline.classes_, scorer.shares(matrix).argmax(axis=1))
+    likeliest = np.searchsorted(scorer.pipeline.classes_, scorer.probabilities(matrix).argmax(axis=1))
     recalibration = scorer.mapping.get("recalibration")
     slope = recalibration["slope"] if recalibration and unit_of(scorer.pipeline[-1]) == "log-odds" else 1.0
     if len(values) > 1:
@@ -97,18 +97,18 @@ def _unit(scorer: Scorer) -> str:
 def _values(typed: Typed, specs: list[Spec]) -> tuple[pa.Array, NDArray[np.int64]]:
     """All that the columns hold, as ``role=value``, and which of it each column has in each row, shape (n_roles, n)."""
     texts: list[str] = []
-    places = []
+    rows = []
     for spec in specs:
         values = typed[spec["role"]]
         if spec["kind"] == "date":
             values = pc.cast(values, pa.date32(), safe=False)
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        known = values.dictionary.to_pylist()
-        indices = pc.fill_null(pc.cast(values.indices, pa.int64()), len(known))
-        places.append(len(texts) + indices.to_numpy(zero_copy_only=False))
-        texts += [f"{spec['role']}={_value(value)}" for value in (*known, None)]
-    return pa.array(texts, pa.string()), np.stack(places)
+        distinct = values.dictionary.to_pylist()
+        indices = pc.fill_null(pc.cast(values.indices, pa.int64()), len(distinct))
+        rows.append(len(texts) + indices.to_numpy(zero_copy_only=False))
+        texts += [f"{spec['role']}={_value(value)}" for value in (*distinct, None)]
+    return pa.array(texts, pa.string()), np.stack(rows)
 
 
 def _value(value: Any) -> str:
@@ -126,18 +126,18 @@ def _amounts(moved: Floats, unit: str) -> tuple[pa.Array, NDArray[np.integer]]:
     decimals = np.maximum(_DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1))), 0)
     powers = 10.0 ** np.arange(decimals.max(initial=0) + 1)
     power = powers[decimals.astype(int)]
-    distinct, place = _distinct(np.rint(moved * power) / power)
-    return pa.array([_amount(value, unit) if value else None for value in distinct.tolist()], pa.string()), place
+    distinct, index = _distinct(np.rint(moved * power) / power)
+    return pa.array([_amount(value, unit) if value else None for value in distinct.tolist()], pa.string()), index
 
 
 def _distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer]]:
-    """The distinct values, in no order, and which of them stands in each place."""
-    found = pa.array(values.ravel()).dictionary_encode()  # hashed, which is sooner done than sorted
-    return found.dictionary.to_numpy(), found.indices.to_numpy().reshape(values.shape)
+    """The distinct values, in no order, and which of them each one is."""
+    encoded = pa.array(values.ravel()).dictionary_encode()  # hashed, which is sooner done than sorted
+    return encoded.dictionary.to_numpy(), encoded.indices.to_numpy().reshape(values.shape)
 
 
 def _amount(value: float, unit: str) -> str:
     size = abs(value)
     decimals = max(_DIGITS - 1 - math.floor(math.log10(size)), 0)
-    shown = f"{value:+,.{decimals}f}" if size >= _SMALLEST else f"{value:+.{_DIGITS - 1}e}"
-    return f" ({shown} {unit})"
+    number = f"{value:+,.{decimals}f}" if size >= _SMALLEST else f"{value:+.{_DIGITS - 1}e}"
+    return f" ({number} {unit})"

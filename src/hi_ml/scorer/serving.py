@@ -119,8 +119,8 @@ def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> Floa
 
     A level that the training rows did not hold stands as None, so that the others keep their places.
     """
-    found, row = _codes(values, levels, spelling)
-    return np.asarray(found[row])
+    distinct, row = _codes(values, levels, spelling)
+    return np.asarray(distinct[row])
 
 
 def numbers(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, Numbers]:
@@ -139,13 +139,13 @@ def numbers(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str,
         By feature: numbers, and the place among them of each row's, or None where there is one a row, in order. Behind
         distinct numbers stands NaN for missing.
     """
-    return {name: found for spec in columns for name, found in _numbers(typed[spec["role"]], spec).items()}
+    return {name: pair for spec in columns for name, pair in _numbers(typed[spec["role"]], spec).items()}
 
 
 def features(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> pd.DataFrame:
     """Turn typed columns into the table that a pipeline takes, of float64, shape (n, n_features); see `numbers`."""
-    made = numbers(typed, columns)
-    return pd.DataFrame({name: found if row is None else found[row] for name, (found, row) in made.items()})
+    pairs = numbers(typed, columns)
+    return pd.DataFrame({name: values if row is None else values[row] for name, (values, row) in pairs.items()})
 
 
 def names(spec: Spec) -> list[str]:
@@ -161,13 +161,13 @@ def inputs(columns: Iterable[Spec]) -> list[Spec]:
 
 def stays(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, pa.Array]:
     """Compute the lengths of stay among ``columns`` from their two dates, in days, by role."""
-    made = {}
+    days = {}
     for spec in columns:
         if spec["kind"] == "stay":
             start, end = (pc.floor_temporal(typed[date["role"]], unit="day") for date in spec["between"])
             nights = pc.cast(pc.days_between(start, end), pa.float64())
-            made[spec["role"]] = pc.add(nights, 1.0) if spec["inclusive"] else nights
-    return made
+            days[spec["role"]] = pc.add(nights, 1.0) if spec["inclusive"] else nights
+    return days
 
 
 def disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
@@ -175,27 +175,27 @@ def disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
     return _true(pc.less(end, start))
 
 
-def recalibrated(shares: Floats, slope: float, intercepts: Sequence[float]) -> Floats:
-    """Recalibrate the shares of the labels: each becomes proportional to ``share ** slope * exp(intercept)``.
+def recalibrate(probabilities: Floats, slope: float, intercepts: Sequence[float]) -> Floats:
+    """Recalibrate the probabilities of the labels: each becomes proportional to ``p ** slope * exp(intercept)``.
 
     Parameters
     ----------
-    shares : array of float64, shape (n, n_labels)
+    probabilities : array of float64, shape (n, n_labels)
         A row sums to 1.
 
     Returns
     -------
     array of float64, shape (n, n_labels)
-        A row sums to 1; a share of 0 stays 0.
+        A row sums to 1; a probability of 0 stays 0.
     """
-    possible = shares > 0
-    powers = slope * np.log(np.where(possible, shares, 1.0)) + np.asarray(intercepts, dtype=float)
+    possible = probabilities > 0
+    powers = slope * np.log(np.where(possible, probabilities, 1.0)) + np.asarray(intercepts, dtype=float)
     powers[~possible] = -np.inf
     weights = np.exp(powers - powers.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def bounded(
+def widen(
     prediction: Floats, low: Floats, high: Floats, threshold: float | Floats, *, whole: bool
 ) -> tuple[Floats, Floats]:
     """Widen two bounds by a threshold into an interval that holds the prediction.
@@ -220,22 +220,22 @@ def bounded(
     return np.minimum(low, prediction), np.maximum(high, prediction)
 
 
-def label_set(shares: Floats, threshold: float | Floats) -> NDArray[np.bool_]:
-    """Tell which labels cannot be ruled out: the likeliest, and all of share ``1 - threshold`` or more.
+def label_set(probabilities: Floats, threshold: float | Floats) -> NDArray[np.bool_]:
+    """Tell which labels cannot be ruled out: the likeliest, and all of probability ``1 - threshold`` or more.
 
     Parameters
     ----------
-    shares : array of float64, shape (n, n_labels)
+    probabilities : array of float64, shape (n, n_labels)
     threshold : float or array of float64, shape (n,)
-        The conformal threshold of ``1 - share`` (least ambiguous sets: Sadinle, Lei and Wasserman 2019,
+        The conformal threshold of ``1 - probability`` (least ambiguous sets: Sadinle, Lei and Wasserman 2019,
         doi:10.1080/01621459.2017.1395341).
 
     Returns
     -------
     array of bool, shape (n, n_labels)
     """
-    inside = 1 - shares <= np.reshape(threshold, (-1, 1))
-    inside[np.arange(len(shares)), shares.argmax(axis=1)] = True
+    inside = 1 - probabilities <= np.reshape(threshold, (-1, 1))
+    inside[np.arange(len(probabilities)), probabilities.argmax(axis=1)] = True
     return np.asarray(inside)
 
 
@@ -243,32 +243,32 @@ def label_set(shares: Floats, threshold: float | Floats) -> NDArray[np.bool_]:
 class Encoded:
     """How the numbers of one feature become columns of the learner's matrix."""
 
-    place: slice  # of its columns in the matrix
+    position: slice  # of its columns in the matrix
     step: Any = None  # what the numbers pass through; None where they pass as they are
     # float64, shape (n_levels + 2, width), or None; of a category: what each level becomes, then an unseen one,
     # then a missing one
     table: Floats | None = None
 
     @classmethod
-    def of(cls, step: Any, place: slice, levels: Sequence[str | None] | None) -> "Encoded":
+    def of(cls, step: Any, position: slice, levels: Sequence[str | None] | None) -> "Encoded":
         """Ask the fitted step of a feature once for all that a category can be."""
         if getattr(step, "func", step) is None:
-            return cls(place)
+            return cls(position)
         if levels is None:
-            return cls(place, step)
+            return cls(position, step)
         possible = np.array([*range(len(levels)), UNSEEN, np.nan])
-        return cls(place, step, _stepped(step, possible))
+        return cls(position, step, _transform(step, possible))
 
     def columns(self, numbers: Floats) -> Floats:
         """Return the columns, shape (m, width), of the numbers, shape (m,), of the feature."""
         if self.table is not None:
-            place = np.where(numbers == UNSEEN, len(self.table) - 2, numbers)
-            return np.asarray(self.table[np.where(np.isnan(place), len(self.table) - 1, place).astype(int)])
+            index = np.where(numbers == UNSEEN, len(self.table) - 2, numbers)
+            return np.asarray(self.table[np.where(np.isnan(index), len(self.table) - 1, index).astype(int)])
         if self.step is None:
             return numbers[:, None]
         if not len(numbers):  # a step refuses a table without rows
-            return np.empty((0, self.place.stop - self.place.start))
-        return _stepped(self.step, numbers)
+            return np.empty((0, self.position.stop - self.position.start))
+        return _transform(self.step, numbers)
 
 
 @dataclass(frozen=True)
@@ -316,30 +316,30 @@ class Scorer:
         """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
         sources = [spec["source"] for spec in self._needed(frame.columns)]
         typed, faults = self.read({name: _arrow(frame[name]) for name in sources})
-        said = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults]
-        if said:
-            raise ValueError(f"Cannot read {'; '.join(said)} (1 = first row). Mend or remove these rows.")
+        if faults:
+            broken = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults]
+            raise ValueError(f"Cannot read {'; '.join(broken)} (1 = first row). Mend or remove these rows.")
         return typed
 
     def numbers(self, typed: Mapping[str, pa.Array]) -> dict[str, Numbers]:
         """Turn typed columns into numbers, see `numbers`."""
         return numbers(typed, self.mapping["columns"])
 
-    def unseen(self, found: Mapping[str, Numbers]) -> dict[str, NDArray[np.bool_]]:
+    def unseen(self, numbers: Mapping[str, Numbers]) -> dict[str, NDArray[np.bool_]]:
         """Tell, by the role of a category, which rows hold a level that the training rows did not, shape (n,).
 
         Roles that are absent have no such row.
         """
         roles = [spec["role"] for spec in self.mapping["columns"] if "levels" in spec]
-        strange = {role: found[role][0] == UNSEEN for role in roles}
-        return {role: mask[found[role][1]] for role, mask in strange.items() if mask.any()}
+        levels = {role: numbers[role][0] == UNSEEN for role in roles}
+        return {role: mask[numbers[role][1]] for role, mask in levels.items() if mask.any()}
 
-    def encode(self, found: Mapping[str, Numbers]) -> Floats:
+    def encode(self, numbers: Mapping[str, Numbers]) -> Floats:
         """Make the learner's matrix, to the bit as the pipeline's transformer makes it from the array of `features`.
 
         Parameters
         ----------
-        found : mapping
+        numbers : mapping
             As `numbers` returns them.
 
         Returns
@@ -347,15 +347,15 @@ class Scorer:
         array of float64, shape (n, n_encoded)
             In Fortran order, which is filled sooner and read a little later.
         """
-        first, row = next(iter(found.values()))
-        matrix = np.empty((self._width, len(first if row is None else row))).T
-        for name, one in self._encoded.items():
-            made, row = found[name]
-            for column, values in zip(matrix.T[one.place], one.columns(made).T, strict=True):
+        values, row = next(iter(numbers.values()))
+        matrix = np.empty((self._width, len(values if row is None else row))).T
+        for name, encoded in self._encoded.items():
+            values, row = numbers[name]
+            for column, distinct in zip(matrix.T[encoded.position], encoded.columns(values).T, strict=True):
                 if row is None:
-                    column[:] = values
+                    column[:] = distinct
                 else:
-                    values.take(row, out=column, mode="clip")  # no place lies outside; else numpy would buffer
+                    distinct.take(row, out=column, mode="clip")  # no index lies outside; else numpy would buffer
         return matrix
 
     def answer(self, matrix: Floats, typed: Mapping[str, pa.Array]) -> pa.Table:
@@ -381,58 +381,64 @@ class Scorer:
             return pa.table(self._amounts(matrix, threshold))
         return pa.table(self._labels(matrix, threshold))
 
-    def shares(self, matrix: Floats) -> Floats:
+    def probabilities(self, matrix: Floats) -> Floats:
         """Return the probabilities of all labels, recalibrated where the mapping says so, shape (n, n_labels)."""
-        shares = np.zeros((len(matrix), len(self.mapping["labels"])))
-        shares[:, self.pipeline.classes_.astype(int)] = self._ask(self.pipeline[-1], "predict_proba", matrix)
-        found = self.mapping.get("recalibration")
-        return recalibrated(shares, found["slope"], found["intercepts"]) if found else shares
+        whole = np.zeros((len(matrix), len(self.mapping["labels"])))
+        whole[:, self.pipeline.classes_.astype(int)] = self._ask(self.pipeline[-1], "predict_proba", matrix)
+        recalibration = self.mapping.get("recalibration")
+        return recalibrate(whole, recalibration["slope"], recalibration["intercepts"]) if recalibration else whole
 
     def _amounts(self, matrix: Floats, threshold: float | Floats | None) -> dict[str, Floats]:
         prediction = self._ask(self.pipeline[-1], "predict", matrix)
         if threshold is None:
             return {"prediction": prediction}
-        low, high = (self._ask(one, "predict", matrix) for one in self.bounds) if self.bounds else (prediction,) * 2
-        low, high = bounded(prediction, low, high, threshold, whole=self.mapping["interval"]["whole"])
+        low, high = (self._ask(bound, "predict", matrix) for bound in self.bounds) if self.bounds else (prediction,) * 2
+        low, high = widen(prediction, low, high, threshold, whole=self.mapping["interval"]["whole"])
         return {"prediction": prediction, "low": low, "high": high}
 
     def _labels(self, matrix: Floats, threshold: float | Floats | None) -> dict[str, Any]:
-        labels, shares = self.mapping["labels"], self.shares(matrix)
-        likeliest = pa.array(labels, pa.string()).take(pa.array(shares.argmax(axis=1)))
-        made = {"prediction": likeliest, **{f"p_{label}": shares[:, i] for i, label in enumerate(labels)}}
-        return made if threshold is None else made | {"prediction_set": _joined(label_set(shares, threshold), labels)}
+        labels, probabilities = self.mapping["labels"], self.probabilities(matrix)
+        columns = {"prediction": pa.array(labels, pa.string()).take(pa.array(probabilities.argmax(axis=1)))}
+        columns |= {f"p_{label}": probabilities[:, i] for i, label in enumerate(labels)}
+        if threshold is not None:
+            columns["prediction_set"] = _joined(label_set(probabilities, threshold), labels)
+        return columns
 
     def _ask(self, learner: Any, verb: str, matrix: Floats) -> Floats:
         """Ask a learner; none of them takes a table without rows."""
         some = matrix if len(matrix) else np.zeros((1, self._width))
-        threads = {"num_threads": 1} if hasattr(learner, "booster_") else {}
-        asked = learner.booster_ if threads and verb == "predict" else learner  # the wrapper checks every number again
-        return np.asarray(getattr(asked, verb)(some, **threads), dtype=float)[: len(matrix)]
+        if not hasattr(learner, "booster_"):
+            answer = getattr(learner, verb)(some)
+        elif verb == "predict":  # asked directly: its wrapper checks every number again
+            answer = learner.booster_.predict(some, num_threads=1)
+        else:
+            answer = getattr(learner, verb)(some, num_threads=1)
+        return np.asarray(answer, dtype=float)[: len(matrix)]
 
-    def _needed(self, found: Iterable[str]) -> list[Spec]:
+    def _needed(self, present: Iterable[str]) -> list[Spec]:
         """The raw columns that the features are made of, all of which must be there."""
-        needed, found = inputs(self.mapping["columns"]), list(found)
-        absent = [spec["source"] for spec in needed if spec["source"] not in found]
+        needed, present = inputs(self.mapping["columns"]), list(present)
+        absent = [spec["source"] for spec in needed if spec["source"] not in present]
         if absent:
-            raise ValueError(f"Expected the columns {absent}; found {found}. Add or rename them.")
+            raise ValueError(f"Expected the columns {absent}; found {present}. Add or rename them.")
         return needed
 
     @cached_property
     def _encoded(self) -> dict[str, Encoded]:
         """By feature, how it is encoded; what the pipeline drops is absent."""
-        places, names = self.pipeline[0].output_indices_, self.mapping["features"]
+        positions, features = self.pipeline[0].output_indices_, self.mapping["features"]
         levels = {spec["role"]: spec.get("levels") for spec in self.mapping["columns"]}
-        found = {}
+        encoded = {}
         for title, step, (feature,) in self.pipeline[0].transformers_:
             if step != "drop":
-                name = names[feature] if isinstance(feature, int) else feature  # by name in models of older versions
-                found[name] = Encoded.of(step, places[title], levels.get(name))
-        return found
+                name = features[feature] if isinstance(feature, int) else feature  # by name in models of older versions
+                encoded[name] = Encoded.of(step, positions[title], levels.get(name))
+        return encoded
 
     @cached_property
     def _width(self) -> int:
         """Columns of the learner's matrix."""
-        return int(max(place.stop for place in self.pipeline[0].output_indices_.values()))
+        return int(max(position.stop for position in self.pipeline[0].output_indices_.values()))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Score raw admissions.
@@ -470,16 +476,16 @@ def _loaded(path: Path, expected: str) -> Any:
     from skops.io import load as load_skops  # noqa: PLC0415 -- costs a second that reading a table need not pay
     from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415 -- the same
 
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != expected:
-        raise ValueError(f"{path.name} was changed: expected SHA-256 {expected}, found {found}.")
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if actual != expected:
+        raise ValueError(f"{path.name} was changed: expected SHA-256 {expected}, found {actual}.")
     try:
         return load_skops(path, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
         raise ValueError(f"{path.name} holds types outside the allow-list of this module: {error}") from error
 
 
-def _stepped(step: Any, numbers: Floats) -> Floats:
+def _transform(step: Any, numbers: Floats) -> Floats:
     """Pass the numbers of one feature, shape (m,), through its fitted step, shape (m, width)."""
     named = getattr(step, "feature_names_in_", None)  # by models of older versions, which were taught on frames
     X = numbers[:, None] if named is None else pd.DataFrame(numbers[:, None], columns=named)
@@ -515,8 +521,8 @@ def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
     elif _is_number(values.type):
         numbers = pc.cast(values, pa.float64(), safe=False)
-        known = numbers.drop_null()  # numpy finds the ends of floats ten times as fast as Arrow
-        if len(known) and low <= np.min(known) and np.max(known) <= high:
+        present = numbers.drop_null()  # numpy finds the ends of floats ten times as fast as Arrow
+        if len(present) and low <= np.min(present) and np.max(present) <= high:
             return numbers, {}
     else:
         numbers = pa.nulls(len(values), pa.float64())
@@ -545,8 +551,8 @@ def _local(values: pa.Array) -> pa.Array:
     ends = pc.min_max(values)
     if pc.and_(pc.greater_equal(ends["min"], first), pc.less_equal(ends["max"], last)).as_py():
         return pc.cast(values, pa.timestamp("us"))
-    known = pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))
-    return pc.cast(pc.if_else(known, values, None), pa.timestamp("us"))
+    inside = pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))
+    return pc.cast(pc.if_else(inside, values, None), pa.timestamp("us"))
 
 
 def _iso(values: pa.Array) -> pa.Array:
@@ -592,15 +598,15 @@ def _codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> tup
     """The codes of a dictionary's levels with NaN for missing at the end, and which of them each row has."""
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    place = _places(tuple(levels), spelling)
-    found = values.dictionary.to_pylist()
-    numbers = [np.nan if level is None else place.get(key(level, spelling), UNSEEN) for level in found]
-    return np.array([*numbers, np.nan]), _rows(values.indices, len(found))
+    code = _code_of(tuple(levels), spelling)
+    present = values.dictionary.to_pylist()
+    numbers = [np.nan if level is None else code.get(key(level, spelling), UNSEEN) for level in present]
+    return np.array([*numbers, np.nan]), _rows(values.indices, len(present))
 
 
 @lru_cache
-def _places(levels: tuple[str | None, ...], spelling: str) -> dict[str, float]:
-    return {key(level, spelling): float(place) for place, level in enumerate(levels) if level is not None}
+def _code_of(levels: tuple[str | None, ...], spelling: str) -> dict[str, float]:
+    return {key(level, spelling): float(code) for code, level in enumerate(levels) if level is not None}
 
 
 def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.integer]]:
@@ -615,10 +621,10 @@ def _calendar(dates: pa.Array) -> tuple[list[Floats], NDArray[np.integer]]:
     return parts, _rows(pc.subtract(days, first), len(day))
 
 
-def _rows(places: pa.Array, missing: int) -> NDArray[np.integer]:
-    """Places in a table as numpy indexes with them; one that is null becomes ``missing``."""
-    known = pc.fill_null(pc.cast(places, pa.int64()), missing) if places.null_count else places
-    return np.asarray(known.to_numpy(zero_copy_only=False))
+def _rows(indices: pa.Array, missing: int) -> NDArray[np.integer]:
+    """Indices as numpy takes them; one that is null becomes ``missing``."""
+    filled = pc.fill_null(pc.cast(indices, pa.int64()), missing) if indices.null_count else indices
+    return np.asarray(filled.to_numpy(zero_copy_only=False))
 
 
 def _threshold(interval: Spec, columns: Iterable[Spec], typed: Mapping[str, pa.Array]) -> float | Floats:
@@ -628,12 +634,12 @@ def _threshold(interval: Spec, columns: Iterable[Spec], typed: Mapping[str, pa.A
         return everyone
     spec = next(spec for spec in columns if spec["role"] == by["role"])
     if by["edges"] is None:
-        place = np.nan_to_num(codes(typed[by["role"]], spec["levels"], spec["spelling"]), nan=UNSEEN).astype(int)
+        level = np.nan_to_num(codes(typed[by["role"]], spec["levels"], spec["spelling"]), nan=UNSEEN).astype(int)
     else:
         numbers = typed[by["role"]].to_numpy(zero_copy_only=False)
-        place = np.where(np.isnan(numbers), -1, np.searchsorted(by["edges"], numbers, side="right"))
-    levels = [everyone if one is None else one for one in interval["thresholds"]["levels"]]
-    return np.asarray(np.array([*levels, everyone])[place])  # -1, unseen or missing, is the last
+        level = np.where(np.isnan(numbers), -1, np.searchsorted(by["edges"], numbers, side="right"))
+    thresholds = [everyone if own is None else own for own in interval["thresholds"]["levels"]]
+    return np.asarray(np.array([*thresholds, everyone])[level])  # -1, unseen or missing, is the last
 
 
 def _joined(inside: NDArray[np.bool_], labels: Sequence[str]) -> pa.Array:

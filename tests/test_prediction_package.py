@@ -148,7 +148,7 @@ def test_mlflow_answers_with_the_bounds_that_the_learners_and_thresholds_give(wi
     matrix = one.fitted.encode(one.features.frame)
     ends = [bound.predict(matrix) for bound in one.fitted.bounds] if one.fitted.bounds else [one.expected] * 2
     threshold = np.where(raw["Gender"].str.casefold() == "female", 0.5, 2.0)
-    low, high = serving.bounded(one.expected, *ends, threshold, whole=True)
+    low, high = serving.widen(one.expected, *ends, threshold, whole=True)
     same(found["low"], low, name)
     same(found["high"], high, name)
     assert len(set(found["high"])) > 1
@@ -338,7 +338,7 @@ def test_an_invented_admission_obeys_the_mapping():
         {"role": "sex", "source": "Sex", "kind": "category", "levels": [None, "m"]},
         {"role": "ward", "source": "Ward", "kind": "category", "levels": []},
     ]
-    found = package.invented({"columns": specs}).to_dict("records")
+    found = package.invent_admission({"columns": specs}).to_dict("records")
     assert found == [{"Age": 60, "Weight": 30, "Score": 1, "Day": "15/01/2024", "Sex": "m", "Ward": "unknown"}]
 
 

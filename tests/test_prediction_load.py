@@ -233,6 +233,17 @@ def test_the_code_beside_a_model_is_not_run_and_another_one_is_noted(folder, tmp
     assert not (tmp_path / "evil").exists()
 
 
+def test_a_model_of_an_older_version_gives_the_same_numbers_by_its_own_code_and_by_ours(folder):
+    code, answer = (folder / "serving.py").read_text(), "return self.scorer.predict(model_input)"
+    assert answer in code
+    (folder / "serving.py").write_text(code.replace(answer, f"{answer}.assign(by='its own code')"))
+    by_mlflow = mlflow.pyfunc.load_model(str(folder)).predict(ROWS)
+    assert by_mlflow["by"].tolist() == ["its own code"] * 2
+    loaded = half(load_model(folder))
+    assert not loaded.same_code
+    pd.testing.assert_frame_equal(loaded.scorer.predict(ROWS), by_mlflow[["prediction"]])
+
+
 @pytest.mark.parametrize("name", ["pipeline.skops", "mapping.json"])
 def test_a_changed_file_is_refused(folder, name):
     path = folder / "artifacts" / "scorer" / name
@@ -283,7 +294,9 @@ def test_a_pipeline_that_is_none_is_refused_whoever_signed_it(folder):
         load_model(signed(folder))
 
 
-ALONE = "import sys; from hi_ml.prediction.load import fetch; fetch(sys.argv[1]); print('mlflow' in sys.modules)"
+ALONE = (
+    "import sys; from hi_ml.prediction.load import load_model; load_model(sys.argv[1]); print('mlflow' in sys.modules)"
+)
 
 
 def test_a_folder_is_loaded_without_mlflow(model):

@@ -534,22 +534,22 @@ def test_a_cell_reads_the_same_alone_in_text_and_in_a_dictionary(cells):
 
 def test_an_interval_is_widened_holds_the_prediction_and_nests():
     prediction, low, high = np.array([5.0, 5.0, 5.0]), np.array([3.0, 6.0, 5.0]), np.array([8.0, 9.0, 5.0])
-    found = serving.bounded(prediction, low, high, 1.0, whole=False)
+    found = serving.widen(prediction, low, high, 1.0, whole=False)
     np.testing.assert_array_equal(found, [[2, 5, 4], [9, 10, 6]])
-    narrowed = serving.bounded(prediction, low, high, -4.0, whole=False)
+    narrowed = serving.widen(prediction, low, high, -4.0, whole=False)
     np.testing.assert_array_equal(narrowed, [[5, 5, 5], [5, 5, 5]])
-    per_row = serving.bounded(prediction, low, high, np.array([0.0, 1.0, 2.0]), whole=False)
+    per_row = serving.widen(prediction, low, high, np.array([0.0, 1.0, 2.0]), whole=False)
     np.testing.assert_array_equal(per_row, [[3, 5, 3], [8, 10, 7]])
 
 
 def test_whole_bounds_keep_the_same_whole_values():
     prediction = np.array([5.2, 5.2, 5.0])
     reach = np.array([2.0, 0.1, 1.0])
-    low, high = serving.bounded(prediction, prediction - reach, prediction + reach, 0.0, whole=True)
+    low, high = serving.widen(prediction, prediction - reach, prediction + reach, 0.0, whole=True)
     np.testing.assert_array_equal(low, [4, 5.2, 4])
     np.testing.assert_array_equal(high, [7, 5.2, 6])
     third = 0.1 + 0.2  # of a day more than 0.3, by a rounding error
-    low, high = serving.bounded(np.array([2.0]), np.array([1.3]), np.array([2.7]), third, whole=True)
+    low, high = serving.widen(np.array([2.0]), np.array([1.3]), np.array([2.7]), third, whole=True)
     assert (low[0], high[0]) == (1, 3)
 
 
@@ -557,8 +557,8 @@ def test_whole_bounds_keep_the_same_whole_values():
 @given(st.lists(st.tuples(*[st.floats(-1e6, 1e6)] * 4), min_size=1), st.booleans())
 def test_whatever_the_learners_say_an_interval_holds_its_prediction_and_grows_with_the_threshold(rows, whole):
     prediction, low, high, threshold = np.array(rows).T
-    small = serving.bounded(prediction, low, high, threshold, whole=whole)
-    large = serving.bounded(prediction, low, high, threshold + 1, whole=whole)
+    small = serving.widen(prediction, low, high, threshold, whole=whole)
+    large = serving.widen(prediction, low, high, threshold + 1, whole=whole)
     assert (small[0] <= prediction).all()
     assert (prediction <= small[1]).all()
     assert (large[0] <= small[0]).all()
@@ -577,8 +577,8 @@ def test_recalibrated_shares_are_a_power_times_a_weight():
     shares = np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
     slope, intercepts = 0.5, [0.0, 0.2, -0.1]
     expected = shares**slope * np.exp(intercepts)
-    np.testing.assert_allclose(serving.recalibrated(shares, slope, intercepts), expected / expected.sum(1)[:, None])
-    np.testing.assert_allclose(serving.recalibrated(shares, 1.0, [0, 0, 0]), shares)
+    np.testing.assert_allclose(serving.recalibrate(shares, slope, intercepts), expected / expected.sum(1)[:, None])
+    np.testing.assert_allclose(serving.recalibrate(shares, 1.0, [0, 0, 0]), shares)
 
 
 def amounts(interval, **more):

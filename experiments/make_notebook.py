@@ -2,7 +2,7 @@
 
     python experiments/make_notebook.py [--output experiments/healthinsights.ipynb]
 
-The notebook shows what `python -m hi_ml.findings` computes, by the same functions, with the charts inline.
+The notebook shows what `python -m hi_ml.findings` computes, with the charts inline.
 """
 
 import argparse
@@ -24,45 +24,30 @@ SOURCE = '''
 # What does a table of hospital admissions really say?
 
 Five claims that people make about such tables, each stated so that it can be false, tested, and given a verdict. The
-code is that of `python -m hi_ml.findings`; `make notebook` writes and runs these cells. `DATASET` may be any option of
-`conf/dataset`.
+numbers are those of `python -m hi_ml.findings`; `make notebook` writes and runs these cells. Another table is read as
+well: `hi_ml.read("kaggle", source="../data/raw/healthcare_dataset.csv")`.
 
 # %%
-DATASET = "simulated"
-
-# %%
-from contextlib import chdir
 from io import BytesIO
-from pathlib import Path
 
 import pandas as pd
-from hydra import compose, initialize_config_dir
 from IPython.display import Image
 from PIL import Image as Picture
 
-from hi_ml.reports.charts.style import house_style
-from hi_ml.app.config import build, conf_dir
-from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
-from hi_ml.claims.catalogue import settings_of, state
+import hi_ml
 from hi_ml.claims.verdicts import difference
-from hi_ml.claims.distinct import one_row_each
+from hi_ml.reports.charts.style import house_style
 from hi_ml.reports.findings_charts import of_finding
 
 # %%
 # Of near-duplicate rows one is kept, before anything is tested.
-with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-    cfg = compose("findings", [f"dataset={DATASET}"])
-dataset = build(Dataset, cfg.dataset)
-with chdir(conf_dir().parent):
-    admissions = read(dataset, lambda _: Path("rejected.csv"))
-every, twins = admissions.table.assign(**admissions.coded), admissions.twins.group
-distinct = one_row_each(every, twins, declarations=dataset.declarations, seed=cfg.seed)
-pd.Series(admissions.counts | {"near_duplicates": distinct.copies, "admissions": len(distinct.rows)}, name="rows")
+admissions = hi_ml.read("simulated")
+distinct = len(set(admissions.twins.group))
+counts = {"near_duplicates": len(admissions.table) - distinct, "admissions": distinct}
+pd.Series(admissions.counts | counts, name="rows")
 
 # %%
-settings = settings_of(cfg.findings)
-findings = {finding.finding: finding for finding in state(distinct, settings)}
+findings = {finding.finding: finding for finding in hi_ml.state_claims(admissions)}
 for finding in findings.values():
     print(finding.claim, *finding.sentences, sep="\\n    ", end="\\n\\n")
 
@@ -101,8 +86,8 @@ draw("insurance_access")
 
 # %%
 # What would have been claimed with the near-duplicates kept, which is no result.
-kept = one_row_each(every, twins, declarations=dataset.declarations, seed=cfg.seed, keep_duplicates=True)
-print(difference(list(findings.values()), state(kept, settings)) or "No verdict would have been another one.")
+with_copies = hi_ml.state_claims(admissions, keep_duplicates=True)
+print(difference(list(findings.values()), with_copies) or "No verdict would have been another one.")
 '''
 
 

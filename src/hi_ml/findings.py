@@ -42,11 +42,12 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     started = time.time()
     admissions = read(settings.dataset, partial(keep_rejected, here.folder))
     by_claim = settings_of(settings.findings)
-    distinct = _distinct(admissions, seed=settings.seed, keep=settings.keep_duplicates)
+    distinct = ready(admissions, seed=settings.seed, keep_duplicates=settings.keep_duplicates)
     stated = state(distinct, by_claim)
     with_copies = None
     if distinct.copies:
-        with_copies = difference(stated, state(_distinct(admissions, seed=settings.seed, keep=True), by_claim))
+        every = ready(admissions, seed=settings.seed, keep_duplicates=True)
+        with_copies = difference(stated, state(every, by_claim))
     words = PrivateWords.of(admissions.private, admissions.public)
     result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), settings.seed, settings.keep_duplicates)
     with atomic_folder(here.folder) as work:
@@ -59,10 +60,14 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     print(command_to_open(store_uri()))
 
 
-def _distinct(admissions: Admissions, *, seed: int, keep: bool) -> DistinctAdmissions:
-    frame = admissions.table.assign(**admissions.coded)
+def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> DistinctAdmissions:
+    """Make a table that was read ready for inference: one row per admission, or every row."""
     return one_row_each(
-        frame, admissions.twins.group, declarations=admissions.dataset.declarations, seed=seed, keep_duplicates=keep
+        admissions.table.assign(**admissions.coded),
+        admissions.twins.group,
+        declarations=admissions.dataset.declarations,
+        seed=seed,
+        keep_duplicates=keep_duplicates,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
+import hydra
 import hydra.utils
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
@@ -38,6 +39,32 @@ def conf_dir() -> Path:
     here = Path(__file__).resolve().parents[1]  # hi_ml/
     installed = here / "conf"
     return installed if installed.is_dir() else here.parents[1] / "conf"
+
+
+def compose(command: str, *overrides: str, config_dir: Path | str | None = None) -> dict[str, Any]:
+    """Compose the configuration of a command as its command line does, for a program that is none.
+
+    Parameters
+    ----------
+    overrides : str
+        As on the command line: ``task=billing``, ``seed=1``.
+    config_dir : Path or str, optional
+        A folder with options of one's own, as ``--config-dir``.
+
+    Returns
+    -------
+    dict of str to plain value
+        Every reference resolved.
+
+    Raises
+    ------
+    hydra.errors.HydraException
+        If there is no such key or option.
+    """
+    mine = [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        node: dict[str, Any] = plain(hydra.compose(command, [*overrides, *mine]))
+    return node
 
 
 def build(kind: Any, node: Any) -> Any:

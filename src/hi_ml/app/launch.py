@@ -25,7 +25,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
@@ -101,6 +100,8 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
 @contextmanager
 def progress(steps: int) -> Iterator[Stage]:
     """Show on a terminal, and only there, which of so many steps is under way; log lines pass above the bar."""
+    from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 -- a notebook need not hear of its widgets
+
     wide, high = shutil.get_terminal_size()  # a terminal without a size counts as one of 80 x 24
     bar = tqdm(total=steps, disable=None, leave=False, ncols=wide, nrows=high, bar_format="{desc} {bar} {elapsed}")
     with bar, logging_redirect_tqdm():

@@ -16,7 +16,7 @@ import yaml
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.files import atomic, write_json
 
-_REJECTED, _MANIFEST = "rejected.csv", "manifest.json"
+REJECTED, _MANIFEST = "rejected.csv", "manifest.json"
 _CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
 _VERDICT, _LEAKAGE, _DATA, _TIMINGS, _SCORES = "verdict.json", "leakage.json", "data.json", "timings.json", "scores.csv"
 _PROBES, _SIGNIFICANCE = "probes.json", "significance.json"
@@ -216,7 +216,7 @@ def as_csv(cells: pd.DataFrame, *, header: bool = True) -> str:
 
 def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     """Write the cells that could not be read, in the folder of a command, and return where."""
-    path = folder / _REJECTED
+    path = folder / REJECTED
     with atomic(path) as part:
         part.write_bytes(as_csv(cells).encode())
     return path

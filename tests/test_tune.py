@@ -108,12 +108,6 @@ def test_the_summary_says_what_is_best_and_whether_that_is_better_than_the_defau
     assert found["chosen"] == ("best" if found["gain"]["difference"] > 0 else "defaults")
 
 
-def test_the_history_is_the_table_behind_its_chart(made):
-    history = pd.read_csv(made.folder / "charts" / "history.csv")
-    assert history["number"].tolist() == made.trials["number"].tolist()
-    np.testing.assert_allclose(history["best"], made.trials["value"].cummin().ffill())
-
-
 def test_the_experiment_composes_to_what_was_trained(made):
     trained = yaml.safe_load((made.folder / "length_of_stay" / "config.yaml").read_text())
     alike = [word for word in ASKED if not word.startswith(("trials", "folds", "model.regression"))]
@@ -171,13 +165,10 @@ def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
 
 def test_a_finished_search_gets_more_trials_and_repeats_none(made, tmp_path, called):
     more = [word.replace("trials=6", "trials=8") for word in ASKED]
-    folder = called("tune", tmp_path / "more", *more, f"resume={made.folder}")
-    trials = pd.read_csv(folder / "trials.csv")
+    trials = pd.read_csv(called("tune", tmp_path / "more", *more, f"resume={made.folder}") / "trials.csv")
     assert len(trials) == 8
     pd.testing.assert_frame_equal(trials.head(6).drop(columns="started"), made.trials.drop(columns="started"))
     assert trials["started"].is_monotonic_increasing
-    whole = pd.read_csv(called("tune", tmp_path / "whole", *more) / "trials.csv")
-    pd.testing.assert_frame_equal(without_clock(trials), without_clock(whole))
 
 
 # In MLflow
@@ -281,15 +272,6 @@ def test_a_wrong_request_ends_in_one_sentence(inside, tmp_path, overrides, words
     assert not list(tmp_path.rglob("run.json"))
 
 
-def test_without_tracking_the_last_lines_send_the_search_and_its_model(inside, tmp_path):
-    done = inside(main, *ASKED)
-    assert done.code == 0, done.stderr
-    (folder,) = tmp_path.glob("outputs/tune/*")
-    places = [folder, folder / "length_of_stay"]
-    assert done.stdout.splitlines()[-2:] == [f"python -m hi_ml.track run={place}" for place in places]
-    assert not (tmp_path / "mlflow.db").exists()
-
-
 def test_the_command_is_tracked_and_ends_with_the_command_to_look(inside, here):
     done = inside(main, *(word for word in ASKED if word != "tracking=none"))
     assert (done.code, done.stderr) == (0, "")
@@ -313,12 +295,13 @@ def start(place, *overrides):
     )
 
 
-def wait_for_trials(place, count, process):
-    """Wait until a search has finished some trials, and return its folder."""
+def wait_for_trials(place, before, count, process):
+    """Wait until a new search has finished some trials, and return its folder."""
     for _ in range(1200):
-        for study in place.glob("outputs/tune/*/study.journal"):
-            if study.read_text().count('"op_code":4') >= count:
-                return study.parent
+        for folder in set(place.glob("outputs/tune/*")) - set(before):
+            study = folder / "study.journal"
+            if study.exists() and study.read_text().count('"op_code":4') >= count:
+                return folder
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     raise AssertionError("no trials within a minute")
@@ -327,31 +310,33 @@ def wait_for_trials(place, count, process):
 SEARCH = ["dataset.rows=1500", "trials=12", "folds=3", "explain.rows=0", "tracking=none"]
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, called):
-    """The run folder of a search that nothing disturbed."""
-    return called("tune", tmp_path_factory.mktemp("unbroken") / "whole", *SEARCH)
+def command_after(text, words):
+    """The arguments of the command that a line of text ends with."""
+    (line,) = [line.split(words)[1] for line in text.splitlines() if words in line]
+    python, module, name, *arguments = shlex.split(line)
+    assert (python, module) == ("python", "-m")
+    return name, arguments
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_path, inside, unbroken, how):
-    process = start(tmp_path, *SEARCH)
-    broken = wait_for_trials(tmp_path, 4, process)
-    process.send_signal(how)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    assert {path.name for path in broken.iterdir()} == {"study.journal"}
-    (shown,) = [line.split("go on with: ")[1] for line in stdout.splitlines() if "go on with: " in line]
-    if how == signal.SIGINT:
-        assert f"The finished trials stand. Go on with: {shown}" in stderr
-        assert "Traceback" not in stderr
-    finished = (broken / "study.journal").read_text().count('"op_code":4')
-    python, module, name, *words = shlex.split(shown)
-    assert (python, module, name) == ("python", "-m", "hi_ml.tune")
-    resumed = inside(main, *words)
+def test_a_search_that_was_killed_and_interrupted_ends_as_an_unbroken_one(tmp_path, inside, called):
+    arguments, folders = SEARCH, []
+    for how, trials in ((signal.SIGKILL, 3), (signal.SIGINT, 6)):
+        process = start(tmp_path, *arguments)
+        folders.append(wait_for_trials(tmp_path, folders, trials, process))
+        process.send_signal(how)
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == (130 if how == signal.SIGINT else -how)
+        assert {path.name for path in folders[-1].iterdir()} == {"study.journal"}
+        name, arguments = command_after(stdout, "go on with: ")
+        assert (name, arguments[-1]) == ("hi_ml.tune", f"resume={folders[-1]}")
+    assert command_after(stderr, "The finished trials stand. Go on with: ") == (name, arguments)
+    assert "Traceback" not in stderr
+    finished = (folders[-1] / "study.journal").read_text().count('"op_code":4')
+    resumed = inside(main, *arguments)
     assert resumed.code == 0, resumed.stderr
-    (after,) = set(tmp_path.glob("outputs/tune/*")) - {broken}
+    (after,) = set(tmp_path.glob("outputs/tune/*")) - set(folders)
     assert (after / "study.journal").read_text().count('"op_code":4') == 12
+    unbroken = called("tune", tmp_path / "unbroken", *SEARCH)
     trials, expected = (pd.read_csv(folder / "trials.csv") for folder in (after, unbroken))
     pd.testing.assert_frame_equal(without_clock(trials), without_clock(expected))
     assert (trials["started"][:finished] < trials["started"][finished:].min()).all()
@@ -359,18 +344,21 @@ def test_a_search_that_was_killed_or_interrupted_ends_as_an_unbroken_one(tmp_pat
     assert scores[0] == scores[1]
 
 
-def test_the_command_on_the_screen_trains_the_same_model(tmp_path, inside):
-    few = [word.replace("trials=12", "trials=4") for word in SEARCH]
-    tuned = inside(main, "task=test_results", "model=hist_gbm", *few)
+def test_without_tracking_the_commands_on_the_screen_train_the_same_model_and_send_it(tmp_path, inside):
+    few = ["task=test_results", "model=linear", "dataset.rows=600", "trials=4", "folds=3", "explain.rows=0"]
+    tuned = inside(main, *few, "tracking=none")
     assert tuned.code == 0, tuned.stderr
-    (shown,) = [line.split(": ", 1)[1] for line in tuned.stdout.splitlines() if line.startswith("To train it again: ")]
-    python, module, name, *words = shlex.split(shown)
-    assert (python, module, name) == ("python", "-m", "hi_ml.train")
-    trained = inside(train_main, *words)
+    (folder,) = tmp_path.glob("outputs/tune/*")
+    sending = [f"python -m hi_ml.track run={path}" for path in (folder, folder / "test_results")]
+    assert tuned.stdout.splitlines()[-2:] == sending
+    assert not (tmp_path / "mlflow.db").exists()
+    name, arguments = command_after(tuned.stdout, "To train it again: ")
+    assert name == "hi_ml.train"
+    trained = inside(train_main, *arguments)
     assert trained.code == 0, trained.stderr
-    (tuned,), (same,) = (list(tmp_path.glob(f"outputs/{command}/*/test_results")) for command in ("tune", "train"))
+    (same,) = tmp_path.glob("outputs/train/*/test_results")
     for name in ("scores.csv", "verdict.json", "predictions.parquet", "config.yaml"):
-        assert (same / name).read_bytes() == (tuned / name).read_bytes(), name
+        assert (same / name).read_bytes() == (folder / "test_results" / name).read_bytes(), name
 
 
 def test_a_search_whose_server_is_down_stands_and_is_sent_later(inside, here, monkeypatch):

@@ -23,6 +23,7 @@ from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports.charts import tuning as charts
 from hi_ml.reports.charts.style import house_style, save
 from hi_ml.reports.train import prepare
+from hi_ml.statistics.groups import corrected_interval, corrected_p
 from hi_ml.train import TrainSettings
 
 PLAN = Plan(trials=6, folds=4, smallest_gain=0.005, seed=0)
@@ -311,23 +312,16 @@ def test_a_line_that_was_cut_short_does_not_count(days, tmp_path):
 # The gain
 
 
-def test_the_gain_is_the_corrected_resampled_t(days):
-    problem, _ = days
+def test_the_gain_is_the_corrected_resampled_t_as_a_share_of_the_loss_of_the_defaults(days):
     rng = np.random.default_rng(0)
     before, after = rng.normal(5, 0.1, 10), rng.normal(4.9, 0.1, 10)
-    found = gains.judge("m", before, after, task=problem.task, ratio=0.25, smallest=0.005)
-    difference = before - after
-    error = np.sqrt((1 / 10 + 0.25) * difference.var(ddof=1))
-    low, high = stats.t.interval(0.95, 9, difference.mean(), error)
-    assert (found.difference, found.low, found.high) == pytest.approx((difference.mean(), low, high))
-    assert found.p == pytest.approx(2 * stats.t.sf(abs(difference.mean()) / error, 9))
-    scale = before.mean()
-    assert (found.gain, found.low95, found.high95) == pytest.approx(
-        (difference.mean() / scale, low / scale, high / scale)
-    )
-    assert (found.low90, found.high90) == pytest.approx(
-        tuple(end / scale for end in stats.t.interval(0.90, 9, difference.mean(), error))
-    )
+    gain = gains.judge("m", before, after, task=days[0].task, ratio=0.25, smallest=0.005)
+    wide, narrow = (corrected_interval(before - after, ratio=0.25, level=level) for level in (0.95, 0.90))
+    assert (gain.difference, gain.low, gain.high) == (wide.value, wide.low, wide.high)
+    assert gain.p == corrected_p(before - after, ratio=0.25)
+    shares = np.array([gain.gain, gain.low95, gain.high95, gain.low90, gain.high90])
+    ends = np.array([wide.value, wide.low, wide.high, narrow.low, narrow.high])
+    np.testing.assert_allclose(shares, ends / before.mean())
 
 
 @pytest.mark.parametrize(

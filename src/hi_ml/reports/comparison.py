@@ -6,14 +6,21 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hi_ml.app.launch import Invocation
 from hi_ml.app.text import apart, number, p_value, percent
 from hi_ml.evaluation.comparison import Comparison
 from hi_ml.modeling.judgement import DRAWS
 from hi_ml.modeling.scores.score import title as score_title
+from hi_ml.reports import page
 from hi_ml.reports.charts.comparison import differences_from_best
-from hi_ml.reports.charts.style import caption
+from hi_ml.reports.charts.style import caption, save
 from hi_ml.statistics.estimates import LEVEL
+from hi_ml.tracking.folder import RunFolder
 
+_CHART = "differences"
+_MOST_LINES = 20  # of differences and of settings on the screen; the files have all
+_MOST_COLUMNS = 3  # of settings, likewise
+_LONGEST = 32  # letters of a setting, likewise
 SHOWS = "Forest plot: paired differences of the primary score from the best run"
 
 
@@ -118,3 +125,59 @@ def _score(found: Comparison, score: str) -> dict[str, Any]:
     ]
     unit, better = table[["unit", "better"]].iloc[0]
     return {"score": score, "name": score_title(score), "unit": unit, "better": better, "rows": rows}
+
+
+def write(
+    comparison: Comparison, summary: dict[str, Any], folder: RunFolder, *, here: Invocation, about: Mapping[str, Any]
+) -> None:
+    """Write every file of a comparison; ``about`` is what its ``run.json`` says."""
+    folder.write_request(here.config, here.overrides)
+    folder.write_comparison(comparison.differences, comparison.runs, comparison.configuration)
+    figure, table = drawn(comparison, about["test_rows"])
+    picture, _ = save(figure, table, folder.charts / _CHART)
+    folder.write_report(page.render(summary, {_CHART: [(SHOWS, picture)]}, template=page.COMPARISON))
+    folder.write_about(about)
+
+
+def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:
+    """Write what the screen says, as lines of text.
+
+    Parameters
+    ----------
+    elsewhere, silent : int
+        Runs that were left out: on other data or splits, and without predictions.
+    """
+    lines = ["", summary["title"]]
+    if elsewhere:
+        lines.append(f"{elsewhere} others left out: they have another data or split digest.")
+    if silent:
+        lines.append(f"{silent} others left out: they keep no predictions.")
+    runs = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
+    lines += ["", runs.to_string(index=False)]
+    scores = summary["scores"]
+    if sum(len(score["rows"]) for score in scores) > _MOST_LINES:
+        scores = scores[:1]
+    for score in scores:
+        lines += ["", f"{score['name']}, {score['unit']}, {score['better']} is better: run less {summary['best']}"]
+        rows = pd.DataFrame(score["rows"]).rename(columns={"interval": "95 % interval", "p_holm": "p adjusted"})
+        lines.append(rows.to_string(index=False))
+    for text in [summary["lead"], *summary["notes"]]:
+        lines += ["", text]
+    return "\n".join([*lines, "", *_settings(summary["configuration"])])
+
+
+def _settings(configuration: Mapping[str, Any]) -> list[str]:
+    rows = configuration["rows"]
+    if not rows:
+        return ["All settings are the same."]
+    table = pd.DataFrame(rows[:_MOST_LINES], columns=["key", *configuration["runs"]])
+    if len(configuration["runs"]) > _MOST_COLUMNS:
+        listed = "\n".join(table["key"])
+    else:
+        listed = table.set_index("key").map(_shortened).reset_index().to_string(index=False)
+    more = [f"and {len(rows) - _MOST_LINES} more"] if len(rows) > _MOST_LINES else []
+    return ["Settings that differ (all of them, with their values, in configuration.csv):", listed, *more]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

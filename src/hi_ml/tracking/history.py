@@ -109,11 +109,11 @@ def _candidates(client: Any, experiment: str) -> list[Candidate]:
     """List the finished runs of an experiment that were trained, newest first."""
     import mlflow  # noqa: PLC0415 -- a second and a half, see `client_of`, to whose store this speaks
 
-    known = client.get_experiment_by_name(experiment)
-    if known is None:
+    entity = client.get_experiment_by_name(experiment)
+    if entity is None:
         return []
     runs: list[Any] = mlflow.search_runs(
-        [known.experiment_id], "attributes.status = 'FINISHED'",
+        [entity.experiment_id], "attributes.status = 'FINISHED'",
         order_by=["attributes.start_time DESC"], output_format="list",
     )  # fmt: skip
     return [_in_store(run) for run in runs if SPLIT_DIGEST in run.data.tags]  # not of searches and trials

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
+from scipy.stats import chi2, chi2_contingency
 
 from hi_ml.statistics.estimates import Effect, Floats, Margin
 from hi_ml.statistics.noncentral import chi_square_effect
@@ -91,7 +91,7 @@ def cramers_v(table: ArrayLike) -> float:
     counts = _without_empty(np.asarray(table, dtype=np.float64))
     n = counts.sum()
     spare = np.array(counts.shape) - 1
-    phi_squared = max(0.0, _chi_square(counts) / n - float(spare.prod()) / (n - 1))
+    phi_squared = max(0.0, chi2_contingency(counts, correction=False).statistic / n - float(spare.prod()) / (n - 1))
     levels = spare - spare**2 / (n - 1)
     return float(np.sqrt(phi_squared / levels.min())) if phi_squared > 0 else 0.0
 
@@ -125,16 +125,10 @@ def _multinomial(margins: Floats, n: Floats) -> Floats:
 
 def _sum_of_chi_squares(tables: Floats) -> tuple[float, float]:
     smaller = [_without_empty(table) for table in tables]
-    usable = [table for table in smaller if min(table.shape) > 1]
-    df = sum((table.shape[0] - 1) * (table.shape[1] - 1) for table in usable)
-    return sum(_chi_square(table) for table in usable), float(max(df, 1))
+    tests = [chi2_contingency(table, correction=False) for table in smaller if min(table.shape) > 1]
+    return float(sum(test.statistic for test in tests)), float(max(sum(test.dof for test in tests), 1))
 
 
 def _without_empty(table: Floats) -> Floats:
     filled: Floats = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
     return filled
-
-
-def _chi_square(table: Floats) -> float:
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    return float(((table - expected) ** 2 / expected).sum())

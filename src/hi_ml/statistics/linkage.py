@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from statsmodels.stats.rates import confint_poisson
 
 from hi_ml.statistics.estimates import LEVEL, Floats, Integers, Interval
 
@@ -143,8 +143,8 @@ def poisson_interval(count: int) -> Interval:
     >>> round(limits.low, 1), round(limits.high, 1)
     (27.7, 53.3)
     """
-    low = float(chi2.ppf(LEVEL / 2, 2 * count)) / 2 if count else 0.0
-    return Interval(float(count), low, float(chi2.isf(LEVEL / 2, 2 * count + 2)) / 2)
+    low, high = confint_poisson(count, 1, method="exact-c", alpha=LEVEL)
+    return Interval(float(count), float(low), float(high))
 
 
 def _agreement(people: People, name: Integers) -> Agreement:

@@ -14,7 +14,9 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, rankdata, t
+from scipy.stats import t
+from statsmodels.stats.meta_analysis import combine_effects
+from statsmodels.stats.nonparametric import rank_compare_2indep
 from statsmodels.stats.oneway import anova_generic
 
 from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Interval, Margin, difference_effect
@@ -229,16 +231,13 @@ def cochran_q(estimates: ArrayLike, errors: ArrayLike) -> Heterogeneity:
     >>> test.q, test.df, round(test.p_value, 4)
     (2.0, 1, 0.1573)
     """
-    value, weight = np.asarray(estimates, dtype=np.float64), 1 / np.asarray(errors, dtype=np.float64) ** 2
-    q = float(weight @ (value - weight @ value / weight.sum()) ** 2)
-    df = value.size - 1
-    return Heterogeneity(q, df, float(chi2.sf(q, df)))
+    combined = combine_effects(np.asarray(estimates, dtype=np.float64), np.asarray(errors, dtype=np.float64) ** 2)
+    test = combined.test_homogeneity()
+    return Heterogeneity(float(test.statistic), int(test.df), float(test.pvalue))
 
 
 def probability_of_exceeding(first: ArrayLike, second: ArrayLike) -> Interval:
     """Estimate P(X > Y) + P(X = Y) / 2 with the interval of Brunner & Munzel.
-
-    `scipy.stats.brunnermunzel` gives the test and no interval.
 
     Parameters
     ----------
@@ -260,17 +259,13 @@ def probability_of_exceeding(first: ArrayLike, second: ArrayLike) -> Interval:
     0.875
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    ranks = rankdata(np.concatenate([x, y]))
-    # Rank among all less rank in its own sample: how many of the other sample lie below.
-    beaten_x, beaten_y = ranks[: x.size] - rankdata(x), ranks[x.size :] - rankdata(y)
-    estimate = float(beaten_x.mean()) / y.size
-    parts = np.array([beaten_x.var(ddof=1) / y.size**2 / x.size, beaten_y.var(ddof=1) / x.size**2 / y.size])
-    variance = float(parts.sum())
-    if variance == 0.0:
+    with np.errstate(divide="ignore", invalid="ignore"):  # samples that do not overlap have no variance
+        test = rank_compare_2indep(x, y, use_t=True)
+        low, high = test.conf_int()
+    estimate = float(test.prob1)
+    if not np.isfinite(low):
         return Interval(estimate, estimate, estimate)
-    df = variance**2 / float((parts**2 / np.array([x.size - 1, y.size - 1])).sum())
-    half = float(t.isf(LEVEL / 2, df)) * variance**0.5
-    return Interval(estimate, max(0.0, estimate - half), min(1.0, estimate + half))
+    return Interval(estimate, max(0.0, float(low)), min(1.0, float(high)))
 
 
 Groups = NDArray[np.int64]

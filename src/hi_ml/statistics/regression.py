@@ -23,11 +23,8 @@ def residuals(values: Floats, covariates: Floats) -> Floats:
     -------
     ndarray of float64, shape (n,)
     """
-    scale = np.linalg.norm(covariates, axis=0)
-    scaled = covariates / np.where(scale > 0, scale, 1.0)
-    # The normal equations of p columns are small, and pinv takes the dependent columns out.
-    coefficients = np.linalg.pinv(scaled.T @ scaled, hermitian=True) @ (scaled.T @ values)
-    return np.asarray(values - scaled @ coefficients, dtype=np.float64)
+    coefficients, *_ = np.linalg.lstsq(covariates, values)
+    return np.asarray(values - covariates @ coefficients, dtype=np.float64)
 
 
 def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | None:

@@ -1,17 +1,22 @@
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 from statsmodels.stats.oneway import anova_oneway, equivalence_oneway
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
 from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.means import (
+    against_the_rest,
+    cochran_q,
     comparable,
     contrast,
+    design_effect,
     differences,
     largest_gap,
     mean_limits,
     one_way,
+    probability_of_exceeding,
     standardised_difference,
 )
 from hi_ml.statistics.moments import Moments, moments
@@ -86,3 +91,148 @@ def test_the_standardised_difference_divides_by_the_root_mean_variance():
     difference = standardised_difference(GROUPS.at([0]), GROUPS.at([1]))
     spread = np.sqrt((SAMPLES[0].var(ddof=1) + SAMPLES[1].var(ddof=1)) / 2)
     assert difference[0] == pytest.approx((SAMPLES[0].mean() - SAMPLES[1].mean()) / spread)
+
+
+def planted(n=600, *, shift=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    inside = rng.random(n) < 0.3
+    return rng.gamma(2, 2, n) + shift * inside, inside
+
+
+def test_without_shared_groups_it_is_welchs_test():
+    values, inside = planted()
+    found = against_the_rest(values, inside, np.arange(600), margin=1.0)
+    oracle = stats.ttest_ind(values[inside], values[~inside], equal_var=False)
+    assert found.p_zero == pytest.approx(oracle.pvalue)
+    assert found.df == pytest.approx(oracle.df)
+    np.testing.assert_allclose([found.low, found.high], oracle.confidence_interval(0.95))
+
+
+def test_the_rows_of_a_group_are_averaged():
+    values, inside = planted()
+    group = np.arange(600) // 2
+    inside = inside[::2].repeat(2)
+    found = against_the_rest(values, inside, group, margin=1.0)
+    means = values.reshape(-1, 2).mean(axis=1)
+    oracle = stats.ttest_ind(means[inside[::2]], means[~inside[::2]], equal_var=False)
+    assert found.p_zero == pytest.approx(oracle.pvalue)
+
+
+def test_groups_on_both_sides_are_compared_with_themselves():
+    """Pairs of like values, one on each side: the difference is sure, however far the pairs lie apart."""
+    rng = np.random.default_rng(0)
+    centre = rng.normal(0, 100, 200)
+    values = np.column_stack([centre, centre + 1 + rng.normal(0, 0.1, 200)]).ravel()
+    found = against_the_rest(values, np.tile([False, True], 200), np.arange(400) // 2, margin=1.0)
+    assert found.estimate == pytest.approx(1, abs=0.05)
+    paired = stats.ttest_1samp(values[1::2] - values[::2], 0).confidence_interval(0.95)
+    np.testing.assert_allclose([found.low, found.high], paired, rtol=0.01)
+
+
+@pytest.mark.slow
+def test_the_interval_is_that_of_the_group_bootstrap():
+    rng = np.random.default_rng(1)
+    group = rng.integers(0, 400, 800)
+    values = rng.gamma(2, 2, 400)[group] + rng.normal(size=800)
+    inside = rng.random(800) < 0.4
+    found = against_the_rest(values, inside, group, margin=1.0)
+    rows = [np.flatnonzero(group == g) for g in np.unique(group)]
+
+    def difference(groups):
+        here, there = (
+            np.mean([values[rows[g]][side[rows[g]]].mean() for g in groups if side[rows[g]].any()])
+            for side in (inside, ~inside)
+        )
+        return here - there
+
+    drawn = [difference(rng.integers(0, len(rows), len(rows))) for _ in range(600)]
+    assert found.estimate == pytest.approx(difference(range(len(rows))))
+    assert found.high - found.low == pytest.approx(2 * 1.96 * np.std(drawn), rel=0.1)
+
+
+def test_equivalence_is_two_one_sided_tests():
+    values, inside = planted(shift=0.0)
+    found = against_the_rest(values, inside, np.arange(600), margin=2.0)
+    up, down = values[inside] + 2.0, values[inside] - 2.0
+    sides = [
+        stats.ttest_ind(up, values[~inside], equal_var=False, alternative="greater").pvalue,
+        stats.ttest_ind(down, values[~inside], equal_var=False, alternative="less").pvalue,
+    ]
+    assert found.p_outside == pytest.approx(max(sides))
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        (np.arange(5.0), [True, False, False, False, False]),
+        (np.arange(5.0), [True] * 5),
+        (np.full(5, 0.1), [True, True, False, False, False]),
+    ],
+)
+def test_one_group_on_a_side_or_values_that_never_vary_cannot_be_compared(values, inside):
+    assert against_the_rest(values, np.array(inside), np.arange(5), margin=1.0) is None
+
+
+@pytest.mark.slow
+def test_no_difference_is_called_one_as_often_as_the_level_says():
+    p = []
+    for seed in range(600):
+        values, inside = planted(300, shift=0.0, seed=seed)
+        group = np.random.default_rng(seed).integers(0, 200, 300)
+        p.append(against_the_rest(values, inside, group, margin=1.0).p_zero)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_the_estimate_counts_all_pairs_with_ties_half():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(1, 9, 30), rng.integers(1, 8, 25)
+    expected = np.mean((x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None]))
+    found = probability_of_exceeding(x, y)
+    assert found.value == pytest.approx(expected)
+    assert found.low < expected < found.high
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.6, 1.5])
+def test_the_interval_excludes_one_half_when_brunner_and_munzel_reject(shift):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(shift, 1, 20), rng.normal(0, 2, 30)
+    found = probability_of_exceeding(x, y)
+    p_value = stats.brunnermunzel(x, y).pvalue
+    assert (found.low > 0.5 or found.high < 0.5) == (p_value < 0.05)
+    error = (found.value - 0.5) / abs(stats.brunnermunzel(x, y).statistic)
+    assert abs(error) < found.high - found.low
+
+
+def test_samples_apart_leave_no_doubt():
+    found = probability_of_exceeding([5, 6, 7], [1, 2])
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+
+
+def test_q_adds_up_the_squared_distances_from_the_weighted_mean():
+    estimates, errors = np.array([0.3, 0.1, 0.9, -0.2]), np.array([0.2, 0.3, 0.25, 0.4])
+    centre = np.average(estimates, weights=errors**-2)
+    found = cochran_q(estimates, errors)
+    assert (found.q, found.df) == (pytest.approx((((estimates - centre) / errors) ** 2).sum()), 3)
+    assert found.p_value == pytest.approx(stats.chi2.sf(found.q, 3))
+
+
+def test_it_is_the_ratio_of_a_cluster_robust_variance_to_a_robust_one():
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(150), 4)
+    arm = rng.random(600) < 0.4
+    outcome = (rng.random(150)[cluster] + 0.1 * arm > 0.7).astype(float)
+    model = sm.OLS(outcome, sm.add_constant(arm.astype(float)))
+    plain = model.fit(cov_type="HC0").bse[1]
+    grouped = model.fit(cov_type="cluster", cov_kwds={"groups": cluster, "use_correction": False}).bse[1]
+    assert design_effect(outcome, arm, cluster) == pytest.approx((grouped / plain) ** 2, rel=1e-8)
+    assert design_effect(outcome, arm, cluster) > 1
+
+
+def test_clusters_of_one_change_nothing_and_none_make_rows_count_for_more():
+    outcome, arm = np.array([0, 1, 1, 0]), np.array([True, True, False, False])
+    assert design_effect(outcome, arm, np.arange(4)) == 1.0
+    assert design_effect(outcome, arm, np.array([0, 0, 1, 1])) == 1.0
+
+
+def test_an_outcome_that_never_varies_has_no_design_effect():
+    assert design_effect(np.zeros(6), np.arange(6) < 3, np.zeros(6, int)) == 1.0

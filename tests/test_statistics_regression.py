@@ -65,6 +65,16 @@ def test_what_cannot_be_compared_is_none(values, stratum, group):
     assert within_strata(cells, 2, margin=MARGIN) is None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_residuals_of_four_sets_of_indicators_are_orthogonal_to_all_of_them(seed):
+    """What rounding leaves of the columns that depend on others must not count as a column."""
+    rng = np.random.default_rng(seed)
+    levels = [np.eye(k)[rng.integers(0, k, 3_000)] for k in (2, 6, 3, 5)]
+    design = np.column_stack([np.ones(3_000), rng.integers(18, 86, 3_000) - 51.5, np.ones(3_000), *levels])
+    left = residuals(rng.uniform(1_000, 49_000, 3_000), design)
+    assert np.abs(design.T @ left).max() < 1e-8 * 49_000 * 3_000
+
+
 def test_residuals_are_those_of_least_squares_even_with_redundant_columns():
     rng = np.random.default_rng(5)
     design = np.column_stack([np.ones(80), rng.normal(50, 20, 80), np.eye(3)[rng.integers(0, 3, 80)]])

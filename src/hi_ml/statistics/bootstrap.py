@@ -1,11 +1,11 @@
-"""Scores that are no means (median, area under a curve, per-class averages), resampled over whole groups.
+"""Scores that are no means, resampled over whole groups; and by how much do two models differ on the same groups?
 
-Every function takes one row of weights per bootstrap draw, so that all draws are computed at once.
+What is resampled (median, area under a curve, per-class averages) takes one row of ``weights`` per bootstrap draw,
+shape (draws, n), so that all draws are computed at once.
 
-By how much do two models differ on the same groups, and would chance alone do that?
-
-Every difference is the first less the second, in the unit of the score. Rows inside a group are averaged first; groups
-are the observations, and both models are measured on each of them.
+A difference is the first model's score less the second's, in its unit. Its arrays have shape (n_groups,), both in the
+same order: rows inside a group are averaged first, and both models are measured on each group. ``level`` is the
+coverage of the interval, as a share.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hi_ml.statistics.estimates import Interval
+from hi_ml.statistics.estimates import Floats, Interval
+from hi_ml.statistics.groups import error_of
 
-Floats = NDArray[np.float64]
 _ROUNDING = 1e-9  # relative error of a sum of weights such as 1/3
 
 
@@ -35,11 +35,11 @@ def draws(group: NDArray[np.int64], *, count: int, seed: int) -> Floats:
         Weight of each row: one over its group's size in row 0 (the sample itself), times how often its group was
         drawn in the others.
     """
-    _, place, size = np.unique(group, return_inverse=True, return_counts=True)
+    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
     groups = len(size)
     rng = np.random.default_rng(seed)
     times = np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(count)])
-    return np.vstack([np.ones(groups), times])[:, place] / size[place]
+    return np.vstack([np.ones(groups), times])[:, code] / size[code]
 
 
 def percentile_interval(values: Floats, *, level: float = 0.95) -> Interval:
@@ -49,7 +49,7 @@ def percentile_interval(values: Floats, *, level: float = 0.95) -> Interval:
 
 
 def weighted_median(values: Floats, weights: Floats) -> Floats:
-    """Return the weighted median of ``values`` (n,) per row of ``weights`` (draws, n); shape (draws,).
+    """Return the weighted median of ``values`` (n,) per draw; shape (draws,).
 
     Where exactly half of the weight lies on either side, it is the middle of the two values there, as without weights.
     """
@@ -68,7 +68,6 @@ def confusion(truth: NDArray[np.int64], label: NDArray[np.int64], weights: Float
     ----------
     truth, label : array of int64, shape (n,)
         Class numbers from 0 to ``classes`` - 1.
-    weights : array of float64, shape (draws, n)
 
     Returns
     -------
@@ -100,7 +99,6 @@ def roc_auc(truth: NDArray[np.int64], share: Floats, weights: Floats) -> Floats:
     truth : array of int64, shape (n,)
     share : array of float64, shape (n, classes)
         Predicted probabilities.
-    weights : array of float64, shape (draws, n)
 
     Returns
     -------
@@ -140,36 +138,22 @@ class Difference:
 
 
 def mean_difference(first: Floats, second: Floats, *, level: float = 0.95) -> Difference:
-    """Compare two means over groups by the paired t-test.
-
-    Parameters
-    ----------
-    first, second : array of float64, shape (n_groups,)
-        At least two groups, in the same order.
-    level : float
-        Coverage of the interval, as a share.
+    """Compare two means over groups, two of them at least, by the paired t-test.
 
     Examples
     --------
     >>> import numpy as np
-    >>> found = mean_difference(np.array([2.0, 3.0, 4.0]), np.array([1.0, 2.5, 2.5]))
-    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3), round(found.p, 3)
+    >>> gap = mean_difference(np.array([2.0, 3.0, 4.0]), np.array([1.0, 2.5, 2.5]))
+    >>> round(gap.value, 3), round(gap.low, 3), round(gap.high, 3), round(gap.p, 3)
     (1.0, -0.242, 2.242, 0.074)
     """
-    apart = first - second
-    value = float(apart.mean())
-    return _student(value, apart - value, level)
+    gaps = first - second
+    value = float(gaps.mean())
+    return _student(value, gaps - value, level)
 
 
 def root_difference(first: Floats, second: Floats, *, level: float = 0.95) -> Difference:
-    """Compare the roots of two means of squares over groups (delta method).
-
-    Parameters
-    ----------
-    first, second : array of float64, shape (n_groups,)
-        Mean squared errors of the groups, in the same order.
-    level : float
-        Coverage of the interval, as a share.
+    """Compare the roots of two means of squared errors over groups (delta method).
 
     Notes
     -----
@@ -190,11 +174,9 @@ def explained_difference(first: Floats, second: Floats, *, spread: Floats, level
     Parameters
     ----------
     first, second : array of float64, shape (n_groups,)
-        Mean squared errors of the groups, in the same order.
+        Mean squared errors.
     spread : array of float64, shape (n_groups,)
         Mean squared distance of the target from its centre; not zero everywhere.
-    level : float
-        Coverage of the interval, as a share.
     """
     below = float(spread.mean())
     gained = second - first
@@ -208,26 +190,24 @@ def resampled_difference(first: Floats, second: Floats, *, level: float = 0.95) 
     Parameters
     ----------
     first, second : array of float64, shape (1 + draws,)
-        The score of the sample itself, then of each draw, see `hi_ml.statistics.bootstrap`; NaN draws do not count.
-    level : float
-        Coverage of the percentile interval, as a share.
+        The score of the sample itself, then of each draw of `draws`; NaN draws do not count.
 
     Notes
     -----
     p is twice the share of draws on the farther side of zero, the sample counted among them: it cannot be smaller than
     2 / (draws + 1) (Davison & Hinkley 1997, *Bootstrap Methods and their Application*, chapter 4).
     """
-    apart = first - second
-    found = percentile_interval(apart, level=level)
-    drawn = apart[1:][np.isfinite(apart[1:])]
+    gaps = first - second
+    interval = percentile_interval(gaps, level=level)
+    drawn = gaps[1:][np.isfinite(gaps[1:])]
     tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return Difference(found.value, found.low, found.high, min(1.0, 2 * (tail + 1) / (len(drawn) + 1)))
+    p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
+    return Difference(interval.value, interval.low, interval.high, p)
 
 
 def _student(value: float, deviations: Floats, level: float) -> Difference:
     """Student's t for a mean of contributions of which ``deviations`` sum to zero."""
-    n = len(deviations)
-    error = float(np.sqrt(np.sum(deviations**2) / (n - 1) / n))
+    n, error = len(deviations), error_of(deviations)
     if not error:
         return Difference(value, value, value, 0.0 if value else 1.0)
     reach = float(stats.t.ppf(0.5 + level / 2, n - 1)) * error

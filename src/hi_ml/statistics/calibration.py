@@ -1,9 +1,9 @@
-"""Do predictions agree with what occurs, on the whole and in their spread?
+"""Do predictions agree with what occurs, on the whole and in their spread, and what would make them agree?
 
-A group of rows counts once, and intervals are robust to dependence inside it: every row weighs one over the size of its
-group, the covariance is clustered by group, and bounds are Student's t with one degree of freedom less than groups.
-
-Which slope and intercepts would have made the probabilities of several classes right?
+Arrays have shape (n,), one entry a row: whether the event occurred and its predicted ``probability``, or ``target`` and
+``prediction`` in one unit, and the number of the row's ``group``. A group counts once, and intervals are robust to
+dependence inside it: every row weighs one over the size of its group, the covariance is clustered by group, and bounds
+are Student's t with one degree of freedom less than groups.
 """
 
 import warnings
@@ -15,10 +15,10 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from hi_ml.statistics.estimates import Floats
+from hi_ml.statistics.estimates import Integers as Groups
 from hi_ml.statistics.groups import group_means, mean_interval, row_weights
 
-Floats = NDArray[np.float64]
-Groups = NDArray[np.int64]
 LEAST_SHARE = 1e-6
 """A probability of 0 or 1 has no logit: nearer than this to them, it is taken for this."""
 LEAST_SPREAD = 0.05
@@ -50,12 +50,6 @@ class Agreement:
 def in_the_large(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Agreement:
     """Estimate by how much all logits are too low: the intercept of a logistic model with the logit as offset.
 
-    Parameters
-    ----------
-    occurred : array of bool, shape (n,)
-    probability : array of float64, shape (n,)
-    group : array of int64, shape (n,)
-
     Returns
     -------
     Agreement
@@ -72,12 +66,6 @@ def in_the_large(occurred: NDArray[np.bool_], probability: Floats, group: Groups
 
 def slope(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Agreement:
     """Estimate the slope of the event's log-odds on the predicted ones (Cox 1958).
-
-    Parameters
-    ----------
-    occurred : array of bool, shape (n,)
-    probability : array of float64, shape (n,)
-    group : array of int64, shape (n,)
 
     Returns
     -------
@@ -99,15 +87,9 @@ def slope(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Ag
 
 
 def share_above(target: Floats, prediction: Floats, group: Groups) -> Agreement:
-    """Estimate the share of targets above their prediction, equal ones counting half: 0.5 is ideal for a median.
-
-    Parameters
-    ----------
-    target, prediction : array of float64, shape (n,)
-    group : array of int64, shape (n,)
-    """
-    found = mean_interval(group_means(above(target, prediction), group), level=_LEVEL)
-    return Agreement(found.value, found.low, found.high)
+    """Estimate the share of targets above their prediction, equal ones counting half: 0.5 is ideal for a median."""
+    share = mean_interval(group_means(above(target, prediction), group), level=_LEVEL)
+    return Agreement(share.value, share.low, share.high)
 
 
 def above(target: Floats, prediction: Floats) -> Floats:
@@ -117,11 +99,6 @@ def above(target: Floats, prediction: Floats) -> Floats:
 
 def linear_slope(target: Floats, prediction: Floats, group: Groups) -> Agreement:
     """Estimate the slope of target on prediction by least squares: 1 is ideal; below it, predictions differ too much.
-
-    Parameters
-    ----------
-    target, prediction : array of float64, shape (n,)
-    group : array of int64, shape (n,)
 
     Returns
     -------
@@ -168,7 +145,7 @@ def _fitted(
     from statsmodels.genmod.generalized_linear_model import GLM  # noqa: PLC0415 -- as above
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning, SpecificationWarning  # noqa: PLC0415
 
-    _, place = np.unique(group, return_inverse=True)
+    _, code = np.unique(group, return_inverse=True)
     family = Gaussian() if linear else Binomial()
     model = GLM(np.asarray(outcome, dtype=float), design, family=family, offset=offset, var_weights=row_weights(group))
     with warnings.catch_warnings(), np.errstate(over="ignore"):  # exp of the logits of separated classes
@@ -176,11 +153,11 @@ def _fitted(
         warnings.simplefilter("ignore", SpecificationWarning)
         warnings.simplefilter("error", PerfectSeparationWarning)
         try:
-            found = model.fit(cov_type="cluster", cov_kwds={"groups": place})
+            fit = model.fit(cov_type="cluster", cov_kwds={"groups": code})
         except PerfectSeparationWarning:
             return Agreement.missing("the predictions separate the classes perfectly")
-    value, error = float(found.params[0]), float(found.bse[0])
-    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, place.max())) * error
+    value, error = float(fit.params[0]), float(fit.bse[0])
+    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, code.max())) * error
     return Agreement(value, value - reach, value + reach)
 
 
@@ -222,9 +199,9 @@ class Recalibration:
         share = weights[:, None] / weights.sum()
 
         def loss(unknown: Floats) -> tuple[float, Floats]:
-            found = log_softmax(unknown[0] * logs + _spread(unknown[1:], free, shares.shape[1]), axis=1)
-            missed = share * (np.exp(found) - occurred)
-            return -float((share * occurred * found).sum()), np.append((missed * logs).sum(), missed.sum(axis=0)[free])
+            fitted = log_softmax(unknown[0] * logs + _spread(unknown[1:], free, shares.shape[1]), axis=1)
+            missed = share * (np.exp(fitted) - occurred)
+            return -float((share * occurred * fitted).sum()), np.append((missed * logs).sum(), missed.sum(axis=0)[free])
 
         bounds = [(0.0, None), *[(None, None)] * len(free)]
         start = np.append(1.0, np.zeros(len(free)))

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from hi_ml.statistics.estimates import Floats
+
 _DIGITS = 9  # after the point, beyond which (n + 1) * level is rounding error
 _NARROWEST = float(np.finfo(np.float64).min)  # a threshold that leaves the prediction alone; JSON has no -inf
 
@@ -60,10 +61,10 @@ def threshold(scores: Floats, level: float) -> float:
     >>> threshold(np.arange(1.0, 10.0), 0.9), threshold(np.arange(8.0), 0.9)
     (9.0, inf)
     """
-    place = rank(len(scores), level)
-    if place > len(scores):
+    position = rank(len(scores), level)
+    if position > len(scores):
         return math.inf
-    return max(float(np.partition(scores, place - 1)[place - 1]), _NARROWEST)
+    return max(float(np.partition(scores, position - 1)[position - 1]), _NARROWEST)
 
 
 def amount_scores(target: Floats, prediction: Floats, low: Floats, high: Floats) -> Floats:
@@ -89,7 +90,7 @@ def label_scores(target: NDArray[np.int64], shares: Floats) -> Floats:
     Parameters
     ----------
     target : array of int64, shape (n,)
-        Places of the true labels.
+        Positions of the true labels.
     shares : array of float64, shape (n, n_labels)
 
     Returns
@@ -123,9 +124,9 @@ def marginal_set(shares: Floats, level: float) -> Floats:
     """
     order = np.argsort(-shares, kind="stable")
     missing = level - (np.cumsum(shares[order]) - shares[order])  # what the labels before leave to be held
-    held = np.empty(len(shares))
-    held[order] = np.clip(missing, 0, shares[order])
-    return np.divide(held, shares, out=np.zeros(len(shares)), where=shares > 0)
+    included = np.empty(len(shares))
+    included[order] = np.clip(missing, 0, shares[order])
+    return np.divide(included, shares, out=np.zeros(len(shares)), where=shares > 0)
 
 
 def coverage_band(n_calibration: int, n_test: int, *, level: float, confidence: float) -> tuple[float, float]:
@@ -150,8 +151,8 @@ def coverage_band(n_calibration: int, n_test: int, *, level: float, confidence: 
     >>> [round(end, 3) for end in coverage_band(1000, 10_000, level=0.9, confidence=0.99)]
     [0.873, 0.924]
     """
-    place = rank(n_calibration, level)
-    ends = stats.betabinom.ppf([0.5 - confidence / 2, 0.5 + confidence / 2], n_test, place, n_calibration + 1 - place)
+    first = rank(n_calibration, level)
+    ends = stats.betabinom.ppf([0.5 - confidence / 2, 0.5 + confidence / 2], n_test, first, n_calibration + 1 - first)
     return float(ends[0]) / n_test, float(ends[1]) / n_test
 
 
@@ -165,7 +166,7 @@ def one_per_group(group: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
     Returns
     -------
     array of int64, shape (n_groups,)
-        Places of the rows, in increasing order.
+        Positions of the rows, in increasing order.
     """
     order = np.random.default_rng(seed).permutation(len(group))
     _, first = np.unique(group[order], return_index=True)

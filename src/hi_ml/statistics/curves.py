@@ -1,12 +1,8 @@
-"""How do predictions sit against what was observed? Rows in bins: cells, histograms, quantiles, ready to draw.
+"""How do amounts, classes and probabilities sit against what was observed? Tables of cells, bins and points, to draw.
 
-Every function takes one optional weight per row: the rows of a group share a weight of 1, so that a group of
-near-copies counts once in every share and quantile. Columns named `n` always count rows.
-
-How well do a model's classes and probabilities agree with what occurred? Tables of points, ready to draw.
-
-Every function takes one optional weight per row: the rows of a group share a weight of 1, so that a group of
-near-copies counts once in every share and quantile. Columns named `n` always count rows.
+``target``, ``prediction`` and ``weights`` have one entry a row, shape (n,), ``probabilities`` one column per label. The
+weight is optional: the rows of a group share a weight of 1, so that a group of near-copies counts once in every share
+and quantile. Columns named `n` always count rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-Floats = NDArray[np.float64]
+from hi_ml.statistics.estimates import Floats
+
 Mask = NDArray[np.bool_]
 
 OUTER_SHARE = 0.005  # what lies beyond this share on either side is counted in the outermost cell
@@ -77,8 +74,6 @@ def quantiles_by_prediction(
     ----------
     prediction, other : array of float, shape (n,)
         What the rows are ordered by, and what is described.
-    weights : array of float, shape (n,), optional
-        One positive weight per row; 1 each if left out.
     bins : int
         Bins of about equal row count, at most: equal predictions stay together, and a bin holds about 20 rows or more.
 
@@ -238,10 +233,6 @@ def reliability_table(
 
     Parameters
     ----------
-    target : array of labels, shape (n,)
-    probabilities : array of float, shape (n, k)
-        One column per label.
-    weights : array of float, shape (n,), optional
     bins : int
         Bins of about equal row count per class, at most.
     level : float

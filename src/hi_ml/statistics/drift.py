@@ -2,8 +2,7 @@
 
 Everything is counts in cells, laid out alike for training and for new rows: first what lies below every cell (the
 code of a new level), then the cells in order, last what is missing. Counts of parts of a file add up to its counts.
-
-What do the levels that few rows hold say of the rows to come?
+How many new levels are to be expected, the levels that one row or two hold say.
 """
 
 from collections.abc import Callable
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import hypergeom
 
+from hi_ml.statistics.estimates import Floats
+
 Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Distance = Callable[[ArrayLike, ArrayLike], Floats]
 
 _CELLS = 20  # at most: cells of 5 % of the training rows
@@ -43,11 +43,11 @@ def edges(values: ArrayLike, *, rounded: bool) -> Floats:
     >>> edges([1, 1, 2, 5], rounded=True)
     array([1., 2.])
     """
-    found = np.asarray(values, dtype=np.float64)
-    distinct = np.unique(found)
+    numbers = np.asarray(values, dtype=np.float64)
+    distinct = np.unique(numbers)
     if len(distinct) <= _CELLS:
         return distinct[:-1]
-    cuts = np.quantile(found, np.arange(1, _CELLS) / _CELLS, method="inverted_cdf")
+    cuts = np.quantile(numbers, np.arange(1, _CELLS) / _CELLS, method="inverted_cdf")
     cuts = np.unique(np.minimum(cuts, distinct[-2]))  # a cell for the largest value where most rows hold it
     spread = cuts[-1] - cuts[0]
     if rounded and spread > 0:
@@ -80,10 +80,10 @@ def tally(values: ArrayLike, edges: ArrayLike, *, rows: ArrayLike | None = None,
     array([1, 1, 1, 1, 1])
     """
     cuts = np.concatenate([[lowest], np.asarray(edges, dtype=np.float64), [np.inf]])
-    found = np.asarray(values, dtype=np.float64)
-    if rows is None:  # twenty comparisons of many values are sooner done than a search for the place of each
-        return np.diff([*(np.count_nonzero(found <= cut) for cut in cuts), len(found)], prepend=0)
-    cells = np.searchsorted(cuts, found)  # NaN sorts behind everything
+    numbers = np.asarray(values, dtype=np.float64)
+    if rows is None:  # twenty comparisons of many values are sooner done than a search for the cell of each
+        return np.diff([*(np.count_nonzero(numbers <= cut) for cut in cuts), len(numbers)], prepend=0)
+    cells = np.searchsorted(cuts, numbers)  # NaN sorts behind everything
     return np.bincount(cells, weights=rows, minlength=len(cuts) + 1).astype(np.int64)
 
 
@@ -156,8 +156,8 @@ def chance_distance(training: ArrayLike, new: ArrayLike, distance: Distance, *, 
     draws = int(np.ceil(_BEYOND / level))
     rng = np.random.default_rng(_SEED)
     drawn = rng.multivariate_hypergeometric(pooled, size, size=draws, method="marginals")
-    found = np.sort(distance(pooled - drawn, drawn))
-    return float(found[draws - int((draws + 1) * level)])
+    distances = np.sort(distance(pooled - drawn, drawn))
+    return float(distances[draws - int((draws + 1) * level)])
 
 
 def chance_gap(training: ArrayLike, new: ArrayLike, *, level: float) -> float:
@@ -178,8 +178,8 @@ def chance_gap(training: ArrayLike, new: ArrayLike, *, level: float) -> float:
 
 
 def _shares(counts: ArrayLike) -> Floats:
-    found = np.asarray(counts, dtype=np.float64)
-    return np.asarray(found / found.sum(axis=-1, keepdims=True))
+    rows = np.asarray(counts, dtype=np.float64)
+    return np.asarray(rows / rows.sum(axis=-1, keepdims=True))
 
 
 def _few_enough(training: ArrayLike, new: ArrayLike) -> tuple[Counts, int]:
@@ -240,6 +240,6 @@ def held_again(counts: ArrayLike, pairs: int) -> NDArray[np.int64]:
     >>> held_again([2, 2, 4], 2)
     array([1, 1, 3])
     """
-    found = np.asarray(counts, dtype=np.int64)
-    total = found.sum()
-    return np.rint(found * (total / (total + 2 * pairs))).astype(np.int64) if total else found
+    rows = np.asarray(counts, dtype=np.int64)
+    total = rows.sum()
+    return np.rint(rows * (total / (total + 2 * pairs))).astype(np.int64) if total else rows

@@ -1,7 +1,4 @@
-"""An estimate and how sure it is.
-
-One estimated effect: its intervals, and the tests of no effect and of an effect that matters.
-"""
+"""An estimate and how sure it is; an effect, with the tests that there is none and that there is one that matters."""
 
 from dataclasses import dataclass
 

@@ -1,17 +1,13 @@
-"""How good, and how sure, where the rows of a group are not independent?
+"""How good, and how sure, where rows of a group, or folds that share training rows, are not independent?
 
 Rows inside a group are averaged first; the groups are the observations. Intervals are Student's t over group means.
-
-By how much do two models differ over the folds of a cross-validation, whose training parts overlap?
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hi_ml.statistics.estimates import Interval
-
-Floats = NDArray[np.float64]
+from hi_ml.statistics.estimates import Floats, Interval
 
 
 def group_means(values: Floats, group: NDArray[np.int64]) -> Floats:
@@ -34,26 +30,18 @@ def group_means(values: Floats, group: NDArray[np.int64]) -> Floats:
     >>> group_means(np.array([1.0, 3.0, 5.0]), np.array([7, 7, 9]))
     array([2., 5.])
     """
-    _, place, count = np.unique(group, return_inverse=True, return_counts=True)
-    return np.bincount(place, weights=values) / count
+    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
+    return np.bincount(code, weights=values) / size
 
 
 def row_weights(group: NDArray[np.int64]) -> Floats:
     """Weigh each row by one over the size of its group, so that every group counts once; shape (n,)."""
-    _, place, count = np.unique(group, return_inverse=True, return_counts=True)
-    return 1.0 / count[place]
+    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
+    return 1.0 / size[code]
 
 
 def mean_interval(means: Floats, *, level: float = 0.95) -> Interval:
-    """Estimate the mean over groups with a t interval.
-
-    Parameters
-    ----------
-    means : array of float64, shape (n_groups,)
-        At least two groups.
-    level : float
-        Coverage, as a share.
-    """
+    """Estimate the mean over groups, two of them at least, with a t interval of a coverage, as a share."""
     centre = float(means.mean())
     reach = _reach(means - centre, level)
     return Interval(centre, centre - reach, centre + reach)
@@ -72,8 +60,6 @@ def ratio_interval(numerator: Floats, denominator: Floats, *, level: float = 0.9
     ----------
     numerator, denominator : array of float64, shape (n_groups,)
         Group means; the denominator's mean is not zero.
-    level : float
-        Coverage, as a share.
 
     Notes
     -----
@@ -85,10 +71,14 @@ def ratio_interval(numerator: Floats, denominator: Floats, *, level: float = 0.9
     return Interval(ratio, ratio - reach, ratio + reach)
 
 
-def _reach(deviations: Floats, level: float) -> float:
+def error_of(deviations: Floats) -> float:
+    """Return the standard error of a mean from the deviations of its groups, which sum to zero."""
     n = len(deviations)
-    error = float(np.sqrt(np.sum(deviations**2) / (n - 1) / n))
-    return float(stats.t.ppf(0.5 + level / 2, n - 1)) * error
+    return float(np.sqrt(np.sum(deviations**2) / (n - 1) / n))
+
+
+def _reach(deviations: Floats, level: float) -> float:
+    return float(stats.t.ppf(0.5 + level / 2, len(deviations) - 1)) * error_of(deviations)
 
 
 def corrected_interval(differences: Floats, *, ratio: float, level: float = 0.95) -> Interval:
@@ -100,8 +90,6 @@ def corrected_interval(differences: Floats, *, ratio: float, level: float = 0.95
         One per fold, of one or of several cross-validations.
     ratio : float
         Rows of a fold's test part over those of its training part: 0.25 for five folds.
-    level : float
-        Coverage, as a share.
 
     Returns
     -------
@@ -117,12 +105,14 @@ def corrected_interval(differences: Floats, *, ratio: float, level: float = 0.95
     Examples
     --------
     >>> import numpy as np
-    >>> found = corrected_interval(np.array([0.1, 0.2, 0.3, 0.2, 0.2]), ratio=0.25)
-    >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+    >>> gap = corrected_interval(np.array([0.1, 0.2, 0.3, 0.2, 0.2]), ratio=0.25)
+    >>> round(gap.value, 3), round(gap.low, 3), round(gap.high, 3)
     (0.2, 0.068, 0.332)
     """
-    centre, error = float(differences.mean()), _error(differences, ratio)
-    reach = float(stats.t.ppf(0.5 + level / 2, len(differences) - 1)) * error if len(differences) > 1 else np.inf
+    centre = float(differences.mean())
+    reach = np.inf
+    if len(differences) > 1:
+        reach = float(stats.t.ppf(0.5 + level / 2, len(differences) - 1)) * _error(differences, ratio)
     return Interval(centre, centre - reach, centre + reach)
 
 
@@ -141,5 +131,4 @@ def corrected_p(differences: Floats, *, ratio: float) -> float:
 
 
 def _error(differences: Floats, ratio: float) -> float:
-    count = len(differences)
-    return float(np.sqrt((1 / count + ratio) * differences.var(ddof=1))) if count > 1 else np.inf
+    return float(np.sqrt((1 / len(differences) + ratio) * differences.var(ddof=1)))

@@ -1,6 +1,6 @@
 """Does a name stand for a person? What pairs of rows of one name share, against what chance would give.
 
-How many pairs of rows share a group, and how many of those are close? Counted by sorting, never listed.
+Pairs are counted by sorting, never listed.
 """
 
 from dataclasses import dataclass

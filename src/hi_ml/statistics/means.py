@@ -1,12 +1,7 @@
-"""How do means differ between groups? From counts, sums and sums of squares alone, so that parts can be added.
+"""How do means differ between groups, and is a difference the same everywhere?
 
-How much less do observations of the same patient tell than independent ones?
-
-Is a difference the same everywhere?
-
-How likely is a value of one sample to exceed one of the other?
-
-Does the mean over some rows differ from that over the rest, where groups of rows count once?
+What takes `Moments` needs counts, sums and sums of squares alone, so that parts can be added. The rest takes rows:
+ranks instead of means, and rows of one patient, which tell less than independent ones.
 """
 
 from dataclasses import dataclass
@@ -19,9 +14,12 @@ from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.nonparametric import rank_compare_2indep
 from statsmodels.stats.oneway import anova_generic
 
-from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Interval, Margin, difference_effect
+from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Integers, Interval, Margin, difference_effect
+from hi_ml.statistics.groups import group_means
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.noncentral import f_effect
+
+_ROUNDING = 1e-12  # standard error, as a share of the largest value, that is what rounding leaves of zero
 
 
 def contrast(groups: Moments, weights: ArrayLike, *, margin: Margin) -> Effect:
@@ -83,7 +81,7 @@ def comparable(first: Moments, second: Moments, smallest: float) -> NDArray[np.b
     Parameters
     ----------
     first, second : Moments
-        Of k groups each.
+        Of the same k groups.
     """
     return (np.minimum(first.n, second.n) >= max(smallest, 2)) & (first.within + second.within > 0)
 
@@ -268,11 +266,7 @@ def probability_of_exceeding(first: ArrayLike, second: ArrayLike) -> Interval:
     return Interval(estimate, max(0.0, float(low)), min(1.0, float(high)))
 
 
-Groups = NDArray[np.int64]
-_ROUNDING = 1e-12  # standard error, as a share of the largest value, that is what rounding leaves of zero
-
-
-def against_the_rest(values: Floats, inside: NDArray[np.bool_], group: Groups, *, margin: float) -> Effect | None:
+def against_the_rest(values: Floats, inside: NDArray[np.bool_], group: Integers, *, margin: float) -> Effect | None:
     """Compare the mean over some rows with the mean over all others.
 
     Parameters
@@ -296,20 +290,19 @@ def against_the_rest(values: Floats, inside: NDArray[np.bool_], group: Groups, *
     the squared contributions add up to the variance. This is the group bootstrap in closed form, since means are
     linear, and Welch's test where no group stands on both sides. Degrees of freedom by Welch and Satterthwaite.
     """
-    _, place = np.unique(group, return_inverse=True)
-    contributions, estimate = np.zeros(place.max() + 1), 0.0
+    _, code = np.unique(group, return_inverse=True)
+    contributions, estimate = np.zeros(code.max() + 1), 0.0
     variances, freedom = [], []
     for rows, sign in ((inside, 1.0), (~inside, -1.0)):
-        counts = np.bincount(place[rows], minlength=len(contributions))
-        there = np.flatnonzero(counts)
-        if len(there) < 2:  # noqa: PLR2004 -- a variance needs two
+        present = np.unique(code[rows])
+        if len(present) < 2:  # noqa: PLR2004 -- a variance needs two
             return None
-        means = np.bincount(place[rows], weights=values[rows], minlength=len(contributions))[there] / counts[there]
-        spread = (means - means.mean()) / np.sqrt(len(there) * (len(there) - 1))
-        contributions[there] += sign * spread
+        means = group_means(values[rows], code[rows])
+        spread = (means - means.mean()) / np.sqrt(len(present) * (len(present) - 1))
+        contributions[present] += sign * spread
         estimate += sign * means.mean()
         variances.append(float((spread**2).sum()))
-        freedom.append(len(there) - 1)
+        freedom.append(len(present) - 1)
     error = float(np.sqrt((contributions**2).sum()))
     if error <= _ROUNDING * float(np.abs(values).max()):
         return None

@@ -55,10 +55,10 @@ class Moments:
         """All groups as one."""
         return self.pooled([np.arange(self.n.size)])
 
-    def at(self, places: ArrayLike) -> "Moments":
+    def at(self, groups: ArrayLike) -> "Moments":
         """Pick groups by position or mask."""
-        where = np.asarray(places)
-        return Moments(self.n[where], self.total[where], self.squares[where])
+        chosen = np.asarray(groups)
+        return Moments(self.n[chosen], self.total[chosen], self.squares[chosen])
 
     def less(self, part: "Moments") -> "Moments":
         """Take groups out of these, one from each."""

@@ -120,7 +120,7 @@ def exchange_groups(group: NDArray[np.int64], rng: np.random.Generator) -> NDArr
     Returns
     -------
     array of int64, shape (n,)
-        For each row the place of the row whose value it takes. The rows of a group take those of one other group (or
+        For each row the position of the row whose value it takes. The rows of a group take those of one other group (or
         of their own), in the order of the table; a group whose size no other has keeps its own.
 
     Examples
@@ -130,8 +130,8 @@ def exchange_groups(group: NDArray[np.int64], rng: np.random.Generator) -> NDArr
     >>> label[exchange_groups(np.array([7, 7, 8, 8, 9]), np.random.default_rng(3))]
     array(['b', 'b', 'a', 'a', 'c'], dtype='<U1')
     """
-    _, place, size = np.unique(group, return_inverse=True, return_counts=True)
-    together = np.argsort(place, kind="stable")  # rows, group after group
+    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
+    together = np.argsort(code, kind="stable")  # rows, group after group
     first = np.cumsum(size) - size
     source = np.empty(len(group), dtype=np.int64)
     for rows in np.unique(size):

@@ -115,7 +115,7 @@ def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike) -> Tren
     counts, totals : array of numbers, shape (k,)
         Of each level; at least two levels, no total 0, and a share over all levels that is neither 0 nor 1.
     scores : array of float, shape (k,)
-        Place of each level.
+        Position of each level.
 
     Returns
     -------

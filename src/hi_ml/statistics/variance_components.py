@@ -1,7 +1,4 @@
-"""How much of the variance lies between groups, such as hospitals?
-
-How far is a group from the rest, once its size is taken into account?
-"""
+"""How much of the variance lies between groups, such as hospitals, and how far is one from the rest, given its size?"""
 
 import math
 from collections.abc import Callable

@@ -1,11 +1,7 @@
-import json
-
-import numpy as np
 import pandas as pd
 import pytest
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.app.files import write_json
 from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
@@ -89,15 +85,6 @@ def test_rejected_cells_are_kept_beside_the_runs(tmp_path):
     cells = pd.DataFrame({"row": [3], "column": ["Age"], "value": ["x,y"], "rule": ["number"]})
     assert keep_rejected(tmp_path, cells) == tmp_path / "rejected.csv"
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rejected.csv"), cells)
-
-
-def test_json_holds_plain_values_and_no_nan(tmp_path):
-    path = tmp_path / "a.json"
-    write_json(path, {"number": np.float64(0.1), "count": np.int64(3), "yes": np.bool_(True), "word": "größer"})
-    assert json.loads(path.read_text()) == {"number": 0.1, "count": 3, "yes": True, "word": "größer"}
-    assert "größer" in path.read_text()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"number": float("nan")})
 
 
 def test_a_folder_takes_its_name_when_all_is_written(tmp_path):

@@ -1,9 +1,13 @@
+"""How a command starts and how it ends, whichever it is: its exit code, its one sentence, Ctrl-C."""
+
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import nullcontext, suppress
 
 import pytest
 from omegaconf.errors import OmegaConfBaseException
@@ -11,6 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
+from hi_ml import train
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import HiMlError
@@ -137,6 +142,7 @@ def test_a_wrong_configuration_ends_in_one_with_one_sentence(ends, words, said):
     assert said in found.stderr
     assert found.stderr.count("\n") == 1
     assert found.stdout == ""
+    assert "{" not in found.stderr  # a whole section is not shown
 
 
 def test_the_shell_cannot_ask_for_tracebacks(ends, monkeypatch):
@@ -149,75 +155,6 @@ def test_an_unknown_flag_ends_in_two(ends):
     found = ends("--nothing")
     assert found.code == 2
     assert "unrecognized arguments: --nothing" in found.stderr
-
-
-@pytest.mark.parametrize("words", [[], ["--multirun", "seed=1,2"]])
-def test_an_interrupt_ends_in_130_and_leaves_no_empty_folder(tmp_path, ends, words):
-    found = ends(*words, does=lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert found == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_interrupt_is_heard_even_where_the_shell_told_to_ignore_it(ends):
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        assert ends(does=lambda: os.kill(os.getpid(), signal.SIGINT)).code == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
-    class Thing:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGINT)
-            sum(range(1_000))  # the signal is heard here, where no exception gets out
-
-    def does():
-        Thing()
-        time.sleep(10)
-
-    assert ends(does=does) == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("half-way"), OmegaConfBaseException("There is no key"), OSError("no file")]
-)
-def test_an_interrupt_of_which_a_library_made_an_error_is_one_all_the_same(tmp_path, ends, error):
-    def does():
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(10)
-        except KeyboardInterrupt:
-            raise error from None
-
-    assert ends(does=does) == (130, "", "\nInterrupted. Nothing half-written was kept.\n")
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_error_after_an_interrupted_run_is_an_error(ends):
-    def fails():
-        raise OSError("no space")
-
-    assert ends(does=lambda: os.kill(os.getpid(), signal.SIGINT)).code == 130
-    assert ends(does=fails).code == 1
-
-
-def test_a_second_interrupt_at_the_very_end_ends_in_130_at_once(tmp_path):
-    script = (
-        "import atexit, os, signal, time\n"
-        "from hi_ml.app import launch\n"
-        "def track(settings: dict, here: launch.Invocation):\n"
-        "    interrupted()\n"
-        "def interrupted():\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    time.sleep(10)\n"
-        "atexit.register(print, 'what a library does at the end')\n"
-        "atexit.register(interrupted)  # the last comes first\n"
-        "launch.command(track)()\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    said = "\nInterrupted. Nothing half-written was kept.\n"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", said)
 
 
 def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):
@@ -253,16 +190,112 @@ def test_a_user_may_let_mlflow_talk(ends, monkeypatch):
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
+# Ctrl-C
+
+SAID = "\nInterrupted. Nothing half-written was kept.\n"
+QUICK = ("dataset.rows=400", "task=length_of_stay", "model=baseline", "explain.rows=0", "tracking=none")
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)  # the signal comes first
+
+
+@pytest.mark.parametrize("words", [[], ["--multirun", "seed=1,2"]])
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["heard", "ignored by the shell"])
+def test_an_interrupt_ends_in_130_and_leaves_no_empty_folder(tmp_path, ends, words, handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        assert ends(*words, does=interrupt) == (130, "", SAID)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            sum(range(1_000))  # the signal is heard here, where no exception gets out
+
+    def does():
+        Thing()
+        time.sleep(10)
+
+    assert ends(does=does) == (130, "", SAID)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("half-way"), OmegaConfBaseException("There is no key"), OSError("no file")]
+)
+def test_an_interrupt_of_which_a_library_made_an_error_is_one_all_the_same(tmp_path, ends, error):
+    def does():
+        try:
+            interrupt()
+        except KeyboardInterrupt:
+            raise error from None
+
+    assert ends(does=does) == (130, "", SAID)
+    assert not (tmp_path / "out").exists()
+    assert ends(does=raises(error)).code == 1  # which is no interrupt
+
+
+def test_a_second_interrupt_at_the_very_end_ends_in_130_at_once(tmp_path):
+    script = """
+import atexit, os, signal, time
+from hi_ml import train
+from hi_ml.app import launch
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+def track(settings: dict, here: launch.Invocation):
+    interrupt()
+atexit.register(print, "what a library does at the end")
+atexit.register(interrupt)  # the last comes first
+launch.command(track)()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", SAID)
+
+
+@pytest.mark.parametrize("word", ["read", "fit", "run folder", "track"])
+def test_an_interrupt_at_any_stage_of_a_run_leaves_what_is_whole(tmp_path, inside, monkeypatch, word):
+    def stage(name, _done=None):
+        if word in name:
+            interrupt()
+
+    monkeypatch.setattr(launch, "progress", lambda _steps: nullcontext(stage))
+    assert inside(train.main, *QUICK)[::2] == (130, SAID)
+    whole = {path.parent.name for path in tmp_path.rglob("run.json")}
+    assert whole == ({"length_of_stay"} if word == "track" else set())
+    assert whole or not [path for path in tmp_path.rglob("*") if path.is_file() or path.parent.name == "train"]
+
+
 @pytest.mark.parametrize("delay", [0.6, 1.2])  # seconds; the imports take about two
 def test_an_interrupt_while_a_command_still_imports_ends_in_130(tmp_path, delay):
-    begun = subprocess.Popen(
-        [sys.executable, "-m", "hi_ml.train"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with begun:
-        with pytest.raises(subprocess.TimeoutExpired):
+    assert interrupted(tmp_path, delay) == 130
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [2, 4, 6, 8])
+def test_an_interrupt_ends_in_130_wherever_it_comes(tmp_path, delay):
+    assert interrupted(tmp_path, delay, "model=lgbm", *QUICK[:2]) in (130, 0)  # a quick machine may be done
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if "unfinished" in str(path)]
+    assert all((run / "length_of_stay" / "data.json").exists() for run in tmp_path.glob("outputs/train/*"))
+    if (tmp_path / "mlflow.db").exists():
+        with sqlite3.connect(tmp_path / "mlflow.db") as store:
+            assert store.execute("select count(*) from experiments").fetchone()[0] >= 1
+
+
+def interrupted(folder, delay, *words):
+    """Interrupt a training after some seconds, and return its exit code."""
+    command = [sys.executable, "-m", "hi_ml.train", *words]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as begun:
+        with suppress(subprocess.TimeoutExpired):
             begun.wait(delay)
         begun.send_signal(signal.SIGINT)
-        said = begun.communicate(timeout=60)[1]
-    assert begun.returncode == 130
+        said = begun.communicate(timeout=120)[1]
     assert "Traceback" not in said
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    return begun.returncode

@@ -133,7 +133,7 @@ def request_of(described, source, output, rows=40):
 
 
 def finished(request, model):
-    said, read = [], batch.fingerprints(request.input)
+    said, read = [], batch.fingerprints(request.input, request.dataset)
     result = batch.score(request, model, files=read, say=said.append, stage=print)
     files = {path.name: path.read_bytes() for path in request.output.parent.iterdir() if "manifest" not in path.name}
     return files, {**result.manifest, "seconds": 0}, said
@@ -144,7 +144,7 @@ def finished(request, model):
 def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
     taught, described, many, tmp_path, source, output
 ):
-    model, read = taught("lgbm", "length_of_stay"), batch.fingerprints(str(many / source))
+    model, read = taught("lgbm", "length_of_stay"), batch.fingerprints(str(many / source), described(many / source))
     (tmp_path / "whole").mkdir()
     expected, told, _ = finished(request_of(described, many / source, tmp_path / "whole" / output), model)
     forks = multiprocessing.get_context("forkserver")  # which has imported all that takes seconds

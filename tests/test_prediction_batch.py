@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import hi_ml
 from hi_ml.app.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
-from hi_ml.data.sources import pieces
+from hi_ml.data.sources import csv as csv_source
+from hi_ml.data.sources.files import sha256
 from hi_ml.prediction import batch
 from hi_ml.prediction.batch.run import prefetch
 
@@ -42,7 +43,7 @@ def admissions(cells):
 @pytest.fixture
 def scored(tmp_path, described, model, monkeypatch):
     """Score a file or a glob in a folder; ``.said`` is what was said, ``.chunks`` how many were scored."""
-    monkeypatch.setattr(pieces, "_BLOCK", 1 << 11)  # so that a chunk comes in several pieces
+    monkeypatch.setattr(csv_source, "_BLOCK", 1 << 11)  # so that a chunk comes in several pieces
 
     def score(source, output="out.csv", of=model, stage=print, **asked):
         said, chunks = [], []
@@ -53,7 +54,7 @@ def scored(tmp_path, described, model, monkeypatch):
 
         settings = {"chunk_rows": 15, "max_rejected": 1, **asked}
         request = batch.BatchRequest(str(source), tmp_path / output, described(source), **settings)
-        files = batch.fingerprints(str(source))
+        files = batch.fingerprints(request.input, request.dataset)
         result = batch.score(request, of, files=files, say=said.append, stage=count)
         table = read(request.output)
         return SimpleNamespace(told=result.manifest, said=said, path=request.output, table=table, chunks=len(chunks))
@@ -191,7 +192,7 @@ def test_the_manifest_says_what_was_done(scored, admissions, model, tmp_path):
     assert json.loads((tmp_path / "out.csv.manifest.json").read_text()) == done.told
     assert (done.told["rows_in"], done.told["rows_scored"], done.told["rows_rejected"]) == (40, 40, 0)
     assert (done.told["model_uri"], done.told["model_sha256"], done.told["verdict"]) == (model.uri, "lgbm", "signal")
-    assert done.told["input_sha256"] == batch.fingerprints(str(tmp_path / "in.csv"))[tmp_path / "in.csv"].sha256
+    assert done.told["input_sha256"] == sha256(str(tmp_path / "in.csv"))
     assert done.told["command"][-1] == "input=in.csv"
     assert set(done.told["drift"]["Age"]) >= {"statistic", "threshold", "alarm"}
     assert done.told["drift"]["Age"]["n"] == 40
@@ -410,7 +411,7 @@ def test_whatever_stands_in_the_cells_every_row_is_scored_or_rejected(
         str(folder / "in.csv"), folder / "out.csv", described(folder), chunk_rows=data.draw(st.integers(1, 13)),
         max_rejected=1,
     )  # fmt: skip
-    files = batch.fingerprints(request.input)
+    files = batch.fingerprints(request.input, request.dataset)
     try:
         told = batch.score(request, model, files=files, say=print, stage=print).manifest
     except (TooManyRejected, SourceUnreadable, ColumnProblem):  # all rejected, a quote, the header torn
@@ -673,7 +674,7 @@ def forge(path, edit):
     pq.write_table(edit(table), path)
     manifest = path.with_name(f"{path.name}.manifest.json")
     told = json.loads(manifest.read_text())
-    told["output_sha256"] = batch.fingerprints(str(path))[path].sha256
+    told["output_sha256"] = sha256(str(path))
     manifest.write_text(json.dumps(told))
 
 

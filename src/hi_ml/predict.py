@@ -79,7 +79,7 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
         raise OutputFailed.no_path("predict", settings.output)
     uri = settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
-        files = beside.submit(batch.fingerprints, settings.input)
+        files = beside.submit(batch.fingerprints, settings.input, settings.dataset)
         model = load_model(uri)
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
     request = batch.BatchRequest(

@@ -12,13 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.clean import cell_codes, one_spelling
 from hi_ml.data.digests import column_digest, table_digest
 from hi_ml.data.duplicates import Twins, groups, near_duplicates, people
 from hi_ml.data.schema import Dataset
-from hi_ml.data.simulation import simulate
-from hi_ml.data.sources.files import Raw, load
+from hi_ml.data.sources.table import load
 from hi_ml.data.validate import check_share, quarantined
 from hi_ml.scorer.serving import stays
 
@@ -56,7 +54,7 @@ class Admissions:
     @property
     def origin(self) -> str:
         """Where the table came from, in a word."""
-        return self.dataset.source or f"simulated:{self.dataset.scenario}"
+        return self.dataset.origin
 
     def provenance(self) -> dict[str, Any]:
         """Say which data were read and what was found wrong with them, ready for JSON."""
@@ -87,10 +85,12 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     TooManyRejected
         If more than ``dataset.max_rejected`` of the rows cannot be read.
     """
-    raw = load(dataset) if dataset.source is not None else _simulated(dataset)
+    raw, extra = load(dataset)
     typed, result = quarantined(raw, dataset)
     if result.rows:
         check_share(dataset, raw, result, keep_rejected(result.cells))
+    row, rows_read = raw.row[result.good], len(raw)
+    del raw  # the cells as text take as much memory as all that is made of them
     private = _texts(dataset, typed, private=True)  # of rejected rows too
     typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
     digests = {role: column_digest(values) for role, values in typed.items()}
@@ -107,17 +107,17 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     admissions = Admissions(
         dataset=dataset,
         table=_table(dataset, typed),
-        row=raw.row[result.good],
+        row=row,
         twins=twins,
         group=group,
         identity=identity,
         coded=coded | {role: codes[role] for role in ("patient_name", "patient_id") if role in codes},
         rejected=result.cells,
-        counts={"rows_read": len(raw), "rows_rejected": result.rows, **merged, **_flagged(dataset, typed)},
+        counts={"rows_read": rows_read, "rows_rejected": result.rows, **merged, **_flagged(dataset, typed)},
         column_sha256=digests,
         private=private,
         public=public,
-        extra=raw.extra,
+        extra=extra,
     )
     pairs = sum(twins.differ.values())
     log.info(
@@ -125,16 +125,6 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         len(admissions.row), result.rows, pairs, identity.replace("_", " "),
     )  # fmt: skip
     return admissions
-
-
-def _simulated(dataset: Dataset) -> Raw:
-    try:
-        table = simulate(
-            str(dataset.scenario), dataset.rows, seed=dataset.seed, effect=dataset.effect, hospitals=dataset.hospitals
-        ).table
-    except ValueError as error:
-        raise ConfigurationInvalid(f"dataset={dataset.name} cannot be simulated: {error}") from error
-    return Raw(table, np.arange(1, table.num_rows + 1), np.array([], dtype=np.int64))
 
 
 def _one_spelling_each(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], dict[str, int]]:

@@ -139,6 +139,11 @@ class Dataset:
         if both := [role for role, column in present.items() if column.private and column.source in shown]:
             raise ValueError(f"columns.{both[0]} is private, and another role shows the same column of the source")
 
+    @property
+    def origin(self) -> str:
+        """Where the table comes from: its source, or the address of a simulation."""
+        return self.source or f"simulated:{self.scenario}"
+
     def present(self) -> dict[str, Column]:
         """Return the columns that the table has, by role."""
         return {role: column for role, column in self.columns.items() if column.source is not None}

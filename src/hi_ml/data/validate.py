@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hi_ml.app.errors import SourceUnreadable, TooManyRejected
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.schema import Dataset
-from hi_ml.data.sources.files import Raw
+from hi_ml.data.sources.pieces import Piece
 from hi_ml.scorer.serving import convert
 
 PRIVATE, ROW = "<private>", "<row>"
@@ -32,7 +32,7 @@ class Quarantine:
     rows: int  # how many rows are set aside, those with a wrong number of fields included
 
 
-def quarantined(raw: Raw, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
+def quarantined(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
     """Type every column and set aside the rows with a cell that breaks a rule.
 
     Rules: ``fields`` (a wrong number of them), ``number``, ``date``, ``text``, ``range``, ``order`` (discharge before
@@ -64,7 +64,7 @@ def quarantined(raw: Raw, dataset: Dataset) -> tuple[dict[str, pa.Array], Quaran
     return typed, Quarantine(good, listed, int((~good).sum()) + len(raw.ragged))
 
 
-def check_share(dataset: Dataset, raw: Raw, result: Quarantine, listed: Path) -> None:
+def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) -> None:
     """Stop where more rows are set aside than the dataset allows, or all.
 
     Raises
@@ -87,7 +87,7 @@ def _fault(cells: pd.DataFrame) -> str:
     return f"{first['column']} {first['rule']} {len(cells)}{example}"
 
 
-def _converted(raw: Raw, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
+def _converted(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
     spec = dataset.spec(role)
     column = raw.table.column(spec["source"])
     try:
@@ -103,7 +103,7 @@ def _disordered(typed: Mapping[str, pa.Array]) -> list[Broken]:
     return [("discharged_on", "order", early)] if early.any() else []
 
 
-def _cells(raw: Raw, dataset: Dataset, typed: Mapping[str, pa.Array], broken: list[Broken]) -> list[pd.DataFrame]:
+def _cells(raw: Piece, dataset: Dataset, typed: Mapping[str, pa.Array], broken: list[Broken]) -> list[pd.DataFrame]:
     """The broken cells of each rule; a value is shown unless it is private, or could be."""
     if not broken:
         return []
@@ -131,7 +131,7 @@ def _doubtful(dataset: Dataset, typed: Mapping[str, pa.Array]) -> NDArray[np.boo
     return doubtful
 
 
-def _private_texts(raw: Raw, dataset: Dataset) -> set[str]:
+def _private_texts(raw: Piece, dataset: Dataset) -> set[str]:
     sources = {str(column.source) for column in dataset.present().values() if column.private}
     return {text.strip() for source in sources for text in _written(raw.table.column(source))} - {""}
 

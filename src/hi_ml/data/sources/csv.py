@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from hi_ml.app.errors import SourceUnreadable
 from hi_ml.data.schema import Dataset
+from hi_ml.data.sources import files
+from hi_ml.data.sources.pieces import NO_ROWS, Piece
 
 _SEPARATORS = ",;\t|"
-_PEEK = 1 << 16  # bytes that surely hold the header
+_BLOCK = 1 << 20  # bytes that are parsed at once, a dozen blocks ahead: no row is longer
 _FEWEST = 5  # columns from which a line with the header's number of separators is taken for a row
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 _MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begins like that of UTF-16
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -29,21 +30,22 @@ _MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begi
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # few bytes a cell, and few pieces of memory
 
 
 @dataclass(frozen=True)
-class Delimited:
-    """A CSV file, compressed or not, of which the header is known."""
+class Csv:
+    """A CSV file, compressed or not, of which the header was read."""
 
-    path: Path
+    location: str
+    schema: pa.Schema  # all text
+    rows: int | None  # about how many lines there are, by the first ones; None if the file is compressed
     encoding: str
     separator: str
-    names: list[str]  # the header
     bare: bool  # whether the file ends with the header
-    lines: int | None = None  # about how many there are, by the first ones; None if the file is compressed
 
     @classmethod
-    def of(cls, path: Path, dataset: Dataset) -> "Delimited":
+    def open(cls, location: str, dataset: Dataset) -> "Csv":
         """Read the header.
 
         Raises
@@ -51,154 +53,163 @@ class Delimited:
         SourceUnreadable
             If the file is empty, binary, or separated or encoded otherwise than the dataset says.
         """
-        first = peek(path)
+        with files.refusing(location):
+            first, packed = files.peek(location), files.compression(location) is not None
         encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), dataset.encoding)
         text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(first).removeprefix("\ufeff")
         if not text.strip():
-            raise SourceUnreadable.empty(str(path))
+            raise SourceUnreadable.empty(location)
         rows = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=dataset.separator))
         names = next(rows)
         undecoded = any("\ufffd" in name for name in names)
         if any("\0" in name for name in names) or (undecoded and b"\0" in first):
-            raise SourceUnreadable.binary(str(path))
+            raise SourceUnreadable.binary(location)
         if undecoded:
-            raise SourceUnreadable.encoding(str(path), encoding, 1)
+            raise SourceUnreadable.encoding(location, encoding, 1)
         if len(names) == 1 and len(dataset.present()) > 1:
             likely, count = Counter({mark: names[0].count(mark) for mark in _SEPARATORS}).most_common(1)[0]
             if count:
-                raise SourceUnreadable.separator(str(path), dataset.separator, likely)
-        bare = len(first) < _PEEK and next(rows, None) is None
-        lines = None if _packing(path) else round(first.count(b"\n") * path.stat().st_size / len(first))
-        return cls(path, encoding, dataset.separator, names, bare, lines)
+                raise SourceUnreadable.separator(location, dataset.separator, likely)
+        bare = len(first) < files.PEEK and next(rows, None) is None
+        lines = None if packed else round(first.count(b"\n") * Path(location).stat().st_size / len(first))
+        schema = pa.schema([(name, pa.string()) for name in names])
+        return cls(location, schema, lines, encoding, dataset.separator, bare)
 
-    def read(self, wanted: list[str]) -> tuple[pa.Table, NDArray[np.int64], NDArray[np.int64]]:
-        """Read columns as text.
-
-        Parameters
-        ----------
-        wanted : list of str
-            Names that occur once in the header.
-
-        Returns
-        -------
-        table : pyarrow.Table, shape (n, n_wanted)
-        row : array of int64, shape (n,)
-            Number of each row of the table, 1 = first data row; an empty line is no row.
-        ragged : array of int64, shape (n_ragged,)
-            Numbers of the rows with a wrong number of fields, which are not in the table.
+    def pieces(self, columns: Sequence[str], *, after: int = 0) -> Iterator[Piece]:
+        """Read columns as text; an empty line is no row.
 
         Raises
         ------
         SourceUnreadable
             If a byte is not of the encoding, or a quote that does not close swallows rows.
         """
-        ragged: list[pv.InvalidRow] = []
-        try:
-            table = self._parsed(wanted)
-        except pa.ArrowInvalid as error:
-            if "CSV parse error" not in str(error):  # which quotes the row, so it goes no further
-                raise
-            self.check_encoding()  # before Arrow hands over rows as text
-            table = self._parsed(wanted, ragged)
-        bad = np.array([invalid.number - 1 for invalid in ragged], dtype=np.int64)  # the header is row 1 of the file
-        row = np.setdiff1d(np.arange(1, table.num_rows + len(bad) + 1), bad)
-        swallowing = [row[place] for place in self.swallowing(table)]
-        swallowing += [bad[place] for place, invalid in enumerate(ragged) if self.holds_rows(invalid.text)]
-        if swallowing:
-            raise SourceUnreadable.quote(str(self.path), f"in row {min(swallowing)}")
-        return table.select(wanted), row, bad
+        if self.bare:
+            return
+        last = 0
+        with files.refusing(self.location):
+            try:
+                for piece in self._pieces(columns):
+                    last = piece.last
+                    if last > after:
+                        yield piece
+            except pa.ArrowInvalid as error:
+                if "CSV parse error" not in str(error):  # which quotes the row, so it goes no further
+                    raise
+            else:
+                return
+            self._check_encoding()  # before Arrow hands over rows as text
+            for piece in self._numbered_pieces(columns):
+                if piece.last > max(last, after):
+                    yield piece.split(last)[1]
 
-    def _parsed(self, wanted: list[str], ragged: list[pv.InvalidRow] | None = None) -> pa.Table:
-        """All columns; rows with a wrong number of fields go to ``ragged``, and without it raise."""
+    def _pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """The pieces of a file of which each row has as many fields as the header; any other raises."""
+        last = 0
+        for table in self._tables(columns):
+            row = np.arange(last + 1, last + table.num_rows + 1)
+            self._check_quotes(row[self._swallowing(table)])
+            if len(row):
+                yield Piece(table.select(columns), row, NO_ROWS)
+                last = int(row[-1])
+
+    def _numbered_pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """The pieces of any file."""
+        refused: list[pv.InvalidRow] = []  # before the rows behind them are handed over
+        last, ragged = 0, NO_ROWS
+        for table in self._tables(columns, refused):
+            numbers, swallowing = self._taken(refused)
+            ragged = np.append(ragged, numbers)
+            row = np.arange(last + 1, last + table.num_rows + len(ragged) + 1)
+            row = np.setdiff1d(row, ragged)[: table.num_rows]
+            self._check_quotes(np.append(row[self._swallowing(table)], swallowing))
+            if len(row):
+                yield Piece(table.select(columns), row, ragged[ragged < row[-1]])
+                last, ragged = int(row[-1]), ragged[ragged > row[-1]]
+        numbers, swallowing = self._taken(refused)
+        self._check_quotes(swallowing)
+        if len(ragged) or len(numbers):
+            none = pa.schema([(name, _TEXT) for name in columns]).empty_table()
+            yield Piece(none, NO_ROWS, np.append(ragged, numbers))
+
+    def _tables(self, columns: Sequence[str], refused: list[pv.InvalidRow] | None = None) -> Iterator[pa.Table]:
+        """All columns, block by block; rows with a wrong number of fields go to ``refused``, and without it raise."""
 
         def skip(row: pv.InvalidRow) -> str:
-            ragged.append(row)  # type: ignore[union-attr]
+            refused.append(row)  # type: ignore[union-attr]
             return "skip"
 
-        kinds = {name: pa.string() if name in wanted else pa.binary() for name in self.names}
-        if self.bare:
-            return pa.table({name: pa.array([], kind) for name, kind in kinds.items()})
-        numbered = ragged is not None  # only the single-threaded reader numbers the rows it refuses
+        numbered = refused is not None  # only without threads are the rows numbered that are refused
+        kinds = {name: _TEXT if name in columns else pa.binary() for name in self.schema.names}
         try:
-            return pv.read_csv(
-                stream(self.path),
-                read_options=pv.ReadOptions(encoding=self.encoding, use_threads=not numbered),
+            with pv.open_csv(
+                files.stream(self.location),
+                read_options=pv.ReadOptions(encoding=self.encoding, block_size=_BLOCK, use_threads=not numbered),
                 parse_options=pv.ParseOptions(
                     delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip if numbered else None
                 ),
                 convert_options=pv.ConvertOptions(column_types=kinds, strings_can_be_null=False),
-            )
+            ) as reader:
+                for batch in reader:
+                    yield pa.Table.from_batches([batch])
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
-                self.check_encoding()
+                self._check_encoding()
             if "straddl" in str(error):
-                raise SourceUnreadable.quote(str(self.path), "and runs on for a million characters") from error
+                raise SourceUnreadable.quote(self.location, "and runs on for a million characters") from error
             raise
 
-    def swallowing(self, table: pa.Table) -> list[int]:
-        """List the places of the rows in which a cell spans lines and one of these looks like a row."""
-        found = []
+    def _taken(self, refused: list[pv.InvalidRow]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Empty the list: the numbers of the rows, and of those among them that hold others."""
+        rows = [(row.number - 1, self._holds_rows(row.text)) for row in refused]  # the header is row 1 of the file
+        refused.clear()
+        numbers, swallowing = [number for number, _ in rows], [number for number, holds in rows if holds]
+        return np.array(numbers, dtype=np.int64), np.array(swallowing, dtype=np.int64)
+
+    def _swallowing(self, table: pa.Table) -> NDArray[np.int64]:
+        """The positions of the rows in which a cell spans lines and one of these looks like a row."""
+        swallowing = []
         for column in table.columns:
             if not any(map(_spans_lines, column.chunks)):
                 continue
             texts = pc.cast(column, pa.string()) if pa.types.is_dictionary(column.type) else column
             spans = pc.or_(pc.match_substring(texts, "\n"), pc.match_substring(texts, "\r"))
-            places = np.flatnonzero(spans.to_numpy())
-            cells = zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True)
-            found += [place for place, cell in cells if self.holds_rows(cell)]
-        return found
+            positions = np.flatnonzero(spans.to_numpy())
+            cells = zip(positions.tolist(), texts.take(pa.array(positions)).to_pylist(), strict=True)
+            swallowing += [position for position, cell in cells if self._holds_rows(cell)]
+        return np.array(swallowing, dtype=np.int64)
 
-    def holds_rows(self, text: str | bytes) -> bool:
-        """Tell whether a line of a text, the first apart, looks like a row."""
+    def _holds_rows(self, text: str | bytes) -> bool:
+        """Whether a line of a text, the first apart, looks like a row."""
         written = text if isinstance(text, str) else text.decode(errors="replace")
-        width = len(self.names)
+        width = len(self.schema.names)
         return width >= _FEWEST and any(line.count(self.separator) == width - 1 for line in written.splitlines()[1:])
 
-    def check_encoding(self) -> None:
-        """Read the whole file as text.
+    def _check_quotes(self, swallowing: NDArray[np.int64]) -> None:
+        if len(swallowing):
+            raise SourceUnreadable.quote(self.location, f"in row {swallowing.min()}")
 
-        Raises
-        ------
-        SourceUnreadable
-            With the first line that is not of the encoding.
-        """
+    def _check_encoding(self) -> None:
+        """Read the whole file as text, and name the first line that is not of the encoding."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
-        for place, block in enumerate(self._blocks()):
+        for index, block in enumerate(self._blocks()):
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 before = codecs.getincrementaldecoder(self.encoding)()  # lines are counted where one is to be named
-                line = 1 + sum(before.decode(one).count("\n") for one in islice(self._blocks(), place))
+                line = 1 + sum(before.decode(one).count("\n") for one in islice(self._blocks(), index))
                 line += bytes(error.object[: error.start]).count(b"\n")
-                raise SourceUnreadable.encoding(str(self.path), self.encoding, line) from error
+                raise SourceUnreadable.encoding(self.location, self.encoding, line) from error
 
     def _blocks(self) -> Iterator[bytes]:
         """The bytes of the file, and none at its end."""
-        with stream(self.path) as file:
-            while block := file.read(_PEEK):
+        with files.stream(self.location) as file:
+            while block := file.read(files.PEEK):
                 yield block
         yield b""
 
 
 def _spans_lines(cells: pa.Array) -> bool:
     """Tell, sooner than cell by cell, whether a cell may hold the end of a line."""
-    written = (cells.dictionary if pa.types.is_dictionary(cells.type) else cells).buffers()[-1]
-    text = b"" if written is None else written.to_pybytes()
+    buffer = (cells.dictionary if pa.types.is_dictionary(cells.type) else cells).buffers()[-1]
+    text = b"" if buffer is None else buffer.to_pybytes()
     return b"\n" in text or b"\r" in text
-
-
-def peek(path: Path) -> bytes:
-    """Return the first bytes of a file, decompressed."""
-    with stream(path) as file:
-        return bytes(file.read(_PEEK))
-
-
-def stream(path: Path) -> pa.NativeFile:
-    """Open a file for reading its bytes, decompressed."""
-    return pa.input_stream(str(path), compression=_packing(path))
-
-
-def _packing(path: Path) -> str | None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    return next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)

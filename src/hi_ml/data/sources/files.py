@@ -1,58 +1,17 @@
-"""Which files hold the table, and what stands in them, cell by cell, before anything is believed?"""
+"""Which files does a path stand for, and what do all files have in common, whatever is in them?"""
 
 import glob
-from collections import Counter
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from hi_ml.app.errors import ColumnProblem, SourceUnreadable
-from hi_ml.data.schema import Dataset
-from hi_ml.data.sources.csv import Delimited, peek
+from hi_ml.app.errors import SourceUnreadable
 
-
-@dataclass(frozen=True)
-class Raw:
-    """A table as its files hold it."""
-
-    # pyarrow.Table, shape (n, n_columns); the described columns under their source names: text from a CSV,
-    # typed from Parquet
-    table: pa.Table
-    row: NDArray[np.int64]  # int64, shape (n,); place of each row in the sorted files, 1 = first data row
-    ragged: NDArray[np.int64]  # int64, shape (n_ragged,); rows with a wrong number of fields; they are not in ``table``
-    extra: tuple[str, ...] = ()  # columns that the dataset does not describe
-
-    def __len__(self) -> int:
-        """How many rows the files hold, those with a wrong number of fields included."""
-        return len(self.row) + len(self.ragged)
-
-
-def load(dataset: Dataset) -> Raw:
-    """Read the described columns of every file of the dataset, in the order of the sorted names.
-
-    Raises
-    ------
-    SourceUnreadable, ColumnProblem
-        If no file is there, one is empty, damaged, of another format or encoding, or lacks a column.
-    """
-    parts = [_load_one(path, dataset) for path in _files(dataset)]
-    starts = np.cumsum([0, *map(len, parts)])
-    try:
-        table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
-    except pa.ArrowException as error:
-        raise SourceUnreadable.types(str(dataset.source), str(error)) from error
-    if not starts[-1]:
-        raise SourceUnreadable.no_rows(str(dataset.source))
-    return Raw(
-        table,
-        np.concatenate([part.row + start for part, start in zip(parts, starts, strict=False)]),
-        np.concatenate([part.ragged + start for part, start in zip(parts, starts, strict=False)]),
-        tuple(dict.fromkeys(name for part in parts for name in part.extra)),
-    )
+PEEK = 1 << 16  # bytes that surely hold the header
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 def matching(source: str) -> list[Path]:
@@ -74,43 +33,43 @@ def matching(source: str) -> list[Path]:
     return sorted(Path(name) for name in glob.glob(str(path)) if Path(name).is_file())  # noqa: PTH207 -- Path.glob refuses absolute patterns
 
 
-def _files(dataset: Dataset) -> list[Path]:
-    files = matching(str(dataset.source))
-    if not files:
-        raise SourceUnreadable.absent(str(dataset.source), dataset.name, dataset.get)
-    return files
-
-
-def _load_one(path: Path, dataset: Dataset) -> Raw:
+@contextmanager
+def refusing(location: str) -> Iterator[None]:
+    """Say in one sentence that a file cannot be read, where Arrow or the system says so at length."""
     try:
-        return _parquet(path, dataset) if peek(path).startswith(b"PAR1") else _csv(path, dataset)
+        yield
     except (pa.ArrowException, OSError) as error:
-        raise SourceUnreadable.format(str(path), str(error).splitlines()[0]) from error
+        raise SourceUnreadable.format(location, str(error).splitlines()[0]) from error
 
 
-def _parquet(path: Path, dataset: Dataset) -> Raw:
-    names = pq.read_schema(path).names
-    wanted = _wanted(path, dataset, names)
-    table = pq.read_table(path, columns=wanted)
-    row = np.arange(1, table.num_rows + 1)
-    return Raw(table, row, np.array([], dtype=np.int64), _extra(names, wanted))
+def peek(location: str) -> bytes:
+    """Return the first bytes of a file, decompressed."""
+    with stream(location) as file:
+        return bytes(file.read(PEEK))
 
 
-def _csv(path: Path, dataset: Dataset) -> Raw:
-    file = Delimited.of(path, dataset)
-    wanted = _wanted(path, dataset, file.names)
-    return Raw(*file.read(wanted), _extra(file.names, wanted))
+def stream(location: str) -> pa.NativeFile:
+    """Open a file for reading its bytes, decompressed."""
+    return pa.input_stream(location, compression=compression(location))
 
 
-def _wanted(path: Path, dataset: Dataset, names: list[str]) -> list[str]:
-    described = {role: str(column.source) for role, column in dataset.present().items()}
-    if not set(described.values()) <= set(names):
-        raise ColumnProblem.missing(str(path), dataset.name, described, names)
-    twice = [name for name, count in Counter(names).items() if count > 1 and name in described.values()]
-    if twice:
-        raise ColumnProblem.duplicated(str(path), twice)
-    return list(dict.fromkeys(described.values()))
+def compression(location: str) -> str | None:
+    """Tell by its first bytes how a file is compressed."""
+    with Path(location).open("rb") as file:
+        start = file.read(4)
+    return next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
 
 
-def _extra(names: list[str], wanted: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for name in names if name not in wanted))
+def state(location: str) -> Hashable:
+    """Return size and time of the last change of a file, in bytes and nanoseconds; None if it is gone."""
+    try:
+        status = Path(location).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def sha256(location: str) -> str:
+    """Return the digest of the bytes of a file; an OSError if there is none."""
+    with Path(location).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -51,7 +51,7 @@ def list_rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.D
     listed = pd.concat([*cells, ragged]).sort_values(["row", "column", "rule"], ignore_index=True)
     listed["row"] = listed["row"].astype(np.int64) + chunk.start
     if inputs.several:
-        listed.insert(1, "file", str(inputs.files[chunk.file].path))
+        listed.insert(1, "file", _location(chunk, inputs))
     return listed
 
 
@@ -102,8 +102,8 @@ def _written(values: pa.ChunkedArray) -> list[str]:
 class Counts:
     """What is counted of chunks; the counts of several are the sum of theirs."""
 
-    read: dict[str, int] = field(default_factory=dict)  # rows, by the path of their file
-    scored: dict[str, int] = field(default_factory=dict)  # rows, by the path of their file
+    read: dict[str, int] = field(default_factory=dict)  # rows, by the location of their file
+    scored: dict[str, int] = field(default_factory=dict)  # rows, by the location of their file
     faults: dict[str, int] = field(default_factory=dict)  # cells that break a rule, by source column and rule
     # rows that hold a category that the training rows did not, by source column
     unseen: dict[str, int] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def score_chunk(
         answers = scorer.answer(matrix, typed)
     columns: dict[str, Any] = {"row": piece.row + chunk.start}
     if inputs.several:
-        columns["file"] = pa.repeat(_path(chunk, inputs), len(piece.row))
+        columns["file"] = pa.repeat(_location(chunk, inputs), len(piece.row))
     columns |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.kept().items()}
     columns |= {name: answers.column(name) for name in answers.column_names}
     columns["unknown"] = np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32)
@@ -181,8 +181,8 @@ def score_chunk(
     table = pa.table(columns).combine_chunks()  # laid out as when it is read back from what an earlier call kept
     faulty = Counter(" ".join(cell) for cell in zip(rejected["column"], rejected["rule"], strict=True))
     counts = Counts(
-        read={_path(chunk, inputs): len(chunk.piece)},
-        scored={_path(chunk, inputs): table.num_rows},
+        read={_location(chunk, inputs): len(chunk.piece)},
+        scored={_location(chunk, inputs): table.num_rows},
         faults=dict(faulty),
         unseen=_unseen_by_column(scorer, unseen),
         drift=drift.count_rows(profile, numbers) if profile else {},
@@ -198,7 +198,7 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
     ColumnProblem
         If a column that is carried through bears the name of another.
     """
-    kinds = {name: inputs.files[0].kinds[name] for name in inputs.needed}
+    kinds = {name: inputs.files[0].schema.field(name).type for name in inputs.needed}
     no_rows = np.array([], dtype=np.int64)
     empty = Chunk(0, 0, Piece(pa.schema(kinds).empty_table(), no_rows, no_rows))
     columns = list(score_chunk(empty, scorer, replace(inputs, carried=()), reasons=reasons).table.schema)
@@ -225,8 +225,8 @@ def _unseen_by_column(scorer: Scorer, unseen: Mapping[str, NDArray[np.bool_]]) -
     return {spec["source"]: int(np.sum(unseen.get(spec["role"], 0))) for spec in categories}
 
 
-def _path(chunk: Chunk, inputs: Inputs) -> str:
-    return str(inputs.files[chunk.file].path)
+def _location(chunk: Chunk, inputs: Inputs) -> str:
+    return inputs.files[chunk.file].location
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

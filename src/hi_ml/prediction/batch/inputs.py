@@ -3,55 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
 from hi_ml.data.schema import Dataset
-from hi_ml.data.sources.csv import Delimited, peek
-from hi_ml.data.sources.pieces import Piece, cut, of_csv, of_parquet
+from hi_ml.data.sources.pieces import Piece, Source, cut, is_text, plain
+from hi_ml.data.sources.table import open_source
 from hi_ml.scorer.serving import Scorer
 from hi_ml.scorer.serving import inputs as needed_by
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of the input, of which the columns are known."""
-
-    path: Path
-    kinds: dict[str, pa.DataType]  # by column: text in a CSV
-    csv: Delimited | None  # none for Parquet
-    names: list[str]  # all columns; a name may occur twice
-    rows: int | None  # about how many rows it has; None for a compressed CSV
-
-    @classmethod
-    def of(cls, path: Path, dataset: Dataset) -> "File":
-        """Read the header.
-
-        Raises
-        ------
-        SourceUnreadable
-            If the file is empty, damaged, or of another format than its first bytes or the dataset say.
-        """
-        try:
-            if peek(path).startswith(b"PAR1"):
-                footer = pq.read_metadata(path)
-                columns = footer.schema.to_arrow_schema()
-                kinds = dict(zip(columns.names, columns.types, strict=True))
-                return cls(path, kinds, None, columns.names, footer.num_rows)
-            csv = Delimited.of(path, dataset)
-            return cls(path, dict.fromkeys(csv.names, pa.string()), csv, csv.names, csv.lines)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from error
 
 
 @dataclass(frozen=True)
 class Inputs:
     """The files to be scored and the columns that are read of them."""
 
-    files: tuple[File, ...]  # sorted by name
+    files: tuple[Source, ...]  # sorted by name
     needed: tuple[str, ...]  # columns that the model needs
     carried: tuple[str, ...]  # the id column, and those to keep
     # private columns, with their kinds, that tell whether a cell that cannot be read may be shown; read only
@@ -60,13 +27,13 @@ class Inputs:
     extra: tuple[str, ...]  # columns that nobody asked for
 
     @classmethod
-    def of(cls, paths: Iterable[Path], scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
+    def of(cls, locations: Iterable[str], scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
         """Hold the headers of the files against the model.
 
         Parameters
         ----------
-        paths : iterable of Path
-            Sorted by name.
+        locations : iterable of str
+            Of the files, sorted by name.
         dataset : Dataset
             Its separator and encoding; the columns are the model's.
 
@@ -77,20 +44,20 @@ class Inputs:
         ColumnProblem
             If a column is absent, twice there, or private.
         """
-        files = tuple(File.of(path, dataset) for path in paths)
+        files = tuple(open_source(location, dataset) for location in locations)
         specs = needed_by(scorer.mapping["columns"])
         needed = tuple(spec["source"] for spec in specs)
         measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]
         private: dict[str, str] = scorer.mapping.get("private", {})
         if hidden := [name for name in keep if name in private]:
             raise ColumnProblem.private(hidden)
-        found = {name for file in files for name in file.kinds}
+        found: set[str] = {name for file in files for name in file.schema.names}
         own = scorer.mapping.get("id")
         carried = tuple(dict.fromkeys([own, *keep] if own in found else keep))
         for file in files:
             _check(file, needed, carried)
         _check_kinds(files, carried)
-        shifted = any(_is_text(file.kinds[name]) for file in files for name in measured)
+        shifted = any(is_text(file.schema.field(name).type) for file in files for name in measured)
         guards = {name: kind for name, kind in private.items() if name in found and shifted}
         extra = tuple(sorted(found - {*needed, *carried, *private}))
         return cls(files, needed, carried, guards, extra)
@@ -107,7 +74,7 @@ class Inputs:
 
     def kept(self) -> dict[str, pa.DataType]:
         """Return the types of the columns that are carried through."""
-        return {name: _plain(self.files[0].kinds[name]) for name in self.carried}
+        return {name: _plain(self.files[0], name) for name in self.carried}
 
 
 @dataclass(frozen=True)
@@ -145,47 +112,34 @@ def chunks(inputs: Inputs, rows: int, *, done: Sequence[int] | None = None) -> I
 
 def _pieces(inputs: Inputs, place: int, after: int) -> Iterator[Piece]:
     file = inputs.files[place]
-    columns = list(dict.fromkeys([*inputs.needed, *inputs.carried, *(g for g in inputs.guards if g in file.kinds)]))
-    try:
-        if file.csv is not None:
-            yield from of_csv(file.csv, columns)
-        else:
-            texts = [name for name in inputs.needed if _is_text(file.kinds[name])]
-            yield from of_parquet(file.path, columns, dictionaries=texts, after=after)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file.path, error) from error
+    columns = list(
+        dict.fromkeys([*inputs.needed, *inputs.carried, *(g for g in inputs.guards if g in file.schema.names)])
+    )
+    return file.pieces(columns, after=after)
 
 
-def _check(file: File, needed: tuple[str, ...], carried: tuple[str, ...]) -> None:
-    source = str(file.path)
-    if not set(needed) <= set(file.kinds):
-        raise ColumnProblem.not_for_model(source, needed, list(file.kinds))
+def _check(file: Source, needed: tuple[str, ...], carried: tuple[str, ...]) -> None:
+    counts = Counter(file.schema.names)
+    if not set(needed) <= set(counts):
+        raise ColumnProblem.not_for_model(file.location, needed, list(counts))
     for name in carried:
-        if name not in file.kinds:
-            raise ColumnProblem.not_kept(source, name, list(file.kinds))
-    twice = [name for name, count in Counter(file.names).items() if count > 1 and name in (*needed, *carried)]
+        if name not in counts:
+            raise ColumnProblem.not_kept(file.location, name, list(counts))
+    twice = [name for name, count in counts.items() if count > 1 and name in (*needed, *carried)]
     if twice:
-        raise ColumnProblem.duplicated(source, twice)
+        raise ColumnProblem.duplicated(file.location, twice)
 
 
-def _check_kinds(files: tuple[File, ...], carried: tuple[str, ...]) -> None:
+def _check_kinds(files: tuple[Source, ...], carried: tuple[str, ...]) -> None:
     """Columns that are carried through become one column of the output."""
     for name in carried:
-        kinds = {str(_plain(file.kinds[name])) for file in files}
+        kinds = {str(_plain(file, name)) for file in files}
         if len(kinds) > 1:
-            listed = ", ".join(str(file.path) for file in files)
+            listed = ", ".join(file.location for file in files)
             raise SourceUnreadable.types(listed, f"'{name}' is {' and '.join(sorted(kinds))}")
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """A type as the output has it: text is text, however a file keeps it."""
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.string() if _is_text(kind) else kind
-
-
-def _unreadable(path: Path, error: Exception) -> SourceUnreadable:
-    return SourceUnreadable.format(str(path), str(error).splitlines()[0])
+def _plain(file: Source, name: str) -> pa.DataType:
+    """The type of a column as the output has it: text is text, however a file keeps it."""
+    kind = plain(file.schema).field(name).type
+    return pa.string() if is_text(kind) else kind

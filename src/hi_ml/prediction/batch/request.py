@@ -11,70 +11,46 @@ from typing import Any
 import hi_ml
 from hi_ml.app.errors import SourceUnreadable
 from hi_ml.data.schema import Dataset
-from hi_ml.data.sources.files import matching
+from hi_ml.data.sources.table import Fingerprint, locate
 from hi_ml.prediction.drift import Sensitivity
 from hi_ml.prediction.load import LoadedModel
 
 _LIBRARIES = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "skops")
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """A file as it stood."""
-
-    sha256: str
-    size: int  # bytes
-    modified: int  # nanoseconds
-
-    @classmethod
-    def of(cls, path: Path) -> "Fingerprint":
-        """Read the whole file."""
-        stat = path.stat()
-        with path.open("rb") as file:
-            return cls(hashlib.file_digest(file, "sha256").hexdigest(), stat.st_size, stat.st_mtime_ns)
-
-    def stands(self, path: Path) -> bool:
-        """Tell, without reading it, whether the file is still as it was."""
-        try:
-            stat = path.stat()
-        except OSError:
-            return False
-        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified)
+Fingerprints = Mapping[str, Fingerprint]  # by location
 
 
-Fingerprints = Mapping[Path, Fingerprint]
-
-
-def fingerprints(source: str | None) -> dict[Path, Fingerprint]:
+def fingerprints(source: str | None, dataset: Dataset) -> dict[str, Fingerprint]:
     """Read every file of the input, in the order of the sorted names.
 
     Parameters
     ----------
     source : str or None
-        A path or a glob.
+        A path, a glob or an address.
 
     Raises
     ------
     SourceUnreadable
         If there is no file, or one cannot be read.
     """
-    files = matching(source) if source else []
-    if not files:
+    locations = locate(source) if source else []
+    if not locations:
         raise SourceUnreadable.no_input(source)
-    by_path = {}
-    for path in files:
+    by_location = {}
+    for location in locations:
         try:
-            by_path[path] = Fingerprint.of(path)
+            by_location[location] = Fingerprint.of(location, dataset)
         except OSError as error:
-            raise SourceUnreadable.format(str(path), str(error)) from error
-    return by_path
+            raise SourceUnreadable.format(location, str(error)) from error
+    return by_location
 
 
 def digest_of_all(files: Fingerprints) -> str:
     """Return one SHA-256 for all files: that of a single one, else of the lines that ``sha256sum`` would print."""
     if len(files) == 1:
         return next(iter(files.values())).sha256
-    return _digest(f"{file.sha256}  {path}\n" for path, file in files.items())
+    return _digest(f"{file.sha256}  {location}\n" for location, file in files.items())
 
 
 def digest_of_code() -> str:
@@ -99,7 +75,7 @@ def _digest(texts: Iterable[str]) -> str:
 class BatchRequest:
     """What is asked for."""
 
-    input: str  # a path or a glob
+    input: str  # a path, a glob or an address
     output: Path  # a ``.csv`` or ``.parquet`` file
     dataset: Dataset  # its separator and encoding
     keep: tuple[str, ...] = ()  # columns of the source to carry through
@@ -117,7 +93,7 @@ class BatchRequest:
     def key(self, model: LoadedModel, files: Fingerprints) -> dict[str, Any]:
         """Return, ready for JSON, all that decides what stands in the output: each part under the word for it."""
         return {
-            "input": [[str(path), file.sha256] for path, file in files.items()],
+            "input": [[location, file.sha256] for location, file in files.items()],
             "model": model.sha256,
             "separator": self.dataset.separator,
             "encoding": self.dataset.encoding,

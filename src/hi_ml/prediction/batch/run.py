@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.app.files import write_json
 from hi_ml.app.timing import stopwatch
+from hi_ml.data.sources.files import sha256
 from hi_ml.prediction import drift
 from hi_ml.prediction.batch.answer import Answer, Counts, schema, score_chunk
 from hi_ml.prediction.batch.inputs import Inputs, chunks
 from hi_ml.prediction.batch.parts import Work, on_disk
-from hi_ml.prediction.batch.request import BatchRequest, Fingerprint, Fingerprints, digest_of_all, versions
+from hi_ml.prediction.batch.request import BatchRequest, Fingerprints, digest_of_all, versions
 from hi_ml.prediction.load import LoadedModel
 
 MANIFEST, REJECTED, WORK = "manifest.json", "rejected.csv", "unfinished"
@@ -52,8 +53,8 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
 
     Parameters
     ----------
-    files : mapping of Path to Fingerprint
-        Those of the input.
+    files : mapping of str to Fingerprint
+        What the input is, by location.
     say : callable
         Takes a sentence for the user.
     stage : callable
@@ -71,8 +72,8 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
         With a sentence that says so.
     """
     written = {path.resolve() for path in (request.output, request.beside(REJECTED))}
-    if both := [path for path in files if path.resolve() in written]:
-        raise OutputFailed.is_input(both[0])
+    if both := [location for location in files if Path(location).resolve() in written]:
+        raise OutputFailed.is_input(Path(both[0]))
     inputs = Inputs.of(files, model.scorer, dataset=request.dataset, keep=request.keep)
     job = _Job(request, model, files, inputs, drift.load(model.folder))
     work = Work(request.beside(WORK), request.key(model, files))
@@ -81,7 +82,7 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
             output = work.folder / f"output{request.output.suffix}"
             counts = _write(job, work, output, say=say, stage=stage)
             _check(job, counts, work)
-            manifest = _described(job, counts) | {"output_sha256": Fingerprint.of(output).sha256}
+            manifest = _described(job, counts) | {"output_sha256": sha256(str(output))}
         manifest["seconds"] = round(job.seconds["total"], 3)
         _put_in_place(request, work, output, manifest)
         work.remove()
@@ -159,7 +160,7 @@ def _write(job: _Job, work: Work, output: Path, *, say: Say, stage: Stage) -> Co
 
 def _answers(job: _Job, finished: Counts) -> Generator[Answer]:
     """Score, in threads of their own, what is not finished."""
-    done = [finished.read.get(str(file.path), 0) for file in job.inputs.files]
+    done = [finished.read.get(file.location, 0) for file in job.inputs.files]
     read = chunks(job.inputs, job.request.chunk_rows, done=done)
     make = partial(
         score_chunk, scorer=job.model.scorer, inputs=job.inputs, reasons=job.request.reasons, profile=job.profile
@@ -181,9 +182,9 @@ def _timed(read: Iterator[T], seconds: dict[str, float]) -> Generator[T]:
 
 def _check(job: _Job, counts: Counts, work: Work) -> None:
     """Stop where the input did not stand still, or too little of it could be scored."""
-    for path, file in job.files.items():
-        if not file.stands(path):
-            raise SourceUnreadable.changed(str(path))
+    for location, file in job.files.items():
+        if not file.stands(location, job.request.dataset):
+            raise SourceUnreadable.changed(location)
     rows, bad = counts.rows_read, counts.rows_read - counts.rows_scored
     if not rows:
         raise SourceUnreadable.no_rows(job.request.input)
@@ -206,8 +207,8 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
         "input": request.input,
         "input_sha256": digest_of_all(job.files),
         "files": [
-            {"file": str(path), "sha256": file.sha256, "rows": counts.read.get(str(path), 0)}
-            for path, file in job.files.items()
+            {"file": location, "sha256": file.sha256, "rows": counts.read.get(location, 0)}
+            for location, file in job.files.items()
         ],
         "rows_in": read,
         "rows_scored": scored,

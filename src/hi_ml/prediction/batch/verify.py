@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from hi_ml.app.errors import HiMlError, NotAsClaimed
 from hi_ml.data.schema import Dataset
-from hi_ml.data.sources.pieces import Piece, of_csv, of_parquet
+from hi_ml.data.sources.pieces import Piece
+from hi_ml.data.sources.table import Fingerprint, open_source
 from hi_ml.prediction.batch.answer import score_chunk
-from hi_ml.prediction.batch.inputs import Chunk, File, Inputs, chunks
-from hi_ml.prediction.batch.request import Fingerprint
+from hi_ml.prediction.batch.inputs import Chunk, Inputs, chunks
 from hi_ml.prediction.batch.run import MANIFEST
 from hi_ml.prediction.load import LoadedModel
 
@@ -65,7 +65,7 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
     """
     manifest = _read(path)
     output = path.with_name(path.name.removesuffix(f".{MANIFEST}"))
-    faults = _changed_files(manifest, output)
+    faults = _changed_files(manifest, output, dataset)
     try:
         model = fetch(manifest["model_uri"])
     except HiMlError as error:
@@ -75,8 +75,8 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
     if faults:
         raise NotAsClaimed.of(output, faults)
     dataset = replace(dataset, separator=manifest["separator"], encoding=manifest["encoding"])
-    files = [Path(entry["file"]) for entry in manifest["files"]]
-    inputs = Inputs.of(files, model.scorer, dataset=dataset, keep=manifest["keep"])
+    locations = [entry["file"] for entry in manifest["files"]]
+    inputs = Inputs.of(locations, model.scorer, dataset=dataset, keep=manifest["keep"])
     rng, count = np.random.default_rng(seed), manifest["rows_in"]
     rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
     again = _score_again(inputs, model, manifest, rows)
@@ -95,19 +95,19 @@ def _read(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _changed_files(manifest: Mapping[str, Any], output: Path) -> list[str]:
+def _changed_files(manifest: Mapping[str, Any], output: Path, dataset: Dataset) -> list[str]:
     """Tell which files are absent or changed."""
-    expected = {output: manifest["output_sha256"]}
-    expected |= {Path(entry["file"]): entry["sha256"] for entry in manifest["files"]}
+    expected = {str(output): manifest["output_sha256"]}
+    expected |= {entry["file"]: entry["sha256"] for entry in manifest["files"]}
     faults = []
-    for path, sha256 in expected.items():
+    for location, sha256 in expected.items():
         try:
-            actual = Fingerprint.of(path).sha256
+            actual = Fingerprint.of(location, dataset).sha256
         except OSError as error:
-            faults.append(f"{path} cannot be read ({error.strerror})")
+            faults.append(f"{location} cannot be read ({error.strerror})")
         else:
             if actual != sha256:
-                faults.append(f"{path} has another SHA-256 ({actual[:12]}..., expected {sha256[:12]}...)")
+                faults.append(f"{location} has another SHA-256 ({actual[:12]}..., expected {sha256[:12]}...)")
     return faults
 
 
@@ -125,12 +125,8 @@ def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any]
 
 def _read_rows(output: Path, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:
     """Read some rows of the output, as text."""
-    file = File.of(output, replace(dataset, separator=",", encoding="utf-8"))
-    if file.csv is not None:
-        pieces = of_csv(file.csv, file.names)
-    else:
-        pieces = of_parquet(output, file.names, dictionaries=[], after=0)
-    return pa.concat_tables([_as_text(_only(piece, rows)) for piece in pieces])
+    source = open_source(str(output), replace(dataset, separator=",", encoding="utf-8"))
+    return pa.concat_tables([_as_text(_only(piece, rows)) for piece in source.pieces(source.schema.names)])
 
 
 def _only(piece: Piece, rows: NDArray[np.int64]) -> pa.Table:

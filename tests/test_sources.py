@@ -1,16 +1,27 @@
+"""What lies in a file, an address or several of them, cell by cell, before anything is believed."""
+
 import bz2
+import csv
 import gzip
+import io
 import os
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hi_ml import findings, predict, train
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
-from hi_ml.data.sources.files import load
+from hi_ml.data import sources
+from hi_ml.data.sources import csv as csv_source
+from hi_ml.data.sources import parquet
+from hi_ml.data.sources.pieces import cut
+from hi_ml.data.sources.table import load, open_source
 
 N = 300
 
@@ -22,14 +33,22 @@ def text(admissions_csv):
 
 @pytest.fixture
 def loading(tmp_path, described):
-    """Write a file and load it."""
+    """Write a file and load it; the columns come as lists."""
 
     def load_it(content, name="mine.csv", **changes):
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return load(described(path, **changes))
+        return whole(described(path, **changes))
 
     return load_it
+
+
+def whole(dataset):
+    piece, extra = load(dataset)
+    cells = piece.table.to_pydict()
+    return SimpleNamespace(
+        cells=cells, row=piece.row.tolist(), ragged=piece.ragged.tolist(), n=len(piece), extra=extra, table=piece.table
+    )
 
 
 def compressed(data, codec):
@@ -41,10 +60,8 @@ def compressed(data, codec):
 
 def test_cells_come_as_they_are_written(loading, cells, text):
     raw = loading(text)
-    assert raw.table.to_pandas().astype(str).equals(cells[raw.table.column_names])
-    assert raw.row.tolist() == list(range(1, N + 1))
-    assert raw.ragged.tolist() == []
-    assert len(raw) == N
+    assert raw.cells == cells[list(raw.cells)].to_dict("list")
+    assert (raw.row, raw.ragged, raw.n) == (list(range(1, N + 1)), [], N)
 
 
 @pytest.mark.parametrize(
@@ -68,35 +85,35 @@ def test_cells_come_as_they_are_written(loading, cells, text):
 @pytest.mark.parametrize("name", ["mine.csv", "mine.csv.gz"])
 def test_a_table_reads_the_same_however_its_file_is_written(loading, text, encode, name):
     raw = loading(encode(text), name)
-    assert raw.table.equals(loading(text).table)
-    assert raw.row.tolist() == list(range(1, N + 1))
+    assert raw.cells == loading(text).cells
+    assert raw.row == list(range(1, N + 1))
 
 
 def test_a_declared_encoding_is_used(loading, text):
     accented = text.replace("Female", "Féminin")
     for encoding in ("latin-1", "cp1252", "utf-16-le"):
         raw = loading(accented.encode(encoding), encoding=encoding)
-        assert raw.table.equals(loading(accented).table)
+        assert raw.cells == loading(accented).cells
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_a_declared_separator_is_used(loading, cells, text, separator):
     raw = loading(cells.to_csv(index=False, sep=separator), separator=separator)
-    assert raw.table.equals(loading(text).table)
+    assert raw.cells == loading(text).cells
 
 
 def test_a_value_may_hold_separators_quotes_and_line_ends(loading, cells):
     note = 'said "no",\nthen "yes"\r\n; a, b, c'
     raw = loading(cells.assign(Hospital=note).to_csv(index=False))
-    assert set(raw.table["Hospital"].to_pylist()) == {note}
-    assert len(raw) == N
+    assert set(raw.cells["Hospital"]) == {note}
+    assert raw.n == N
 
 
 def test_columns_that_the_dataset_does_not_describe_are_listed_and_left(loading, cells):
     more = cells.assign(Zodiac="Leo", note="é")
     raw = loading(more.to_csv(index=False).encode("latin-1"))
     assert raw.extra == ("Zodiac", "note")
-    assert "Zodiac" not in raw.table.column_names
+    assert "Zodiac" not in raw.cells
 
 
 @settings(max_examples=30, deadline=None)
@@ -115,9 +132,9 @@ def test_rows_keep_their_numbers_behind_ragged_and_empty_lines(data, tmp_path_fa
     ragged = [number for number, line in enumerate(rows, start=1) if line.count(",") != 14]
     path = tmp_path_factory.mktemp("ragged") / "mine.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
-    raw = load(described(path))
-    assert raw.ragged.tolist() == ragged
-    assert raw.row.tolist() == [number for number in range(1, len(rows) + 1) if number not in ragged]
+    raw = whole(described(path))
+    assert raw.ragged == ragged
+    assert raw.row == [number for number in range(1, len(rows) + 1) if number not in ragged]
 
 
 def test_rows_keep_their_numbers_in_a_file_of_many_blocks(loading, text):
@@ -126,8 +143,8 @@ def test_rows_keep_their_numbers_in_a_file_of_many_blocks(loading, text):
     many[7_000] += ",1"
     many[15_000] = "x"
     raw = loading("\n".join([header, *many]))
-    assert raw.ragged.tolist() == [7_001, 15_001]
-    assert len(raw) == len(many)
+    assert raw.ragged == [7_001, 15_001]
+    assert raw.n == len(many)
     assert np.isin([7_000, 7_002, 15_002], raw.row).all()
 
 
@@ -141,7 +158,7 @@ def test_a_quote_that_swallows_rows_is_found(loading, text, first, last, quoted)
     for place in filter(None, (first, last)):
         lines[place] = f'"{lines[place]}'
     if quoted:  # the next quote closes the field: nothing is swallowed, and no row lost
-        assert len(loading("\n".join(lines))) == N
+        assert loading("\n".join(lines)).n == N
         return
     with pytest.raises(SourceUnreadable, match=f"in row {first} and swallows"):
         loading("\n".join(lines))
@@ -163,8 +180,8 @@ def test_a_quote_that_swallows_a_large_file_is_found(loading, text):
 
 def test_a_quote_inside_a_value_is_a_quote(loading, text):
     raw = loading(text.replace('"', "").replace("Female", 'Fe"male'))
-    assert set(raw.table["Gender"].to_pylist()) == {"Male", 'Fe"male'}
-    assert len(raw) == N
+    assert set(raw.cells["Gender"]) == {"Male", 'Fe"male'}
+    assert raw.n == N
 
 
 @pytest.mark.parametrize(
@@ -266,23 +283,23 @@ def parts(tmp_path, cells):
 
 
 def test_files_are_read_in_the_order_of_their_names(parts, described, cells):
-    raw = load(described(parts / "*.csv"))
-    assert raw.table["Name"].to_pylist() == [*cells["Name"][100:], *cells["Name"][:100]]
-    assert raw.row.tolist() == list(range(1, N + 1))
+    raw = whole(described(parts / "*.csv"))
+    assert raw.cells["Name"] == [*cells["Name"][100:], *cells["Name"][:100]]
+    assert raw.row == list(range(1, N + 1))
 
 
 def test_rows_are_numbered_through_all_files(parts, described):
     with (parts / "a.csv").open("a") as file:
         file.write("x\n")
-    raw = load(described(parts / "*.csv"))
-    assert raw.ragged.tolist() == [201]
-    assert raw.row.tolist() == [*range(1, 201), *range(202, 302)]
+    raw = whole(described(parts / "*.csv"))
+    assert raw.ragged == [201]
+    assert raw.row == [*range(1, 201), *range(202, 302)]
 
 
 def test_files_may_order_their_columns_differently_and_have_more(parts, described, cells):
     cells[100:].iloc[:, ::-1].assign(note="x").to_csv(parts / "a.csv", index=False)
-    raw = load(described(parts / "*.csv"))
-    assert raw.table["Age"].to_pylist() == [*cells["Age"][100:], *cells["Age"][:100]]
+    raw = whole(described(parts / "*.csv"))
+    assert raw.cells["Age"] == [*cells["Age"][100:], *cells["Age"][:100]]
     assert raw.extra == ("note",)
 
 
@@ -293,17 +310,198 @@ def test_a_column_that_one_file_lacks_is_named_with_the_file(parts, described, c
 
 
 def test_files_that_disagree_on_a_type_are_refused(tmp_path, described, admissions_csv):
-    table = load(described(admissions_csv)).table
-    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    table = pa.table(whole(described(admissions_csv)).cells)
+    pq.write_table(table, tmp_path / "a.parquet")
     numbers = table.set_column(1, "Age", table["Age"].cast(pa.int64()))
-    pa.parquet.write_table(numbers, tmp_path / "b.parquet")
+    pq.write_table(numbers, tmp_path / "b.parquet")
     with pytest.raises(SourceUnreadable, match=r"do not agree on the type of a column.*Age.*string vs int64"):
         load(described(tmp_path / "*.parquet"))
 
 
 def test_only_the_described_columns_of_a_parquet_file_are_read(tmp_path, described, admissions_csv):
-    table = load(described(admissions_csv)).table.append_column("Zodiac", pa.array(["Leo"] * N))
-    pa.parquet.write_table(table, tmp_path / "mine.parquet")
-    raw = load(described(tmp_path / "mine.parquet"))
+    table = pa.table(whole(described(admissions_csv)).cells).append_column("Zodiac", pa.array(["Leo"] * N))
+    pq.write_table(table, tmp_path / "mine.parquet")
+    raw = whole(described(tmp_path / "mine.parquet"))
     assert raw.extra == ("Zodiac",)
-    assert raw.table.equals(table.drop_columns("Zodiac"))
+    assert raw.cells == table.drop_columns("Zodiac").to_pydict()
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.null(), pa.dictionary(pa.int8(), pa.string())])
+def test_files_may_hold_text_and_nothing_in_several_types(parts, described, cells, kind):
+    other = pa.table(cells[:3].to_dict("list")).drop_columns("Hospital")
+    hospital = pa.array([None] * 3 if kind == pa.null() else ["a", "b", "a"], kind)
+    pq.write_table(other.append_column("Hospital", hospital), parts / "c.csv")  # its bytes count, not its name
+    raw = whole(described(parts / "*.csv"))
+    assert raw.n == N + 3
+    assert raw.cells["Hospital"][:N] == [*cells["Hospital"][100:], *cells["Hospital"][:100]]
+    assert raw.cells["Hospital"][N:] == hospital.to_pylist()
+
+
+# Piece by piece
+
+NAMES = ["a", "b", "c"]
+GOOD = st.builds("{},{},007\n".format, st.integers(0, 99), st.sampled_from(["x", "", '"two\nlines"', '"a ""b"""']))
+RAGGED = st.sampled_from(["1\n", "1,2\n", "1,2,3,4\n"])
+LINES = st.lists(st.one_of(GOOD, GOOD, RAGGED, st.just("\n")), min_size=1, max_size=60)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pieces")
+
+
+@pytest.fixture(scope="module")
+def opened(folder, described):
+    """Open a CSV file of three columns, or of others, with a body."""
+
+    def open_it(body, header="a,b,c\n", name="in.csv"):
+        path = folder / name
+        path.write_bytes(header.encode() + (body.encode() if isinstance(body, str) else body))
+        return open_source(str(path), described(path))
+
+    return open_it
+
+
+def content(pieces, columns):
+    """Cells, numbers of their rows, numbers of the ragged rows."""
+    pieces = list(pieces)
+    cells = [cell for piece in pieces for cell in piece.table.select(columns).to_pylist()]
+    numbers = ([int(row) for piece in pieces for row in getattr(piece, name)] for name in ("row", "ragged"))
+    return cells, *numbers
+
+
+@given(lines=LINES, rows=st.integers(1, 25), data=st.data())
+def test_the_pieces_of_a_csv_hold_what_a_reader_of_lines_finds(opened, lines, rows, data):
+    file = opened("".join(lines))
+    found = [row for row in csv.reader(io.StringIO("".join(lines), newline="")) if row]
+    good = [number for number, row in enumerate(found, start=1) if len(row) == 3]
+    cells = [dict(zip("ab", found[number - 1], strict=False)) for number in good]
+    ragged = [number for number in range(1, len(found) + 1) if number not in good]
+    chunks = list(cut(file.pieces(["a", "b"]), rows, after=0))
+    assert content(chunks, ["a", "b"]) == (cells, good, ragged)
+    assert [len(chunk) for chunk in chunks[:-1]] == [rows] * (len(chunks) - 1)
+    skipped = data.draw(st.integers(0, len(chunks)))
+    left = cut(file.pieces(["a", "b"], after=skipped * rows), rows, after=skipped * rows)
+    assert content(left, ["a"]) == content(chunks[skipped:], ["a"])
+
+
+@pytest.mark.parametrize("ragged", [97, 2_900, 5_000], ids=["often", "near the end", "never"])
+def test_chunks_do_not_depend_on_how_the_file_is_parsed(opened, monkeypatch, ragged):
+    file = opened("".join(f"{i},x\n" if i % ragged == 0 else f"{i},{'y' * (i % 50)},z\n" for i in range(1, 3000)))
+    chunks = [content([one], NAMES) for one in cut(file.pieces(NAMES), 500, after=0)]
+    monkeypatch.setattr(csv_source, "_BLOCK", 1 << 10)
+    assert len(list(file.pieces(NAMES))) > 10
+    assert [content([one], NAMES) for one in cut(file.pieces(NAMES), 500, after=0)] == chunks
+    assert [numbers[0] for _, numbers, _ in chunks] == [1, 501, 1001, 1501, 2001, 2501]
+
+
+@pytest.mark.parametrize("after", [0, 1, 99, 100, 101, 250, 299, 300])
+def test_parquet_is_read_from_any_row_and_skips_whole_row_groups(folder, described, after, monkeypatch):
+    table = pa.table({"a": np.arange(1, 301), "s": [f"level {i % 7}" for i in range(300)]})
+    pq.write_table(table, folder / "in.parquet", row_group_size=100)
+    monkeypatch.setattr(parquet, "_BATCH", 30)
+    pieces = list(open_source(str(folder / "in.parquet"), described(folder)).pieces(["s", "a"], after=after))
+    if pieces:
+        assert pieces[0].row[0] > after - 100
+    cells, row, ragged = content(cut(iter(pieces), 50, after=after), ["a", "s"])
+    assert cells == table.slice(after).to_pylist()
+    assert (row, ragged) == (list(range(after + 1, 301)), [])
+
+
+def test_a_header_alone_has_no_piece(opened):
+    assert list(opened("").pieces(NAMES)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"1,2,3\n4,\xe9,6\n", "line 3"),
+        (b"1,2,3\n4,\xe9\n", "line 3"),
+        (b"1,2,3\n" * 300_000 + b"4,\xe9\n", "line 300002"),
+        (b'1,2,"3\n' + b"4,5,6\n" * 600_000, "a million characters"),
+    ],
+)
+def test_what_cannot_be_read_to_its_end_is_refused(opened, body, words):
+    with pytest.raises(SourceUnreadable, match=words):
+        list(opened(body).pieces(NAMES))
+
+
+@pytest.mark.parametrize("before", ["0,0,0,0,0\n", "0\n"], ids=["a row", "a ragged row"])
+@pytest.mark.parametrize("swallowing", ['1,"2,3,4,5\n6,7,8,9,10\n11",12,13,14\n', '1,2,"x\n6,7,8,9,10\n"\n'])
+def test_a_quote_that_swallows_rows_is_refused_with_its_row(opened, before, swallowing):
+    with pytest.raises(SourceUnreadable, match="in row 2"):
+        list(opened(before + swallowing, "a,b,c,d,e\n").pieces(["a"]))
+
+
+def test_a_packed_csv_is_read_and_a_torn_one_is_not(opened):
+    packed = gzip.compress(b"a,b,c\n" + b"1,2,3\n" * 100_000)
+    assert sum(map(len, opened(packed, "", "in.csv.gz").pieces(["a"]))) == 100_000
+    with pytest.raises(SourceUnreadable, match="compressed stream"):
+        list(opened(packed[:-20], "", "in.csv.gz").pieces(["a"]))
+
+
+# A new source is one file
+
+DUMMY = """
+import numpy as np
+import pyarrow as pa
+from hi_ml.data.simulation import simulate
+from hi_ml.data.sources.pieces import NO_ROWS, Piece
+
+class Dummy:
+    def __init__(self, location):
+        self.location, self.rows = location, int(location.removeprefix("dummy://"))
+        self.table = simulate("planted", self.rows, seed=1, hospitals=5).table
+        self.schema = self.table.schema
+
+    @staticmethod
+    def opens(location, start):
+        return location.startswith("dummy://")
+
+    @classmethod
+    def open(cls, location, dataset):
+        return cls(location)
+
+    def pieces(self, columns, *, after=0):
+        for start in range(after, self.rows, 70):
+            rows = self.table.select(columns).slice(start, 70)
+            yield Piece(rows, np.arange(start + 1, start + 1 + len(rows)), NO_ROWS)
+
+    def sha256(self):
+        return "0" * 64
+
+    def state(self):
+        return self.location
+
+SOURCE = Dummy
+"""
+
+
+@pytest.fixture
+def dummy(tmp_path, monkeypatch):
+    (tmp_path / "added").mkdir()
+    (tmp_path / "added" / "dummy_rows.py").write_text(DUMMY)
+    monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path / "added")])
+
+
+@pytest.mark.usefixtures("dummy")
+def test_a_source_added_by_one_file_is_trained_on_tested_and_scored(inside, taught, tmp_path, admissions_csv):
+    table = ("dataset=kaggle", f"dataset.source=dummy://{N}")
+    quick = ("task=length_of_stay", "model=baseline", "tracking=none")
+    assert inside(train.main, *table, *quick).code == 0
+    assert inside(findings.main, *table, "finding=emergency_stay", "tracking=none").code == 0
+    model = taught("baseline", "length_of_stay", save=True).folder.parents[1]
+    scores = {}
+    for source in (f"dummy://{N}", str(admissions_csv)):
+        done = inside(predict.main, f"model_uri={model}", f"input={source}", "output=out.csv", "chunk_rows=110")
+        assert done.code == 0, done.stderr
+        scores[source] = pd.read_csv(tmp_path / "out.csv")
+    one, other = scores.values()
+    pd.testing.assert_frame_equal(one, other)
+    assert len(one) == N
+
+
+@pytest.mark.usefixtures("dummy")
+def test_an_address_that_no_source_opens_is_a_file_that_is_not_there(described):
+    with pytest.raises(SourceUnreadable, match="No file at dumy://3 "):
+        load(described("dumy://3"))

@@ -3,11 +3,11 @@
     python benchmarks/scoring.py [--rounds 5] [--threads 1] [--processors 1] [--only parquet-30 reasons-30 ...]
 
 Both sides of a ratio run in turns, each in a process of its own on the same processors and with as many threads:
-`Booster.predict` on a matrix of floats, and `hi_ml.prediction.batch.score` from file to file, with its journal, counts
-for drift, digests of what it writes, and manifest. A ratio is the seconds of the first over those of the second (1.0:
-the file costs nothing): of the fastest rounds, of the medians, and the lowest and highest of one round, which say how
-still the machine was. Then the start of a process that loads a registered model and, beside it, takes the digest of a
-table of 5 million rows, as the command does, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
+`Booster.predict` on a matrix of floats, and `hi_ml.prediction.batch.score` from file to file, with the parts that it
+keeps, counts for drift, digests of what it writes, and manifest. A ratio is the seconds of the first over those of the
+second (1.0: the file costs nothing): of the fastest rounds, of the medians, and the lowest and highest of one round,
+which say how still the machine was. Then the start of a process that loads a registered model and, beside it, takes the
+digest of a table of 5 million rows, as the command does, against `mlflow.pyfunc.load_model` (below 1.0: sooner ready).
 """
 
 import argparse
@@ -36,8 +36,9 @@ ONCE = 500_000  # rows that are simulated, and written again, a row group at a t
 HEAD = """
 import gc, json, re, sys, time
 from pathlib import Path
-from hi_ml import batch, delivered
-model, threads, source, trees = delivered.fetch(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+from hi_ml.prediction import batch
+from hi_ml.prediction.load import load_model
+model, threads, source, trees = load_model(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 gc.freeze()  # as the command does
 
 def told(started, **more):
@@ -62,28 +63,28 @@ told(started)
 """
 FROM_FILE = """
 from hydra import compose, initialize_config_dir
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.schema import Dataset
+from hi_ml.app.config import build, conf_dir
+from hi_ml.data.schema import Dataset
 with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
     cfg = compose("predict")
-stamps = batch.stamped(source)  # the command takes them while it loads the model
-request = batch.Request(
+files = batch.fingerprints(source)  # the command takes them while it loads the model
+request = batch.BatchRequest(
     input=source, output=Path(sys.argv[6]), dataset=build(Dataset, cfg.dataset), reasons=int(sys.argv[5]),
     chunk_rows=cfg.chunk_rows, threads=threads,
 )
 started = time.perf_counter()
-made = batch.score(request, model, stamps=stamps, say=print, stage=lambda text, done: None)
+made = batch.score(request, model, files=files, say=print, stage=lambda text, done: None)
 told(started, steps=made.seconds, rows=made.manifest["rows_scored"])
 """
 STARTS = {
     "hi_ml.predict": """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from hi_ml import batch
-from hi_ml.delivered import fetch
+from hi_ml.prediction import batch
+from hi_ml.prediction.load import load_model
 with ThreadPoolExecutor(1) as beside:
-    beside.submit(batch.stamped, sys.argv[2])
-    fetch(sys.argv[1])
+    beside.submit(batch.fingerprints, sys.argv[2])
+    load_model(sys.argv[1])
 """,
     "mlflow.pyfunc.load_model": "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1])",
 }

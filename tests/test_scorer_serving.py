@@ -36,24 +36,26 @@ SEX = {"role": "sex", "source": "Sex", "kind": "category", "missing": WORDS, "le
 STAY = {"role": "stay", "kind": "stay", "between": [DATE, OUT], "inclusive": False}
 
 
+def typed(values, spec, kind):
+    """Cells that were read as a kind, and by broken rule the rows that break it."""
+    cells, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), spec)
+    assert cells.type == kind or (pa.types.is_dictionary(cells.type) and kind is None)
+    return cells.to_pylist(), {rule: np.flatnonzero(mask).tolist() for rule, mask in faults.items()}
+
+
 def numbers(values, spec=FREE):
-    typed, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), spec)
-    assert typed.type == pa.float64()
-    return typed.to_pylist(), {rule: np.flatnonzero(mask).tolist() for rule, mask in faults.items() if mask.any()}
+    return typed(values, spec, pa.float64())
 
 
 def dates(values, **spec):
-    typed, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), {**DATE, **spec})
-    assert typed.type == pa.timestamp("us")
-    shown = [day and f"{day:%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00") for day in typed.to_pylist()]
-    return shown, {rule: np.flatnonzero(mask).tolist() for rule, mask in faults.items() if mask.any()}
+    cells, faults = typed(values, {**DATE, **spec}, pa.timestamp("us"))
+    return [day and f"{day:%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00") for day in cells], faults
 
 
 def words(values):
-    typed, faults = convert(values if isinstance(values, pa.Array) else pa.array(values), SEX)
+    cells, faults = typed(values, SEX, None)
     assert faults == {}
-    assert pa.types.is_dictionary(typed.type)
-    return typed.to_pylist()
+    return cells
 
 
 # What the file is
@@ -681,13 +683,6 @@ def test_a_pipeline_of_which_one_byte_was_changed_is_refused(folder, place):
     content[place] ^= 1
     (folder / serving.PIPELINE).write_bytes(content)
     with pytest.raises(ValueError, match=r"pipeline\.skops was changed: expected SHA-256"):
-        load(folder)
-
-
-def test_a_pipeline_put_in_the_place_of_another_is_refused(folder, tmp_path):
-    other = written(tmp_path / "other", make_pipeline(SimpleImputer(), Ridge(alpha=0.5)))
-    (folder / serving.PIPELINE).write_bytes((other / serving.PIPELINE).read_bytes())
-    with pytest.raises(ValueError, match="was changed"):
         load(folder)
 
 

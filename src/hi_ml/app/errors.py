@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 _TRAIN_ANOTHER = "python -m hi_ml.train model=linear"
 _LONGEST_REASON = 300  # characters of what a library says
@@ -54,7 +54,7 @@ class ConfigurationInvalid(HiMlError):
     """A key or value of the configuration is wrong."""
 
     @classmethod
-    def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> "ConfigurationInvalid":
+    def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> Self:
         lines = [
             f"{where}: {_WORDS.get(what, what.removeprefix('Value error, '))}{_found(found)}"
             for where, what, found in problems
@@ -62,7 +62,7 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"The configuration is wrong: {'; '.join(lines)}. See --cfg job for what was composed.")
 
     @classmethod
-    def unknown_key(cls, key: str, known: Sequence[str]) -> "ConfigurationInvalid":
+    def unknown_key(cls, key: str, known: Sequence[str]) -> Self:
         above, _, name = key.rpartition(".")
         where = f"{above} has" if above else "There are"
         return cls(
@@ -71,74 +71,74 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
-    def unreadable_override(cls, override: str, reason: str) -> "ConfigurationInvalid":
+    def unreadable_override(cls, override: str, reason: str) -> Self:
         return cls(
             f"The argument {override} cannot be read: {reason}. Expected key=value; a value with other than letters, "
             f"digits and ./_- stands in quotes inside those of the shell: 'key=\"a; b\"'."
         )
 
     @classmethod
-    def not_composed(cls, reason: str) -> "ConfigurationInvalid":
-        text = " ".join(reason.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", "").split())
+    def not_composed(cls, reason: str) -> Self:
+        text = _one_line(reason.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", ""))
         return cls(f"The configuration cannot be composed: {text.rstrip('.')}. See --help for its keys and options.")
 
     @classmethod
-    def late_column(cls, role: str, known: str, task: str, horizon: str) -> "ConfigurationInvalid":
+    def late_column(cls, role: str, known: str, task: str, horizon: str) -> Self:
         return cls(
             f"Column '{role}' cannot predict {task} at {horizon}: its value is known at '{known}', which is later. "
             f"Remove it from tasks.{task}.features, or set horizon={known}."
         )
 
     @classmethod
-    def refused_column(cls, role: str, reason: str, task: str, usable: Sequence[str]) -> "ConfigurationInvalid":
+    def refused_column(cls, role: str, reason: str, task: str, usable: Sequence[str]) -> Self:
         return cls(
             f"Column '{role}' cannot be a feature of {task}: {reason}. Choose from {', '.join(usable)} "
             f"in tasks.{task}.features{_hint(role, usable)}."
         )
 
     @classmethod
-    def interval_by(cls, role: str, task: str, seen: Sequence[str]) -> "ConfigurationInvalid":
+    def interval_by(cls, role: str, task: str, seen: Sequence[str]) -> Self:
         return cls(
             f"Intervals of {task} cannot be apart by '{role}'{_hint(role, seen)}: expected a category or number that "
             f"predicts it. Set interval_by to one of {', '.join(seen)}, or to null."
         )
 
     @classmethod
-    def interval_bands(cls, role: str) -> "ConfigurationInvalid":
+    def interval_bands(cls, role: str) -> Self:
         return cls(
             f"Intervals cannot be apart by every value of '{role}', which is a number. Say where its bands begin: "
             f"subgroups.bands.{role}=[<number>,...]. Or set interval_by to a category."
         )
 
     @classmethod
-    def learner(cls, model: str, error: Exception) -> "ConfigurationInvalid":
-        said = " ".join(str(error).split()) or type(error).__name__
-        return cls(f"The learner of model={model} refuses its settings: {said}. Check the keys under model.")
+    def learner(cls, model: str, error: Exception) -> Self:
+        reason = _one_line(error) or type(error).__name__
+        return cls(f"The learner of model={model} refuses its settings: {reason}. Check the keys under model.")
 
     @classmethod
-    def nothing_to_tune(cls, model: str, kind: str) -> "ConfigurationInvalid":
+    def nothing_to_tune(cls, model: str, kind: str) -> Self:
         return cls(
             f"There is nothing to tune in model={model}: its space names no argument of the {kind} learner. Choose "
             f"another model, or add one (conf/model/{model}.yaml): '+model.space.<argument>={{low: 1, high: 10}}'."
         )
 
     @classmethod
-    def outside_space(cls, key: str, value: object, dimension: str, holds: str) -> "ConfigurationInvalid":
+    def outside_space(cls, key: str, value: object, dimension: str, holds: str) -> Self:
         return cls(f"{key}={value} is outside of {dimension}, which is {holds}. Move the one or widen the other.")
 
     @classmethod
-    def no_loss(cls, model: str, loss: float) -> "ConfigurationInvalid":
+    def no_loss(cls, model: str, loss: float) -> Self:
         return cls(f"model={model} predicts what has no error: expected a finite mean, found {loss}.")
 
     @classmethod
-    def one_task(cls, command: str, found: Sequence[str]) -> "ConfigurationInvalid":
+    def one_task(cls, command: str, found: Sequence[str]) -> Self:
         return cls(
             f"{command} takes one task at a time, found task=[{','.join(found)}]. Set task=<name>, or ask for one "
             f"after the other: --multirun task={','.join(found)}."
         )
 
     @classmethod
-    def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> "ConfigurationInvalid":
+    def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> Self:
         return cls(f"{name}={found} is unknown. Expected one of {', '.join(allowed)}{_hint(str(found), allowed)}.")
 
 
@@ -146,7 +146,7 @@ class SourceUnreadable(HiMlError):
     """The table's file is absent, empty, of another format, or damaged."""
 
     @classmethod
-    def absent(cls, source: str, dataset: str, get: str) -> "SourceUnreadable":
+    def absent(cls, source: str, dataset: str, get: str) -> Self:
         where = f" {get}" if get else ""
         return cls(
             f"No file at {source} (looked in {Path.cwd()}), which dataset={dataset} reads.{where} "
@@ -154,53 +154,53 @@ class SourceUnreadable(HiMlError):
         )
 
     @classmethod
-    def no_input(cls, asked: str | None) -> "SourceUnreadable":
+    def no_input(cls, asked: str | None) -> Self:
         found = "none was given" if asked is None else f"found no file at {asked} (looked in {Path.cwd()})"
         return cls(f"predict needs input=<a CSV or Parquet file, or a glob of them>; {found}.")
 
     @classmethod
-    def changed(cls, source: str) -> "SourceUnreadable":
+    def changed(cls, source: str) -> Self:
         return cls(f"{source} changed while it was read. Nothing was written. Run again when its export has ended.")
 
     @classmethod
-    def directory(cls, source: str) -> "SourceUnreadable":
+    def directory(cls, source: str) -> Self:
         return cls(f"{source} is a folder. Expected a CSV or Parquet file, or a glob such as {source}/*.csv.")
 
     @classmethod
-    def empty(cls, source: str) -> "SourceUnreadable":
+    def empty(cls, source: str) -> Self:
         return cls(f"{source} is empty. Expected a header line and at least one row of admissions.")
 
     @classmethod
-    def no_rows(cls, source: str) -> "SourceUnreadable":
+    def no_rows(cls, source: str) -> Self:
         return cls(f"{source} has a header and no rows. Expected at least one admission.")
 
     @classmethod
-    def format(cls, source: str, reason: str) -> "SourceUnreadable":
+    def format(cls, source: str, reason: str) -> Self:
         return cls(
-            f"{source} cannot be read as a table: {' '.join(reason.split()).rstrip('.')}. Expected CSV with separator "
+            f"{source} cannot be read as a table: {_one_line(reason).rstrip('.')}. Expected CSV with separator "
             f"and encoding as in dataset.separator and dataset.encoding, or Parquet (*.parquet)."
         )
 
     @classmethod
-    def binary(cls, source: str) -> "SourceUnreadable":
+    def binary(cls, source: str) -> Self:
         return cls.format(source, "it holds zero bytes, so it is a workbook, a picture or the like, or UTF-16 unmarked")
 
     @classmethod
-    def types(cls, source: str, reason: str) -> "SourceUnreadable":
+    def types(cls, source: str, reason: str) -> Self:
         return cls(
-            f"The files of {source} do not agree on the type of a column: {' '.join(reason.split()).rstrip('.')}. "
+            f"The files of {source} do not agree on the type of a column: {_one_line(reason).rstrip('.')}. "
             f"Expected one type per column; write the files alike, for example all as CSV."
         )
 
     @classmethod
-    def quote(cls, source: str, where: str) -> "SourceUnreadable":
+    def quote(cls, source: str, where: str) -> Self:
         return cls(
             f'{source} has a quote (") that opens a field {where} and swallows the lines after it, which look like '
             f"rows. Close the quote, or write a literal one twice inside a quoted field."
         )
 
     @classmethod
-    def separator(cls, source: str, expected: str, likely: str) -> "SourceUnreadable":
+    def separator(cls, source: str, expected: str, likely: str) -> Self:
         argument = "\\t" if likely == "\t" else likely
         return cls(
             f"{source} has one column when split at {expected!r}. Its header looks separated by {likely!r}. "
@@ -208,14 +208,14 @@ class SourceUnreadable(HiMlError):
         )
 
     @classmethod
-    def encoding(cls, source: str, expected: str, line: int) -> "SourceUnreadable":
+    def encoding(cls, source: str, expected: str, line: int) -> Self:
         return cls(
             f"{source} is not {expected}: line {line} holds a byte outside it. "
             f"Set dataset.encoding (for example latin-1 or cp1252), or save the file as UTF-8."
         )
 
     @classmethod
-    def column(cls, source: str, name: str, found: str, kind: str) -> "SourceUnreadable":
+    def column(cls, source: str, name: str, found: str, kind: str) -> Self:
         return cls(
             f"Column '{name}' of {source} holds {found}, which cannot be read as kind {kind}. "
             f"Expected text, numbers or dates; write the column as one of them."
@@ -226,7 +226,7 @@ class ColumnProblem(HiMlError):
     """The header is not the one that the dataset's YAML describes."""
 
     @classmethod
-    def missing(cls, source: str, dataset: str, described: dict[str, str], found: Sequence[str]) -> "ColumnProblem":
+    def missing(cls, source: str, dataset: str, described: dict[str, str], found: Sequence[str]) -> Self:
         """Name each absent column, what the file has, and the key to set.
 
         A first line without any described name is not shown: it may be no header, but an admission.
@@ -241,38 +241,38 @@ class ColumnProblem(HiMlError):
         names = _some(f"'{name}'{_hint(name, found)}" for name in absent.values())
         keys = _some(f"dataset.columns.{role}.from" for role in absent)
         return cls(
-            f"{source} has no column {names}. It has: {_some(map(_shown, found), most=40)}. Set {keys} "
+            f"{source} has no column {names}. It has: {_some(map(_quoted, found), most=40)}. Set {keys} "
             f"(conf/dataset/{dataset}.yaml) to the name in the file, or to null if the table lacks it."
         )
 
     @classmethod
-    def not_for_model(cls, source: str, needed: Sequence[str], found: Sequence[str]) -> "ColumnProblem":
+    def not_for_model(cls, source: str, needed: Sequence[str], found: Sequence[str]) -> Self:
         names = _some(f"'{name}'{_hint(name, found)}" for name in needed if name not in found)
         return cls(
-            f"{source} has no column {names}, which the model needs. It has: {_some(map(_shown, found), most=40)}. "
+            f"{source} has no column {names}, which the model needs. It has: {_some(map(_quoted, found), most=40)}. "
             f"Name the columns of the file as those of the table that the model was trained on."
         )
 
     @classmethod
-    def not_kept(cls, source: str, name: str, found: Sequence[str]) -> "ColumnProblem":
+    def not_kept(cls, source: str, name: str, found: Sequence[str]) -> Self:
         return cls(f"keep names '{name}'{_hint(name, found)}, which {source} has not. It has: {_some(found, most=40)}.")
 
     @classmethod
-    def private(cls, names: Sequence[str]) -> "ColumnProblem":
+    def private(cls, names: Sequence[str]) -> Self:
         return cls(
             f"keep names {_some(map(repr, names))}, which the model's dataset declares private: no private value "
             f"leaves the reader. Take it out of keep, and join by row afterwards."
         )
 
     @classmethod
-    def taken(cls, names: Sequence[str], kept: Sequence[str]) -> "ColumnProblem":
+    def taken(cls, names: Sequence[str], kept: Sequence[str]) -> Self:
         return cls(
             f"The columns to keep ({_some(kept)}) would give the output {_some(map(repr, names))} twice. "
             f"Rename them in the input, or leave them out of keep."
         )
 
     @classmethod
-    def duplicated(cls, source: str, names: Sequence[str]) -> "ColumnProblem":
+    def duplicated(cls, source: str, names: Sequence[str]) -> Self:
         return cls(f"{source} has more than one column named {', '.join(map(repr, names))}. Rename or remove one.")
 
 
@@ -287,7 +287,7 @@ class TooManyRejected(HiMlError):
         rejected: tuple[int, int, float],
         file: Path,
         key: str = "dataset.max_rejected",
-    ) -> "TooManyRejected":
+    ) -> Self:
         bad, rows, limit = rejected
         allowed = f"at most {limit:.1%} may be" if bad < rows else "none is left"
         return cls(
@@ -300,30 +300,30 @@ class NotTrainable(HiMlError):
     """A task cannot be trained on the table."""
 
     @classmethod
-    def no_role(cls, task: str, role: str, dataset: str) -> "NotTrainable":
+    def no_role(cls, task: str, role: str, dataset: str) -> Self:
         return cls(
             f"{task} is not trainable: the table declares no '{role}'. "
             f"Set columns.{role}.from in conf/dataset/{dataset}.yaml (dataset.columns.{role}.from=<column>)."
         )
 
     @classmethod
-    def target(cls, task: str, target: str, found: str) -> "NotTrainable":
+    def target(cls, task: str, target: str, found: str) -> Self:
         return cls(f"{task} is not trainable: expected at least two different values of '{target}', found {found}.")
 
     @classmethod
-    def too_few_groups(cls, task: str, groups: int, needed: int, rows: int) -> "NotTrainable":
+    def too_few_groups(cls, task: str, groups: int, needed: int, rows: int) -> Self:
         return cls(
             f"{task} is not trainable: expected at least {needed} groups of rows (near-duplicates and one patient's "
             f"admissions form one group), found {groups} in {rows} usable rows. Add admissions."
         )
 
     @classmethod
-    def no_features(cls, task: str, refused: dict[str, str]) -> "NotTrainable":
+    def no_features(cls, task: str, refused: dict[str, str]) -> Self:
         why = "; ".join(f"{role}: {reason}" for role, reason in refused.items())
         return cls(f"{task} is not trainable: no column is left to predict from ({why}).")
 
     @classmethod
-    def reproduced(cls, task: str, horizon: str, roles: Sequence[str], *, share: str, limit: float) -> "NotTrainable":
+    def reproduced(cls, task: str, horizon: str, roles: Sequence[str], *, share: str, limit: float) -> Self:
         names = " and ".join(f"'{role}'" for role in roles)
         keys = " or ".join(f"dataset.columns.{role}.known=after" for role in roles)
         later = "it is known" if len(roles) == 1 else "the later one is known"
@@ -335,7 +335,7 @@ class NotTrainable(HiMlError):
         )
 
     @classmethod
-    def empty_part(cls, task: str, part: str, rule: str) -> "NotTrainable":
+    def empty_part(cls, task: str, part: str, rule: str) -> Self:
         return cls(
             f"{task} is not trainable: split={rule} leaves fewer than two groups of rows in the {part} part. "
             f"Try another split or seed, or add admissions."
@@ -346,7 +346,7 @@ class GroupsTorn(HiMlError):
     """Rows that belong together were parted, or a row's own target reached its features: a fault of hi_ml."""
 
     @classmethod
-    def of(cls, task: str, faults: Sequence[str]) -> "GroupsTorn":
+    def of(cls, task: str, faults: Sequence[str]) -> Self:
         return cls(
             f"hi_ml stopped before it trained {task}, since its scores would have been too good: {'; '.join(faults)}. "
             f"Expected none. This is a fault of hi_ml, not of the table: please report it."
@@ -357,7 +357,7 @@ class ModelUnservable(HiMlError):
     """A fitted model could be written, but not be loaded again and score."""
 
     @classmethod
-    def of(cls, task: str, reason: str) -> "ModelUnservable":
+    def of(cls, task: str, reason: str) -> Self:
         return cls(
             f"The model of {task} cannot be kept: {reason} Expected a learner of scikit-learn or LightGBM in "
             f"model.regression and model.classification (conf/model/*.yaml), whose parts hi_ml.scorer.serving may load."
@@ -368,40 +368,40 @@ class ModelUnknown(HiMlError):
     """No model can be found under what was asked for."""
 
     @classmethod
-    def unreadable(cls, uri: str, known: Sequence[str]) -> "ModelUnknown":
+    def unreadable(cls, uri: str, known: Sequence[str]) -> Self:
         return cls(
             f"{uri} is no address of a model. Expected models:/<name>@<alias>, models:/<name>/<version>, "
             f"models:/<model_id>, runs:/<run_id>/model, or a folder. Registered are: {_some(known, most=20) or 'none'}."
         )
 
     @classmethod
-    def no_folder(cls, folder: Path) -> "ModelUnknown":
+    def no_folder(cls, folder: Path) -> Self:
         return cls(
             f"There is no {folder} (looked in {Path.cwd()}). Expected the folder of a model or of a trained task, for "
             f"example outputs/train/<timestamp>/length_of_stay."
         )
 
     @classmethod
-    def no_store(cls, uri: str, store: str) -> "ModelUnknown":
+    def no_store(cls, uri: str, store: str) -> Self:
         return cls(
             f"{uri} cannot be found: there is no store of models at {store}. Train one here (python -m hi_ml.train), "
             f"run in the folder where it was trained, set MLFLOW_TRACKING_URI, or name the model's folder."
         )
 
     @classmethod
-    def no_answer(cls, uri: str, store: str, reason: str) -> "ModelUnknown":
-        said = " ".join(reason.split())[:_LONGEST_REASON] or "it gave no reason"
-        return cls(f"MLflow at {store} does not give {uri}: {said}. Check MLFLOW_TRACKING_URI, or name a folder.")
+    def no_answer(cls, uri: str, store: str, reason: str) -> Self:
+        why = _one_line(reason)[:_LONGEST_REASON] or "it gave no reason"
+        return cls(f"MLflow at {store} does not give {uri}: {why}. Check MLFLOW_TRACKING_URI, or name a folder.")
 
     @classmethod
-    def no_name(cls, name: str, store: str, known: Sequence[str]) -> "ModelUnknown":
+    def no_name(cls, name: str, store: str, known: Sequence[str]) -> Self:
         return cls(
             f"{store} has no registered model '{name}'{_hint(name, known)}. "
             f"It has: {_some(known, most=20) or 'none'}. Train it (python -m hi_ml.train), or choose one of these."
         )
 
     @classmethod
-    def no_version(cls, uri: str, aliases: Mapping[str, object], versions: Sequence[int]) -> "ModelUnknown":
+    def no_version(cls, uri: str, aliases: Mapping[str, object], versions: Sequence[int]) -> Self:
         named = [f"@{alias} (version {version})" for alias, version in aliases.items()]
         return cls(
             f"There is no {uri}. The model has the aliases {_some(named) or 'none'} and the versions "
@@ -409,11 +409,11 @@ class ModelUnknown(HiMlError):
         )
 
     @classmethod
-    def no_entry(cls, uri: str, store: str) -> "ModelUnknown":
+    def no_entry(cls, uri: str, store: str) -> Self:
         return cls(f"{store} has nothing under {uri}. Look it up in MLflow, or name a registered model or a folder.")
 
     @classmethod
-    def gone(cls, uri: str, folder: Path) -> "ModelUnknown":
+    def gone(cls, uri: str, folder: Path) -> Self:
         return cls(f"{uri} is known, but its files are not at {folder}. Bring them back, or train the model again.")
 
 
@@ -421,7 +421,7 @@ class ModelRefused(HiMlError):
     """A model that hi_ml did not write, or that was changed since: it is not loaded."""
 
     @classmethod
-    def foreign(cls, uri: str, found: Sequence[str]) -> "ModelRefused":
+    def foreign(cls, uri: str, found: Sequence[str]) -> Self:
         return cls(
             f"{uri} is no model of hi_ml: expected artifacts/scorer with mapping.json and pipeline.skops, found "
             f"{_some(found, most=8) or 'nothing'}. Other models may run code as they are loaded, so nothing was. "
@@ -429,7 +429,7 @@ class ModelRefused(HiMlError):
         )
 
     @classmethod
-    def changed(cls, uri: str, *, expected: str, found: str) -> "ModelRefused":
+    def changed(cls, uri: str, *, expected: str, found: str) -> Self:
         signed = f"SHA-256 {expected[:_DIGITS]}..." if expected else "a digest in its MLmodel"
         return cls(
             f"{uri} was changed since it was saved: expected {signed}, found {found[:_DIGITS]}.... It was not loaded. "
@@ -437,11 +437,11 @@ class ModelRefused(HiMlError):
         )
 
     @classmethod
-    def unsafe(cls, uri: str, reason: str) -> "ModelRefused":
+    def unsafe(cls, uri: str, reason: str) -> Self:
         return cls(f"{uri} was not loaded: {reason} Train the model again (python -m hi_ml.train).")
 
     @classmethod
-    def no_reasons(cls, learner: str) -> "ModelRefused":
+    def no_reasons(cls, learner: str) -> Self:
         return cls(
             f"There are no reasons for predictions of a {learner}: expected LightGBM, trees of scikit-learn, or a "
             f"linear model, whose contributions can be computed exactly. Set reasons=0, or choose another model."
@@ -452,7 +452,7 @@ class PrivateValueFound(HiMlError):
     """A private value of the table stands in a file that would be kept."""
 
     @classmethod
-    def in_files(cls, places: dict[str, int]) -> "PrivateValueFound":
+    def in_files(cls, places: dict[str, int]) -> Self:
         listed = ", ".join(f"{name} ({count})" for name, count in places.items())
         return cls(
             f"Private values of the table were found in {listed}. Nothing was kept or tracked. Declare the columns "
@@ -464,8 +464,8 @@ class TrackingFailed(HiMlError):
     """The run stands in its folder, but MLflow did not take it."""
 
     @classmethod
-    def of(cls, folder: Path, uri: str, reason: object) -> "TrackingFailed":
-        text = " ".join(re.sub(r"\[SQL:.*|\(raised as a result of[^)]*\)", "", str(reason), flags=re.DOTALL).split())
+    def of(cls, folder: Path, uri: str, reason: object) -> Self:
+        text = _one_line(re.sub(r"\[SQL:.*|\(raised as a result of[^)]*\)", "", str(reason), flags=re.DOTALL))
         return cls(
             f"MLflow at {uri} did not take the run: {text[:300] or 'it gave no reason'}. "
             f"Nothing is lost: the run stands in {folder}. "
@@ -477,7 +477,7 @@ class RunFolderInvalid(HiMlError):
     """A folder is no finished run of hi_ml."""
 
     @classmethod
-    def of(cls, folder: Path, missing: str) -> "RunFolderInvalid":
+    def of(cls, folder: Path, missing: str) -> Self:
         return cls(
             f"{folder} is no finished run: it has no {missing}. "
             f"Expected the folder of one task, for example outputs/train/<timestamp>/length_of_stay."
@@ -488,19 +488,19 @@ class NotComparable(HiMlError):
     """Runs cannot be held against each other."""
 
     @classmethod
-    def no_store(cls, uri: str) -> "NotComparable":
+    def no_store(cls, uri: str) -> Self:
         return cls(
             f"There is no store of runs at {uri}. Expected at least two tracked runs: {_TRAIN_ANOTHER}, run compare in "
             f"the folder where they were trained, or name run folders: runs=[<folder>,<folder>]."
         )
 
     @classmethod
-    def unreachable(cls, uri: str, reason: object) -> "NotComparable":
-        said = " ".join(str(reason).split())[:_LONGEST_REASON]
-        return cls(f"MLflow at {uri} does not tell its runs: {said}. Check MLFLOW_TRACKING_URI, or name run folders.")
+    def unreachable(cls, uri: str, reason: object) -> Self:
+        why = _one_line(reason)[:_LONGEST_REASON]
+        return cls(f"MLflow at {uri} does not tell its runs: {why}. Check MLFLOW_TRACKING_URI, or name run folders.")
 
     @classmethod
-    def too_few(cls, experiment: str, found: int, left_out: int = 0, known: Sequence[str] = ()) -> "NotComparable":
+    def too_few(cls, experiment: str, found: int, left_out: int = 0, known: Sequence[str] = ()) -> Self:
         dataset, task = experiment.split("/")
         more = f" ({left_out} others have another data or split digest)" if left_out else ""
         others = [name for name in known if name != experiment]
@@ -512,18 +512,18 @@ class NotComparable(HiMlError):
         )
 
     @classmethod
-    def unknown_run(cls, asked: str, experiment: str, known: Sequence[str]) -> "NotComparable":
+    def unknown_run(cls, asked: str, experiment: str, known: Sequence[str]) -> Self:
         return cls(
             f"There is no run '{asked}'{_hint(asked, known)}: neither a folder, nor the id or name of a finished run "
             f"of {experiment}, which has {_some(known, most=10) or 'none'}."
         )
 
     @classmethod
-    def other_task(cls, label: str, task: str, asked: str) -> "NotComparable":
+    def other_task(cls, label: str, task: str, asked: str) -> Self:
         return cls(f"Run {label} is of task {task}, not of {asked}. Set task={task}, or leave the run out.")
 
     @classmethod
-    def digests(cls, runs: Mapping[tuple[str, str], Sequence[str]]) -> "NotComparable":
+    def digests(cls, runs: Mapping[tuple[str, str], Sequence[str]]) -> Self:
         listed = "; ".join(
             f"data {data[:_DIGITS]} and split {split[:_DIGITS]}: {', '.join(labels)}"
             for (data, split), labels in runs.items()
@@ -534,7 +534,7 @@ class NotComparable(HiMlError):
         )
 
     @classmethod
-    def differ(cls, one: str, other: str, what: str) -> "NotComparable":
+    def differ(cls, one: str, other: str, what: str) -> Self:
         return cls(f"Runs {one} and {other} cannot be compared: {what} differ. Leave one out by runs=[...].")
 
 
@@ -542,13 +542,13 @@ class NotAsClaimed(HiMlError):
     """A scored file is not what its manifest says, or cannot be shown to be."""
 
     @classmethod
-    def no_manifest(cls, path: Path, reason: str) -> "NotAsClaimed":
+    def no_manifest(cls, path: Path, reason: str) -> Self:
         return cls(
             f"{path} is no manifest of predict: {reason}. Expected <output>.manifest.json, as predict writes it."
         )
 
     @classmethod
-    def of(cls, output: Path, faults: Sequence[str]) -> "NotAsClaimed":
+    def of(cls, output: Path, faults: Sequence[str]) -> Self:
         return cls(f"{output} is not shown to be what its manifest claims: {'; '.join(faults)}. Score the input again.")
 
 
@@ -556,19 +556,19 @@ class NotResumable(HiMlError):
     """A search cannot be continued."""
 
     @classmethod
-    def absent(cls, path: Path) -> "NotResumable":
+    def absent(cls, path: Path) -> Self:
         return cls(
             f"There is no search to resume: no file at {path}. Expected resume=<folder of a search>, for example "
             f"resume=outputs/tune/<timestamp>."
         )
 
     @classmethod
-    def damaged(cls, path: Path, reason: object) -> "NotResumable":
-        said = " ".join(str(reason).split())[:_LONGEST_REASON]
-        return cls(f"{path} is no study that hi_ml wrote: {said}. Start a new search, without resume=.")
+    def damaged(cls, path: Path, reason: object) -> Self:
+        why = _one_line(reason)[:_LONGEST_REASON]
+        return cls(f"{path} is no study that hi_ml wrote: {why}. Start a new search, without resume=.")
 
     @classmethod
-    def another(cls, folder: Path, differing: Mapping[str, tuple[object, object]]) -> "NotResumable":
+    def another(cls, folder: Path, differing: Mapping[str, tuple[object, object]]) -> Self:
         listed = _some(f"{key} was {_short(then)} and is {_short(now)}" for key, (then, now) in differing.items())
         return cls(
             f"The search in {folder} is another one: {listed}. Ask for the same as then, or start a new search, "
@@ -580,15 +580,15 @@ class NoContest(HiMlError):
     """A champion and a new model cannot be held against each other; the new one stays challenger."""
 
     @classmethod
-    def other(cls, what: str, champion: object, challenger: object) -> "NoContest":
+    def other(cls, what: str, champion: object, challenger: object) -> Self:
         return cls(f"they differ in {what}, which is {challenger} here and {champion} of the champion")
 
     @classmethod
-    def lacks(cls, roles: Sequence[str]) -> "NoContest":
+    def lacks(cls, roles: Sequence[str]) -> Self:
         return cls(f"the table has no {_some(roles)}, which the champion needs")
 
     @classmethod
-    def incomplete(cls, missing: str) -> "NoContest":
+    def incomplete(cls, missing: str) -> Self:
         return cls(f"the champion keeps no {missing}")
 
 
@@ -596,7 +596,7 @@ class OutputFailed(HiMlError):
     """A result could not be written."""
 
     @classmethod
-    def of(cls, error: OSError) -> "OutputFailed":
+    def of(cls, error: OSError) -> Self:
         where = f" {error.filename}" if error.filename else ""
         return cls(
             f"Could not write{where}: {error.strerror or error}. Nothing half-written was kept. "
@@ -604,33 +604,37 @@ class OutputFailed(HiMlError):
         )
 
     @classmethod
-    def stands(cls, path: Path) -> "OutputFailed":
+    def stands(cls, path: Path) -> Self:
         return cls(
             f"{path} stands already, and results are not overwritten. Remove it, or choose another hydra.run.dir."
         )
 
     @classmethod
-    def unfinished(cls, error: OSError, work: Path, chunks: int) -> "OutputFailed":
+    def unfinished(cls, error: OSError, work: Path, chunks: int) -> Self:
         return cls(
             f"Could not write {error.filename or work}: {error.strerror or error}. The output was not touched; "
             f"{chunks} finished chunks are kept in {work}. Free space, then the same command goes on from there."
         )
 
     @classmethod
-    def busy(cls, output: Path) -> "OutputFailed":
+    def busy(cls, output: Path) -> Self:
         return cls(f"{output} is being written by another process. Wait until it has ended, or choose another output.")
 
     @classmethod
-    def is_input(cls, path: Path) -> "OutputFailed":
+    def is_input(cls, path: Path) -> Self:
         return cls(
             f"{path} is one of the files of input=, which are only read, and this command would write it. Choose "
             "another output, or a folder of its own for it."
         )
 
     @classmethod
-    def no_path(cls, command: str, found: str | None) -> "OutputFailed":
+    def no_path(cls, command: str, found: str | None) -> Self:
         given = "none was given" if found is None else f"found output={found}"
         return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; {given}.")
+
+
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())
 
 
 def _plain(name: str) -> str:
@@ -642,7 +646,7 @@ def _hint(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(_plain(name), same, n=1)
     if not close:
         return ""
-    return f" (did you mean {_shown(same[close[0]])}?)"
+    return f" (did you mean {_quoted(same[close[0]])}?)"
 
 
 def _short(value: object) -> str:
@@ -650,7 +654,7 @@ def _short(value: object) -> str:
     return f"{text[:_DIGITS]}..." if len(text) > 4 * _DIGITS else text
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     return name if name == name.strip() and name.isprintable() else repr(name)
 
 

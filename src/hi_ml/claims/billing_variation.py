@@ -60,7 +60,7 @@ class BillingVariation:
     smallest_volume: PositiveInt  # admissions from which a hospital is shown
 
 
-class Comparison(NamedTuple):
+class HospitalComparison(NamedTuple):
     """The hospitals of a table, compared."""
 
     table: pd.DataFrame  # from `hospital_sums`
@@ -100,7 +100,7 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
 
 
 def _hospitals(
-    admissions: DistinctAdmissions, comparison: Comparison, settings: BillingVariation
+    admissions: DistinctAdmissions, comparison: HospitalComparison, settings: BillingVariation
 ) -> Iterator[Evidence]:
     if comparison.between.pairs < settings.smallest_pairs:
         yield dataclasses.replace(comparison.evidence, p_support=1.0, p_absence=1.0)
@@ -111,7 +111,7 @@ def _hospitals(
 
 def _compared(
     rows: pd.DataFrame, settings: BillingVariation, name: str = "hospital", *, power: float = POWER
-) -> Comparison:
+) -> HospitalComparison:
     require_columns(rows, name, "billed")
     table = hospital_sums(rows, name)
     groups = moments_of(table).large_enough(2)
@@ -122,7 +122,7 @@ def _compared(
         raise too_few(f"{groups.n.sum():,.0f} admissions in hospitals of two or more", str(needed))
     if not groups.within.any():
         raise constant("the bill within hospitals")
-    return Comparison(table, *compare_hospitals(table, settings.smallest_gap, power=power))
+    return HospitalComparison(table, *compare_hospitals(table, settings.smallest_gap, power=power))
 
 
 def hospital_sums(rows: pd.DataFrame, name: str = "hospital") -> pd.DataFrame:
@@ -226,7 +226,7 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
     return np.column_stack(columns)
 
 
-def _hospital_notes(comparison: Comparison, settings: BillingVariation) -> Iterator[str]:
+def _hospital_notes(comparison: HospitalComparison, settings: BillingVariation) -> Iterator[str]:
     table, between = comparison.table, comparison.between
     bills = moments_of(table).together
     gap, mean = GAP_PER_SD * np.sqrt(between.icc.high90 * bills.variance[0]), bills.mean[0]

@@ -17,7 +17,7 @@ ADDRESS = "simulated:"
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedSource:
     """A simulated table, at ``simulated:<scenario>``."""
 
     location: str
@@ -29,7 +29,7 @@ class Simulated:
         return location.startswith(ADDRESS)
 
     @classmethod
-    def open(cls, location: str, dataset: Dataset) -> "Simulated":
+    def open(cls, location: str, dataset: Dataset) -> "SimulatedSource":
         """Draw nothing yet."""
         return cls(location, dataset)
 
@@ -69,4 +69,4 @@ class Simulated:
         return hashlib.sha256(repr((self.location, *chosen)).encode()).hexdigest()
 
 
-SOURCE = Simulated
+SOURCE = SimulatedSource

@@ -126,16 +126,16 @@ def _in_folder(folder: Path) -> _Entry:
 def _in_store(uri: str) -> _Entry:
     """Ask the store where a model lies."""
     store = store_uri()
-    shown = without_password(store)
+    public = without_password(store)
     if is_absent(store):
-        raise ModelUnknown.no_store(uri, shown)
+        raise ModelUnknown.no_store(uri, public)
     try:
         with client_of(store) as client:
-            return _look_up(client, uri, shown)
+            return _look_up(client, uri, public)
     except HiMlError:
         raise
     except Exception as error:  # whatever a server, a driver or a network raises
-        raise ModelUnknown.no_answer(uri, shown, without_password(str(error))) from error
+        raise ModelUnknown.no_answer(uri, public, without_password(str(error))) from error
 
 
 def _look_up(client: Any, uri: str, store: str) -> _Entry:

@@ -172,7 +172,7 @@ def score_chunk(
     columns: dict[str, Any] = {"row": piece.row + chunk.start}
     if inputs.several:
         columns["file"] = pa.repeat(_location(chunk, inputs), len(piece.row))
-    columns |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.kept().items()}
+    columns |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.carried_kinds().items()}
     columns |= {name: answers.column(name) for name in answers.column_names}
     columns["unknown"] = np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32)
     if reasons:
@@ -206,7 +206,7 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
     if twice := [name for name in inputs.carried if name in names]:
         raise ColumnProblem.taken(twice, inputs.carried)
     before = 2 if inputs.several else 1
-    carried = [pa.field(name, kind) for name, kind in inputs.kept().items()]
+    carried = [pa.field(name, kind) for name, kind in inputs.carried_kinds().items()]
     return pa.schema([*columns[:before], *carried, *columns[before:]])
 
 
@@ -216,8 +216,8 @@ def _readable(piece: Piece, typed: dict[str, pa.Array], faults: Sequence[Fault])
         return piece, typed
     good = ~np.any([mask for _, _, mask in faults], axis=0)
     mask = pa.array(good)
-    kept = Piece(piece.table.filter(mask), piece.row[good], piece.ragged)
-    return kept, {role: values.filter(mask) for role, values in typed.items()}
+    readable = Piece(piece.table.filter(mask), piece.row[good], piece.ragged)
+    return readable, {role: values.filter(mask) for role, values in typed.items()}
 
 
 def _unseen_by_column(scorer: Scorer, unseen: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:

@@ -51,15 +51,15 @@ class Inputs:
         private: dict[str, str] = scorer.mapping.get("private", {})
         if hidden := [name for name in keep if name in private]:
             raise ColumnProblem.private(hidden)
-        found: set[str] = {name for file in files for name in file.schema.names}
+        present: set[str] = {name for file in files for name in file.schema.names}
         own = scorer.mapping.get("id")
-        carried = tuple(dict.fromkeys([own, *keep] if own in found else keep))
+        carried = tuple(dict.fromkeys([own, *keep] if own in present else keep))
         for file in files:
             _check(file, needed, carried)
         _check_kinds(files, carried)
         shifted = any(is_text(file.schema.field(name).type) for file in files for name in measured)
-        guards = {name: kind for name, kind in private.items() if name in found and shifted}
-        extra = tuple(sorted(found - {*needed, *carried, *private}))
+        guards = {name: kind for name, kind in private.items() if name in present and shifted}
+        extra = tuple(sorted(present - {*needed, *carried, *private}))
         return cls(files, needed, carried, guards, extra)
 
     @property
@@ -69,10 +69,10 @@ class Inputs:
 
     def share(self, rows: int) -> float:
         """Tell about how much of the input so many rows are; 0 where a compressed file hides its length."""
-        known = [file.rows for file in self.files if file.rows is not None]
-        return min(rows / max(sum(known), 1), 1.0) if len(known) == len(self.files) else 0.0
+        counted = [file.rows for file in self.files if file.rows is not None]
+        return min(rows / max(sum(counted), 1), 1.0) if len(counted) == len(self.files) else 0.0
 
-    def kept(self) -> dict[str, pa.DataType]:
+    def carried_kinds(self) -> dict[str, pa.DataType]:
         """Return the types of the columns that are carried through."""
         return {name: _plain(self.files[0], name) for name in self.carried}
 
@@ -81,7 +81,7 @@ class Inputs:
 class Chunk:
     """So many rows of one file."""
 
-    file: int  # place of the file
+    file: int  # its index among the files
     start: int  # rows of the files before
     piece: Piece
 
@@ -100,22 +100,16 @@ def chunks(inputs: Inputs, rows: int, *, done: Sequence[int] | None = None) -> I
         If a file turns out to be damaged.
     """
     done = done or [0] * len(inputs.files)
-    begun = max((place for place, rows_done in enumerate(done) if rows_done), default=0)
-    start = sum(done[:begun])
-    for place in range(begun, len(inputs.files)):
-        after = last = done[place]
-        for piece in cut(_pieces(inputs, place, after), rows, after=after):
-            yield Chunk(place, start, piece)
+    first = max((index for index, rows_done in enumerate(done) if rows_done), default=0)
+    start = sum(done[:first])
+    for index, file in enumerate(inputs.files[first:], start=first):
+        after = last = done[index]
+        guards = [name for name in inputs.guards if name in file.schema.names]
+        columns = list(dict.fromkeys([*inputs.needed, *inputs.carried, *guards]))
+        for piece in cut(file.pieces(columns, after=after), rows, after=after):
+            yield Chunk(index, start, piece)
             last = piece.last
         start += last
-
-
-def _pieces(inputs: Inputs, place: int, after: int) -> Iterator[Piece]:
-    file = inputs.files[place]
-    columns = list(
-        dict.fromkeys([*inputs.needed, *inputs.carried, *(g for g in inputs.guards if g in file.schema.names)])
-    )
-    return file.pieces(columns, after=after)
 
 
 def _check(file: Source, needed: tuple[str, ...], carried: tuple[str, ...]) -> None:

@@ -127,8 +127,8 @@ def _resumable(work: Work) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        kept = f"{len(work.parts)} finished chunks are kept in {work.folder}"
-        raise KeyboardInterrupt(f"Interrupted. {kept}; the same command goes on from there.") from stop
+        so_far = f"{len(work.parts)} finished chunks are kept in {work.folder}"
+        raise KeyboardInterrupt(f"Interrupted. {so_far}; the same command goes on from there.") from stop
     except OSError as error:
         raise OutputFailed.unfinished(error, work.folder, len(work.parts)) from error
     except Exception:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
+from itertools import combinations
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -229,6 +230,42 @@ def stated():
         return finding
 
     return state_one
+
+
+@pytest.fixture(scope="session")
+def texts():
+    """List the texts of a figure that can be seen: title, legends, names, ticks, numbers, caption."""
+
+    def of(figure):
+        panels = [one for ax in figure.axes if ax.get_visible() for one in [ax, *ax.child_axes]]
+        legends = [*figure.legends, *filter(None, (ax.get_legend() for ax in panels))]
+        listed = [*figure.texts, *(text for legend in legends for text in legend.get_texts())]
+        for ax in panels:
+            listed += [ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+            for axis, ends in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                ticks = [tick for tick in axis.get_major_ticks() if min(ends) <= tick.get_loc() <= max(ends)]
+                listed += [tick.label1 for tick in ticks]
+        return [text for text in listed if text.get_visible() and text.get_text()]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def legible(texts):
+    """Check that no text of a figure covers another or leaves the picture."""
+    from hi_ml.reports.charts.style import house_style  # noqa: PLC0415 -- a second that only these tests pay
+
+    def check(figure):
+        with house_style():
+            figure.draw_without_rendering()
+            boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
+        for (one, a), (other, b) in combinations(boxes, 2):
+            assert min(a.x1, b.x1) - max(a.x0, b.x0) < 1 or min(a.y1, b.y1) - max(a.y0, b.y0) < 1, (one, other)
+        for text, box in boxes:
+            assert box.min.min() > -1, text
+            assert (box.max < figure.bbox.size + 1).all(), text
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Every chart draws its table: on good, tiny and odd input, with its words and units, and nothing on top of another."""
 
-from itertools import combinations
+import inspect
+import pkgutil
+from importlib import import_module
 
 import matplotlib as mpl
 import numpy as np
@@ -11,13 +13,12 @@ from PIL import Image
 
 from hi_ml.evaluation import conformal
 from hi_ml.evaluation import explanations as contributions
-from hi_ml.reports.charts import classification, explanations, regression
-from hi_ml.reports.charts.intervals import intervals
+from hi_ml.reports import charts
+from hi_ml.reports.charts import explanations, forests, heat_maps, means, predictions, scores, tuning
 from hi_ml.reports.charts.layout import new_figure
-from hi_ml.reports.charts.scores import scores_against_baseline
-from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, house_style, number, save, wrapped
+from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, number, save, wrapped
+from hi_ml.reports.findings_charts import KINDS
 from hi_ml.statistics import curves
-from hi_ml.statistics import curves as binned
 
 SITES = ["lower extremity", "gastrointestinal system", "upper respiratory tract", "eye and adnexa"]
 LONG = [
@@ -30,7 +31,10 @@ WORDS = {
     "caption": caption(11100, "Test part of a grouped split; bars are 95 % intervals over groups of near-duplicates."),
 }
 ENDS = {"": -1.25, "_low": -10.25, "_high": 10.25}
-HIGHER = {"accuracy", "r2", "roc_auc"}
+OPTIONS = {
+    "unit": "days", "score": "mae", "higher_is_better": {"accuracy", "r2", "roc_auc"}, "best": "The best", "zone": 0.1,
+    "marks": ["decides", "shown beside it", "exploratory"], "group": "drug", "measure": ("Mean stay", "days"),
+}  # fmt: skip
 
 
 def of_regression(n, *, spread=6.0, target_of=np.round):
@@ -38,8 +42,8 @@ def of_regression(n, *, spread=6.0, target_of=np.round):
     prediction = 15 + spread * rng.normal(size=n)
     target = target_of(prediction + rng.normal(0, 4, n))
     return {
-        regression.predicted_observed: binned.predicted_observed_table(target, prediction),
-        regression.residuals: binned.residual_table(target, prediction),
+        predictions.predicted_observed: curves.predicted_observed_table(target, prediction),
+        predictions.residuals: curves.residual_table(target, prediction),
     }
 
 
@@ -50,21 +54,21 @@ def of_classes(labels, n, *, absent=()):
     seen = [i for i in range(labels.size) if labels[i] not in absent]
     target = labels[rng.choice(seen, n)]
     return {
-        classification.confusion: curves.confusion_table(target, labels[shares.argmax(1)], labels=labels),
-        classification.reliability: curves.reliability_table(target, shares, labels=labels),
-        classification.roc: curves.roc_table(target, shares, labels=labels),
-        classification.precision_recall: curves.precision_recall_table(target, shares, labels=labels),
+        heat_maps.confusion: curves.confusion_table(target, labels[shares.argmax(1)], labels=labels),
+        predictions.reliability: curves.reliability_table(target, shares, labels=labels),
+        predictions.roc: curves.roc_table(target, shares, labels=labels),
+        predictions.precision_recall: curves.precision_recall_table(target, shares, labels=labels),
     }
 
 
 def with_calibration(labels):
     """A reliability table with numbers as wide as they come, and a class without."""
-    table = of_classes(labels, 3000)[classification.reliability]
-    known = table["class"] != labels[-1]
+    table = of_classes(labels, 3000)[predictions.reliability]
+    defined = table["class"] != labels[-1]
     for name in ("in_the_large", "slope"):
         for end, value in ENDS.items():
-            table[f"{name}{end}"] = np.where(known, value, np.nan)
-    return table
+            table[f"{name}{end}"] = np.where(defined, value, np.nan)
+    return {predictions.reliability: table}
 
 
 def of_contributions(n, *, scale=1.0):
@@ -94,16 +98,54 @@ def of_contributions(n, *, scale=1.0):
 
 def of_scores(rows):
     table = pd.DataFrame(rows, columns=["score", "value", "low", "high", "baseline", "unit"])
-    return {scores_against_baseline: table}
+    return {scores.scores_against_baseline: table}
 
 
 def of_intervals(names, *, unit="days", scale=1.0, by="prediction"):
     n = len(names)
     rng = np.random.default_rng(3)
-    held, size, codes = (rng.random(100 * n) < 0.9).astype(float), scale * rng.uniform(10, 30, 100 * n), np.arange(n)
-    checked = conformal.Checked(held, size, (0.9, 25 * scale), level=0.9, unit=unit)
+    inside, size, codes = (rng.random(100 * n) < 0.9).astype(float), scale * rng.uniform(10, 30, 100 * n), np.arange(n)
+    checked = conformal.Checked(inside, size, (0.9, 25 * scale), level=0.9, unit=unit)
     slices = conformal.Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
-    return {intervals: conformal.table(checked, slices, calibrated=500)}
+    return {scores.intervals: conformal.table(checked, slices, calibrated=500)}
+
+
+def of_differences(names, *, smallest=0.1, better="less"):
+    middle = np.linspace(0.0, 0.4, len(names))
+    table = pd.DataFrame({"run": names, "difference": middle, "low": middle - 0.1, "high": middle + 0.1})
+    table.iloc[0, 1:] = 0.0
+    table = table.assign(p_holm=np.where(middle > 0.1, 0.001, 1.0), score="mae", unit="days", smallest=smallest)
+    return {scores.differences_from_best: table.assign(better=better)}
+
+
+def of_estimates(names, *, unit="days", smallest=0.5, **columns):
+    middle = np.linspace(-1.0, 1.0, len(names)) if unit == "days" else np.linspace(0.0, 0.2, len(names))
+    table = pd.DataFrame({"label": names, "unit": unit, "estimate": middle, "low": middle - 0.3, "high": middle + 0.3})
+    return table.assign(n=1_234, smallest_effect=smallest, mark=OPTIONS["marks"][0]).assign(**columns)
+
+
+def of_groups(names, **columns):
+    mean = np.linspace(10.0, 20.0, len(names))
+    table = pd.DataFrame({"drug": names, "mean": mean, "low": mean - 1, "high": mean + 1, "n": 100})
+    return {means.means: table.assign(**columns)}
+
+
+def of_hospitals(names):
+    effect = np.linspace(-3_000.0, 3_000.0, len(names))
+    table = pd.DataFrame({"hospital": names, "n": 50, "effect": effect, "low": effect - 500, "high": effect + 500})
+    return {means.hospital_bills: table.assign(mean=25_000 + 2 * effect, centre=25_000.0)}
+
+
+def of_trials(states):
+    number = np.arange(len(states))
+    loss = np.where([state == "failed" for state in states], np.nan, 5.0 - 0.1 * number)
+    table = pd.DataFrame({"number": number, "state": states, "loss": loss, "low": loss - 0.2, "high": loss + 0.2})
+    return {tuning.history: table.assign(best=table["loss"].cummin().ffill(), defaults=5.0)}
+
+
+def of_sizes(rows):
+    table = pd.DataFrame({"rows": rows, "value": 5.0, "low": 4.8, "high": 5.2, "baseline": 6.0, "unit": "days"})
+    return {tuning.learning_curve: table}
 
 
 GOOD_SCORES = [("mae", 12_275, 12_150, 12_410, 12_271, "US$"), ("r2", 0.2, 0.19, 0.21, 0.0, "")]
@@ -128,7 +170,7 @@ CASES = {
     "regression of 5 rows": of_regression(5),
     "regression of 1 row": of_regression(1),
     "3 classes": of_classes(THREE, 3000),
-    "3 classes with their calibration": {classification.reliability: with_calibration(THREE)},
+    "3 classes with their calibration": with_calibration(THREE),
     "2 classes of 5 rows": of_classes(["no", "yes"], 5),
     "3 classes of 5 rows, one absent": of_classes(THREE, 5, absent=["Abnormal"]),
     "1 class": of_classes(["only"], 50),
@@ -145,94 +187,85 @@ CASES = {
     "intervals in money": of_intervals(["under 19,900", "19,900 to 22,000", "from 22,000"], unit="US$", scale=1234.5),
     "sets of long labels": of_intervals(LONG, unit="labels", scale=0.1, by="a_role_whose_name_is_rather_long"),
     "intervals of 40 levels": of_intervals([f"{i}: {name}" for i, name in enumerate([*TWENTY, *TWENTY])]),
-    "intervals without slices": of_intervals(["only"]) | {intervals: of_intervals(["only"])[intervals].iloc[:1]},
+    "intervals without slices": {scores.intervals: of_intervals(["only"])[scores.intervals].iloc[:1]},
     "intervals of no width": of_intervals(["under 2", "from 2"], scale=0.0),
     "scores": of_scores(GOOD_SCORES),
     "odd scores": of_scores(ODD_SCORES),
+    "differences": of_differences(["a", "b", "c"]),
+    "differences of 30 long names": of_differences([f"{name} {i}" for i, name in enumerate([*TWENTY, *LONG])]),
+    "one difference, none would matter": of_differences(["a"], smallest=np.nan, better="more"),
+    "estimates": {forests.forest: of_estimates(["a", "b", "c"])},
+    "estimates of two units": {
+        forests.forest: pd.concat([of_estimates(TWENTY[:3]), of_estimates(["w"], unit="Cohen's w", smallest=0.05)])
+    },
+    "estimates without intervals": {forests.forest: of_estimates(["a", "b"], low=np.nan, high=np.nan)},
+    "30 estimates": {forests.forest: of_estimates([*TWENTY, *LONG], mark=OPTIONS["marks"][2], discovery=True)},
+    "means": of_groups(["a", "b"]),
+    "means of 32 long names": of_groups([*TWENTY, *LONG]),
+    "a negative mean, and none": of_groups(["a", "b"], mean=[-2.0, np.nan], low=-3.0, high=-1.0),
+    "hospitals": of_hospitals(["a", "b", "c"]),
+    "48 long hospitals": of_hospitals([*TWENTY, *TWENTY, *LONG[:8]]),
+    "trials": of_trials(["complete", "pruned", "failed", "complete"]),
+    "one trial": of_trials(["complete"]),
+    "training rows": of_sizes([100, 1000, 10_000]),
 }
 CHARTS = [
     pytest.param(draw, table, id=f"{draw.__name__}, {case}") for case in CASES for draw, table in CASES[case].items()
 ]
+ONE_EACH = {draw: case for case in reversed(CASES) for draw in CASES[case]}
 
 
 def drawn(draw, table, **words) -> Figure:
-    unit = {} if draw.__module__.endswith(("classification", "intervals")) else {"unit": words.pop("unit", "days")}
-    if draw is scores_against_baseline:
-        unit = {"higher_is_better": HIGHER}
-    return draw(table, **{**WORDS, **words}, **unit)
+    options = {name: OPTIONS[name] for name in inspect.signature(draw).parameters if name in OPTIONS}
+    return draw(table, **{**WORDS, **options, **words})
 
 
-def texts(figure):
-    """The texts that must not cover one another: title, legend, names, ticks, caption."""
-    found = list(figure.texts)
-    for ax in figure.axes:
-        for one in [ax, *ax.child_axes] if ax.get_visible() else []:
-            found += [one.title, one._left_title, one.xaxis.label, one.yaxis.label, *ticks(one)]
-            found += one.get_legend().get_texts() if one.get_legend() else []
-    for legend in figure.legends:
-        found += legend.get_texts()
-    return [text for text in found if text.get_visible() and text.get_text()]
-
-
-def ticks(ax):
-    for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
-        for tick in axis.get_major_ticks():
-            if tick.label1.get_visible() and low <= tick.get_loc() <= high:
-                yield tick.label1
+def test_every_chart_is_tested():
+    """A chart that is added needs a case here, or a claim that is drawn by it."""
+    modules = [import_module(f"hi_ml.reports.charts.{module.name}") for module in pkgutil.iter_modules(charts.__path__)]
+    every = {value for module in modules for value in vars(module).values() if hasattr(value, "__wrapped__")}
+    every = {draw for draw in every if "title" in inspect.signature(draw).parameters}
+    assert every == ONE_EACH.keys() | set(KINDS.values())
 
 
 @pytest.mark.parametrize(("draw", "table"), CHARTS)
-def test_a_chart_draws_and_no_text_covers_another_or_leaves_the_picture(draw, table):
+def test_a_chart_says_its_words_and_no_text_covers_another_or_leaves_the_picture(draw, table, legible):
     figure = drawn(draw, table)
-    with house_style():
-        figure.draw_without_rendering()
-        places = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
-    width, height = figure.bbox.size
-    for (one, a), (other, b) in combinations(places, 2):
-        assert min(a.x1, b.x1) - max(a.x0, b.x0) < 1 or min(a.y1, b.y1) - max(a.y0, b.y0) < 1, (one, other)
-    for text, place in places:
-        assert place.x0 > -1, text
-        assert place.y0 > -1, text
-        assert place.x1 < width + 1, text
-        assert place.y1 < height + 1, text
+    legible(figure)
+    assert figure.get_suptitle().replace("\n", " ") == WORDS["title"]
+    assert foot(figure).startswith(WORDS["caption"])
 
 
-@pytest.mark.parametrize("case", ["regression", "3 classes", "contributions", "intervals", "scores"])
-def test_title_and_caption_stand_as_given(case):
-    for draw, table in CASES[case].items():
-        figure = drawn(draw, table)
-        assert figure.get_suptitle().replace("\n", " ") == WORDS["title"]
-        foot = next(text for text in figure.texts if text.get_gid() == "caption")
-        assert foot.get_text().replace("\n", " ") == WORDS["caption"]
-        assert foot.get_text().startswith("n = 11,100 admissions. ")
+@pytest.mark.parametrize("draw", [draw for draw in ONE_EACH if "unit" in inspect.signature(draw).parameters])
+def test_axes_carry_the_unit(draw, texts):
+    names = [text.get_text() for text in texts(drawn(draw, CASES[ONE_EACH[draw]][draw], unit="US$"))]
+    assert any(name.endswith("(US$)") for name in names)
 
 
-@pytest.mark.parametrize("case", ["regression", "contributions"])
-def test_axes_carry_the_unit(case):
-    for draw, table in CASES[case].items():
-        names = [text.get_text() for text in texts(drawn(draw, table, unit="US$"))]
-        assert any(name.endswith("(US$)") for name in names), draw.__name__
-    names = [
-        text.get_text()
-        for text in texts(drawn(scores_against_baseline, of_scores(GOOD_SCORES)[scores_against_baseline]))
-    ]
-    assert "mean absolute error\n(US$)" in names
+@pytest.mark.parametrize("draw", ONE_EACH)
+def test_picture_and_table_are_written_side_by_side(draw, tmp_path):
+    table, stem = CASES[ONE_EACH[draw]][draw], tmp_path / "charts" / "a.name.with.dots"
+    picture, data = save(drawn(draw, table), table, stem)
+    assert sorted(path.name for path in stem.parent.iterdir()) == [data.name, picture.name]
+    with Image.open(picture) as image:
+        assert image.size[0] >= 800
+        assert np.asarray(image.convert("L")).std() > 5
+    written = pd.read_csv(data, keep_default_na=False, na_values=[""])
+    assert written.columns.tolist() == table.columns.tolist()
+    for name in table.select_dtypes("float"):
+        np.testing.assert_array_equal(written[name].to_numpy(float), table[name].to_numpy(float))
 
 
-@pytest.mark.parametrize("case", ["regression", "3 classes", "contributions", "scores"])
-def test_picture_and_table_are_written_side_by_side(case, tmp_path):
-    for draw, table in CASES[case].items():
-        stem = tmp_path / "charts" / f"{draw.__name__}.class.A"
-        picture, data = save(drawn(draw, table), table, stem)
-        assert sorted(path.name for path in stem.parent.glob(f"{stem.name}*")) == [data.name, picture.name]
-        with Image.open(picture) as image:
-            assert image.size[0] >= 800
-            assert np.asarray(image.convert("L")).std() > 5
-        found = pd.read_csv(data, keep_default_na=False, na_values=[""])
-        expected = pd.read_csv(pd.io.common.StringIO(table.to_csv(index=False)), keep_default_na=False, na_values=[""])
-        pd.testing.assert_frame_equal(found, expected)
-        for name in table.select_dtypes("float"):
-            np.testing.assert_array_equal(found[name].to_numpy(float), table[name].to_numpy(float))
+def first(case):
+    return next(iter(CASES[case].items()))
+
+
+def foot(figure):
+    return next(text.get_text() for text in figure.texts if text.get_gid() == "caption").replace("\n", " ")
+
+
+def labels(ax):
+    return [text.get_text() for text in ax.get_yticklabels()]
 
 
 def test_saving_leaves_no_half_written_file(tmp_path):
@@ -241,45 +274,39 @@ def test_saving_leaves_no_half_written_file(tmp_path):
             raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        save(drawn(*next(iter(CASES["scores"].items()))), Broken(), tmp_path / "chart")
+        save(drawn(*first("scores")), Broken(), tmp_path / "chart")
     assert not [path for path in tmp_path.iterdir() if path.suffix in {".png", ".csv"}]
 
 
 def test_a_chart_leaves_the_settings_of_matplotlib_alone():
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 33}):
         before = dict(mpl.rcParams)
-        figure = drawn(*next(iter(CASES["scores"].items())))
+        figure = drawn(*first("scores"))
         assert dict(mpl.rcParams) == before
     assert figure.axes[0].xaxis.get_ticklabels()[0].get_fontsize() < 12
     assert figure.axes[0].get_facecolor() == mpl.colors.to_rgba("white")
 
 
 def test_charts_compute_nothing_random():
-    draw, table = next(iter(CASES["contributions"].items()))
-    first, second = (np.asarray(figure.canvas.buffer_rgba()) for figure in (painted(draw, table), painted(draw, table)))
-    np.testing.assert_array_equal(first, second)
-
-
-def painted(draw, table):
-    figure = drawn(draw, table)
-    figure.canvas.draw()
-    return figure
+    one, other = (drawn(*first("contributions")).canvas for _ in range(2))
+    for canvas in (one, other):
+        canvas.draw()
+    np.testing.assert_array_equal(np.asarray(one.buffer_rgba()), np.asarray(other.buffer_rgba()))
 
 
 def test_coverage_stands_against_its_level_and_size_against_knowing_nothing():
-    found = CASES["intervals"][intervals]
-    left, right = drawn(intervals, found).axes
-    assert left.lines[0].get_xdata()[0] == 90
-    assert right.lines[0].get_xdata()[0] == 25
-    np.testing.assert_allclose(left.lines[1].get_xdata(), 100 * found["coverage"])
-    np.testing.assert_allclose(right.lines[1].get_xdata(), found["size"])
-    band = left.collections[0].get_segments()
-    np.testing.assert_allclose([segment[:, 0] for segment in band], 100 * found[["low", "high"]])
+    table = CASES["intervals"][scores.intervals]
+    left, right = drawn(scores.intervals, table).axes
+    assert [left.lines[0].get_xdata()[0], right.lines[0].get_xdata()[0]] == [90, 25]
+    np.testing.assert_allclose(left.lines[1].get_xdata(), 100 * table["coverage"])
+    np.testing.assert_allclose(right.lines[1].get_xdata(), table["size"])
+    np.testing.assert_allclose([(bar.get_x(), bar.get_x() + bar.get_width()) for bar in left.patches],
+                               100 * table[["low", "high"]])  # fmt: skip
     assert right.get_xlim()[0] == 0
-    assert [text.get_text() for text in left.get_yticklabels()][:2] == ["all, n = 400", "under 11.7, n = 100"]
+    assert labels(left)[:2] == ["all, n = 400", "under 11.7, n = 100"]
     assert (left.get_ylabel(), left.get_xlabel()) == ("Prediction (days)", "Coverage (% of groups)")
     assert right.get_xlabel() == "Mean width (days)"
-    assert drawn(intervals, CASES["sets of long labels"][intervals]).axes[1].get_xlabel() == "Mean size (labels)"
+    assert drawn(*first("sets of long labels")).axes[1].get_xlabel() == "Mean size (labels)"
 
 
 def test_better_is_right_for_every_score():
@@ -299,7 +326,7 @@ def test_a_score_at_the_baseline_does_not_look_far_from_it():
 
 def test_the_confusion_matrix_shows_shares_and_counts():
     table = curves.confusion_table(list("aaab"), list("aabb"), labels=["a", "b", "c"])
-    ax = drawn(classification.confusion, table).axes[0]
+    ax = drawn(heat_maps.confusion, table).axes[0]
     assert [text.get_text() for text in ax.texts][:6] == [
         "67 %\n2",
         "33 %\n1",
@@ -314,18 +341,18 @@ def test_the_confusion_matrix_shows_shares_and_counts():
 
 def test_curves_stand_against_the_line_of_chance():
     cases = CASES["3 classes"]
-    lines = drawn(classification.roc, cases[classification.roc]).axes[0].lines
+    lines = drawn(predictions.roc, cases[predictions.roc]).axes[0].lines
     assert any(line.get_xydata().tolist() == [[0, 0], [1, 1]] for line in lines)
     ax = lines[0].axes
     assert ax.get_legend().get_window_extent().x0 > ax.bbox.x1
-    table = cases[classification.precision_recall]
-    lines = drawn(classification.precision_recall, table).axes[0].lines
+    table = cases[predictions.precision_recall]
+    lines = drawn(predictions.precision_recall, table).axes[0].lines
     for chance in table["chance"].unique():
         assert any(line.get_ydata()[0] == line.get_ydata()[-1] == chance for line in lines)
 
 
 def test_a_class_whose_name_begins_with_an_underscore_stands_in_the_legend():
-    figure = drawn(classification.roc, CASES["classes with odd names"][classification.roc])
+    figure = drawn(predictions.roc, CASES["classes with odd names"][predictions.roc])
     names = [text.get_text().split("\n")[0].strip() for text in figure.axes[0].get_legend().get_texts()]
     assert names == ["_hidden", r"$\no$", "(empty)", "日本語", "chance"]
 
@@ -341,47 +368,53 @@ def test_series_and_scales_survive_a_grey_printer():
         assert (np.diff(grey(scale(np.linspace(0, 1, 20)))) < 0).all()
 
 
-def test_swarm_shows_the_largest_columns_and_shades_numbers_only():
-    features = pd.DataFrame(
-        {"age": [30.0, np.nan, 70.0], "payer": ["A", "B", None], "room": [1, 2, 3]}, index=[4, 5, 9]
-    )
-    values = pd.DataFrame({"age": [0.1, 0.2, -0.3], "payer": [1.0, -2, 0], "room": 0.0}, index=[4, 5, 9])
-    table = contributions.swarm_table(values, features, columns=2)
-    assert table["column"].tolist() == ["payer"] * 3 + ["age"] * 3
-    assert table["row"].tolist() == [4, 5, 9] * 2
-    assert table["value"].tolist() == ["A", "B", "missing", "30", "missing", "70"]
-    np.testing.assert_array_equal(table["shade"], [np.nan] * 3 + [0, np.nan, 1])
+@pytest.mark.parametrize(("better", "smallest"), [("less", 0.1), ("more", np.nan)])
+def test_differences_say_which_side_is_better_and_mark_what_differs(better, smallest):
+    table = of_differences(["a", "b"], smallest=smallest, better=better)
+    (ax,) = drawn(*next(iter(table.items()))).axes
+    assert ax.get_xlabel().endswith(f"(days); {'left' if better == 'less' else 'right'} is better")
+    points = {tuple(line.get_ydata()): line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
+    assert points[0,] == "white"
+    assert points[-1,] != "white"
+    assert [text.get_text() for text in ax.texts] == ["0 (0 to 0)", "+0.40 (+0.30 to +0.50)"]
+    assert len(ax.patches) == (0 if np.isnan(smallest) else 2)
 
 
-def test_dependence_pools_rare_levels():
-    features = pd.DataFrame({"hospital": list("aaabbcd"), "age": np.arange(7)})
-    values = pd.DataFrame({"hospital": np.arange(7.0), "age": 0.5})
-    table = contributions.dependence_table(values, features, levels=3)
-    levels = table[table["kind"] == "level"].set_index("level")
-    assert levels["n"].to_dict() == {"a": 3, "b": 2, "2 other levels": 2}
-    assert levels["q50"].to_dict() == {"a": 1.0, "b": 3.5, "2 other levels": 5.5}
-    points = table[table["kind"] == "point"]
-    assert points["number"].tolist() == list(range(7))
-    assert points["contribution"].eq(0.5).all()
+def test_the_zone_of_negligible_effects_is_as_wide_as_the_smallest_effect_and_lies_behind():
+    table = CASES["estimates of two units"][forests.forest]
+    days, cohen = drawn(forests.forest, table).axes
+    ends = {ax: {(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches} for ax in (days, cohen)}
+    assert ends == {days: {(-0.5, 0.5)}, cohen: {(0.0, 0.05)}}
+    assert {bar.get_zorder() for ax in (days, cohen) for bar in ax.patches} == {0}
+    assert days.get_xlim()[0] < -1.3
+    assert cohen.get_xlim()[0] < 0  # its interval reaches there
 
 
-def test_waterfall_leads_from_the_base_value_to_the_prediction():
-    features = pd.DataFrame({name: [1.0] for name in "abcd"}, index=[7])
-    values = pd.DataFrame({"a": [0.5], "b": [-2.0], "c": [0.25], "d": [-0.125]}, index=[7])
-    table = contributions.waterfall_table(values, features, 10.0, rows={"Only": 7}, columns=2)
-    assert table["column"].tolist() == ["b", "a", "2 other columns"]
-    assert table["contribution"].tolist() == [-2.0, 0.5, 0.125]
-    assert table[["low", "high"]].to_numpy().tolist() == [[8.0, 10.0], [8.0, 8.5], [8.5, 8.625]]
-    assert table["prediction"].tolist() == [8.625] * 3
-    assert table["value"].tolist() == ["1", "1", ""]
+def test_an_estimate_stands_beside_its_name_its_number_and_its_mark():
+    table = CASES["30 estimates"][forests.forest]
+    figure = drawn(forests.forest, table)
+    (ax,) = figure.axes
+    (points,) = [line for line in ax.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(points.get_xdata(), table["estimate"][:24])
+    assert ax.texts[0].get_text() == "−1.00 (−1.30 to −0.70)\nn = 1,234"
+    assert labels(ax)[0] == "Group 0: Fracture of the lower\nextremity, not otherwise specified *"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["exploratory", "too small to matter"]
+    assert foot(figure).endswith("8 further lines are in the table.")
 
 
-@pytest.mark.parametrize(("n", "names"), [(1, ["Middle"]), (2, ["Middle", "High"]), (100, ["Low", "Middle", "High"])])
-def test_typical_rows_are_low_middle_and_high_and_never_twice_the_same(n, names):
-    values = pd.DataFrame({"a": np.arange(n)[::-1] * 1.0}, index=np.arange(n) + 50)
-    rows = contributions.typical_rows(values, 3.0)
-    assert list(rows) == names
-    assert values.loc[list(rows.values()), "a"].is_monotonic_increasing
+@pytest.mark.parametrize("case", ["means", "hospitals", "contributions"])
+def test_bars_start_at_zero(case):
+    draw = {"contributions": explanations.importance}.get(case, first(case)[0])
+    ax = drawn(draw, CASES[case][draw]).axes[0]
+    assert {bar.get_x() for bar in ax.patches} == {0}
+    assert ax.get_xlim()[0] == 0
+
+
+def test_names_of_many_hospitals_are_cut_to_both_ends():
+    (ax,) = drawn(*first("48 long hospitals")).axes
+    assert len(labels(ax)) == 31
+    assert labels(ax)[15] == "… 18 hospitals between …"
+    assert np.isnan(ax.patches[15].get_width())
 
 
 def test_names_are_wrapped_and_end_in_an_ellipsis():
@@ -405,7 +438,6 @@ def test_a_long_title_makes_the_figure_taller_and_not_the_chart_smaller():
 
 
 def test_a_reliability_chart_names_the_calibration_of_each_class():
-    table = with_calibration(THREE)
-    titles = [ax.get_title(loc="left") for ax in drawn(classification.reliability, table).axes]
+    titles = [ax.get_title(loc="left") for ax in drawn(*first("3 classes with their calibration")).axes]
     assert titles[0] == "Normal\nin the large −1.25\n(−10.25 to 10.25)\nslope −1.25\n(−10.25 to 10.25)"
     assert titles[2] == "Inconclusive\nin the large\nnot estimable\nslope\nnot estimable"

@@ -3,7 +3,6 @@
 import json
 import shutil
 from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -13,7 +12,6 @@ from PIL import Image
 
 from hi_ml.app.errors import ConfigurationInvalid, NotComparable, RunFolderInvalid
 from hi_ml.compare import main
-from hi_ml.reports.charts.comparison import differences_from_best
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import store_uri
@@ -277,19 +275,3 @@ def test_many_runs_fit_the_screen_and_the_chart_and_all_pairs_stand_in_the_table
     assert len(pd.read_csv(found.folder / "charts" / "differences.csv")) == 25
     with Image.open(found.folder / "charts" / "differences.png") as picture:
         assert picture.height < 2500
-
-
-@pytest.mark.parametrize("better", ["less", "more"])
-@pytest.mark.parametrize("smallest", [0.1, float("nan")])
-def test_the_chart_says_which_side_is_better_and_marks_what_differs(better, smallest):
-    rows = [("a very long name of a run that someone chose " * 2, 0.2, 0.1, 0.3, 0.001), ("b", 0.0, 0.0, 0.0, 1.0)]
-    table = pd.DataFrame(rows, columns=["run", "difference", "low", "high", "p_holm"])
-    table = table.assign(score="mae", unit="days", better=better, smallest=smallest)
-    figure = differences_from_best(table, title="Found.", caption="n = 5 admissions.", best="c")
-    (ax,) = figure.axes
-    assert ax.get_xlabel().endswith(f"(days); {'left' if better == 'less' else 'right'} is better")
-    filled = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
-    assert filled[0] != "white"
-    assert filled[1] == "white"
-    assert [text.get_text() for text in ax.texts] == ["+0.20 (+0.10 to +0.30)", "0 (0 to 0)"]
-    assert Path(figure.get_suptitle()).name == "Found."

@@ -253,3 +253,46 @@ def test_importance_is_the_mean_size_over_rows_and_classes_largest_first():
 def test_importance_of_one_row_is_an_empty_table():
     one = Explanation(np.array([0]), np.ones((1, 1, 2)), np.zeros(1), ["age", "sex"], "days", "by hand")
     assert importance(one).empty
+
+
+def test_swarm_shows_the_largest_columns_and_shades_numbers_only():
+    features = pd.DataFrame(
+        {"age": [30.0, np.nan, 70.0], "payer": ["A", "B", None], "room": [1, 2, 3]}, index=[4, 5, 9]
+    )
+    values = pd.DataFrame({"age": [0.1, 0.2, -0.3], "payer": [1.0, -2, 0], "room": 0.0}, index=[4, 5, 9])
+    table = explanations.swarm_table(values, features, columns=2)
+    assert table["column"].tolist() == ["payer"] * 3 + ["age"] * 3
+    assert table["row"].tolist() == [4, 5, 9] * 2
+    assert table["value"].tolist() == ["A", "B", "missing", "30", "missing", "70"]
+    np.testing.assert_array_equal(table["shade"], [np.nan] * 3 + [0, np.nan, 1])
+
+
+def test_dependence_pools_rare_levels():
+    features = pd.DataFrame({"hospital": list("aaabbcd"), "age": np.arange(7)})
+    values = pd.DataFrame({"hospital": np.arange(7.0), "age": 0.5})
+    table = explanations.dependence_table(values, features, levels=3)
+    levels = table[table["kind"] == "level"].set_index("level")
+    assert levels["n"].to_dict() == {"a": 3, "b": 2, "2 other levels": 2}
+    assert levels["q50"].to_dict() == {"a": 1.0, "b": 3.5, "2 other levels": 5.5}
+    points = table[table["kind"] == "point"]
+    assert points["number"].tolist() == list(range(7))
+    assert points["contribution"].eq(0.5).all()
+
+
+def test_waterfall_leads_from_the_base_value_to_the_prediction():
+    features = pd.DataFrame({name: [1.0] for name in "abcd"}, index=[7])
+    values = pd.DataFrame({"a": [0.5], "b": [-2.0], "c": [0.25], "d": [-0.125]}, index=[7])
+    table = explanations.waterfall_table(values, features, 10.0, rows={"Only": 7}, columns=2)
+    assert table["column"].tolist() == ["b", "a", "2 other columns"]
+    assert table["contribution"].tolist() == [-2.0, 0.5, 0.125]
+    assert table[["low", "high"]].to_numpy().tolist() == [[8.0, 10.0], [8.0, 8.5], [8.5, 8.625]]
+    assert table["prediction"].tolist() == [8.625] * 3
+    assert table["value"].tolist() == ["1", "1", ""]
+
+
+@pytest.mark.parametrize(("n", "names"), [(1, ["Middle"]), (2, ["Middle", "High"]), (100, ["Low", "Middle", "High"])])
+def test_typical_rows_are_low_middle_and_high_and_never_twice_the_same(n, names):
+    values = pd.DataFrame({"a": np.arange(n)[::-1] * 1.0}, index=np.arange(n) + 50)
+    rows = explanations.typical_rows(values, 3.0)
+    assert list(rows) == names
+    assert values.loc[list(rows.values()), "a"].is_monotonic_increasing

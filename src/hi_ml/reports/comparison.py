@@ -12,7 +12,7 @@ from hi_ml.evaluation.comparison import Comparison
 from hi_ml.modeling.judgement import DRAWS
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports import page
-from hi_ml.reports.charts.comparison import differences_from_best
+from hi_ml.reports.charts.scores import differences_from_best
 from hi_ml.reports.charts.style import caption, save
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder

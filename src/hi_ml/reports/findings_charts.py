@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.claim import GREY, Chart, largest
 from hi_ml.claims.finding import MARKS, Finding, forest_lines
-from hi_ml.reports.charts import heat_maps, hospitals, lines, means
-from hi_ml.reports.charts.balance import balance
-from hi_ml.reports.charts.forests import forest
+from hi_ml.reports.charts import heat_maps, lines, means
+from hi_ml.reports.charts.forests import balance, forest
 from hi_ml.reports.charts.style import caption
 
 KINDS: Mapping[str, Callable[..., Figure]] = {
@@ -19,8 +18,8 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "means": means.means,
     "agreement": means.agreement,
     "balance": balance,
-    "hospital_bills": hospitals.hospital_bills,
-    "hospital_funnel": hospitals.hospital_funnel,
+    "hospital_bills": means.hospital_bills,
+    "hospital_funnel": means.hospital_funnel,
     "decade_heat_map": heat_maps.shares_by_decade,
     "care_heat_map": heat_maps.residuals_by_insurer,
     "decade_lines": lines.share_by_decade,

@@ -12,9 +12,9 @@ from hi_ml.evaluation.explanations import Explanation, importance
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS, Subgroups
 from hi_ml.evaluation.training import Method, Trained
 from hi_ml.modeling.scores.score import scores_of
-from hi_ml.reports.charts import classification, explanations, intervals, regression, tuning
+from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
 from hi_ml.reports.charts.forests import forest
-from hi_ml.reports.charts.scores import scores_against_baseline
+from hi_ml.reports.charts.scores import intervals, scores_against_baseline
 from hi_ml.reports.charts.style import caption
 from hi_ml.reports.screen import calibrated
 from hi_ml.statistics import curves
@@ -44,13 +44,17 @@ def of_scores(trained: Trained) -> Iterator[Chart]:
     table = binned.predicted_observed_table(target, trained.predicted, weights)
     yield (
         "predicted_observed",
-        regression.predicted_observed(
+        predictions.predicted_observed(
             table, title=title, caption=f"{note} Band: central 80 %. {calibrated(trained)}", unit=unit
         ),
         table,
     )
     table = binned.residual_table(target, trained.predicted, weights)
-    yield "residuals", regression.residuals(table, title=title, caption=f"{note} Band: central 80 %.", unit=unit), table
+    yield (
+        "residuals",
+        predictions.residuals(table, title=title, caption=f"{note} Band: central 80 %.", unit=unit),
+        table,
+    )
 
 
 def of_intervals(trained: Trained) -> Iterator[Chart]:
@@ -59,7 +63,7 @@ def of_intervals(trained: Trained) -> Iterator[Chart]:
     if issued is None or issued.described is None:
         return
     note = f"Test part, one row per group. {issued.note} Grey: 95 % band of the coverage of sound intervals."
-    drawn = intervals.intervals(
+    drawn = intervals(
         issued.table, title=issued.sentence, caption=caption(int(issued.table["n"].iloc[0]), note, noun="groups")
     )
     yield "intervals", drawn, issued.table
@@ -146,18 +150,18 @@ def _of_classes(trained: Trained, target: np.ndarray, weights: np.ndarray, *, ti
     observed = [labels[int(code)] for code in target]
     made = [labels[code] for code in shares.argmax(axis=1)]
     table = curves.confusion_table(observed, made, weights, labels=labels)
-    yield "confusion_matrix", classification.confusion(table, title=title, caption=note), table
+    yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=note), table
     table = curves.reliability_table(observed, shares, weights, labels=labels)
     table = table.merge(_measures(trained.calibration), on="class", how="left")
     band = (
         f"{note} Grey: 95 % consistency band. In the large: log-odds by which the class occurs more than predicted, "
         f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over groups."
     )
-    yield "reliability", classification.reliability(table, title=title, caption=band), table
+    yield "reliability", predictions.reliability(table, title=title, caption=band), table
     table = curves.roc_table(observed, shares, weights, labels=labels)
-    yield "roc", classification.roc(table, title=title, caption=f"{note} One class against the rest."), table
+    yield "roc", predictions.roc(table, title=title, caption=f"{note} One class against the rest."), table
     table = curves.precision_recall_table(observed, shares, weights, labels=labels)
-    drawn = classification.precision_recall(table, title=title, caption=f"{note} One class against the rest.")
+    drawn = predictions.precision_recall(table, title=title, caption=f"{note} One class against the rest.")
     yield "precision_recall", drawn, table
 
 

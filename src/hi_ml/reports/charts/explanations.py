@@ -1,9 +1,7 @@
-"""Why did the model predict what it did? Charts of SHAP contributions.
+"""Why did the model predict what it did? SHAP contributions, over all rows and column by column for single ones.
 
 Drawn with matplotlib alone. The plots of shap 0.51 cost an import of half a second and more, need pyplot, draw every
 category in one grey, and their red and blue are equally dark on a grey printer.
-
-How does one prediction build up from the base value, column by column?
 """
 
 from collections.abc import Hashable
@@ -17,15 +15,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hi_ml.reports.charts.layout import add_colorbar, add_legend, chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, number, wrapped
-
-__all__ = ["beeswarm", "dependence", "importance", "waterfall"]
+from hi_ml.reports.charts.interval_plot import Key, Panel, interval_plot
+from hi_ml.reports.charts.layout import WIDE, add_colorbar, add_legend, chart, name_lines, new_figure, plain_ticks
+from hi_ml.reports.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, number, with_rest, wrapped
 
 _ROW = 0.36  # inches for one column's line
 _MOST_BARS = 20
 _SLOTS = 90  # places along the axis in which the points of a swarm stack up
 _SWARM_HALF = 0.4  # of the distance between two lines
+_LABEL_ROOM = 0.22  # of what the bars of a waterfall span, right of them, for their numbers
 _SHORT = 10  # letters of a unit that fit behind the name of a small panel's axis
 
 
@@ -37,24 +35,23 @@ def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fig
     ----------
     table : DataFrame
         Of `hi_ml.evaluation.explanations.swarm_table`.
-    title, caption : str
-        The verdict as a sentence; n and method.
     unit : str
         Of the contributions.
     """
     columns = list(dict.fromkeys(table["column"]))
     text = table["shade"].isna()
-    figure = new_figure(title, caption, height=_ROW * len(columns) + 0.9, legend_lines=int(text.any()))
+    figure = new_figure(title, caption, height=_ROW * len(columns) + 0.9, legend=bool(text.any()))
     ax = figure.subplots()
-    line = len(columns) - 1 - table["column"].map({column: place for place, column in enumerate(columns)})
-    y = line + _spread(table)
+    y = _spread(table) - table["column"].map(columns.index)
     ax.axvline(0, color=MUTED, linewidth=1)
     ax.scatter(table["contribution"][text], y[text], s=7, color=NEUTRAL, marker="D", linewidth=0)
     if not text.all():
         dots = ax.scatter(table["contribution"][~text], y[~text], s=10, c=table["shade"][~text], linewidth=0)
         dots.set(cmap=LOW_TO_HIGH, clim=(0, 1))
         add_colorbar(ax, dots, "Value of the column", ends=("low", "high"))
-    _name_lines(ax, columns, unit)
+    plain_ticks([ax])
+    name_lines(ax, [wrapped(column.replace("_", " "), 24) for column in columns])
+    ax.set_xlabel(f"SHAP contribution to the prediction ({unit})")
     if text.any():
         marker = Line2D([], [], color=NEUTRAL, marker="D", linestyle="", markersize=4, label="category, or missing")
         add_legend(figure, [marker])
@@ -82,39 +79,22 @@ def importance(
     ----------
     table : DataFrame
         `column, importance, low, high`, largest first.
-    title, caption : str
-        The verdict as a sentence; n and method, with the level of the intervals.
     unit : str
         Of the measure.
     measure : str
         What is drawn: SHAP contributions, or another measure of importance such as the growth of the loss.
     """
-    shown = table.iloc[:_MOST_BARS]
-    figure = new_figure(title, caption, height=_ROW * len(shown) + 0.7)
-    ax = figure.subplots()
-    place = np.arange(len(shown))[::-1]
-    ax.barh(place, shown["importance"], height=0.66, color=FILL)
-    ax.hlines(place, shown["low"], shown["high"], color=INK, linewidth=1.6)
-    for y, end, value in zip(place, shown[["importance", "high"]].max(axis=1), shown["importance"], strict=True):
-        ax.annotate(number(value), (end, y), (4, 0), textcoords="offset points", va="center", fontsize=8.5)
-    ax.margins(x=0.12)
-    _name_lines(ax, list(shown["column"]), unit)
-    ax.axvline(0, color=MUTED, linewidth=1)
-    if not (shown[["importance", "low"]] < 0).any(axis=None):
-        ax.set_xlim(left=0)
-    ax.set_xlabel(f"{measure} ({unit})")
-    if left_out := len(table) - len(shown):
-        text = f"{left_out} further columns, smaller"
-        ax.annotate(text, (1, 0.01), xycoords="axes fraction", ha="right", fontsize=9, color=MUTED)
-    return figure
-
-
-def _name_lines(ax: Axes, columns: list[str], unit: str) -> None:
-    plain_ticks([ax])
-    ax.set_yticks(range(len(columns)), [wrapped(column.replace("_", " "), 24) for column in reversed(columns)])
-    ax.set(ylim=(-0.6, len(columns) - 0.4), xlabel=f"SHAP contribution to the prediction ({unit})")
-    ax.tick_params(axis="y", left=False)
-    ax.grid(visible=False, axis="y")
+    first = table.iloc[:_MOST_BARS].reset_index(drop=True)
+    names = [wrapped(column.replace("_", " "), 24) for column in first["column"]]
+    lines = first.assign(name=names, value=first["importance"], text=first["importance"].map(number))
+    return interval_plot(
+        [Panel(lines=lines, axis=f"{measure} ({unit})")],
+        title=title,
+        caption=with_rest(caption, len(table) - len(first), "further columns, smaller,"),
+        row=_ROW,
+        key=Key(bar="importance", interval="95 % interval"),
+        bars=True,
+    )
 
 
 @chart
@@ -125,15 +105,13 @@ def dependence(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> F
     ----------
     table : DataFrame
         Of `hi_ml.evaluation.explanations.dependence_table`.
-    title, caption : str
-        The verdict as a sentence; n and method.
     unit : str
         Of the contributions.
     """
     columns = list(dict.fromkeys(table["column"]))
     across = min(2, len(columns))
     down = -(-len(columns) // across)
-    figure = new_figure(title, caption, height=2.5 * down, width=7.2, legend_lines=1)
+    figure = new_figure(title, caption, height=2.5 * down, width=WIDE, legend=True)
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for ax in grid[len(columns) :]:
         ax.set_visible(False)
@@ -171,20 +149,16 @@ def _contribution(unit: str) -> str:
 
 
 def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
-    place = np.arange(len(part))
+    part = part[::-1]
+    place = -np.arange(len(part))
     ax.axvline(0, color=MUTED, linewidth=1)
     ax.hlines(place, part["q10"], part["q90"], color=FILL, linewidth=2)
     ax.hlines(place, part["q25"], part["q75"], color=FILL, linewidth=7)
     ax.plot(part["q50"], place, "o", color=DARK, markersize=5, markeredgecolor="white")
     plain_ticks([ax], count=4)
     names = [f"{wrapped(level, 18, 1)} ({n:,.0f})" for level, n in zip(part["level"], part["n"], strict=True)]
-    ax.set_yticks(place, names, fontsize=8)
-    ax.set_ylim(-0.6, len(part) - 0.4)
+    name_lines(ax, names, size=8)
     ax.set_xlabel(_contribution(unit), fontsize=9)
-    ax.grid(visible=False, axis="y")
-
-
-_LABEL_ROOM = 0.22  # of what the bars span, right of them, for their numbers
 
 
 @chart
@@ -195,15 +169,13 @@ def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
     ----------
     table : DataFrame
         Of `hi_ml.evaluation.explanations.waterfall_table`.
-    title, caption : str
-        The verdict as a sentence; n and method.
     unit : str
         Of the prediction.
     """
     panels = list(dict.fromkeys(table["panel"]))
     lines = int(table.groupby("panel").size().max())
     height = len(panels) * (0.25 * lines + 0.35) + 0.4
-    figure = new_figure(title, caption, height=height, legend_lines=1)
+    figure = new_figure(title, caption, height=height, legend=True)
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False).ravel()
     for ax, panel in zip(grid, panels, strict=True):
         _draw_waterfall(ax, table[table["panel"] == panel])
@@ -225,7 +197,7 @@ def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
 
 def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
     first = part.iloc[0]
-    place = np.arange(len(part))[::-1]
+    place = -np.arange(len(part))
     raises = part["contribution"].to_numpy() > 0
     ax.axvline(first["base_value"], color=MUTED, linewidth=1, linestyle=":")
     ax.axvline(first["prediction"], color=INK, linewidth=1.2)
@@ -236,11 +208,9 @@ def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
             text, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, in_layout=False
         )
     plain_ticks([ax])
-    ax.set_yticks(place, [_with_value(bar) for bar in part.to_dict("records")], fontsize=8.5)
+    name_lines(ax, [_with_value(bar) for bar in part.to_dict("records")], size=8.5)
     prediction = f"{number(first['base_value'])} becomes {number(first['prediction'])}"
     ax.set_title(f"{first['panel']}: {prediction} (row {first['row']})", fontsize=9)
-    ax.tick_params(axis="y", left=False)
-    ax.grid(visible=False, axis="y")
 
 
 def _with_value(bar: dict[Hashable, Any]) -> str:

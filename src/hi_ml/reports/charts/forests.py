@@ -1,26 +1,23 @@
-"""Which estimates lie in the zone of what is too small to matter? Each with its interval, one line apiece."""
+"""Which estimates lie within what is too small to matter? Forest plots, and the balance of groups of patients."""
 
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from hi_ml.app.text import interval, scale_of, written
-from hi_ml.reports.charts.layout import add_legend, chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import BAND, DARK, INK, wrapped
+from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, interval_plot
+from hi_ml.reports.charts.layout import chart
+from hi_ml.reports.charts.style import DARK, INK, LIGHT, MIDDLE, with_rest, wrapped
 
-_WIDTH = 7.2  # inches: names stand left of the panels, numbers right of them
-_ROW, _AROUND = 0.47, 0.62  # inches for one line, and for what stands around the lines of a unit
-_MOST = 24  # lines
-_NAME, _NAME_LINES = 38, 3  # letters and lines of a name
-_ROOM = 0.06  # of what is shown, beyond the farthest end
-_MARKERS = (("o", DARK), ("o", "white"), ("D", "white"))  # shape and filling, by the order of the marks
+_MOST = 24  # lines of a forest
+_MOST_OF_A_KIND = 30  # lines of a kind of variable
+_SHAPES = (("o", DARK), ("o", "white"), ("D", "white"))  # by the order of the marks
+_INSURERS = (("o", DARK), ("s", LIGHT), ("^", MIDDLE), ("D", "white"), ("v", INK), ("P", "white"))
+"""Beyond so many they look alike."""
+_MEANING = {"care": " (what the insurers' patients got)", "case mix": " (who they are)"}
+_LEAST_REACH = 1.5  # times the zone: a plot never zooms in so far that noise looks large
 
 
 @chart
@@ -32,66 +29,88 @@ def forest(table: pd.DataFrame, *, title: str, caption: str, marks: Sequence[str
     table : DataFrame
         `label, unit, estimate, low, high, n, smallest_effect, mark`, in the order of the lines; each unit has a panel
         of its own. A line whose `discovery` is true gets a star, where there is such a column. The first 24 are drawn.
-    title, caption : str
-        The verdict as a sentence; n and method.
     marks : sequence of str
         What `mark` may say, at most three; the first is drawn filled.
     """
-    shown = table.iloc[:_MOST]
-    units = list(dict.fromkeys(shown["unit"]))
-    sizes = [int((shown["unit"] == unit).sum()) for unit in units]
-    height = _ROW * len(shown) + _AROUND * len(units)
-    left_out = f" {len(table) - len(shown)} further lines are in the table." if len(table) > len(shown) else ""
-    figure = new_figure(title, caption + left_out, height=height, width=_WIDTH, legend_lines=1)
-    panels = figure.subplots(len(units), 1, squeeze=False, height_ratios=sizes).ravel()
-    for ax, unit in zip(panels, units, strict=True):
-        _draw_panel(ax, shown[shown["unit"] == unit], unit, marks)
-    add_legend(figure, _key([mark for mark in marks if (shown["mark"] == mark).any()], marks))
-    return figure
+    first = table.iloc[:_MOST]
+    panels = [_estimates(part, str(unit), marks) for unit, part in first.groupby("unit", sort=False)]
+    key = Key(
+        marks=[Mark(mark, *shape) for mark, shape in zip(marks, _SHAPES, strict=False)], zone="too small to matter"
+    )
+    note = with_rest(caption, len(table) - len(first), "further lines")
+    return interval_plot(panels, title=title, caption=note, row=0.47, key=key)
 
 
-def _draw_panel(ax: Axes, part: pd.DataFrame, unit: str, marks: Sequence[str]) -> None:
-    scale = scale_of(unit)
-    for place, row in enumerate(part.to_dict("records")):
-        _draw_line(ax, -place, row, marks)
-    ends = part[["estimate", "low", "high", "smallest_effect"]].to_numpy(float) * scale.factor
-    high = np.nanmax(np.append(ends.ravel(), 0.0))
-    low = 0.0 if scale.from_zero else np.nanmin(np.append(np.column_stack([ends[:, :3], -ends[:, 3]]), 0.0))
-    room = _ROOM * (high - low or 1.0)
-    ax.axvline(0, color=INK, linewidth=1)
-    ax.set(xlim=(low if scale.from_zero else low - room, high + room), ylim=(0.5 - len(part), 0.5))
-    plain_ticks([ax])
-    names = [wrapped(_sentence(row), _NAME, _NAME_LINES) for row in part.to_dict("records")]
-    ax.set_yticks(-np.arange(len(part)), names, fontsize=8.5)
-    ax.tick_params(axis="y", left=False)
-    ax.grid(visible=False, axis="y")
-    ax.spines["left"].set_visible(False)
-    ax.set_xlabel(scale.words[:1].upper() + scale.words[1:])
+def _estimates(part: pd.DataFrame, unit: str, marks: Sequence[str]) -> Panel:
+    scale, rows = scale_of(unit), part.to_dict("records")
+    numbers = part[["estimate", "low", "high", "smallest_effect"]].astype(float) * scale.factor
+    lines = pd.DataFrame(
+        {
+            "name": [wrapped(_name(row), 38, 3) for row in rows],
+            "value": numbers["estimate"].array,
+            "low": numbers["low"].array,
+            "high": numbers["high"].array,
+            "zone_low": 0.0 if scale.from_zero else -numbers["smallest_effect"].array,
+            "zone_high": numbers["smallest_effect"].array,
+            "mark": [marks.index(mark) for mark in part["mark"]],
+            "text": [
+                f"{written(row['estimate'], unit)} ({interval(row['low'], row['high'], unit)})\nn = {row['n']:,}"
+                for row in rows
+            ],
+        }
+    )
+    return Panel(lines=lines, axis=scale.words[:1].upper() + scale.words[1:])
 
 
-def _sentence(row: dict[Hashable, Any]) -> str:
+def _name(row: dict[Hashable, Any]) -> str:
     name = str(row["label"]).replace("_", " ")
     return name[:1].upper() + name[1:] + (" *" if row.get("discovery") else "")
 
 
-def _draw_line(ax: Axes, place: int, row: dict[Hashable, Any], marks: Sequence[str]) -> None:
-    factor, unit = scale_of(row["unit"]).factor, row["unit"]
-    estimate, low, high, zone = (float(row[name]) for name in ("estimate", "low", "high", "smallest_effect"))
-    if np.isfinite(zone):
-        ax.barh(place, 2 * zone * factor, left=-zone * factor, height=1.0, color=BAND, linewidth=0, zorder=0)
-    marker, filling = _MARKERS[marks.index(row["mark"])]
-    ax.hlines(place, low * factor, high * factor, color=DARK, linewidth=2.2)
-    ax.plot(
-        estimate * factor, place, marker, color=DARK, markerfacecolor=filling, markersize=7, clip_on=False, zorder=3
-    )
-    text = f"{written(estimate, unit)} ({interval(low, high, unit)})\nn = {row['n']:,}"
-    ax.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+@chart
+def balance(table: pd.DataFrame, *, title: str, caption: str, zone: float | None) -> Figure:
+    """Draw the standardised difference between each insurer and the rest, for care and for who the patients are.
 
-
-def _key(present: Sequence[str], marks: Sequence[str]) -> list[Artist]:
-    look = dict(zip(marks, _MARKERS, strict=False))
-    lines: list[Artist] = [
-        Line2D([], [], color=DARK, linewidth=2.2, marker=look[mark][0], markerfacecolor=look[mark][1], label=mark)
-        for mark in present
+    Parameters
+    ----------
+    table : DataFrame
+        `insurer, kind, variable, level, difference` in standard deviations: a panel per kind, a line per level. The 30
+        lines of each kind with the farthest points are drawn.
+    zone : float or None
+        Difference from which a balance table would flag, shaded in grey.
+    """
+    line = table["variable"].astype(str).str.replace("_", " ") + (": " + table["level"].astype(str)).replace(": ", "")
+    insurers = sorted(table["insurer"].unique())
+    mark = table["insurer"].map(insurers.index).clip(upper=len(_INSURERS) - 1)
+    named = table.assign(name=line, mark=mark, value=table["difference"])
+    kinds = {str(kind): _farthest(part) for kind, part in named.groupby("kind", sort=False)}
+    reach = max(1.1 * float(table["difference"].abs().max()), _LEAST_REACH * (zone or 0.0), 1e-3)
+    panels = [
+        Panel(
+            lines=part.assign(zone_low=-zone, zone_high=zone) if zone else part,
+            heading=f"{kind[:1].upper()}{kind[1:]}{_MEANING.get(kind, '')}",
+            ends=(-reach, reach),
+            axis="Insurer less the rest (standard deviations)" if kind == list(kinds)[-1] else "",
+        )
+        for kind, part in kinds.items()
     ]
-    return [*lines, Patch(color=BAND, label="too small to matter")]
+    further = int(named.groupby("kind")["name"].nunique().sum()) - sum(part.index.nunique() for part in kinds.values())
+    note = with_rest(caption, further, "lines closer to zero")
+    key = Key(marks=_insurer_marks(insurers), zone=f"within {zone:g}: balanced" if zone else "")
+    return interval_plot(panels, title=title, caption=note, row=0.22, key=key)
+
+
+def _farthest(part: pd.DataFrame) -> pd.DataFrame:
+    """Take the lines of a kind that reach farthest, and number them in the order of the table."""
+    far = part["difference"].abs().groupby(part["name"]).max().nlargest(_MOST_OF_A_KIND)
+    drawn = part[part["name"].isin(far.index)]
+    codes, _ = pd.factorize(drawn["name"])
+    return drawn.assign(name=[wrapped(name, 36, 1) for name in drawn["name"]]).set_index(codes)
+
+
+def _insurer_marks(insurers: Sequence[str]) -> list[Mark]:
+    named = insurers if len(insurers) <= len(_INSURERS) else insurers[: len(_INSURERS) - 1]
+    labels = [wrapped(name, 20) for name in named]
+    if len(insurers) > len(named):
+        labels.append(f"{len(insurers) - len(named)} others")
+    return [Mark(label, *shape, edge=INK) for label, shape in zip(labels, _INSURERS, strict=False)]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hi_ml.reports.charts.style import MUTED, house_style, wrapped
 
 WIDTH = 6.4  # inches: a text column of A4
+WIDE = 7.2  # inches: for what has names left of its panels and numbers or a key right of them
 DPI = 150
 
 _TITLE_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 11.5, 10, 8
@@ -43,7 +44,8 @@ P = ParamSpec("P")
 def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw in the house style, then make room for what stands around the panels of the figure.
 
-    The panels are one grid, made by `subplots`.
+    Every chart takes the table that it draws, a `title`, which is what was found, as a sentence, and a `caption`: n and
+    the method, with the level of the intervals. Its panels are one grid, made by `subplots`.
     """
 
     @wraps(draw)
@@ -56,78 +58,72 @@ def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def new_figure(
-    title: str,
-    caption: str,
-    *,
-    height: float,
-    width: float = WIDTH,
-    legend_lines: int = 0,
-    shared_names: bool = False,
-) -> Figure:
+def new_figure(title: str, caption: str, *, height: float, width: float = WIDTH, legend: bool = False) -> Figure:
     """Return an empty figure with its title above and its caption below, both wrapped to the width.
 
     To be called, and filled with `subplots`, in a function decorated by `chart`.
 
     Parameters
     ----------
-    title : str
-        The finding or verdict, as a sentence.
-    caption : str
-        What is shown: n and method.
     height, width : float
         Inches for the drawing itself; title, legend and caption add to the height.
-    legend_lines : int
-        Lines to keep free for `add_legend`.
-    shared_names : bool
-        Whether to keep room for the names of axes that panels share, see `name_axes`.
+    legend : bool
+        Whether to keep a line free for `add_legend`.
     """
     title_lines, caption_lines = _fill(title, width, _TITLE_SIZE), _fill(caption, width, _CAPTION_SIZE)
-    head = 2 * _MARGIN + (len(title_lines) * _TITLE_SIZE + legend_lines * _LEGEND_SIZE) * _LINE / _POINTS
+    head = 2 * _MARGIN + (len(title_lines) * _TITLE_SIZE + legend * _LEGEND_SIZE) * _LINE / _POINTS
     foot = 2 * _MARGIN + len(caption_lines) * _CAPTION_SIZE * _LINE / _POINTS
     total = head + height + foot
     figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    x, y = (_NAME_ROOM / width, _NAME_ROOM / total) if shared_names else (0, 0)
-    figure.subplots_adjust(left=x, right=1, bottom=foot / total + y, top=(foot + height) / total)
-    left = _MARGIN / width
-    figure.suptitle("\n".join(title_lines), x=left, y=1 - _MARGIN / total, ha="left", fontsize=_TITLE_SIZE)
-    figure.text(
-        left, _MARGIN / total, "\n".join(caption_lines), va="bottom", fontsize=_CAPTION_SIZE, color=MUTED, gid="caption"
-    )
+    figure.subplots_adjust(left=0, right=1, bottom=foot / total, top=(foot + height) / total)
+    left, below = _MARGIN / width, _MARGIN / total
+    figure.suptitle("\n".join(title_lines), x=left, y=1 - below, ha="left", fontsize=_TITLE_SIZE)
+    foot_text = figure.text(left, below, "\n".join(caption_lines), fontsize=_CAPTION_SIZE, color=MUTED)
+    foot_text.set(verticalalignment="bottom", gid="caption")
     return figure
 
 
-def panel_grid(title: str, caption: str, count: int, *, legend_lines: int = 0) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` square panels that share their axes, and the panels row by row."""
+def panel_grid(
+    title: str, caption: str, count: int, *, names: tuple[str, str], legend: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` square panels that share their axes, and the panels row by row.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the x and the y axis: on the panel if it is the only one, else once on the figure.
+    """
     columns = next(columns for columns, most in _GRIDS if count <= most)
     rows = -(-count // columns)
     width = _GRID_WIDTH.get(columns, WIDTH)
     height = 3.4 if count == 1 else rows * ((width - 0.9) / columns + 0.45) + 0.35
-    figure = new_figure(title, caption, height=height, width=width, legend_lines=legend_lines, shared_names=count > 1)
+    figure = new_figure(title, caption, height=height, width=width, legend=legend)
+    if count > 1:
+        _name_shared_axes(figure, *names)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for position, ax in enumerate(grid):
         ax.set_box_aspect(1)
         ax.set_visible(position < count)
         ax.tick_params(labelbottom=position + columns >= count)  # the lowest of its column, above an empty place too
+    if count == 1:
+        grid[0].set(xlabel=names[0], ylabel=names[1])
     return figure, list(grid[:count])
 
 
-def name_axes(figure: Figure, panels: Sequence[Axes], names: Sequence[str]) -> None:
-    """Name the x and the y axis once: on the panel if it is the only one, else on the figure."""
-    if len(panels) == 1:
-        panels[0].set(xlabel=names[0], ylabel=names[1])
-        return
-    inside = figure.subplotpars
-    under = inside.bottom - _NAME_ROOM / figure.get_figheight()
-    figure.supxlabel(names[0], x=(inside.left + inside.right) / 2, y=under, va="bottom", fontsize=10)
-    figure.supylabel(names[1], x=inside.left, y=(inside.bottom + inside.top) / 2, ha="right", fontsize=10)
+def _name_shared_axes(figure: Figure, across: str, up: str) -> None:
+    """Write names left of and below the drawing, and take their room from it."""
+    under = figure.subplotpars.bottom
+    left, bottom = _NAME_ROOM / figure.get_figwidth(), under + _NAME_ROOM / figure.get_figheight()
+    figure.subplots_adjust(left=left, bottom=bottom)
+    figure.supxlabel(across, x=(left + 1) / 2, y=under, va="bottom", fontsize=10)
+    figure.supylabel(up, x=left, y=(bottom + figure.subplotpars.top) / 2, ha="right", fontsize=10)
 
 
 def name_panel(ax: Axes, name: object, *more: str) -> None:
     """Name a panel of a grid as far as its width allows; more lines follow as they are."""
-    place = ax.get_subplotspec()
-    columns = place.get_gridspec().ncols if place else 1
+    cell = ax.get_subplotspec()
+    columns = cell.get_gridspec().ncols if cell else 1
     letters = int(ax.figure.bbox.width / DPI / columns * _POINTS / (9 * _LETTER)) - 4
     ax.set_title("\n".join([wrapped(name, letters), *more]), fontsize=9)
 
@@ -138,6 +134,14 @@ def plain_ticks(panels: Iterable[Axes], *, count: int = 6) -> None:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]))
             axis.set_major_formatter(FuncFormatter(_tick))
+
+
+def name_lines(ax: Axes, names: Sequence[str], *, size: float = 9) -> None:
+    """Name the lines of a panel: the first at the top at height 0, the next at -1, and so on."""
+    ax.set_yticks(-np.arange(len(names)), names, fontsize=size)
+    ax.set_ylim(0.4 - len(names), 0.6)
+    ax.tick_params(axis="y", left=False)
+    ax.grid(visible=False, axis="y")
 
 
 def _tick(value: float, _: int | None) -> str:
@@ -170,12 +174,13 @@ def add_colorbar(ax: Axes, drawn: ScalarMappable, label: str, *, ends: tuple[str
 
 def _fit(figure: Figure) -> None:
     """Shrink the panels inside the drawing by what stands around them: names, ticks, legends, colour bars."""
-    panels = [(ax, place) for ax in figure.axes if ax.get_visible() and (place := ax.get_subplotspec())]
-    around = np.zeros((4, panels[0][1].get_gridspec().nrows, panels[0][1].get_gridspec().ncols))
-    for ax, place in panels:
+    panels = [(ax, cell) for ax in figure.axes if ax.get_visible() and (cell := ax.get_subplotspec())]
+    grid = panels[0][1].get_gridspec()
+    around = np.zeros((4, grid.nrows, grid.ncols))
+    for ax, cell in panels:
         outer, inner = ax.get_tightbbox(for_layout_only=True) or ax.bbox, ax.bbox
         beyond = inner.x0 - outer.x0, outer.x1 - inner.x1, inner.y0 - outer.y0, outer.y1 - inner.y1
-        around[:, place.rowspan.start, place.colspan.start] = np.array(beyond) / DPI + _PAD
+        around[:, cell.rowspan.start, cell.colspan.start] = np.array(beyond) / DPI + _PAD
     left, right, below, above = around
     inside, (width, height) = figure.subplotpars, figure.get_size_inches()
     x0, x1, wspace = _share_out(inside.left * width, inside.right * width, left, right)

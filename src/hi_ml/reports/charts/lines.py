@@ -1,5 +1,7 @@
 """How do a share and a mean run along age and time? Lines with the bands of their intervals."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,8 +11,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from hi_ml.reports.charts.layout import add_legend, chart, name_axes, name_panel, new_figure, panel_grid, plain_ticks
-from hi_ml.reports.charts.style import BAND, DARK, INK, NEUTRAL, number, wrapped
+from hi_ml.reports.charts.layout import (
+    WIDE,
+    add_legend,
+    chart,
+    name_panel,
+    new_figure,
+    panel_grid,
+    plain_ticks,
+)
+from hi_ml.reports.charts.style import BAND, DARK, INK, NEUTRAL, number, with_rest, wrapped
 
 _MOST = 12  # panels
 _TALL, _LEAST = 1.35, 2.9  # inches of one panel above others, and of all
@@ -27,16 +37,12 @@ def share_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     ----------
     table : DataFrame
         `decade` (its first year), `condition, share, low, high`. The 12 largest conditions are drawn.
-    title, caption : str
-        The verdict as a sentence; n and method, with the level of the intervals.
     """
     peak = table.groupby("condition")["share"].max()
-    largest = peak.nlargest(_MOST)
-    names = sorted(largest.index)
-    if len(peak) > len(names):
-        caption = f"{caption} {len(peak) - len(names)} smaller conditions are in the table."
-    figure, panels = panel_grid(title, caption, len(names), legend_lines=1)
-    name_axes(figure, panels, ["Age (years)", "Share of admissions (%)"])
+    names = sorted(peak.nlargest(_MOST).index)
+    note = with_rest(caption, len(peak) - len(names), "smaller conditions")
+    axes = ("Age (years)", "Share of admissions (%)")
+    figure, panels = panel_grid(title, note, len(names), names=axes, legend=True)
     for ax, name in zip(panels, names, strict=True):
         part = table[table["condition"] == name].sort_values("decade")
         _draw_band(ax, part["decade"] + _MIDDLE, 100 * part[["share", "low", "high"]].to_numpy(float))
@@ -55,26 +61,22 @@ def stay_by_month(table: pd.DataFrame, *, title: str, caption: str, smallest: fl
     ----------
     table : DataFrame
         `month` (its first day), `admission_type, n, mean, low, high` in days. The 12 largest types are drawn.
-    title, caption : str
-        The verdict as a sentence; n and method, with the level of the intervals.
     smallest : float or None
         Difference that matters, in days: drawn as a bar beside the panels.
     """
-    types = _largest(table)
-    figure = new_figure(title, caption, height=max(_LEAST, _TALL * len(types) + 0.5), width=7.2, legend_lines=1)
-    panels = figure.subplots(len(types), 1, squeeze=False, sharex=True, sharey=True).ravel()
-    shown = {name: table[table["admission_type"] == name].sort_values("month") for name in types}
-    for ax, name in zip(panels, types, strict=True):
-        for other in (other for other in types if other != name):
-            ax.plot(shown[other]["month"].to_numpy(), shown[other]["mean"], color=NEUTRAL, linewidth=0.7)
-        _draw_band(ax, shown[name]["month"], shown[name][["mean", "low", "high"]].to_numpy(float))
-        ax.set_title(f"{wrapped(name, 50, 1)} (n = {shown[name]['n'].sum():,})", fontsize=9)
+    figure, panels = _panel_per_type(table, title, caption, names=["Month of admission", "Mean length of stay (days)"])
+    types = {name: table[table["admission_type"] == name].sort_values("month") for name in panels}
+    for name, ax in panels.items():
+        for other in (part for kind, part in types.items() if kind != name):
+            ax.plot(other["month"].to_numpy(), other["mean"], color=NEUTRAL, linewidth=0.7)
+        own = types[name]
+        _draw_band(ax, own["month"], own[["mean", "low", "high"]].to_numpy(float))
+        ax.set_title(f"{wrapped(name, 50, 1)} (n = {own['n'].sum():,})", fontsize=9)
         ax.yaxis.set_major_locator(MaxNLocator(4))
         if smallest:
             _draw_bar(ax, smallest, table)
-    _tick_months(panels[-1])
-    panels[len(types) // 2].set_ylabel("Mean length of stay (days)")
-    panels[0].set_ylim(*_reach(table["mean"], smallest or 0.0))
+        _tick_months(ax)
+        ax.set_ylim(*_reach(table["mean"], smallest or 0.0))
     key = [_line("mean stay of the month"), Patch(color=BAND, label="95 % interval")]
     if len(types) > 1:
         key.append(Line2D([], [], color=NEUTRAL, linewidth=0.7, label="other types"))
@@ -91,13 +93,9 @@ def stay_distribution(table: pd.DataFrame, *, title: str, caption: str) -> Figur
     table : DataFrame
         `admission_type, days` (whole), `n, share` (of the type), `mean` (of the type, in days). Stays beyond 60 days
         are counted in the panel's name. The 12 largest types are drawn.
-    title, caption : str
-        The verdict as a sentence; n and method.
     """
-    types = _largest(table)
-    figure = new_figure(title, caption, height=max(_LEAST, _TALL * len(types) + 0.5), legend_lines=1)
-    panels = figure.subplots(len(types), 1, squeeze=False, sharex=True, sharey=True).ravel()
-    for ax, name in zip(panels, types, strict=True):
+    figure, panels = _panel_per_type(table, title, caption, names=["Length of stay (days)", "Share of the type (%)"])
+    for name, ax in panels.items():
         part = table[table["admission_type"] == name]
         near = part[part["days"] <= _LONGEST]
         ax.bar(near["days"], 100 * near["share"], width=0.85, color=NEUTRAL)
@@ -106,14 +104,20 @@ def stay_distribution(table: pd.DataFrame, *, title: str, caption: str) -> Figur
         more = f"; {beyond:,} longer than {_LONGEST} days" if beyond else ""
         ax.set_title(f"{wrapped(name, 36, 1)} (n = {part['n'].sum():,}; mean {number(mean)} days{more})", fontsize=9)
         plain_ticks([ax], count=4)
-    panels[-1].set_xlabel("Length of stay (days)")
-    panels[len(types) // 2].set_ylabel("Share of the type (%)")
     add_legend(figure, [Line2D([], [], color=DARK, linewidth=2, label="mean"), Patch(color=NEUTRAL, label="stays")])
     return figure
 
 
-def _largest(table: pd.DataFrame) -> list[str]:
-    return sorted(table.groupby("admission_type")["n"].sum().nlargest(_MOST).index)
+def _panel_per_type(
+    table: pd.DataFrame, title: str, caption: str, *, names: Sequence[str]
+) -> tuple[Figure, dict[str, Axes]]:
+    """Stack a panel for each of the largest admission types; name the axes once."""
+    types = sorted(table.groupby("admission_type")["n"].sum().nlargest(_MOST).index)
+    figure = new_figure(title, caption, height=max(_LEAST, _TALL * len(types) + 0.5), width=WIDE, legend=True)
+    panels = figure.subplots(len(types), 1, squeeze=False, sharex=True, sharey=True).ravel()
+    panels[-1].set_xlabel(names[0])
+    panels[len(types) // 2].set_ylabel(names[1])
+    return figure, dict(zip(types, panels, strict=True))
 
 
 def _line(label: str) -> Line2D:
@@ -122,34 +126,27 @@ def _line(label: str) -> Line2D:
 
 def _draw_band(ax: Axes, x: "pd.Series[float]", values: np.ndarray) -> None:
     """Draw a line with its band; where a value stands alone, its interval is a bar."""
-    middle, low, high = values.T
-    place = x.to_numpy()
-    ax.fill_between(place, low, high, color=BAND, linewidth=0)
-    ax.vlines(place, low, high, color=BAND, linewidth=2, zorder=1)
-    ax.plot(place, middle, "o-", color=DARK, markersize=3, linewidth=1.4)
+    (middle, low, high), across = values.T, x.to_numpy()
+    ax.fill_between(across, low, high, color=BAND, linewidth=0)
+    ax.vlines(across, low, high, color=BAND, linewidth=2, zorder=1)
+    ax.plot(across, middle, "o-", color=DARK, markersize=3, linewidth=1.4)
 
 
 def _tick_months(ax: Axes) -> None:
     locator = AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))  # type: ignore[no-untyped-call]
-    ax.set_xlabel("Month of admission")
 
 
 def _draw_bar(ax: Axes, smallest: float, table: pd.DataFrame) -> None:
     """Draw a bar as high as the difference that matters, right of the panel."""
     low, high = _reach(table["mean"], smallest)
-    middle = (low + high) / 2
+    middle, beside = (low + high) / 2, ax.get_yaxis_transform()
     ends = [middle - smallest / 2, middle + smallest / 2]
-    line = ax.plot([1.015, 1.015], ends, color=INK, linewidth=3, transform=ax.get_yaxis_transform(), clip_on=False)
-    line[0].set_solid_capstyle("butt")
-    ax.annotate(
-        f"{number(smallest)} day{'s' * (smallest != 1)}:\nmatters",
-        (1.03, middle),
-        xycoords=ax.get_yaxis_transform(),
-        va="center",
-        fontsize=8,
-    )
+    (bar,) = ax.plot([1.015, 1.015], ends, color=INK, linewidth=3, transform=beside, clip_on=False)
+    bar.set_solid_capstyle("butt")
+    words = f"{number(smallest)} day{'s' * (smallest != 1)}:\nmatters"
+    ax.annotate(words, (1.03, middle), xycoords=beside, va="center", fontsize=8)
 
 
 def _reach(mean: "pd.Series[float]", smallest: float) -> tuple[float, float]:

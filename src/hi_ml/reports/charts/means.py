@@ -1,21 +1,26 @@
-"""What is the mean of each group? Bars from zero, so that a small difference looks small; and pairs of shares."""
-
-from collections.abc import Sequence
+"""What is the mean of each group, and what would luck make of it? Bars from zero: a small difference looks small."""
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
 
 from hi_ml.app.text import interval, written
-from hi_ml.reports.charts.layout import Floats, add_legend, chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import FILL, INK, MUTED, wrapped
+from hi_ml.reports.charts.interval_plot import Key, Panel, Reference, interval_plot
+from hi_ml.reports.charts.layout import WIDE, chart, new_figure, plain_ticks
+from hi_ml.reports.charts.style import BAND, DARK, INK, LIGHT, MUTED, number, with_rest, wrapped
 
-_WIDTH = 7.2  # inches: names stand left of the panel, numbers right of it
-_ROW = 0.4  # inches for one line
 _MOST = 20  # groups
+_MOST_HOSPITALS = 40  # by name
+_EACH_END = 15  # hospitals at either end, where there are more
+_WIDE = 20  # from this ratio of volumes on, the axis is logarithmic
+_VOLUMES = (1, 2, 5)  # ticks of such an axis, in each power of ten
+_OUTSIDE = {"within both limits": ("o", "white"), "outside 95 %": ("s", LIGHT), "outside 99.8 %": ("^", DARK)}
+"""Shape and filling of a point."""
 
 
 @chart
@@ -26,30 +31,27 @@ def means(table: pd.DataFrame, *, title: str, caption: str, group: str, measure:
     ----------
     table : DataFrame
         A column named as `group`, and `n, mean, low, high`. The 20 largest groups are drawn.
-    title, caption : str
-        The verdict as a sentence; n and method, with the level of the intervals.
     group : str
         The column of names.
     measure : tuple of str
         What the mean is of, and its unit.
     """
-    shown = table[table.index.isin(table["n"].nlargest(_MOST).index)]
-    if len(table) > len(shown):
-        caption = f"{caption} {len(table) - len(shown)} smaller groups are in the table."
-    figure = new_figure(title, caption, height=_ROW * len(shown) + 0.7, width=_WIDTH, legend_lines=1)
-    ax = figure.subplots()
-    place = -np.arange(len(shown), dtype=np.float64)
-    ax.barh(place, shown["mean"], height=0.62, color=FILL)
-    ax.hlines(place, shown["low"], shown["high"], color=INK, linewidth=2)
-    ax.axvline(0, color=MUTED, linewidth=1)
-    name_lines(ax, place, [wrapped(name, 26) for name in shown[group]])
-    for y, row in zip(place, shown.to_dict("records"), strict=True):
-        limits = interval(row["low"], row["high"], measure[1]).replace("+", "")
-        text = f"{written(row['mean'], measure[1], signed=False)} ({limits})\nn = {row['n']:,}"
-        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
-    ax.set_xlabel(f"{measure[0]} ({measure[1]})")
-    add_legend(figure, [Patch(color=FILL, label="mean"), Line2D([], [], color=INK, linewidth=2, label="95 % interval")])
-    return figure
+    largest = table[table.index.isin(table["n"].nlargest(_MOST).index)].reset_index(drop=True)
+    what, unit = measure
+    texts = [
+        f"{written(row['mean'], unit, signed=False)} ({interval(row['low'], row['high'], unit).replace('+', '')})\n"
+        f"n = {row['n']:,}"
+        for row in largest.to_dict("records")
+    ]
+    lines = largest.assign(name=[wrapped(name, 26) for name in largest[group]], value=largest["mean"], text=texts)
+    return interval_plot(
+        [Panel(lines=lines, axis=f"{what} ({unit})")],
+        title=title,
+        caption=with_rest(caption, len(table) - len(largest), "smaller groups"),
+        row=0.4,
+        key=Key(bar="mean", interval="95 % interval"),
+        bars=True,
+    )
 
 
 @chart
@@ -60,32 +62,108 @@ def agreement(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     ----------
     table : DataFrame
         `agreement, same_name, chance` (shares of pairs, 0 to 1; chance may be NaN), `n` (pairs that agree).
-    title, caption : str
-        The verdict as a sentence; n and method.
     """
-    figure = new_figure(title, caption, height=_ROW * len(table) + 0.7, width=_WIDTH, legend_lines=1)
+    texts = [
+        f"{100 * row['same_name']:.2f} % (n = {row['n']:,})"
+        + ("" if np.isnan(row["chance"]) else f"\nby chance {100 * row['chance']:.2f} %")
+        for row in table.to_dict("records")
+    ]
+    lines = pd.DataFrame(
+        {
+            "name": [wrapped(name, 26) for name in table["agreement"]],
+            "value": 100 * table["same_name"].array,
+            "beside": 100 * table["chance"].array,
+            "text": texts,
+        }
+    )
+    return interval_plot(
+        [Panel(lines=lines, axis="Share of pairs of admissions that agree (%)")],
+        title=title,
+        caption=caption,
+        row=0.4,
+        key=Key(bar="two admissions of one name", beside="any two admissions"),
+        bars=True,
+    )
+
+
+@chart
+def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+    """Draw the shrunken mean bill of each hospital as a bar from zero, its interval, and the mean as recorded.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `hospital, n, mean, effect, low, high, centre` in currency: effects are distances from the centre, smallest
+        first. Of more than 40 hospitals, the 15 highest and the 15 lowest are drawn.
+    """
+    falling, centre = table.sort_values("effect", ascending=False, kind="stable"), float(table["centre"].iloc[0])
+    lines = pd.DataFrame(
+        {
+            "name": [f"{wrapped(row['hospital'], 36, 1)} ({row['n']:,})" for row in falling.to_dict("records")],
+            "value": centre + falling["effect"].array,
+            "low": centre + falling["low"].array,
+            "high": centre + falling["high"].array,
+            "beside": falling["mean"].array,
+        }
+    )
+    if len(lines) > _MOST_HOSPITALS:
+        between = pd.DataFrame({"name": [f"… {len(lines) - 2 * _EACH_END:,} hospitals between …"]})
+        lines = pd.concat([lines.iloc[:_EACH_END], between, lines.iloc[-_EACH_END:]], ignore_index=True)
+    return interval_plot(
+        [Panel(lines=lines, axis="Mean bill (currency)", reference=Reference(centre, "mean of all", "--"))],
+        title=title,
+        caption=caption,
+        row=0.26,
+        key=Key(bar="shrunken mean", interval="its 95 % interval", beside="mean as recorded"),
+        bars=True,
+    )
+
+
+@chart
+def hospital_funnel(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+    """Draw the mean bill of each hospital against its volume, inside the limits that luck alone would keep.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Layer `hospital`: `n, mean, outside95, outside998`; layer `limit`: `n, centre, low95, high95, low998, high998`
+        along the volumes; all in currency.
+    """
+    figure = new_figure(title, caption, height=3.6, width=WIDE)
     ax = figure.subplots()
-    place = -np.arange(len(table), dtype=np.float64)
-    ax.barh(place, 100 * table["same_name"], height=0.55, color=FILL)
-    ax.plot(100 * table["chance"], place, "D", color=INK, markerfacecolor="white", linestyle="", clip_on=False)
-    ax.axvline(0, color=MUTED, linewidth=1)
-    name_lines(ax, place, [wrapped(name, 26) for name in table["agreement"]])
-    for y, row in zip(place, table.to_dict("records"), strict=True):
-        chance = "" if np.isnan(row["chance"]) else f"\nby chance {100 * row['chance']:.2f} %"
-        text = f"{100 * row['same_name']:.2f} % (n = {row['n']:,}){chance}"
-        ax.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
-    ax.set_xlabel("Share of pairs of admissions that agree (%)")
-    by_chance = Line2D([], [], color=INK, marker="D", markerfacecolor="white", linestyle="", label="any two admissions")
-    add_legend(figure, [Patch(color=FILL, label="two admissions of one name"), by_chance])
+    limits = table[table["layer"] == "limit"].sort_values("n")
+    key = [*_draw_hospitals(ax, table[table["layer"] == "hospital"]), *_draw_limits(ax, limits)]
+    ax.set(xlabel="Admissions of the hospital", ylabel="Mean bill (currency)")
+    plain_ticks([ax])
+    if limits["n"].max() > _WIDE * limits["n"].min():
+        _spread_volumes(ax, limits["n"])
+    ax.legend(handles=key, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
     return figure
 
 
-def name_lines(ax: Axes, place: Floats, names: Sequence[str], *, size: float = 8.5) -> None:
-    """Name the lines of a panel, one at each place, and leave its other axis to numbers from zero."""
-    ax.margins(x=0.03)  # bars keep the axis at zero
-    plain_ticks([ax])
-    ax.set_yticks(place, names, fontsize=size)
-    ax.set_ylim(place.min() - 0.6, place.max() + 0.6)
-    ax.tick_params(axis="y", left=False)
-    ax.grid(visible=False, axis="y")
-    ax.spines["left"].set_visible(False)
+def _draw_limits(ax: Axes, limits: pd.DataFrame) -> list[Artist]:
+    ax.fill_between(limits["n"], limits["low95"], limits["high95"], color=BAND, linewidth=0)
+    (centre,) = ax.plot(limits["n"], limits["centre"], color=INK, linewidth=1, label="mean of all")
+    for name in ("low998", "high998"):
+        (outer,) = ax.plot(limits["n"], limits[name], color=MUTED, linewidth=1.2, linestyle="--", label="99.8 % limits")
+    return [Patch(color=BAND, label="95 % limits"), outer, centre]
+
+
+def _draw_hospitals(ax: Axes, hospitals: pd.DataFrame) -> list[Artist]:
+    far = hospitals["outside95"].astype(int) + hospitals["outside998"].astype(int)
+    key: list[Artist] = []
+    for step, (label, (marker, filling)) in enumerate(_OUTSIDE.items()):
+        part = hospitals[far == step]
+        look = {"color": DARK, "marker": marker, "markerfacecolor": filling, "markersize": 5.5, "markeredgewidth": 0.9}
+        ax.plot(part["n"], part["mean"], linestyle="", **look)  # type: ignore[arg-type]
+        key.append(Line2D([], [], linestyle="", label=f"{label} ({len(part):,})", **look))  # type: ignore[arg-type]
+    return key
+
+
+def _spread_volumes(ax: Axes, volumes: "pd.Series[float]") -> None:
+    ax.set_xscale("log")
+    low, high = float(volumes.min()), float(volumes.max())
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = [tick for tick in np.outer(powers, _VOLUMES).ravel() if low <= tick <= high]
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(ticks, [number(tick) for tick in ticks])

@@ -1,19 +1,22 @@
-"""Is the model better than knowing nothing? Its scores beside those of the baseline."""
+"""How good is a model, held against knowing nothing, against other models, and against what its intervals promise?"""
 
 import math
 from collections.abc import Collection, Hashable
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hi_ml.app.text import apart
 from hi_ml.modeling.scores.score import title as score_title
-from hi_ml.reports.charts.layout import chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import DARK, INK, wrapped
+from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, Reference, interval_plot
+from hi_ml.reports.charts.layout import chart
+from hi_ml.reports.charts.style import with_rest, wrapped
+from hi_ml.statistics.estimates import LEVEL
 
 _LEAST_REACH = 0.1  # of the baseline: a strip never zooms in so far that a hair's breadth looks like a gulf
 _ROOM = 1.25  # of the farthest value from the baseline
+_MOST = 24  # lines
 
 
 @chart
@@ -30,37 +33,28 @@ def scores_against_baseline(
     table : DataFrame
         `score, value, low, high, baseline, unit`, one row per score. A score without baseline is drawn
         around itself, one without value is named only.
-    title, caption : str
-        The verdict as a sentence; n and method, with the level of the intervals.
     higher_is_better : collection of str
         Names of the scores of which more is better; of all others, less is.
     """
-    figure = new_figure(title, caption, height=0.6 * len(table) + 0.3)
-    strips = figure.subplots(len(table), 1, squeeze=False).ravel()
-    for ax, row in zip(strips, table.to_dict("records"), strict=True):
-        _draw_strip(ax, row, ascending=row["score"] in higher_is_better)
+    strips = [_strip(row, ascending=row["score"] in higher_is_better) for row in table.to_dict("records")]
+    figure = interval_plot(strips, title=title, caption=caption, row=0.32)
+    for ax in figure.axes:
+        worse, better = ax.get_xlim()
+        ax.axvspan((worse + better) / 2, better, color="#EDF2F8", zorder=0)
+        ax.tick_params(axis="x", labelsize=8)
     for x, text, side in ((0.0, "← worse", "left"), (0.5, "baseline", "center"), (1.0, "better →", "right")):
-        strips[0].annotate(text, (x, 1.08), xycoords="axes fraction", ha=side, va="bottom", fontsize=9)
+        figure.axes[0].annotate(text, (x, 1.08), xycoords="axes fraction", ha=side, va="bottom", fontsize=9)
     return figure
 
 
-def _draw_strip(ax: Axes, row: dict[Hashable, Any], *, ascending: bool) -> None:
+def _strip(row: dict[Hashable, Any], *, ascending: bool) -> Panel:
     value, low, high, baseline = (float(row[name]) for name in ("value", "low", "high", "baseline"))
-    center = next((place for place in (baseline, value) if math.isfinite(place)), 0.0)
+    center = next((point for point in (baseline, value) if math.isfinite(point)), 0.0)
     farthest = max((abs(end - center) for end in (value, low, high) if math.isfinite(end)), default=0.0)
-    reach = max(_ROOM * farthest, _LEAST_REACH * (abs(center) or 1.0))
-    better = center + reach if ascending else center - reach
-    ax.set_xlim(2 * center - better, better)
-    ax.axvspan(center, better, color="#EDF2F8", zorder=0)
-    ax.axvline(center, color=INK, linewidth=1.2, linestyle="--", visible=math.isfinite(baseline))
-    ax.hlines(0, low, high, color=DARK, linewidth=3.5)
-    ax.plot(value, 0, "o", color=DARK, markersize=7, markeredgecolor="white")
-    plain_ticks([ax], count=4)
-    ax.tick_params(axis="x", labelsize=8)
-    ax.set(ylim=(-1, 1), yticks=[])
-    ax.set_ylabel(_name(row), rotation=0, ha="right", va="center", fontsize=9)
-    ax.annotate(_in_words(value, low, high, baseline), (1.02, 0.5), xycoords="axes fraction", va="center", fontsize=9)
-    ax.spines["left"].set_visible(False)
+    reach = max(_ROOM * farthest, _LEAST_REACH * (abs(center) or 1.0)) * (1 if ascending else -1)
+    text = _in_words(value, low, high, baseline)
+    lines = pd.DataFrame({"name": [_name(row)], "value": value, "low": low, "high": high, "text": text})
+    return Panel(lines=lines, reference=Reference(baseline, style="--"), ends=(center - reach, center + reach))
 
 
 def _name(row: dict[Hashable, Any]) -> str:
@@ -78,3 +72,81 @@ def _in_words(value: float, low: float, high: float, baseline: float) -> str:
     shown, lowest, highest, constant = (f"{end:,.{places}f}".replace("-", "−") for end in (value, low, high, baseline))
     interval = f" ({lowest} to {highest})" if math.isfinite(width) else ""
     return f"{shown}{interval}\n" + (f"baseline {constant}" if math.isfinite(baseline) else "no baseline")
+
+
+@chart
+def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best: str) -> Figure:
+    """Draw the paired difference of each run from the best one, with its 95 % interval.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `run, score, difference, low, high, p_holm, unit, better, smallest`, in the order of the lines: the run less the
+        best one; `smallest` is the difference that would matter, drawn in grey, or NaN. A dot is filled where `p_holm`
+        lies below 5 %. The first 24 are drawn.
+    best : str
+        The run at zero.
+    """
+    first = table.iloc[:_MOST].reset_index(drop=True)
+    lines = first.assign(
+        name=[wrapped(run, 30) for run in first["run"]],
+        value=first["difference"],
+        zone_low=-first["smallest"],
+        zone_high=first["smallest"],
+        mark=(first["p_holm"] >= LEVEL).astype(int),
+        text=["{} ({})".format(*apart(*ends)) for ends in first[["difference", "low", "high"]].to_numpy(float)],
+    )
+    top = first.to_dict("records")[0]
+    name = score_title(top["score"])
+    axis = f"{name[:1].upper()}{name[1:]} less that of {wrapped(best, 30, 1)} ({top['unit']})"
+    side = "left" if top["better"] == "less" else "right"
+    return interval_plot(
+        [Panel(lines=lines, axis=f"{axis}; {side} is better")],
+        title=title,
+        caption=with_rest(caption, len(table) - len(first), "further runs"),
+        row=0.42,
+        key=Key(
+            marks=[Mark(f"differs (p < {LEVEL:g}, Holm)"), Mark("not told apart", filling="white")],
+            zone="too small to matter" if first["smallest"].notna().all() else "",
+        ),
+    )
+
+
+@chart
+def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+    """Draw coverage against the level that was asked for, and mean size against knowing nothing, slice by slice.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hi_ml.evaluation.conformal.table`: `by, slice, n, coverage, low, high, level, size, baseline_size, unit`,
+        in the order of the lines. The first 24 are drawn.
+    """
+    first = table.iloc[:_MOST].reset_index(drop=True)
+    names = [f"{wrapped(name, 26, 1)}, n = {n:,}" for name, n in zip(first["slice"], first["n"], strict=True)]
+    chance = {"zone_low": 100 * first["low"], "zone_high": 100 * first["high"]}
+    top = first.to_dict("records")[0]
+    coverage = Panel(
+        lines=pd.DataFrame({"name": names, "value": 100 * first["coverage"], **chance}),
+        axis="Coverage (% of groups)",
+        reference=Reference(100 * top["level"], "asked for"),
+        ends=(None, 100.0),
+        zone_height=0.42,
+    )
+    size = Panel(
+        lines=pd.DataFrame({"name": names, "value": first["size"]}),
+        axis=f"{'Mean size' if top['unit'] == 'labels' else 'Mean width'} ({top['unit']})",
+        reference=Reference(top["baseline_size"], "knowing nothing", "--"),
+        ends=(0.0, None),
+    )
+    figure = interval_plot(
+        [coverage, size],
+        title=title,
+        caption=with_rest(caption, len(table) - len(first), "further lines"),
+        row=0.3,
+        key=Key(zone="what chance explains"),
+        across=True,
+    )
+    by = str(first["by"].iloc[-1])
+    figure.axes[0].set_ylabel(wrapped(by[:1].upper() + by[1:].replace("_", " "), 26, 1))
+    return figure

@@ -76,6 +76,15 @@ def caption(n: int, method: str, *, noun: str = "admissions") -> str:
     return f"n = {n:,} {noun}. {method}".rstrip()
 
 
+def with_rest(caption: str, count: int, words: str) -> str:
+    """Say at the end of a caption how many of what are too many to be drawn.
+
+    >>> with_rest("n = 5 admissions.", 3, "smaller groups")
+    'n = 5 admissions. 3 smaller groups are in the table.'
+    """
+    return f"{caption} {count} {words} are in the table." if count else caption
+
+
 def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, Path]:
     """Write a chart and the table behind it.
 

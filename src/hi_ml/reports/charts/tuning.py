@@ -1,7 +1,4 @@
-"""How the loss falls as the training rows grow.
-
-How a search went: the loss of each configuration, against that of the defaults.
-"""
+"""How does the loss fall, with more training rows and from trial to trial of a search?"""
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -13,6 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from hi_ml.reports.charts.layout import add_legend, chart, new_figure, plain_ticks
 from hi_ml.reports.charts.style import DARK, INK, MIDDLE, NEUTRAL, number
 
+_FOOT = 0.03  # of the height of the axes, where a trial without loss is marked
+_AIR = 0.08  # of the height of the axes, above and below the trials that reached all folds
+
 
 @chart
 def learning_curve(table: pd.DataFrame, *, title: str, caption: str, score: str) -> Figure:
@@ -22,12 +22,10 @@ def learning_curve(table: pd.DataFrame, *, title: str, caption: str, score: str)
     ----------
     table : DataFrame
         `rows, value, low, high, baseline, unit`, one line per training size.
-    title, caption : str
-        The verdict as a sentence; n and method.
     score : str
         Name of the loss.
     """
-    figure = new_figure(title, caption, height=3.2, width=5.6, legend_lines=1)
+    figure = new_figure(title, caption, height=3.2, width=5.6, legend=True)
     ax = figure.subplots()
     reach = [table["value"] - table["low"], table["high"] - table["value"]]
     points = ax.errorbar(table["rows"], table["value"], reach, color=DARK, marker="o", capsize=3, label="model")
@@ -38,10 +36,6 @@ def learning_curve(table: pd.DataFrame, *, title: str, caption: str, score: str)
     ax.minorticks_off()
     add_legend(figure, [points, line])
     return figure
-
-
-_FOOT = 0.03  # of the height of the axes, where a trial without loss is marked
-_AIR = 0.08  # of the height of the axes, above and below the trials that reached all folds
 
 
 @chart
@@ -55,12 +49,10 @@ def history(table: pd.DataFrame, *, title: str, caption: str, score: str, unit: 
     ----------
     table : DataFrame
         `number, state, loss, low, high, best, defaults`, one line per trial in the order of their numbers.
-    title, caption : str
-        What came of it, as a sentence; the number of trials and the method.
     score, unit : str
         Of the loss.
     """
-    figure = new_figure(title, caption, height=3.4, legend_lines=1)
+    figure = new_figure(title, caption, height=3.4, legend=True)
     ax = figure.subplots()
     complete, pruned, failed = (table[table["state"] == state] for state in ("complete", "pruned", "failed"))
     top = _zoom(ax, complete)
@@ -68,19 +60,19 @@ def history(table: pd.DataFrame, *, title: str, caption: str, score: str, unit: 
     whole = ax.errorbar(
         complete["number"], complete["loss"], reach, color=DARK, fmt="o", markersize=5, elinewidth=1, label="all folds"
     )
-    shown: list[Artist | Container] = [whole]
+    entries: list[Artist | Container] = [whole]
     if len(pruned):
         near = pruned["loss"].clip(upper=top)
-        shown += ax.plot(pruned["number"], near, "v", color=NEUTRAL, mfc="white", ms=5, clip_on=False, label="pruned")
+        entries += ax.plot(pruned["number"], near, "v", color=NEUTRAL, mfc="white", ms=5, clip_on=False, label="pruned")
     if len(failed):
         foot = ax.get_xaxis_transform()
-        shown += ax.plot(failed["number"], [_FOOT] * len(failed), "x", color=MIDDLE, transform=foot, label="failed")
-    shown += ax.step(table["number"], table["best"], where="post", color=DARK, linewidth=1.2, label="best so far")
-    shown += [ax.axhline(table["defaults"].iloc[0], color=INK, linewidth=1, linestyle="--", label="defaults")]
+        entries += ax.plot(failed["number"], [_FOOT] * len(failed), "x", color=MIDDLE, transform=foot, label="failed")
+    entries += ax.step(table["number"], table["best"], where="post", color=DARK, linewidth=1.2, label="best so far")
+    entries += [ax.axhline(table["defaults"].iloc[0], color=INK, linewidth=1, linestyle="--", label="defaults")]
     plain_ticks([ax])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="Trial", ylabel=f"Cross-validated {score.replace('_', ' ')} ({unit})")
-    add_legend(figure, shown)
+    add_legend(figure, entries)
     return figure
 
 

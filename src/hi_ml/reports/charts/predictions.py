@@ -1,79 +1,113 @@
-"""Predicted classes and probabilities against what occurred."""
+"""What was predicted, against what occurred: amounts, and probabilities of classes."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import PowerNorm
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hi_ml.reports.charts.layout import (
-    Floats,
     add_colorbar,
     add_legend,
     chart,
-    name_axes,
     name_panel,
     new_figure,
     panel_grid,
     plain_ticks,
 )
-from hi_ml.reports.charts.style import BAND, COUNTS, DARK, DOTS, INK, MUTED, SERIES, wrapped
+from hi_ml.reports.charts.style import BAND, COUNTS, DARK, DOTS, FILL, INK, MUTED, SERIES, wrapped
 
 _TOGETHER = 4  # more classes than this get a panel each: their lines would hide one another
-_WITH_COUNTS = 8  # more classes than this leave no room for a second line in the cells of the confusion matrix
-_DARK_CELL = 0.7  # share from which ink on the cell gives way to white
 _ONE_LINE = 3  # panels beside one another, with room for more ticks
 
 
 @chart
-def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
-    """Draw, for each observed class, how often each class was predicted.
+def predicted_observed(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
+    """Draw counts of admissions by predicted and observed value, and the observed median and range per prediction.
 
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.statistics.curves.confusion_table`: `target, prediction, n, share`, all pairs of classes. Up to
-        8 classes show the counts in the cells; more show them per row only.
-    title, caption : str
-        The verdict as a sentence; n and method.
+        Of `hi_ml.statistics.curves.predicted_observed_table`: layers `cell` and `band`.
+    unit : str
+        Of both axes.
     """
-    labels = list(dict.fromkeys(table["target"]))
-    size = len(labels)
-    counts, share = (table[name].to_numpy(float).reshape(size, size) for name in ("n", "share"))
-    side = max(2.6, min(0.75, 0.4 + 2.4 / size) * size)
-    figure = new_figure(
-        title, caption, height=side * 0.8 + (1.7 if size > _TOGETHER else 0.7), width=max(5.6, side + 2.6)
-    )
+    figure = new_figure(title, caption, height=4.05, width=5.6, legend=True)
     ax = figure.subplots()
-    drawn = ax.imshow(100 * share, cmap=COUNTS, vmin=0, vmax=100, aspect="auto")
-    add_colorbar(ax, drawn, "Share of the observed class (%)")
-    _write_shares(ax, counts, share)
-    upright = size > _TOGETHER
-    rows = [
-        f"{wrapped(label, *((26, 2) if size <= _WITH_COUNTS else (36, 1)))}\nn = {n:,.0f}"
-        for label, n in zip(labels, counts.sum(axis=1), strict=True)
-    ]
-    ax.set_yticks(range(size), rows)
-    ax.set_xticks(
-        range(size), [wrapped(label, 26 if upright else 14) for label in labels], rotation=90 if upright else 0
-    )
-    ax.set(xlabel="Predicted class", ylabel="Observed class")
-    ax.grid(visible=False)
-    ax.tick_params(length=0)
+    cells = table[table["layer"] == "cell"]
+    _draw_cells(ax, cells, "target")
+    ends = _limits(cells, ["prediction_low", "target_low", "prediction_high", "target_high"])
+    (diagonal,) = ax.plot(ends, ends, color=INK, linewidth=1, linestyle="--", label="observed = predicted")
+    band = _draw_band(ax, table[table["layer"] == "band"])
+    ax.set(xlim=ends, ylim=ends, box_aspect=1, xlabel=f"Predicted ({unit})", ylabel=f"Observed ({unit})")
+    plain_ticks([ax])
+    add_legend(figure, [band, diagonal])
     return figure
 
 
-def _write_shares(ax: Axes, counts: Floats, share: Floats) -> None:
-    size = len(counts)
-    for row, column in np.ndindex(counts.shape):
-        part = share[row, column]
-        text = "" if np.isnan(part) else f"{100 * part:.0f}" + (" %" if size <= _WITH_COUNTS else "")
-        if text and size <= _WITH_COUNTS:
-            text += f"\n{counts[row, column]:,.0f}"
-        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if part > _DARK_CELL else INK)
+@chart
+def residuals(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
+    """Draw the distribution of residuals, and residuals against the prediction.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hi_ml.statistics.curves.residual_table`: layers `histogram`, `cell` and `band`.
+    unit : str
+        Of predictions and residuals.
+    """
+    figure = new_figure(title, caption, height=3.4, legend=True)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.8], sharey=True)
+    bars = table[table["layer"] == "histogram"]
+    height = bars["residual_high"] - bars["residual_low"]
+    left.barh(bars["residual_low"], 100 * bars["share"], height, align="edge", color=FILL, edgecolor="white", lw=0.3)
+    cells = table[table["layer"] == "cell"]
+    _draw_cells(right, cells, "residual")
+    band = _draw_band(right, table[table["layer"] == "band"])
+    lines = [
+        ax.axhline(0, color=INK, linewidth=1, linestyle="--", label="observed = predicted") for ax in (left, right)
+    ]
+    left.set(xlabel="Share of admissions (%)", ylabel=f"Observed minus predicted ({unit})")
+    right.set(xlabel=f"Predicted ({unit})", xlim=_limits(cells, ["prediction_low", "prediction_high"]))
+    right.set_ylim(_limits(cells, ["residual_low", "residual_high"]))
+    plain_ticks([right])
+    plain_ticks([left], count=3)
+    add_legend(figure, [band, lines[0]])
+    return figure
+
+
+def _draw_cells(ax: Axes, cells: pd.DataFrame, name: str) -> None:
+    low, high = ["prediction_low", f"{name}_low"], ["prediction_high", f"{name}_high"]
+    x0, y0, x1, y1 = cells[low + high].to_numpy().T
+    corners = [[(a, b), (a, d), (c, d), (c, b)] for a, b, c, d in zip(x0, y0, x1, y1, strict=True)]
+    scale = PowerNorm(0.5, 0, max(4, cells["n"].max()))  # square root: a crowded middle leaves the edges visible
+    drawn = PolyCollection(corners, cmap=COUNTS, norm=scale, array=cells["n"], antialiased=False)
+    add_colorbar(ax, ax.add_collection(drawn), "Admissions per cell")
+
+
+def _draw_band(ax: Axes, band: pd.DataFrame) -> ErrorbarContainer:
+    reach = (band["q50"] - band["q10"], band["q90"] - band["q50"])
+    points = {"marker": "o", "markerfacecolor": "white", "markersize": 4.5}
+    return ax.errorbar(
+        band["prediction"],
+        band["q50"],
+        reach,
+        color=INK,
+        linewidth=1.8,
+        elinewidth=1.1,
+        label="observed median and central 80 %",
+        **points,  # type: ignore[arg-type]
+    )
+
+
+def _limits(cells: pd.DataFrame, columns: list[str]) -> tuple[float, float]:
+    return float(cells[columns].min().min()), float(cells[columns].max().max())
 
 
 @chart
@@ -87,13 +121,11 @@ def reliability(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     table : DataFrame
         Of `hi_ml.statistics.curves.reliability_table`: `class, probability, observed, low, high`. Where it has
         `in_the_large` and `slope`, each with `_low` and `_high`, one value per class, up to 3 classes show them.
-    title, caption : str
-        The verdict as a sentence; n and method, with the level of the band.
     """
     labels = list(dict.fromkeys(table["class"]))
     end = min(1.0, float(np.ceil(10.5 * table[["probability", "observed", "high"]].max().max()) / 10))
-    figure, panels = panel_grid(title, caption, len(labels), legend_lines=1)
-    name_axes(figure, panels, ["Predicted probability", "Observed share"])
+    names = ("Predicted probability", "Observed share")
+    figure, panels = panel_grid(title, caption, len(labels), names=names, legend=True)
     for ax, label in zip(panels, labels, strict=True):
         part = table[table["class"] == label]
         ax.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle="--")
@@ -138,8 +170,6 @@ def roc(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     ----------
     table : DataFrame
         Of `hi_ml.statistics.curves.roc_table`.
-    title, caption : str
-        The verdict as a sentence; n and method.
     """
     return _one_against_rest(table, title, caption, ("false_positive_rate", "true_positive_rate"))
 
@@ -152,8 +182,6 @@ def precision_recall(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     ----------
     table : DataFrame
         Of `hi_ml.statistics.curves.precision_recall_table`.
-    title, caption : str
-        The verdict as a sentence; n and method.
     """
     return _one_against_rest(table, title, caption, ("recall", "precision"))
 
@@ -161,8 +189,8 @@ def precision_recall(table: pd.DataFrame, *, title: str, caption: str) -> Figure
 def _one_against_rest(table: pd.DataFrame, title: str, caption: str, columns: tuple[str, str]) -> Figure:
     labels = list(dict.fromkeys(table["class"]))
     together = len(labels) <= _TOGETHER
-    figure, panels = panel_grid(title, caption, 1 if together else len(labels))
-    name_axes(figure, panels, [column.replace("_", " ").capitalize() for column in columns])
+    across, up = (column.replace("_", " ").capitalize() for column in columns)
+    figure, panels = panel_grid(title, caption, 1 if together else len(labels), names=(across, up))
     for position, label in enumerate(labels):
         ax, part = panels[0 if together else position], table[table["class"] == label]
         color, line, marker = SERIES[position if together else 0]

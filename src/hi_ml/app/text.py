@@ -45,8 +45,8 @@ def apart(value: float, low: float, high: float) -> tuple[str, str]:
     """
     width = high - low
     places = min(_FINEST, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else _FINEST * bool(value)
-    shown = (f"{end:+,.{places}f}".replace("-", "−") if round(end, places) else "0" for end in (value, low, high))
-    first, start, end = shown
+    rounded = (f"{end:+,.{places}f}".replace("-", "−") if round(end, places) else "0" for end in (value, low, high))
+    first, start, end = rounded
     return first, f"{start} to {end}"
 
 
@@ -102,8 +102,8 @@ def written(value: float, unit: str, *, signed: bool | None = None) -> str:
     ('+3.2', '0.00', '12,346')
     """
     scale = scale_of(unit)
-    shown = round(value * scale.factor, scale.places) + 0.0
-    plus = "+" if shown and (scale.signed if signed is None else signed) else ""
+    rounded = round(value * scale.factor, scale.places) + 0.0
+    plus = "+" if rounded and (scale.signed if signed is None else signed) else ""
     return f"{shown:{plus},.{scale.places}f}".replace("-", "−")
 
 

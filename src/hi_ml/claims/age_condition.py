@@ -158,9 +158,9 @@ def age_counts(rows: pd.DataFrame, split_age: float) -> pd.DataFrame:
     DataFrame
         Column `n`, indexed by `older` (bool), `decade` (its first year) and `condition`.
     """
-    known = rows.loc[rows["age"].notna() & rows["condition"].notna(), ["age", "condition"]]
-    decade = (known["age"] // YEARS_A_DECADE * YEARS_A_DECADE).astype("int64")
-    return counts(known.assign(older=known["age"] >= split_age, decade=decade), ["older", "decade", "condition"])
+    complete = rows.loc[rows["age"].notna() & rows["condition"].notna(), ["age", "condition"]]
+    decade = (complete["age"] // YEARS_A_DECADE * YEARS_A_DECADE).astype("int64")
+    return counts(complete.assign(older=complete["age"] >= split_age, decade=decade), ["older", "decade", "condition"])
 
 
 def difference(table: pd.DataFrame, levels: Sequence[str], smallest: float, *, old: bool = True) -> Effect:

@@ -42,8 +42,8 @@ def sums(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
         Columns `n, total, squares`, indexed by the keys.
     """
     number = frame[value].astype("float64")
-    known = frame[list(keys)].assign(n=1.0, total=number, squares=number**2)[number.notna()]
-    return known.groupby(list(keys), observed=True)[list(SUMS)].sum()
+    complete = frame[list(keys)].assign(n=1.0, total=number, squares=number**2)[number.notna()]
+    return complete.groupby(list(keys), observed=True)[list(SUMS)].sum()
 
 
 def added(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:

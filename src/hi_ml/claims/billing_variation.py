@@ -183,10 +183,10 @@ def permuted(evidence: Evidence, admissions: DistinctAdmissions, permutations: i
         The same.
     """
     rows = admissions.rows
-    known = rows.loc[rows["hospital"].notna() & rows["billed"].notna(), ["hospital", "billed"]]
-    hospital, _ = pd.factorize(known["hospital"])
+    complete = rows.loc[rows["hospital"].notna() & rows["billed"].notna(), ["hospital", "billed"]]
+    hospital, _ = pd.factorize(complete["hospital"])
     several = np.bincount(hospital)[hospital] > 1
-    bills, rng = known["billed"].to_numpy(dtype=np.float64), admissions.rng(HOSPITALS)
+    bills, rng = complete["billed"].to_numpy(dtype=np.float64), admissions.rng(HOSPITALS)
     p_value = permutation_p(bills[several], hospital[several], permutations=permutations, rng=rng)
     drawn = {"permutations": permutations, "seed": admissions.seed}
     return dataclasses.replace(evidence, p_support=p_value, detail=dict(evidence.detail) | drawn)
@@ -217,9 +217,9 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
     for role in (role for role in CASE_MIX if role in rows):
         if role == "age":
             age = rows["age"].to_numpy(dtype=np.float64)
-            known = np.isfinite(age)
-            centred = np.where(known, age - (age[known].mean() if known.any() else 0.0), 0.0)
-            columns += [centred, known.astype(np.float64)]
+            is_known = np.isfinite(age)
+            centred = np.where(is_known, age - (age[is_known].mean() if is_known.any() else 0.0), 0.0)
+            columns += [centred, is_known.astype(np.float64)]
         else:
             codes, levels = pd.factorize(rows[role], use_na_sentinel=False)
             columns += list(np.eye(len(levels))[codes].T)
@@ -263,11 +263,11 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
         `hospital, n, mean, centre, low95, high95, low998, high998, outside95, outside998`, largest first, and layer
         `limit`, the same limits over the volumes shown. Both are empty where no hospital is large enough.
     """
-    shown = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
-    groups, centre = moments_of(shown), float(table["total"].sum() / table["n"].sum())
+    large = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
+    groups, centre = moments_of(large), float(table["total"].sum() / table["n"].sum())
     mean_low, mean_high = mean_limits(groups)
     effect, low, high = shrunken(groups, between)
-    hospitals = pd.DataFrame({"hospital": shown.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
+    hospitals = pd.DataFrame({"hospital": large.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
     effects = hospitals.assign(
         mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high, centre=centre
     ).sort_values("effect", kind="stable", ignore_index=True)

@@ -92,8 +92,8 @@ def _emergency(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence
 def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay) -> Iterator[Evidence]:
     require_declared(severe, "no condition is declared severe", "severe_conditions")
     require_columns(rows, "admission_type", "length_of_stay", "condition")
-    known = rows[rows["condition"].notna()]
-    table = stay_sums(known.assign(severe=among(known["condition"], severe)), settings.emergency, "severe")
+    complete = rows[rows["condition"].notna()]
+    table = stay_sums(complete.assign(severe=among(complete["condition"], severe)), settings.emergency, "severe")
     cells = pd.MultiIndex.from_product([[True, False], [True, False]], names=["severe", "emergency"])
     table = table.reorder_levels(["severe", "emergency"]).reindex(cells, fill_value=0.0)
     names = ["severe emergency", "severe other", "milder emergency", "milder other"]
@@ -113,9 +113,9 @@ def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay
 
 def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
     """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
-    known = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
-    emergency = among(known["admission_type"], [settings.emergency]).to_numpy()
-    days = known["length_of_stay"].to_numpy(dtype=np.float64)
+    complete = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
+    emergency = among(complete["admission_type"], [settings.emergency]).to_numpy()
+    days = complete["length_of_stay"].to_numpy(dtype=np.float64)
     words = "chance that an emergency admission stays longer than another one, ties counted half"
     superiority = probability_of_exceeding(days[emergency], days[~emergency])
     yield described(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
@@ -186,8 +186,8 @@ def stay_sums(rows: pd.DataFrame, emergency: str, *also: str) -> pd.DataFrame:
     DataFrame
         Columns `n, total, squares`, indexed by `emergency` (bool) and the further keys.
     """
-    known = rows[rows["admission_type"].notna()]
-    marked = known.assign(emergency=among(known["admission_type"], [emergency]))
+    complete = rows[rows["admission_type"].notna()]
+    marked = complete.assign(emergency=among(complete["admission_type"], [emergency]))
     return sums(marked, ["emergency", *also], "length_of_stay")
 
 
@@ -200,9 +200,9 @@ def stay_by_month(rows: pd.DataFrame) -> pd.DataFrame:
         `month` (its first day), `admission_type, n, mean, low, high` in days; the 95 % limits are NaN for a single
         admission.
     """
-    known = rows[rows["admitted_on"].notna()]
-    month = known["admitted_on"].dt.to_period("M").dt.to_timestamp()
-    return mean_table(sums(known.assign(month=month), ["month", "admission_type"], "length_of_stay"))
+    complete = rows[rows["admitted_on"].notna()]
+    month = complete["admitted_on"].dt.to_period("M").dt.to_timestamp()
+    return mean_table(sums(complete.assign(month=month), ["month", "admission_type"], "length_of_stay"))
 
 
 def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
@@ -213,10 +213,10 @@ def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `admission_type, days, n, share` (of the type), `mean` (of the type, in days).
     """
-    known = rows[rows["length_of_stay"].notna() & rows["admission_type"].notna()]
-    days = np.floor(known["length_of_stay"]).astype("int64")
-    table = counts(known.assign(days=days), ["admission_type", "days"]).reset_index()
-    means = known.groupby("admission_type", observed=True)["length_of_stay"].mean()
+    complete = rows[rows["length_of_stay"].notna() & rows["admission_type"].notna()]
+    days = np.floor(complete["length_of_stay"]).astype("int64")
+    table = counts(complete.assign(days=days), ["admission_type", "days"]).reset_index()
+    means = complete.groupby("admission_type", observed=True)["length_of_stay"].mean()
     share = table["n"] / table.groupby("admission_type")["n"].transform("sum")
     return table.assign(share=share, mean=table["admission_type"].map(means))
 

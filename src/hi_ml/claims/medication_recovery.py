@@ -85,8 +85,8 @@ def _arms(rows: pd.DataFrame, admissions: DistinctAdmissions, value: str, smalle
 
 
 def _marked(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
-    known = rows[rows["medication"].notna()]
-    return known.assign(advanced=among(known["medication"], admissions.declarations.get(KEY, ())))
+    complete = rows[rows["medication"].notna()]
+    return complete.assign(advanced=among(complete["medication"], admissions.declarations.get(KEY, ())))
 
 
 def _require_advanced(admissions: DistinctAdmissions) -> None:
@@ -157,8 +157,8 @@ def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.
         The rows that can be followed, with `patient` (int) and `readmitted` (bool): another admission of the patient
         began 0 to `window` days after the discharge.
     """
-    known = rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"]) & (patients >= 0)
-    stays = rows[known].assign(patient=pd.factorize(patients[known.to_numpy()])[0])
+    complete = rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"]) & (patients >= 0)
+    stays = rows[complete].assign(patient=pd.factorize(patients[complete.to_numpy()])[0])
     stays = stays.sort_values(["patient", "admitted_on"], kind="stable")
     followed = stays["discharged_on"] + pd.Timedelta(days=window) <= rows["admitted_on"].max()
     marked: pd.DataFrame = stays.assign(readmitted=_readmitted(stays, window))[followed]

@@ -89,8 +89,8 @@ def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:
     pairs = max(same.pairs, 1)
     if "hospital" in rows:
         hospital, _ = pd.factorize(named["hospital"])
-        known = hospital >= 0
-        agreeing = pair_count(combined(named["patient_name"].to_numpy()[known], hospital[known]))
+        is_known = hospital >= 0
+        agreeing = pair_count(combined(named["patient_name"].to_numpy()[is_known], hospital[is_known]))
         table.append(("hospital", agreeing / pairs, np.nan))
     if "discharged_on" in rows:
         table.append(("overlapping stays", _overlapping(named) / pairs, np.nan))
@@ -114,9 +114,9 @@ def identity_evidence(identity: Identity) -> Iterator[Evidence]:
 
 
 def _overlapping(rows: pd.DataFrame) -> int:
-    known = rows[rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"])]
-    starts, ends = _days(known["admitted_on"]), _days(known["discharged_on"])
-    return int(overlapping_partners(combined(known["patient_name"]), starts, ends).sum())
+    complete = rows[rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"])]
+    starts, ends = _days(complete["admitted_on"]), _days(complete["discharged_on"])
+    return int(overlapping_partners(combined(complete["patient_name"]), starts, ends).sum())
 
 
 def _days(dates: "pd.Series[pd.Timestamp]") -> Floats:

@@ -36,9 +36,9 @@ def stay_screen(rows: pd.DataFrame, age_bands: Sequence[float], smallest_group: 
         `column, level, within, stratum, estimate` (mean stay of the level less that of the rest, days), `low, high,
         p_value, n, discovery` (Benjamini-Hochberg over all of them), smallest p-value first.
     """
-    known = rows[rows["length_of_stay"].notna()]
-    days = known["length_of_stay"].to_numpy(dtype=np.float64)
-    coded = {name: pd.factorize(labels, sort=True) for name, labels in _categories(known, age_bands)}
+    complete = rows[rows["length_of_stay"].notna()]
+    days = complete["length_of_stay"].to_numpy(dtype=np.float64)
+    coded = {name: pd.factorize(labels, sort=True) for name, labels in _categories(complete, age_bands)}
     tables = [
         _contrasts(days, (column, *coded[column]), (stratum, *coded[stratum]), smallest_group)
         for column, stratum in permutations(coded, 2)

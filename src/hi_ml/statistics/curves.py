@@ -284,12 +284,12 @@ def roc_table(
         if 0 < occurred.sum() < occurred.size:
             false_positive, true_positive, threshold = roc_curve(occurred, probability, sample_weight=weight)
             area = auc(false_positive, true_positive)
-        kept = _thin(false_positive + true_positive, points)
+        chosen = _thin(false_positive + true_positive, points)
         part = {
             "class": label,
-            "false_positive_rate": false_positive[kept],
-            "true_positive_rate": true_positive[kept],
-            "threshold": threshold[kept],
+            "false_positive_rate": false_positive[chosen],
+            "true_positive_rate": true_positive[chosen],
+            "threshold": threshold[chosen],
         }
         parts.append(pd.DataFrame(part).assign(area=area, n=occurred.size, n_positive=int(occurred.sum())))
     return pd.concat(parts, ignore_index=True)
@@ -320,8 +320,8 @@ def precision_recall_table(
             precision, recall, threshold = precision_recall_curve(occurred, probability, sample_weight=weight)
             threshold = np.append(threshold, np.inf)
             area = average_precision_score(occurred, probability, sample_weight=weight)
-        kept = _thin(-recall, points)
-        part = {"class": label, "recall": recall[kept], "precision": precision[kept], "threshold": threshold[kept]}
+        chosen = _thin(-recall, points)
+        part = {"class": label, "recall": recall[chosen], "precision": precision[chosen], "threshold": threshold[chosen]}
         chance = np.average(occurred, weights=weight)
         counts = {"area": area, "chance": chance, "n": occurred.size, "n_positive": int(occurred.sum())}
         parts.append(pd.DataFrame(part).assign(**counts))

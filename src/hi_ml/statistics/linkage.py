@@ -149,7 +149,7 @@ def poisson_interval(count: int) -> Interval:
 
 def _agreement(people: People, name: Integers) -> Agreement:
     pairs = pair_count(combined(name))
-    known = {
+    counts = {
         "sex": pair_count(combined(name, people.sex)),
         "blood_type": pair_count(combined(name, people.blood_type)),
         "birth": int(close_partners(combined(name), people.birth, DAYS_A_YEAR).sum()),
@@ -157,7 +157,7 @@ def _agreement(people: People, name: Integers) -> Agreement:
             close_partners(combined(name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR).sum()
         ),
     }
-    return Agreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in known.items()})
+    return Agreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in counts.items()})
 
 
 def _not_chance(count: float, expected: float) -> float:

@@ -240,7 +240,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import mean_table, moments_of, sums
 from hi_ml.claims.claim import Chart, Claim
-from hi_ml.claims.finding import Draft, Estimand, estimated
+from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.requirements import require_columns
 from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.means import one_way
@@ -255,7 +255,7 @@ def draft(admissions, settings):
     def floors():
         require_columns(admissions.rows, "sex", "billed")
         effect = one_way(moments_of(table), margin=Margin(settings.smallest))
-        yield estimated(Estimand("sexes", "spread of the mean bills", "Cohen's f"), effect, settings.smallest)
+        yield Evidence.of_effect(Estimand("sexes", "spread of the mean bills", "Cohen's f"), effect, settings.smallest)
 
     def beds():
         require_columns(admissions.rows, "bed")

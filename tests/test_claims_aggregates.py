@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.claims.aggregates import added, completed, counts, crosstab, cube, mean_table, moments_of, over, sums
+from hi_ml.claims.aggregates import add_up, counts, crosstab, cube, fill_cells, mean_table, moments_of, over, sums
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -21,16 +21,16 @@ HOLES = FRAME.assign(
 def test_ten_parts_add_up_to_one_table(frame):
     parts = [frame.iloc[part * 30 : part * 30 + 30] for part in range(10)]
     whole = sums(frame, ["insurer", "kind"], "days")
-    summed = added(sums(part, ["insurer", "kind"], "days") for part in parts)
+    summed = add_up(sums(part, ["insurer", "kind"], "days") for part in parts)
     np.testing.assert_allclose(summed.sort_index(), whole.sort_index(), rtol=1e-9)
-    counted = added(counts(part, ["insurer", "kind"]) for part in parts)
+    counted = add_up(counts(part, ["insurer", "kind"]) for part in parts)
     assert counted["n"].sort_index().tolist() == counts(frame, ["insurer", "kind"])["n"].sort_index().tolist()
 
 
 def test_a_part_that_lacks_a_level_adds_up_too():
     without = FRAME[FRAME["insurer"] != "a"]
     rest = FRAME[FRAME["insurer"] == "a"]
-    summed = added([counts(without, ["insurer"]), counts(rest, ["insurer"])])
+    summed = add_up([counts(without, ["insurer"]), counts(rest, ["insurer"])])
     pd.testing.assert_frame_equal(summed, counts(FRAME, ["insurer"]))
 
 
@@ -54,15 +54,15 @@ def test_cubes_and_crosstabs_keep_empty_cells():
     expected = pd.crosstab(frame["insurer"], frame["kind"])
     table = counts(frame, ["insurer", "kind"])
     np.testing.assert_array_equal(crosstab(table, ("insurer", "kind")), expected)
-    stratified = counts(frame.assign(stratum=frame["days"] > 10), ["stratum", "insurer", "kind"])
-    assert cube(stratified, ("insurer", "kind")).shape == (2, 3, 2)
-    np.testing.assert_array_equal(cube(stratified, ("insurer", "kind")).sum(axis=0), expected)
-    assert over(stratified, ["kind"])["n"].tolist() == expected.sum().tolist()
+    with_strata = counts(frame.assign(stratum=frame["days"] > 10), ["stratum", "insurer", "kind"])
+    assert cube(with_strata, ("insurer", "kind")).shape == (2, 3, 2)
+    np.testing.assert_array_equal(cube(with_strata, ("insurer", "kind")).sum(axis=0), expected)
+    assert over(with_strata, ["kind"])["n"].tolist() == expected.sum().tolist()
 
 
 def test_completing_sorts_and_fills():
     table = counts(pd.DataFrame({"a": [2, 1], "b": ["y", "x"]}), ["a", "b"])
-    full = completed(table, ["a"])
+    full = fill_cells(table, ["a"])
     assert full.index.tolist() == [("x", 1), ("x", 2), ("y", 1), ("y", 2)]
     assert full["n"].tolist() == [1, 0, 0, 1]
 

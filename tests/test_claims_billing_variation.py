@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.claims.aggregates import added
+from hi_ml.claims.aggregates import add_up
 from hi_ml.claims.billing_variation import compare_hospitals, hospital_sums
 
 
@@ -80,7 +80,7 @@ def test_adjusting_removes_what_the_patients_explain(drawn, state, evidence):
 
 def test_the_sums_of_parts_give_the_same_evidence(drawn):
     frame = drawn(5_000, hospital=3_000)
-    parts = added(hospital_sums(frame.iloc[part::10]) for part in range(10))
+    parts = add_up(hospital_sums(frame.iloc[part::10]) for part in range(10))
     (_, whole), (_, summed) = (compare_hospitals(sums, 0.10) for sums in (hospital_sums(frame), parts))
     for name in ("estimate", "low", "high", "low90", "high90", "p_absence", "n", "smallest_effect"):
         assert getattr(summed, name) == pytest.approx(getattr(whole, name), rel=1e-9)

@@ -3,8 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from hi_ml.claims.aggregates import added, counts, cube
-from hi_ml.claims.insurance_access import stratified
+from hi_ml.claims.aggregates import add_up, counts, cube
+from hi_ml.claims.insurance_access import with_strata
 from hi_ml.statistics.contingency import association
 from hi_ml.statistics.estimates import Margin
 
@@ -67,9 +67,9 @@ def test_strata_are_as_fine_as_the_table_allows(dropped, strata, drawn, state, e
 
 
 def test_the_counts_of_parts_give_the_same_evidence(drawn):
-    rows = stratified(drawn(4_000, elective=0.05), [35, 50, 65])
+    rows = with_strata(drawn(4_000, elective=0.05), [35, 50, 65])
     keys = ["stratum", "insurer", "admission_type"]
-    parts = added(counts(rows.iloc[part::10], keys) for part in range(10))
+    parts = add_up(counts(rows.iloc[part::10], keys) for part in range(10))
     whole, summed = (
         association(cube(cells, ("insurer", "admission_type")), margin=Margin(0.05)).w
         for cells in (counts(rows, keys), parts)

@@ -10,7 +10,7 @@ from hi_ml.statistics.linkage import (
     IdentityRule,
     People,
     close_partners,
-    combined,
+    combine,
     judge_identity,
     link,
     overlapping_partners,
@@ -148,7 +148,7 @@ def test_overlapping_pairs_are_those_one_would_list(rows):
 @given(st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 2)), min_size=1, max_size=30))
 def test_combined_codes_agree_exactly_where_all_codes_do(rows):
     first, second = np.array(rows).T
-    both = combined(first, second)
+    both = combine(first, second)
     assert sorted(set(both)) == list(range(len(set(rows))))
     for i, j in combinations(range(len(rows)), 2):
         assert (both[i] == both[j]) == (rows[i] == rows[j])

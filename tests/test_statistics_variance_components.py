@@ -6,7 +6,7 @@ from scipy import optimize, stats
 
 from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.moments import moments
-from hi_ml.statistics.variance_components import between_groups, funnel, pair_icc, shrunken, smallest_icc
+from hi_ml.statistics.variance_components import between_groups, funnel, pair_icc, shrink, smallest_icc
 
 MARGIN = Margin(0.05)
 
@@ -114,7 +114,7 @@ def test_shrinkage_is_the_best_linear_prediction():
     values, group = draw([3, 30, 300], 1.0, seed=6)
     groups = moments(values, group, 3)
     found = between_groups(groups, margin=MARGIN)
-    effect, low, high = shrunken(groups, found)
+    effect, low, high = shrink(groups, found)
     share = groups.n * found.gamma / (1 + groups.n * found.gamma)
     np.testing.assert_allclose(effect, share * (groups.mean - found.centre))
     assert (np.diff(high - low) < 0).all()
@@ -125,7 +125,7 @@ def test_without_variance_between_every_shrunken_effect_is_zero():
     values, group = draw([5] * 10, 0.0, seed=8)
     values -= np.array([values[group == g].mean() for g in range(10)])[group]
     groups = moments(values, group, 10)
-    effect, low, high = shrunken(groups, between_groups(groups, margin=MARGIN))
+    effect, low, high = shrink(groups, between_groups(groups, margin=MARGIN))
     assert not effect.any()
     assert not low.any()
     assert not high.any()

@@ -104,7 +104,7 @@ def written(value: float, unit: str, *, signed: bool | None = None) -> str:
     scale = scale_of(unit)
     rounded = round(value * scale.factor, scale.places) + 0.0
     plus = "+" if rounded and (scale.signed if signed is None else signed) else ""
-    return f"{shown:{plus},.{scale.places}f}".replace("-", "−")
+    return f"{rounded:{plus},.{scale.places}f}".replace("-", "−")
 
 
 def with_unit(value: float, unit: str) -> str:

@@ -15,7 +15,7 @@ from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import counts, crosstab, cube, over
 from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, described, estimated
+from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_columns, require_declared, require_sizes
 from hi_ml.statistics.contingency import association, can_vary
 from hi_ml.statistics.estimates import Effect, Margin
@@ -106,7 +106,7 @@ def _share_gap(
     split = f"{settings.split_age:g}"
     sides = f"age {split} and over less under {split}" if part.old else f"age under {split} less {split} and over"
     words = f"share of admissions with {' or '.join(part.levels)}: {sides}{copies and f', {copies}'}"
-    yield estimated(
+    yield Evidence.of_effect(
         Estimand(f"{part.name}{copies and f' ({copies})'}", words, UNIT),
         difference(table, part.levels, settings.smallest_effect, old=part.old),
         settings.smallest_effect,
@@ -132,7 +132,9 @@ def _trends(table: pd.DataFrame, parts: Sequence[_Part]) -> Iterator[Evidence]:
         if line:
             words = f"rise of the share of {' or '.join(part.levels)} per decade of age"
             estimand = Estimand(f"{part.name} (trend)", words, "share of admissions per decade")
-            yield described(estimand, line.slope, int(table["n"].sum()), detail={"z": line.z, "p_value": line.p_value})
+            yield Evidence.of_figure(
+                estimand, line.slope, int(table["n"].sum()), detail={"z": line.z, "p_value": line.p_value}
+            )
 
 
 def _association(table: pd.DataFrame, settings: AgeCondition) -> Iterator[Evidence]:
@@ -140,7 +142,7 @@ def _association(table: pd.DataFrame, settings: AgeCondition) -> Iterator[Eviden
     if can_vary(cells):
         effect = association(cells, margin=Margin(settings.smallest_association)).w
         estimand = Estimand("decade by condition", "association of decade of age and condition", "Cohen's w")
-        yield estimated(estimand, effect, settings.smallest_association, role="secondary")
+        yield Evidence.of_effect(estimand, effect, settings.smallest_association, role="secondary")
 
 
 def age_counts(rows: pd.DataFrame, split_age: float) -> pd.DataFrame:

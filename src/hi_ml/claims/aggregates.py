@@ -46,7 +46,7 @@ def sums(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
     return complete.groupby(list(keys), observed=True)[list(SUMS)].sum()
 
 
-def added(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Add up the tables of disjoint parts of the rows.
 
     Parameters
@@ -88,7 +88,7 @@ def mean_table(table: pd.DataFrame) -> pd.DataFrame:
     return keys.assign(n=groups.n.astype(np.int64), mean=groups.mean, low=low, high=high)
 
 
-def completed(table: pd.DataFrame, last: Sequence[str]) -> pd.DataFrame:
+def fill_cells(table: pd.DataFrame, last: Sequence[str]) -> pd.DataFrame:
     """Add the combinations of keys that do not occur, as 0.
 
     Parameters
@@ -122,7 +122,7 @@ def cube(table: pd.DataFrame, keys: tuple[str, str]) -> Floats:
     -------
     ndarray of float64, shape (strata, rows, columns)
     """
-    full = completed(table, keys)
+    full = fill_cells(table, keys)
     rows, columns = (full.index.get_level_values(key).nunique() for key in keys)
     strata = len(full) // max(rows * columns, 1)
     return full["n"].to_numpy(dtype=np.float64).reshape(strata, rows, columns)

@@ -17,7 +17,7 @@ from hi_ml.claims.aggregates import mean_table, moments_of, sums
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.claim import BARS, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Draft, Estimand, Evidence, Part, described, estimated
+from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
 from hi_ml.claims.requirements import constant, has, require_columns, too_few
 from hi_ml.statistics.estimates import POWER, Floats, Margin, joint_power
 from hi_ml.statistics.means import largest_gap, mean_limits, one_way
@@ -29,7 +29,7 @@ from hi_ml.statistics.variance_components import (
     between_groups,
     funnel,
     pair_icc,
-    shrunken,
+    shrink,
     smallest_icc,
 )
 
@@ -77,7 +77,7 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
         Needs `billed`, and `hospital` or `insurer`.
     """
     rows, power = admissions.rows, joint_power(PARTS)
-    compared = cache(partial(_compared, rows, settings, power=power))
+    compared = cache(partial(_compare, rows, settings, power=power))
     parts: list[Part] = [
         (HOSPITALS, lambda: _hospitals(admissions, compared(), settings)),
         (INSURERS, partial(_insurers, rows, settings, power)),
@@ -105,11 +105,11 @@ def _hospitals(
     if comparison.between.pairs < settings.smallest_pairs:
         yield dataclasses.replace(comparison.evidence, p_support=1.0, p_absence=1.0)
     else:
-        yield permuted(comparison.evidence, admissions, settings.permutations)
+        yield with_permuted_p(comparison.evidence, admissions, settings.permutations)
     yield from _sensitivities(admissions.rows, settings)
 
 
-def _compared(
+def _compare(
     rows: pd.DataFrame, settings: BillingVariation, name: str = "hospital", *, power: float = POWER
 ) -> HospitalComparison:
     require_columns(rows, name, "billed")
@@ -169,10 +169,12 @@ def compare_hospitals(
         "p_f_table": between.icc.p_zero,
     }
     words = "share of the variance of bills that lies between hospitals"
-    return between, estimated(Estimand(HOSPITALS, words, "share of variance"), between.icc, smallest, detail=detail)
+    return between, Evidence.of_effect(
+        Estimand(HOSPITALS, words, "share of variance"), between.icc, smallest, detail=detail
+    )
 
 
-def permuted(evidence: Evidence, admissions: DistinctAdmissions, permutations: int) -> Evidence:
+def with_permuted_p(evidence: Evidence, admissions: DistinctAdmissions, permutations: int) -> Evidence:
     """Replace the p-value of the F table by one that needs no distribution.
 
     Parameters
@@ -204,7 +206,7 @@ def _sensitivities(rows: pd.DataFrame, settings: BillingVariation) -> Iterator[E
     ]
     for how, table, name in again:
         try:
-            evidence = _compared(table, settings, name).evidence
+            evidence = _compare(table, settings, name).evidence
         except Untestable:
             continue
         part, words = f"{evidence.part} ({how})", f"{evidence.estimand}, {how}"
@@ -266,7 +268,7 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
     large = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
     groups, centre = moments_of(large), float(table["total"].sum() / table["n"].sum())
     mean_low, mean_high = mean_limits(groups)
-    effect, low, high = shrunken(groups, between)
+    effect, low, high = shrink(groups, between)
     hospitals = pd.DataFrame({"hospital": large.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
     effects = hospitals.assign(
         mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high, centre=centre
@@ -305,11 +307,11 @@ def _insurers(rows: pd.DataFrame, settings: BillingVariation, power: float) -> I
     effect = one_way(groups, margin=Margin(settings.smallest_f, power))
     words = "spread of the mean bills of insurers over the spread of bills"
     estimand = Estimand(INSURERS, words, "Cohen's f")
-    yield estimated(estimand, effect, settings.smallest_f, detail={"insurers": len(large)})
+    yield Evidence.of_effect(estimand, effect, settings.smallest_f, detail={"insurers": len(large)})
     higher, lower, gap = largest_gap(groups)
     pair = {"higher": str(large.index[higher]), "lower": str(large.index[lower])}
     estimand = Estimand("insurers (largest gap)", "largest gap between the mean bills of two insurers", "currency")
-    yield described(estimand, gap, effect.n, detail=pair)
+    yield Evidence.of_figure(estimand, gap, effect.n, detail=pair)
 
 
 CLAIM = Claim(

@@ -16,7 +16,7 @@ from hi_ml.app.text import p_statement, with_unit
 from hi_ml.claims.aggregates import counts, mean_table, moments_of, sums
 from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import MARKS, Draft, Estimand, Evidence, described, estimated, forest_lines
+from hi_ml.claims.finding import MARKS, Draft, Estimand, Evidence, forest_lines
 from hi_ml.claims.requirements import constant, has, require_columns, require_declared, require_sizes
 from hi_ml.claims.subgroup_screen import stay_screen
 from hi_ml.statistics.estimates import LEVEL, Interval, Margin
@@ -81,7 +81,7 @@ def _emergency(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence
     groups = moments_of(table.reindex([True, False]))
     if not groups.within.any():
         raise constant("the length of stay")
-    yield estimated(
+    yield Evidence.of_effect(
         Estimand("emergency", "mean stay of emergency admissions less that of the others", "days"),
         contrast(groups, [1, -1], margin=Margin(settings.smallest_effect)),
         settings.smallest_effect,
@@ -102,7 +102,7 @@ def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay
     if not groups.within.any():
         raise constant("the length of stay")
     words = f"emergency difference in {', '.join(severe)} less that in other conditions"
-    yield estimated(
+    yield Evidence.of_effect(
         Estimand("severity", words, "days"),
         contrast(groups, [1, -1, -1, 1], margin=Margin(settings.smallest_interaction)),
         settings.smallest_interaction,
@@ -118,13 +118,13 @@ def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidenc
     days = complete["length_of_stay"].to_numpy(dtype=np.float64)
     words = "chance that an emergency admission stays longer than another one, ties counted half"
     superiority = probability_of_exceeding(days[emergency], days[~emergency])
-    yield described(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
+    yield Evidence.of_figure(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
     logs = moments(np.log(np.maximum(days, 1.0)), (~emergency).astype(np.int64), 2)
     if days.min() > 0 and logs.within.any():
         effect = contrast(logs, [1, -1], margin=Margin(np.log(2)))
         ratio = Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))
         words = "geometric mean stay of emergency admissions over that of the others"
-        yield described(Estimand("emergency (ratio)", words, "ratio"), ratio, days.size)
+        yield Evidence.of_figure(Estimand("emergency (ratio)", words, "ratio"), ratio, days.size)
 
 
 def _marked(forest: pd.DataFrame, screen: pd.DataFrame, emergency: str) -> pd.DataFrame:
@@ -160,13 +160,13 @@ def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:
         interval = Interval(row["estimate"], row["low"], row["high"])
         detail = {"p_value": row["p_value"], "discovery": int(row["discovery"])}
         estimand = Estimand(f"emergency in {row['condition']}", words, "days")
-        yield described(estimand, interval, row["n"], role="exploratory", detail=detail)
+        yield Evidence.of_figure(estimand, interval, row["n"], role="exploratory", detail=detail)
     if len(forest) > 1:
         test = cochran_q(forest["estimate"], forest["error"])
         words = "disagreement of the emergency difference between conditions (Cochran's Q)"
         detail = {"df": test.df, "p_value": test.p_value}
         estimand = Estimand("emergency by condition", words, "chi-square")
-        yield described(estimand, test.q, int(forest["n"].sum()), role="exploratory", detail=detail)
+        yield Evidence.of_figure(estimand, test.q, int(forest["n"].sum()), role="exploratory", detail=detail)
 
 
 def stay_sums(rows: pd.DataFrame, emergency: str, *also: str) -> pd.DataFrame:

@@ -55,69 +55,76 @@ class Evidence:
     # statistic, degrees of freedom, permutations, two-sided tests, companions
     detail: Detail = field(default_factory=dict)
 
+    @classmethod
+    def of_effect(
+        cls,
+        estimand: Estimand,
+        effect: Effect,
+        smallest: float,
+        *,
+        claims_positive: bool = False,
+        role: Role = "primary",
+        detail: Detail | None = None,
+    ) -> "Evidence":
+        """State an effect.
 
-def estimated(
-    estimand: Estimand,
-    effect: Effect,
-    smallest: float,
-    *,
-    claims_positive: bool = False,
-    role: Role = "primary",
-    detail: Detail | None = None,
-) -> Evidence:
-    """State an effect as evidence.
+        Parameters
+        ----------
+        smallest : float
+            Smallest effect that matters: the margin with which the effect was computed.
+        claims_positive : bool
+            Whether the claim names the sign. Then support needs a positive estimate, and absence is one-sided.
+        detail : mapping, optional
+            Further figures.
+        """
+        figures: dict[str, float | int | str] = {"statistic": effect.statistic}
+        if np.isfinite(effect.df):
+            figures["df"] = effect.df
+        if claims_positive:
+            figures |= {"p_two_sided": effect.p_zero, "p_outside": effect.p_outside}
+        return cls(
+            part=estimand.part,
+            estimand=estimand.words,
+            unit=estimand.unit,
+            estimate=effect.estimate,
+            low=effect.low,
+            high=effect.high,
+            low90=effect.low90,
+            high90=effect.high90,
+            n=effect.n,
+            smallest_effect=smallest,
+            p_support=1.0 if claims_positive and effect.estimate <= 0 else effect.p_zero,
+            p_absence=effect.p_above if claims_positive else effect.p_outside,
+            role=role,
+            n_needed=effect.n_needed,
+            detail=figures | dict(detail or {}),
+        )
 
-    Parameters
-    ----------
-    smallest : float
-        Smallest effect that matters: the margin with which the effect was computed.
-    claims_positive : bool
-        Whether the claim names the sign. Then support needs a positive estimate, and absence is one-sided.
-    detail : mapping, optional
-        Further figures.
-    """
-    figures: dict[str, float | int | str] = {"statistic": effect.statistic}
-    if np.isfinite(effect.df):
-        figures["df"] = effect.df
-    if claims_positive:
-        figures |= {"p_two_sided": effect.p_zero, "p_outside": effect.p_outside}
-    return Evidence(
-        part=estimand.part,
-        estimand=estimand.words,
-        unit=estimand.unit,
-        estimate=effect.estimate,
-        low=effect.low,
-        high=effect.high,
-        low90=effect.low90,
-        high90=effect.high90,
-        n=effect.n,
-        smallest_effect=smallest,
-        p_support=1.0 if claims_positive and effect.estimate <= 0 else effect.p_zero,
-        p_absence=effect.p_above if claims_positive else effect.p_outside,
-        role=role,
-        n_needed=effect.n_needed,
-        detail=figures | dict(detail or {}),
-    )
-
-
-def described(
-    estimand: Estimand, figure: Interval | float, n: int, *, role: Role = "secondary", detail: Detail | None = None
-) -> Evidence:
-    """State a figure that takes part in no test against a smallest effect."""
-    value, low, high = (figure.value, figure.low, figure.high) if isinstance(figure, Interval) else (figure, None, None)
-    return Evidence(
-        part=estimand.part,
-        estimand=estimand.words,
-        unit=estimand.unit,
-        estimate=value,
-        low=low,
-        high=high,
-        low90=None,
-        high90=None,
-        n=n,
-        role=role,
-        detail=dict(detail or {}),
-    )
+    @classmethod
+    def of_figure(
+        cls,
+        estimand: Estimand,
+        figure: Interval | float,
+        n: int,
+        *,
+        role: Role = "secondary",
+        detail: Detail | None = None,
+    ) -> "Evidence":
+        """State a figure that takes part in no test against a smallest effect."""
+        low, high = (figure.low, figure.high) if isinstance(figure, Interval) else (None, None)
+        return cls(
+            part=estimand.part,
+            estimand=estimand.words,
+            unit=estimand.unit,
+            estimate=figure.value if isinstance(figure, Interval) else figure,
+            low=low,
+            high=high,
+            low90=None,
+            high90=None,
+            n=n,
+            role=role,
+            detail=dict(detail or {}),
+        )
 
 
 def forest_lines(evidence: Iterable[Evidence]) -> pd.DataFrame:

@@ -13,10 +13,10 @@ from scipy.stats import norm
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import completed, counts, crosstab, cube, moments_of, sums
+from hi_ml.claims.aggregates import counts, crosstab, cube, fill_cells, moments_of, sums
 from hi_ml.claims.claim import STAR, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence, described, estimated
+from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, too_few
 from hi_ml.claims.subgroup_screen import age_bins
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
@@ -83,7 +83,7 @@ def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
     large = int((sizes >= settings.smallest_group).sum())
     if large <= 1:
         raise too_few(f"{large} insurers of {settings.smallest_group} admissions or more", "two")
-    return stratified(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
+    return with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
 
 
 def _care(stratified_rows: Callable[[], pd.DataFrame], role: str, margin: Margin) -> Iterator[Evidence]:
@@ -95,18 +95,18 @@ def _care(stratified_rows: Callable[[], pd.DataFrame], role: str, margin: Margin
     test = association(cells, margin=margin)
     words = f"association of insurer and {CARE[role]} within condition and age band"
     detail = {"strata": len(cells), "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
-    yield estimated(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
+    yield Evidence.of_effect(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
 
 
 def _stay(stratified_rows: Callable[[], pd.DataFrame], margin: Margin) -> Iterator[Evidence]:
     rows = stratified_rows()
     require_columns(rows, STAY)
-    table = completed(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
+    table = fill_cells(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
     effect = within_strata(moments_of(table), table.index.get_level_values("insurer").nunique(), margin=margin)
     if effect is None:
         raise constant("the length of stay within insurers of one stratum")
     words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
-    yield estimated(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
+    yield Evidence.of_effect(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
 
 
 def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
@@ -126,7 +126,7 @@ def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Itera
         words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
         effect = association(table.to_numpy()[None], margin=margin).w
         estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
-        yield estimated(estimand, effect, margin.size, role="secondary", detail=detail)
+        yield Evidence.of_effect(estimand, effect, margin.size, role="secondary", detail=detail)
 
 
 def _largest(balance: pd.DataFrame, flagged_from: float) -> Iterator[Evidence]:
@@ -136,10 +136,10 @@ def _largest(balance: pd.DataFrame, flagged_from: float) -> Iterator[Evidence]:
         detail = {"insurer": row["insurer"], "level": f"{row['variable']} {row['level']}".strip()}
         detail |= {"flagged_from": flagged_from}
         estimand = Estimand("largest difference", words, "standard deviations")
-        yield described(estimand, abs(row["difference"]), row["n"], detail=detail)
+        yield Evidence.of_figure(estimand, abs(row["difference"]), row["n"], detail=detail)
 
 
-def stratified(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
+def with_strata(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
     """Add `stratum`: condition and age band, as far as the table has them; missing where either is.
 
     Parameters
@@ -163,7 +163,7 @@ def care_residuals(rows: pd.DataFrame, roles: Sequence[str]) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        From `stratified`.
+        From `with_strata`.
     roles : sequence of str
         Categories of care.
 

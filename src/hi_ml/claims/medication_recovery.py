@@ -13,10 +13,10 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import completed, mean_table, moments_of, sums
+from hi_ml.claims.aggregates import fill_cells, mean_table, moments_of, sums
 from hi_ml.claims.claim import BARS, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
-from hi_ml.claims.finding import Draft, Estimand, Evidence, estimated
+from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.patients import Patients, identify, identity_evidence, identity_table
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_declared, require_sizes
 from hi_ml.statistics.estimates import Integers, Margin
@@ -104,7 +104,7 @@ def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Itera
     groups = moments_of(_arms(admissions.rows, admissions, "length_of_stay", settings.smallest_group))
     if not groups.within.any():
         raise constant("the length of stay")
-    yield estimated(
+    yield Evidence.of_effect(
         Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
         contrast(groups, [1, -1], margin=Margin(settings.smallest_stay)),
         settings.smallest_stay,
@@ -127,7 +127,7 @@ def _readmission(
     words = (
         f"share of discharges followed by an admission within {settings.window} days, other medications less advanced"
     )
-    yield estimated(
+    yield Evidence.of_effect(
         Estimand("readmission", words, "share of discharges"),
         share_difference(other, advanced, margin=Margin(settings.smallest_readmission), design_effect=inflation),
         settings.smallest_readmission,
@@ -190,14 +190,14 @@ def _between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Eviden
     groups, margin = moments_of(sums(rows, ["medication"], "length_of_stay")), Margin(smallest)
     if groups.n.size > 1 and groups.within.all():
         estimand = Estimand("any medication", words, unit)
-        yield estimated(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
+        yield Evidence.of_effect(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
     if has(rows, "condition"):
-        table = completed(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
+        table = fill_cells(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
         levels = table.index.get_level_values("medication").nunique()
         effect = within_strata(moments_of(table), levels, margin=margin)
         if effect:
             estimand = Estimand("any medication (within conditions)", f"{words}, within conditions", unit)
-            yield estimated(estimand, effect, smallest, role="exploratory")
+            yield Evidence.of_effect(estimand, effect, smallest, role="exploratory")
 
 
 CLAIM = Claim(

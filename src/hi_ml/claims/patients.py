@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.claims.distinct import DistinctAdmissions
-from hi_ml.claims.finding import Detail, Estimand, Evidence, described
+from hi_ml.claims.finding import Detail, Estimand, Evidence
 from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.linkage import (
     DAYS_A_YEAR,
@@ -15,7 +15,7 @@ from hi_ml.statistics.linkage import (
     Identity,
     IdentityRule,
     People,
-    combined,
+    combine,
     judge_identity,
     link,
     overlapping_partners,
@@ -90,7 +90,7 @@ def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:
     if "hospital" in rows:
         hospital, _ = pd.factorize(named["hospital"])
         is_known = hospital >= 0
-        agreeing = pair_count(combined(named["patient_name"].to_numpy()[is_known], hospital[is_known]))
+        agreeing = pair_count(combine(named["patient_name"].to_numpy()[is_known], hospital[is_known]))
         table.append(("hospital", agreeing / pairs, np.nan))
     if "discharged_on" in rows:
         table.append(("overlapping stays", _overlapping(named) / pairs, np.nan))
@@ -107,16 +107,16 @@ def identity_evidence(identity: Identity) -> Iterator[Evidence]:
         "expected": identity.expected,
         "verdict": identity.verdict,
     }
-    yield described(estimand, identity.predictive_value, identity.same_name.pairs, detail=detail)
+    yield Evidence.of_figure(estimand, identity.predictive_value, identity.same_name.pairs, detail=detail)
     words = "share of the same-name pairs that is one person"
     estimand = Estimand("names (same person)", words, "share of pairs")
-    yield described(estimand, identity.same_person, identity.same_name.pairs)
+    yield Evidence.of_figure(estimand, identity.same_person, identity.same_name.pairs)
 
 
 def _overlapping(rows: pd.DataFrame) -> int:
     complete = rows[rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"])]
     starts, ends = _days(complete["admitted_on"]), _days(complete["discharged_on"])
-    return int(overlapping_partners(combined(complete["patient_name"]), starts, ends).sum())
+    return int(overlapping_partners(combine(complete["patient_name"]), starts, ends).sum())
 
 
 def _days(dates: "pd.Series[pd.Timestamp]") -> Floats:

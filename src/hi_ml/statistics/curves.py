@@ -321,7 +321,12 @@ def precision_recall_table(
             threshold = np.append(threshold, np.inf)
             area = average_precision_score(occurred, probability, sample_weight=weight)
         chosen = _thin(-recall, points)
-        part = {"class": label, "recall": recall[chosen], "precision": precision[chosen], "threshold": threshold[chosen]}
+        part = {
+            "class": label,
+            "recall": recall[chosen],
+            "precision": precision[chosen],
+            "threshold": threshold[chosen],
+        }
         chance = np.average(occurred, weights=weight)
         counts = {"area": area, "chance": chance, "n": occurred.size, "n_positive": int(occurred.sum())}
         parts.append(pd.DataFrame(part).assign(**counts))

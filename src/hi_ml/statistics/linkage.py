@@ -89,7 +89,7 @@ def judge_identity(people: People, rule: IdentityRule, *, rng: np.random.Generat
     """
     people = people.complete
     same_name, chance = _agreement(people, people.name), _agreement(people, np.zeros_like(people.name))
-    partners = close_partners(combined(people.name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR)
+    partners = close_partners(combine(people.name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR)
     compatible = poisson_interval(int(partners.sum()))
     expected = chance.everything * same_name.pairs
     predictive_value = Interval(*(_not_chance(count, expected) for count in _values(compatible)))
@@ -124,7 +124,7 @@ def link(people: People) -> Integers:
         Codes from 0; a row with a missing value is a person of its own.
     """
     known = people.known
-    group = combined(people.name, people.sex, people.blood_type)
+    group = combine(people.name, people.sex, people.blood_type)
     # What is unknown comes last, so that it stands between no two rows of one person.
     order = np.lexsort((people.birth, group, ~known))
     changed = np.diff(group[order], prepend=-1) != 0
@@ -148,13 +148,13 @@ def poisson_interval(count: int) -> Interval:
 
 
 def _agreement(people: People, name: Integers) -> Agreement:
-    pairs = pair_count(combined(name))
+    pairs = pair_count(combine(name))
     counts = {
-        "sex": pair_count(combined(name, people.sex)),
-        "blood_type": pair_count(combined(name, people.blood_type)),
-        "birth": int(close_partners(combined(name), people.birth, DAYS_A_YEAR).sum()),
+        "sex": pair_count(combine(name, people.sex)),
+        "blood_type": pair_count(combine(name, people.blood_type)),
+        "birth": int(close_partners(combine(name), people.birth, DAYS_A_YEAR).sum()),
         "everything": int(
-            close_partners(combined(name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR).sum()
+            close_partners(combine(name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR).sum()
         ),
     }
     return Agreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in counts.items()})
@@ -173,7 +173,7 @@ def _same_person(
 ) -> Interval:
     """Share of the pairs that is one person, (observed - chance) / (1 - chance), names resampled."""
     resamples, rng = bootstrap
-    group = combined(name)
+    group = combine(name)
     sizes = np.bincount(group) if group.size else np.zeros(0)
     pairs = sizes * (sizes - 1) // 2
     compatible = np.bincount(group, weights=partners) if group.size else np.zeros(0)
@@ -189,7 +189,7 @@ def _same_person(
     return Interval(float(same[0]), float(low), float(high))
 
 
-def combined(*codes: ArrayLike) -> Integers:
+def combine(*codes: ArrayLike) -> Integers:
     """Give each combination of several codes a number, from 0.
 
     Parameters
@@ -198,7 +198,7 @@ def combined(*codes: ArrayLike) -> Integers:
 
     Examples
     --------
-    >>> combined([0, 0, 1], [2, 2, 2])
+    >>> combine([0, 0, 1], [2, 2, 2])
     array([0, 0, 1])
     """
     group = np.zeros(np.asarray(codes[0]).size, dtype=np.int64)

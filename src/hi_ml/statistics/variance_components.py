@@ -170,7 +170,7 @@ def _gamma(icc: float) -> float:
     return min(icc, LARGEST_ICC) / (1 - min(icc, LARGEST_ICC))
 
 
-def shrunken(groups: Moments, between: BetweenGroups) -> tuple[Floats, Floats, Floats]:
+def shrink(groups: Moments, between: BetweenGroups) -> tuple[Floats, Floats, Floats]:
     """Shrink each group's deviation towards 0 by how little it tells: B_i (m_i - m), B_i = n_i gamma / (1 + n_i gamma).
 
     Parameters

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml.data import duplicates
-from hi_ml.data.duplicates import joined, near_duplicates
+from hi_ml.data.duplicates import connected, near_duplicates
 from hi_ml.data.read import read
 from hi_ml.data.simulation import simulate
 
@@ -96,7 +95,7 @@ def test_a_row_that_differs_in_two_columns_is_no_twin():
 
 
 def test_rows_of_one_hash_are_still_compared_cell_by_cell(monkeypatch):
-    monkeypatch.setattr(duplicates, "_splitmix", lambda values, salt: values.astype(np.uint64) * np.uint64(salt) % 3)
+    monkeypatch.setattr(pd.util, "hash_array", lambda values, **_: values % np.uint64(3))
     columns = {name: np.append(column, column[7]) for name, column in distinct(50, width=4).items()}
     group = near_duplicates(columns).group
     for i, j in combinations(range(51), 2):
@@ -137,7 +136,7 @@ def test_links_join_what_they_connect(n, data):
     expected = list(range(n))
     for i, j in links:
         expected = [expected[i] if label == expected[j] else label for label in expected]
-    group = joined(n, [np.array([i for i, _ in links], dtype=int)], [np.array([j for _, j in links], dtype=int)])
+    group = connected(n, [np.array([i for i, _ in links], dtype=int)], [np.array([j for _, j in links], dtype=int)])
     assert parts(group) == parts(np.array(expected))
     assert group.tolist() == pd.factorize(group)[0].tolist()  # numbered by first appearance
 

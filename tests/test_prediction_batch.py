@@ -261,6 +261,7 @@ def test_a_rejected_row_of_several_files_names_its_file(scored, admissions, tmp_
         ("seen by ANN lee today", "Ann Lee", "<private>"),
         ("Ann Lee", "33", "<private>"),  # fields are shifted
         ("forty", "", "<private>"),
+        ("forty", "n/a", "<private>"),
     ],
 )
 def test_a_value_that_is_or_could_be_private_is_not_shown(scored, admissions, tmp_path, age, name, shown):
@@ -276,8 +277,8 @@ def test_a_value_that_is_or_could_be_private_is_not_shown(scored, admissions, tm
 
 def test_a_name_of_another_row_in_a_bad_cell_is_not_shown(scored, admissions, tmp_path):
     bad = admissions.copy()
-    bad.loc[4, "Age"] = admissions["Doctor"][9].upper()
-    assert rejected(scored(put(bad, tmp_path / "in.csv")).path)["value"].tolist() == ["<private>"]
+    bad.loc[4, "Age"], bad.loc[6, "Age"] = admissions["Doctor"][9].upper(), f"seen by {admissions['Name'][8]}"
+    assert rejected(scored(put(bad, tmp_path / "in.csv")).path)["value"].tolist() == ["<private>"] * 2
 
 
 def test_more_bad_rows_than_allowed_stop_the_output_and_keep_the_list(scored, admissions, tmp_path):

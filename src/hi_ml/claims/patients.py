@@ -8,22 +8,18 @@ import pandas as pd
 
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Detail, Estimand, Evidence
+from hi_ml.data.duplicates import TELLING, people
 from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.linkage import (
-    DAYS_A_YEAR,
     LINKABLE,
     Identity,
     IdentityRule,
-    People,
     combine,
     judge_identity,
     link,
     overlapping_partners,
     pair_count,
 )
-
-NEEDED = ("patient_name", "sex", "blood_type", "age", "admitted_on")
-"""What the test of names compares."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +38,14 @@ def identify(admissions: DistinctAdmissions, rule: IdentityRule) -> Patients:
     rows = admissions.rows
     if "patient_id" in rows:
         return Patients(rows["patient_id"].to_numpy(dtype=np.int64), None, "Patients are told apart by their number.")
-    absent = [role for role in NEEDED if role not in rows]
+    absent = [role for role in TELLING if role not in rows]
     if absent:
         return Patients(None, None, f"Patients cannot be told apart: the table has no {', no '.join(absent)}.")
-    people = people_of(rows)
-    identity = judge_identity(people, rule, rng=admissions.rng("identity"))
+    codes = {role: pd.factorize(rows[role])[0] for role in ("sex", "blood_type")}
+    persons = people({role: codes.get(role, rows[role]) for role in TELLING})
+    identity = judge_identity(persons, rule, rng=admissions.rng("identity"))
     linked = identity.verdict == LINKABLE
-    return Patients(link(people) if linked else None, identity, _words(identity))
-
-
-def people_of(rows: pd.DataFrame) -> People:
-    """Collect what tells people of one name apart.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        With the columns `NEEDED`; `patient_name` holds codes, -1 for missing.
-    """
-    sex, blood_type = (pd.factorize(rows[role])[0].astype(np.int64) for role in ("sex", "blood_type"))
-    birth = _days(rows["admitted_on"]) - DAYS_A_YEAR * np.floor(rows["age"].to_numpy(dtype=np.float64))
-    return People(rows["patient_name"].to_numpy(dtype=np.int64), sex, blood_type, birth)
+    return Patients(link(persons) if linked else None, identity, _words(identity))
 
 
 def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:
@@ -70,7 +54,8 @@ def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        As in `people_of`; hospital and dates of stay are compared where they are there.
+        With the columns of `hi_ml.data.duplicates.TELLING`; hospital and dates of stay are compared where they are
+        there.
 
     Returns
     -------

@@ -1,14 +1,11 @@
-"""Which rows are copies of another row, but for one column?
-
-Which admissions are one patient's, where the table says so or its names do?
-"""
+"""Which rows belong together: copies of one another but for one column, and the admissions of one patient?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -16,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from hi_ml.statistics.linkage import DAYS_A_YEAR, LINKABLE, IdentityRule, People, judge_identity, link
 
 Codes = NDArray[np.int64]
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: its multiples lie far apart
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,11 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
     names = list(columns)
     codes = [pd.factorize(columns[name])[0].astype(np.int32) for name in names]
     n = len(codes[0])
-    hashes = [_splitmix(column, salt=j + 1) for j, column in enumerate(codes)]
+    salts = np.arange(1, len(codes) + 1, dtype=np.uint64) * _ODD  # another hash for every column
+    hashes = [
+        pd.util.hash_array(column.astype(np.uint64) + salt, categorize=False)
+        for column, salt in zip(codes, salts, strict=True)
+    ]
     total: NDArray[np.uint64] = np.sum(hashes, axis=0, dtype=np.uint64)
     agree = np.array([np.sum((np.bincount(column) / n) ** 2) for column in codes])
     pairs = n * (n - 1) / 2
@@ -70,10 +72,10 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
         differ[name] = int(new.sum())
         left.append(first)
         right.append(second)
-    return Twins(joined(n, left, right), {k: v for k, v in differ.items() if v}, tuple(skipped))
+    return Twins(connected(n, left, right), {k: v for k, v in differ.items() if v}, tuple(skipped))
 
 
-def joined(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def connected(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Number the connected groups of ``n`` rows by first appearance, shape (n,), from lists of linked rows."""
     if not left or not sum(map(len, left)):
         return np.arange(n)
@@ -94,38 +96,27 @@ def _matches(columns: list[NDArray[np.int32]], key: NDArray[np.uint64]) -> tuple
     return first[equal], second[equal]
 
 
-def _splitmix(values: NDArray[np.int32], *, salt: int) -> NDArray[np.uint64]:
-    """Hash integers to 64 bits (the SplitMix64 finaliser), another function for every salt."""
-    z = values.astype(np.uint64) + np.uint64((salt * 0x9E3779B97F4A7C15) % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
-
-
 BY_ID, UNTESTED = "patient_id", "untested"  # besides the verdicts of the identity test
-_NEEDED = {"patient_name", "sex", "blood_type", "age", "admitted_on"}
+TELLING = ("patient_name", "sex", "blood_type", "age", "admitted_on")  # what could tell people of one name apart
 _VERDICT_ONLY = IdentityRule(resamples=1)  # the bootstrap gives an interval that grouping does not need
 
 
-def people(codes: Mapping[str, Codes], typed: Mapping[str, pa.Array]) -> People | None:
-    """Collect what could tell two people of one name apart; None where a column for it is absent, or age is no number.
+def people(columns: Mapping[str, Any]) -> People:
+    """Collect what could tell people of one name apart.
 
     Parameters
     ----------
-    codes : mapping of str to array of int64, shape (n,)
-        By role; -1 where missing.
-    typed : mapping of str to pyarrow.Array, shape (n,)
-        ``age`` in years and ``admitted_on``, from which a date of birth is estimated.
+    columns : mapping of str to array, shape (n,)
+        By role, those of `TELLING`: codes of name, sex and blood type, -1 where missing; age in years; date of
+        admission, from which with the age a date of birth is estimated.
     """
-    if not set(codes) >= _NEEDED or not pa.types.is_floating(typed["age"].type):
-        return None
-    admitted = typed["admitted_on"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    name, sex, blood_type = (np.asarray(columns[role], dtype=np.int64) for role in TELLING[:3])
+    admitted = np.asarray(columns["admitted_on"]).astype("datetime64[D]")
     day = np.where(np.isnat(admitted), np.nan, admitted.astype("int64").astype(float))
-    birth = day - DAYS_A_YEAR * np.floor(typed["age"].to_numpy(zero_copy_only=False))
-    return People(codes["patient_name"], codes["sex"], codes["blood_type"], birth)
+    return People(name, sex, blood_type, day - DAYS_A_YEAR * np.floor(np.asarray(columns["age"], dtype=np.float64)))
 
 
-def groups(twins: Twins, known: People | None, patient: Codes | None, *, seed: int) -> tuple[Codes, str]:
+def groups(twins: Twins, persons: People | None, patient: Codes | None, *, seed: int) -> tuple[Codes, str]:
     """Join near-duplicates and, where patients can be told apart, the admissions of one patient.
 
     Parameters
@@ -141,19 +132,19 @@ def groups(twins: Twins, known: People | None, patient: Codes | None, *, seed: i
         names (only ``linkable`` joins anything), or ``untested`` where a column for that test is absent.
     """
     if patient is not None:
-        return _joined(twins, patient), BY_ID
-    if known is None:
+        return _join_rows(twins, patient), BY_ID
+    if persons is None:
         return twins.group, UNTESTED
     _, first = np.unique(twins.group, return_index=True)
-    distinct = People(known.name[first], known.sex[first], known.blood_type[first], known.birth[first])
+    distinct = People(persons.name[first], persons.sex[first], persons.blood_type[first], persons.birth[first])
     verdict = judge_identity(distinct, _VERDICT_ONLY, rng=np.random.default_rng(seed)).verdict
-    return (_joined(twins, link(known)) if verdict == LINKABLE else twins.group), verdict
+    return (_join_rows(twins, link(persons)) if verdict == LINKABLE else twins.group), verdict
 
 
-def _joined(twins: Twins, person: Codes) -> Codes:
+def _join_rows(twins: Twins, person: Codes) -> Codes:
     links = []
     for labels in (twins.group, person):
         order = np.argsort(labels, kind="stable")
         same = (labels[order][1:] == labels[order][:-1]) & (labels[order][1:] >= 0)
         links.append((order[:-1][same], order[1:][same]))
-    return joined(len(person), [first for first, _ in links], [second for _, second in links])
+    return connected(len(person), [first for first, _ in links], [second for _, second in links])

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from hi_ml.data.clean import cell_codes, one_spelling
 from hi_ml.data.digests import column_digest, table_digest
-from hi_ml.data.duplicates import Twins, groups, near_duplicates, people
+from hi_ml.data.duplicates import TELLING, Twins, groups, near_duplicates, people
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import load
-from hi_ml.data.validate import check_share, quarantined
+from hi_ml.data.validate import check_share, quarantine
 from hi_ml.scorer.serving import stays
+from hi_ml.statistics.linkage import People
 
 log = logging.getLogger("hi_ml")
 
@@ -86,7 +87,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         If more than ``dataset.max_rejected`` of the rows cannot be read.
     """
     raw, extra = load(dataset)
-    typed, result = quarantined(raw, dataset)
+    typed, result = quarantine(raw, dataset)
     if result.rows:
         check_share(dataset, raw, result, keep_rejected(result.cells))
     row, rows_read = raw.row[result.good], len(raw)
@@ -102,8 +103,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     codes = {role: cell_codes(values) for role, values in typed.items()}
     telling = {role: cells for role, cells in codes.items() if not _numbers_rows(dataset.columns[role].kind, cells)}
     twins = near_duplicates(telling or codes)
-    known = people(codes, typed)
-    group, identity = groups(twins, known, codes.get("patient_id"), seed=dataset.seed)
+    group, identity = groups(twins, _people(codes, typed), codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(
         dataset=dataset,
         table=_table(dataset, typed),
@@ -151,6 +151,13 @@ def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) ->
         if pa.types.is_dictionary(values.type) and dataset.columns[role].private == private:
             texts.update(values.unique().dictionary_decode().to_pylist())
     return frozenset(text for text in texts if text is not None)
+
+
+def _people(codes: Mapping[str, NDArray[np.int64]], typed: Mapping[str, pa.Array]) -> People | None:
+    """Who the rows could be of; None where a column for that is absent, or age is no number."""
+    if not set(codes) >= set(TELLING) or not pa.types.is_floating(typed["age"].type):
+        return None
+    return people({**codes, **{role: typed[role].to_numpy(zero_copy_only=False) for role in ("age", "admitted_on")}})
 
 
 def _numbers_rows(kind: str, codes: NDArray[np.int64]) -> bool:

@@ -1,6 +1,6 @@
-"""Which rows cannot be believed, and which cell of them breaks which rule?"""
+"""Which rows cannot be believed, which cell of them breaks which rule, and may that cell be shown?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from hi_ml.app.errors import SourceUnreadable, TooManyRejected
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
-from hi_ml.scorer.serving import convert
+from hi_ml.scorer.serving import convert, disordered
 
 PRIVATE, ROW = "<private>", "<row>"
 _EXAMPLE = 40  # characters of an unreadable value that an error shows
-Broken = tuple[str, str, NDArray[np.bool_]]  # role, rule, rows
+Fault = tuple[str, str, NDArray[np.bool_]]  # source column, rule, rows of shape (n,)
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,11 @@ class Quarantine:
     """The rows that were set aside."""
 
     good: NDArray[np.bool_]  # bool, shape (n,); the rows of the raw table that can be used
-    # ``row`` (1 = first data row), ``column`` (source name), ``value`` (as text), ``rule``: one line a broken
-    # rule
-    cells: pd.DataFrame
+    cells: pd.DataFrame  # see `rejected_cells`
     rows: int  # how many rows are set aside, those with a wrong number of fields included
 
 
-def quarantined(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
+def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
     """Type every column and set aside the rows with a cell that breaks a rule.
 
     Rules: ``fields`` (a wrong number of them), ``number``, ``date``, ``text``, ``range``, ``order`` (discharge before
@@ -50,18 +48,17 @@ def quarantined(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quar
         If a column is of a type that nothing can be made of.
     """
     typed: dict[str, pa.Array] = {}
-    broken: list[Broken] = []
-    for role in dataset.present():
-        typed[role], faults = _converted(raw, dataset, role)
-        broken += [(role, rule, mask) for rule, mask in faults.items()]
-    broken += _disordered(typed)
-    good = np.ones(len(raw.row), dtype=bool)
-    for _, _, mask in broken:
-        good &= ~mask
-    ragged = pd.DataFrame({"row": raw.ragged, "column": "", "value": ROW, "rule": "fields"})
-    listed = pd.concat([*_cells(raw, dataset, typed, broken), ragged])
-    listed = listed.sort_values(["row", "column"], kind="stable", ignore_index=True)
-    return typed, Quarantine(good, listed, int((~good).sum()) + len(raw.ragged))
+    faults: list[Fault] = []
+    for role, column in dataset.present().items():
+        typed[role], broken = _typed(raw, dataset, role)
+        faults += [(str(column.source), rule, mask) for rule, mask in broken.items()]
+    if {"admitted_on", "discharged_on"} <= set(typed):
+        early = disordered(typed["admitted_on"], typed["discharged_on"])
+        faults += [(str(dataset.columns["discharged_on"].source), "order", early)] if early.any() else []
+    good = ~np.any([np.zeros(len(raw.row), dtype=bool), *(mask for _, _, mask in faults)], axis=0)
+    private = {str(column.source): column.kind for column in dataset.present().values() if column.private}
+    cells = rejected_cells(raw, faults, private, missing=dataset.missing)
+    return typed, Quarantine(good, cells, int((~good).sum()) + len(raw.ragged))
 
 
 def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) -> None:
@@ -73,12 +70,72 @@ def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) 
         With the file that lists the cells.
     """
     if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
-        faults = [_fault(cells) for _, cells in result.cells.groupby(["column", "rule"])]
+        faults = [_in_words(cells) for _, cells in result.cells.groupby(["column", "rule"])]
         share = (result.rows, len(raw), dataset.max_rejected)
         raise TooManyRejected.of(dataset.source or f"dataset={dataset.name}", faults, share, listed)
 
 
-def _fault(cells: pd.DataFrame) -> str:
+def rejected_cells(
+    piece: Piece, faults: Sequence[Fault], private: Mapping[str, str] | None, *, missing: Sequence[str]
+) -> pd.DataFrame:
+    """List the cells that break a rule, and the rows with a wrong number of fields; no private value is among them.
+
+    A value is hidden if its column is private, if it is or holds a private value of any row, or if a private text of
+    its own row is missing, unreadable or without a letter: the fields of that row may be shifted, and a name stand
+    anywhere.
+
+    Parameters
+    ----------
+    private : mapping of str to str, or None
+        The kinds of the private columns, by source name. None where nobody knows them: then any text may be private.
+    missing : sequence of str
+        Words that mean "no value".
+
+    Returns
+    -------
+    DataFrame
+        ``row`` (1 = first data row), ``column`` (source name), ``value`` (as text, or ``<private>``), ``rule``; one
+        line a broken rule, by row, column and rule.
+    """
+    ragged = pd.DataFrame({"row": piece.ragged, "column": "", "value": ROW, "rule": "fields"})
+    listed, secrets = [ragged], _Secrets.of(piece.table, private or ()) if faults else ()
+    for column, rule, mask in faults:
+        rows = piece.table.filter(pa.array(mask))
+        values = _as_text(rows.column(column))
+        if column in (private or ()) or (private is None and _holds_text(rows.column(column).type)):
+            values = [PRIVATE] * len(values)
+        shifted = _shifted(rows, private or {}, missing)
+        shown = [PRIVATE if hide or value in secrets else value for hide, value in zip(shifted, values, strict=True)]
+        listed.append(pd.DataFrame({"row": piece.row[mask], "column": column, "value": shown, "rule": rule}))
+    return pd.concat(listed).sort_values(["row", "column", "rule"], kind="stable", ignore_index=True)
+
+
+def _shifted(rows: pa.Table, private: Mapping[str, str], missing: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows in which a private text is missing, unreadable or without a letter."""
+    shifted = np.zeros(rows.num_rows, dtype=bool)
+    for name in (name for name, kind in private.items() if kind == "text"):
+        texts, _ = convert(pa.array(_as_text(rows.column(name)), pa.string()), {"kind": "text", "missing": missing})
+        shifted |= [text is None or not any(map(str.isalpha, text)) for text in texts.to_pylist()]
+    return shifted
+
+
+@dataclass(frozen=True)
+class _Secrets:
+    """The private values of a table, to be found in others."""
+
+    values: frozenset[str]  # case-folded
+    words: PrivateWords
+
+    @classmethod
+    def of(cls, table: pa.Table, private: Iterable[str]) -> "_Secrets":
+        texts = {text.strip() for name in private for text in _as_text(table.column(name))} - {""}
+        return cls(frozenset(map(str.casefold, texts)), PrivateWords.of(texts, ()))
+
+    def __contains__(self, value: str) -> bool:
+        return value.casefold().strip() in self.values or self.words.count(value) > 0
+
+
+def _in_words(cells: pd.DataFrame) -> str:
     """One rule of one column in words, with a value that broke it."""
     first = cells.iloc[0]
     if first["rule"] == "fields":
@@ -87,70 +144,29 @@ def _fault(cells: pd.DataFrame) -> str:
     return f"{first['column']} {first['rule']} {len(cells)}{example}"
 
 
-def _converted(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
+def _typed(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
     spec = dataset.spec(role)
     column = raw.table.column(spec["source"])
     try:
-        return convert(_whole(column), spec)
+        return convert(whole(column), spec)
     except pa.ArrowException as error:
         raise SourceUnreadable.column(str(dataset.source), spec["source"], str(column.type), spec["kind"]) from error
 
 
-def _disordered(typed: Mapping[str, pa.Array]) -> list[Broken]:
-    if not {"admitted_on", "discharged_on"} <= set(typed):
-        return []
-    early = _mask(pc.less(typed["discharged_on"], typed["admitted_on"]))
-    return [("discharged_on", "order", early)] if early.any() else []
-
-
-def _cells(raw: Piece, dataset: Dataset, typed: Mapping[str, pa.Array], broken: list[Broken]) -> list[pd.DataFrame]:
-    """The broken cells of each rule; a value is shown unless it is private, or could be."""
-    if not broken:
-        return []
-    doubtful, private = _doubtful(dataset, typed), _private_texts(raw, dataset)
-    alone, words = {text.casefold() for text in private}, PrivateWords.of(private, ())
-    cells = []
-    for role, rule, mask in broken:
-        places, source = np.flatnonzero(mask), str(dataset.columns[role].source)
-        values = _written(raw.table.column(source).take(pa.array(places)))
-        hidden = [
-            dataset.columns[role].private or doubtful[place] or value.casefold().strip() in alone or words.count(value)
-            for place, value in zip(places, values, strict=True)
-        ]
-        shown = np.where(hidden, PRIVATE, np.array(values, dtype=object))
-        cells.append(pd.DataFrame({"row": raw.row[places], "column": source, "value": shown, "rule": rule}))
-    return cells
-
-
-def _doubtful(dataset: Dataset, typed: Mapping[str, pa.Array]) -> NDArray[np.bool_]:
-    """Rows in which a private text holds no letter: their fields may be shifted, and a name stand anywhere."""
-    doubtful = np.zeros(len(next(iter(typed.values()))), dtype=bool)
-    for role, values in typed.items():
-        if dataset.columns[role].private and dataset.columns[role].kind == "text":
-            doubtful |= ~_mask(pc.match_substring_regex(values.dictionary, r"\pL").take(values.indices))
-    return doubtful
-
-
-def _private_texts(raw: Piece, dataset: Dataset) -> set[str]:
-    sources = {str(column.source) for column in dataset.present().values() if column.private}
-    return {text.strip() for source in sources for text in _written(raw.table.column(source))} - {""}
-
-
-def _written(values: pa.Array | pa.ChunkedArray) -> list[str]:
-    """Cells as text; a missing one is empty."""
+def _as_text(column: pa.ChunkedArray) -> list[str]:
+    """Return cells as text; a missing one is empty."""
     try:
-        texts = pc.cast(values, pa.string()).to_pylist()
+        texts = pc.cast(column, pa.string()).to_pylist()
     except pa.ArrowException:  # lists, structures, bytes
-        texts = [cell if cell is None else str(cell) for cell in values.to_pylist()]
+        texts = [cell if cell is None else str(cell) for cell in column.to_pylist()]
     return [text or "" for text in texts]
 
 
-def _mask(values: pa.Array) -> NDArray[np.bool_]:
-    """True where true, so not where missing."""
-    mask: NDArray[np.bool_] = pc.fill_null(values, fill_value=False).to_numpy(zero_copy_only=False)
-    return mask
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return the cells of a column as one array."""
+    combined = column.combine_chunks()
+    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+def _holds_text(kind: pa.DataType) -> bool:
+    return not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind))

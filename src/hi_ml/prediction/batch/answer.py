@@ -11,26 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ColumnProblem
 from hi_ml.app.timing import stopwatch
-from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.sources.pieces import Piece
-from hi_ml.data.validate import PRIVATE, ROW
+from hi_ml.data.validate import Fault, rejected_cells, whole
 from hi_ml.prediction import drift
 from hi_ml.prediction.batch.inputs import Chunk, Inputs
 from hi_ml.scorer.reasons import reasons as explain
 from hi_ml.scorer.serving import Scorer
 
-COLUMNS = ["row", "column", "value", "rule"]
-_NONE = pd.DataFrame(columns=COLUMNS)
-Fault = tuple[str, str, NDArray[np.bool_]]
-
 
 def list_rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.DataFrame:
-    """List the cells that break a rule, in the order of the input.
+    """List the cells that break a rule as `hi_ml.data.validate.rejected_cells` does, numbered through all files.
 
     Parameters
     ----------
@@ -40,62 +34,14 @@ def list_rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.D
     Returns
     -------
     DataFrame
-        ``row`` (1 = first row of the first file), ``column``, ``value``, ``rule``, and ``file`` behind ``row`` where
-        there are several. The value is ``<private>`` where it is, or could be.
+        With a column ``file`` behind ``row`` where there are several.
     """
-    piece = chunk.piece
-    if not len(piece.ragged) and not faults:
-        return _NONE
-    ragged = pd.DataFrame({"row": piece.ragged, "column": "", "value": ROW, "rule": "fields"}, columns=COLUMNS)
-    cells = [_cells(chunk, fault, inputs) for fault in faults]
-    listed = pd.concat([*cells, ragged]).sort_values(["row", "column", "rule"], ignore_index=True)
-    listed["row"] = listed["row"].astype(np.int64) + chunk.start
+    guards = {name: kind for name, kind in inputs.guards.items() if name in chunk.piece.table.column_names}
+    cells = rejected_cells(chunk.piece, faults, guards or None, missing=inputs.missing)
+    cells["row"] = cells["row"].astype(np.int64) + chunk.start
     if inputs.several:
-        listed.insert(1, "file", _location(chunk, inputs))
-    return listed
-
-
-def _cells(chunk: Chunk, fault: Fault, inputs: Inputs) -> pd.DataFrame:
-    column, rule, mask = fault
-    rows = chunk.piece.table.filter(pa.array(mask))
-    texts = _written(rows.column(column))
-    private = {name: kind for name, kind in inputs.guards.items() if name in rows.column_names}
-    if not private and _holds_text(rows.column(column).type):
-        shown = [PRIVATE] * len(texts)
-    else:
-        hidden = _hidden(texts, rows, chunk.piece.table, private)
-        shown = [PRIVATE if hide else text for hide, text in zip(hidden, texts, strict=True)]
-    return pd.DataFrame({"row": chunk.piece.row[mask], "column": column, "value": shown, "rule": rule})
-
-
-def _hidden(texts: list[str], rows: pa.Table, table: pa.Table, private: dict[str, str]) -> list[bool]:
-    """Tell the values that stand in a private column, or in a row whose fields may be shifted."""
-    doubtful, known, names = np.zeros(len(texts), dtype=bool), np.zeros(len(texts), dtype=bool), set()
-    values = pc.utf8_lower(pc.utf8_trim_whitespace(pa.array(texts, pa.string())))
-    for name, kind in private.items():
-        here = pa.array(_written(rows.column(name)), pa.string())
-        if kind == "text":
-            doubtful |= ~pc.match_substring_regex(here, r"\pL").to_numpy(zero_copy_only=False)
-        names.update(here.to_pylist())
-        everywhere = pc.utf8_lower(pc.utf8_trim_whitespace(pc.cast(table.column(name), pa.string())))
-        known |= pc.is_in(values, value_set=everywhere.combine_chunks()).to_numpy(zero_copy_only=False)
-    words = PrivateWords.of(names, ())
-    empty = np.array([not text.strip() for text in texts], dtype=bool)
-    named = [words.count(text) > 0 for text in texts]
-    return list((doubtful | known | named) & ~empty)
-
-
-def _holds_text(kind: pa.DataType) -> bool:
-    return not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind))
-
-
-def _written(values: pa.ChunkedArray) -> list[str]:
-    """Cells as text; a missing one is empty."""
-    try:
-        texts = pc.cast(values, pa.string()).to_pylist()
-    except pa.ArrowException:  # lists, structures, bytes
-        texts = ["" if cell is None else str(cell) for cell in values.to_pylist()]
-    return [text or "" for text in texts]
+        cells.insert(1, "file", _location(chunk, inputs))
+    return cells
 
 
 @dataclass(frozen=True)
@@ -162,7 +108,7 @@ def score_chunk(
     """
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "encode"):
-        typed, faults = scorer.read({name: _whole(chunk.piece.table.column(name)) for name in inputs.needed})
+        typed, faults = scorer.read({name: whole(chunk.piece.table.column(name)) for name in inputs.needed})
         rejected = list_rejected(chunk, faults, inputs)
         piece, typed = _readable(chunk.piece, typed, faults)
         numbers = scorer.numbers(typed)
@@ -227,8 +173,3 @@ def _unseen_by_column(scorer: Scorer, unseen: Mapping[str, NDArray[np.bool_]]) -
 
 def _location(chunk: Chunk, inputs: Inputs) -> str:
     return inputs.files[chunk.file].location
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    whole = column.combine_chunks()
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole

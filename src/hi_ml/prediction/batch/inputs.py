@@ -24,6 +24,7 @@ class Inputs:
     # private columns, with their kinds, that tell whether a cell that cannot be read may be shown; read only
     # where a number or a date is written as text, so that a name could stand in its place
     guards: dict[str, str]
+    missing: tuple[str, ...]  # words that mean "no value"
     extra: tuple[str, ...]  # columns that nobody asked for
 
     @classmethod
@@ -60,7 +61,7 @@ class Inputs:
         shifted = any(is_text(file.schema.field(name).type) for file in files for name in measured)
         guards = {name: kind for name, kind in private.items() if name in present and shifted}
         extra = tuple(sorted(present - {*needed, *carried, *private}))
-        return cls(files, needed, carried, guards, extra)
+        return cls(files, needed, carried, guards, tuple(specs[0]["missing"]), extra)
 
     @property
     def several(self) -> bool:

@@ -21,10 +21,10 @@ _CHART = "differences"
 _MOST_LINES = 20  # of differences and of settings on the screen; the files have all
 _MOST_COLUMNS = 3  # of settings, likewise
 _LONGEST = 32  # letters of a setting, likewise
-SHOWS = "Forest plot: paired differences of the primary score from the best run"
+_SHOWS = "Forest plot: paired differences of the primary score from the best run"
 
 
-def summarize(found: Comparison, *, title: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(comparison: Comparison, *, title: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Collect what the page and the screen say.
 
     Parameters
@@ -41,59 +41,61 @@ def summarize(found: Comparison, *, title: str, facts: Mapping[str, Any]) -> dic
     """
     return {
         "title": title,
-        "lead": sentence(found),
-        "best": found.labels[0],
-        "primary": score_title(found.score),
+        "lead": sentence(comparison),
+        "best": comparison.labels[0],
+        "primary": score_title(comparison.score),
         "notes": [
             f"{', '.join(labels)} made identical predictions: their differences are exactly 0."
-            for labels in found.identical
+            for labels in comparison.identical
         ],
-        "runs": [_run(row) for row in found.runs[found.runs["score"] == found.score].to_dict("records")],
-        "scores": [_score(found, score) for score in dict.fromkeys(found.differences["score"])],
+        "runs": [_run(row) for row in comparison.runs[comparison.runs["score"] == comparison.score].to_dict("records")],
+        "scores": [_score(comparison, score) for score in dict.fromkeys(comparison.differences["score"])],
         "configuration": {
-            "runs": list(found.configuration.columns[1:]),
-            "rows": found.configuration.to_numpy().tolist(),
+            "runs": list(comparison.configuration.columns[1:]),
+            "rows": comparison.configuration.to_numpy().tolist(),
         },
         "facts": [
             {"name": name.replace("_", " "), "value": f"{value:,}" if isinstance(value, int) else str(value)}
             for name, value in facts.items()
         ],
-        "pairs": f"{len(found.labels) * (len(found.labels) - 1) // 2:,}",
+        "pairs": f"{len(comparison.labels) * (len(comparison.labels) - 1) // 2:,}",
         "draws": str(DRAWS),
-        "groups": f"{found.groups:,}",
+        "groups": f"{comparison.groups:,}",
     }
 
 
-def sentence(found: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """Say from how many of the others the best run can be told apart."""
-    decides = _primary(found)
+    decides = _primary(comparison)
     apart_from, others = int((decides["p_holm"] < LEVEL).sum()), len(decides)
-    best, score = found.labels[0], score_title(found.score)
+    best, score = comparison.labels[0], score_title(comparison.score)
     if not apart_from:
         return f"No run can be told apart from {best}, which has the least {score}."
     which = f"{apart_from} of {others} others" if others > 1 else str(decides["run_a"].iloc[0])
-    matter = int((decides.loc[decides["p_holm"] < LEVEL, "difference"] >= found.smallest).sum())
+    matter = int((decides.loc[decides["p_holm"] < LEVEL, "difference"] >= comparison.smallest).sum())
     return (
         f"{best} has a smaller {score} than {which} (p < {LEVEL:g}, Holm over all pairs), in {matter} of {apart_from} "
-        f"by {number(found.smallest, digits=3)} {found.unit} or more, which would matter."
+        f"by {number(comparison.smallest, digits=3)} {comparison.unit} or more, which would matter."
     )
 
 
-def drawn(found: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
+def _draw(comparison: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
     """Draw the differences of the primary score from the best run; return the table too."""
     columns = ["run", "score", "difference", "low", "high", "p_holm", "unit", "better"]
-    table = _primary(found).rename(columns={"run_a": "run"})[columns].assign(smallest=found.smallest)
+    table = _primary(comparison).rename(columns={"run_a": "run"})[columns].assign(smallest=comparison.smallest)
     note = (
-        f"Test part, {found.groups:,} groups, the same for all runs; 95 % intervals of the paired differences. "
-        f"Grey: less than what would matter, {number(found.smallest, digits=3)} {found.unit}."
+        f"Test part, {comparison.groups:,} groups, the same for all runs; 95 % intervals of the paired differences. "
+        f"Grey: less than what would matter, {number(comparison.smallest, digits=3)} {comparison.unit}."
     )
-    figure = differences_from_best(table, title=sentence(found), caption=caption(rows, note), best=found.labels[0])
+    figure = differences_from_best(
+        table, title=sentence(comparison), caption=caption(rows, note), best=comparison.labels[0]
+    )
     return figure, table
 
 
-def _primary(found: Comparison) -> pd.DataFrame:
-    table = found.from_best()
-    return table[table["score"] == found.score]
+def _primary(comparison: Comparison) -> pd.DataFrame:
+    table = comparison.from_best()
+    return table[table["score"] == comparison.score]
 
 
 def _run(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -109,8 +111,8 @@ def _run(row: Mapping[Any, Any]) -> dict[str, str]:
     }
 
 
-def _score(found: Comparison, score: str) -> dict[str, Any]:
-    table = found.from_best()
+def _score(comparison: Comparison, score: str) -> dict[str, Any]:
+    table = comparison.from_best()
     table = table[table["score"] == score]
     rows = [
         {
@@ -133,9 +135,9 @@ def write(
     """Write every file of a comparison; ``about`` is what its ``run.json`` says."""
     folder.write_request(here.config, here.overrides)
     folder.write_comparison(comparison.differences, comparison.runs, comparison.configuration)
-    figure, table = drawn(comparison, about["test_rows"])
+    figure, table = _draw(comparison, about["test_rows"])
     picture, _ = save(figure, table, folder.charts / _CHART)
-    folder.write_report(page.render(summary, {_CHART: [(SHOWS, picture)]}, template=page.COMPARISON))
+    folder.write_report(page.render(summary, {_CHART: [(_SHOWS, picture)]}, template=page.COMPARISON))
     folder.write_about(about)
 
 

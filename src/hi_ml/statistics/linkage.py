@@ -38,7 +38,7 @@ class People:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class PairAgreement:
     """How often pairs agree."""
 
     pairs: int
@@ -63,8 +63,8 @@ class Identity:
 
     verdict: str
     names: int  # different names
-    same_name: Agreement  # of the pairs of one name; of all pairs of rows, counted, not sampled
-    chance: Agreement
+    same_name: PairAgreement  # of the pairs of one name; of all pairs of rows, counted, not sampled
+    chance: PairAgreement
     # pairs of one name that agree on everything, those that could be one person; exact Poisson limits
     compatible: Interval
     expected: float  # how many chance gives
@@ -147,7 +147,7 @@ def poisson_interval(count: int) -> Interval:
     return Interval(float(count), float(low), float(high))
 
 
-def _agreement(people: People, name: Integers) -> Agreement:
+def _agreement(people: People, name: Integers) -> PairAgreement:
     pairs = pair_count(combine(name))
     counts = {
         "sex": pair_count(combine(name, people.sex)),
@@ -157,7 +157,7 @@ def _agreement(people: People, name: Integers) -> Agreement:
             close_partners(combine(name, people.sex, people.blood_type), people.birth, DAYS_A_YEAR).sum()
         ),
     }
-    return Agreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in counts.items()})
+    return PairAgreement(pairs=pairs, **{what: count / max(pairs, 1) for what, count in counts.items()})
 
 
 def _not_chance(count: float, expected: float) -> float:

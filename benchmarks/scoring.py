@@ -67,9 +67,10 @@ from hi_ml.app.config import build, conf_dir
 from hi_ml.data.schema import Dataset
 with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
     cfg = compose("predict")
-files = batch.fingerprints(source)  # the command takes them while it loads the model
+dataset = build(Dataset, cfg.dataset)
+files = batch.fingerprints(source, dataset)  # the command takes them while it loads the model
 request = batch.BatchRequest(
-    input=source, output=Path(sys.argv[6]), dataset=build(Dataset, cfg.dataset), reasons=int(sys.argv[5]),
+    input=source, output=Path(sys.argv[6]), dataset=dataset, reasons=int(sys.argv[5]),
     chunk_rows=cfg.chunk_rows, threads=threads,
 )
 started = time.perf_counter()
@@ -80,10 +81,12 @@ STARTS = {
     "hi_ml.predict": """
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from hi_ml.data.schema import Dataset
 from hi_ml.prediction import batch
 from hi_ml.prediction.load import load_model
+age = {"from": "Age", "kind": "number", "known": "admission"}
 with ThreadPoolExecutor(1) as beside:
-    beside.submit(batch.fingerprints, sys.argv[2])
+    beside.submit(batch.fingerprints, sys.argv[2], Dataset("table", {"age": age}, source=sys.argv[2]))
     load_model(sys.argv[1])
 """,
     "mlflow.pyfunc.load_model": "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1])",

@@ -22,6 +22,8 @@ from hi_ml.prediction.batch.inputs import Chunk, Inputs
 from hi_ml.scorer.reasons import reasons as explain
 from hi_ml.scorer.serving import Scorer
 
+_NONE = pd.DataFrame(columns=["row", "column", "value", "rule"])
+
 
 def list_rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.DataFrame:
     """List the cells that break a rule as `hi_ml.data.validate.rejected_cells` does, numbered through all files.
@@ -36,6 +38,8 @@ def list_rejected(chunk: Chunk, faults: Sequence[Fault], inputs: Inputs) -> pd.D
     DataFrame
         With a column ``file`` behind ``row`` where there are several.
     """
+    if not faults and not len(chunk.piece.ragged):  # most chunks; pandas takes milliseconds to say so
+        return _NONE
     guards = {name: kind for name, kind in inputs.guards.items() if name in chunk.piece.table.column_names}
     cells = rejected_cells(chunk.piece, faults, guards or None, missing=inputs.missing)
     cells["row"] = cells["row"].astype(np.int64) + chunk.start

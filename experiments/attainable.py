@@ -22,10 +22,11 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
 from hi_ml.data.simulation.truth import truth
-from hi_ml.modeling import judgement
+from hi_ml.evaluation import training
+from hi_ml.evaluation.assessment import Method
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.statistics.groups import group_means, mean_interval
@@ -62,10 +63,9 @@ def shares(seed: int, rows: int, models: list[str], overrides: list[str]) -> Ite
     features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
     for task, name in product(tasks, models):
         model = build(Model, _composed([*table, f"model={name}", *overrides]).model)
-        problem = problems.pose(
-            admissions, task, features=features, model=model, split=build(Split, cfg.split), seed=seed
-        )
-        removed, constant = _removed(problem, model, seed)
+        split = build(Split, cfg.split)
+        problem = problems.pose(admissions, task, features=features, model=model, split=split, seed=seed)
+        removed, constant = _removed(problem, model, split, seed)
         best = known.scores[task.name][task.horizon]
         attainable = best["constant"][task.score] - best["attainable"][task.score]
         yield {
@@ -90,23 +90,11 @@ def means(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["task", "model", "tables", "share", "low", "high"])
 
 
-def _removed(problem: problems.Problem, model: Model, seed: int) -> tuple[float, float]:
+def _removed(problem: problems.Problem, model: Model, split: Split, seed: int) -> tuple[float, float]:
     """The loss that a model removes on the test part, and that of the constant; means over groups."""
-    train, test = np.flatnonzero(problem.where("train")), problem.where("test")
-    names, classes = list(problem.features.frame.columns), len(problem.labels)
-    fitted = fit(
-        model,
-        problem.features.part(train, names),
-        problem.target[train],
-        group=problem.group[train],
-        classes=classes,
-        seed=seed,
-    )
-    constant = judgement.Baseline.of(problem.task, problem.target[train], classes=classes).predict(int(test.sum()))
-    made = fitted.predict(problem.features.frame[test])
+    run = training.fit(problem, Method(model, split, seed))
     model_loss, constant_loss = (
-        float(group_means(judgement.losses(problem.task, problem.target[test], one), problem.group[test]).mean())
-        for one in (made, constant)
+        float(group_means(run.losses(predicted), run.group).mean()) for predicted in (run.predicted, run.constant())
     )
     return constant_loss - model_loss, constant_loss
 

@@ -9,9 +9,9 @@ ideals, 0 and 1, per class. The class shares of the training part stand beside t
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
 from scipy.stats import binomtest
@@ -20,16 +20,17 @@ from tqdm import tqdm
 from hi_ml.app.config import build, conf_dir
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
-from hi_ml.evaluation import calibration
-from hi_ml.modeling import judgement, models, recalibration
+from hi_ml.evaluation import calibration, training
+from hi_ml.evaluation.assessment import FittedRun, Method
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
+from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.statistics.groups import group_means
 
 TASK = "test_results"
-FITS = {"as configured": models.fit, "recalibrated": recalibration.fit}
+FITS = {"as configured": False, "recalibrated": True}
 ASKED = ["model", "rows", "predictions", "class", "measure"]
 PROMISE = 0.90
 """Share of the tables in which an interval must hold its ideal."""
@@ -69,59 +70,38 @@ def study(model: str, rows: int, seeds: Sequence[int]) -> pd.DataFrame:
     """
     found = []
     for seed in tqdm(seeds, desc=f"{model}, {rows:,} rows", disable=None):
-        problem, asked = posed(model, rows, seed)
-        for name, predicted in predictions(problem, asked, seed):
-            measured = judged(problem, predicted)
-            found.append(measured.assign(model=model, rows=rows, predictions=name, seed=seed))
+        problem, method = posed(model, rows, seed)
+        for name, run in runs(problem, method):
+            found.append(measured(run).assign(model=model, rows=rows, predictions=name, seed=seed))
     return pd.concat(found)[[*ASKED, "seed", "value", "low", "high", "ideal"]]
 
 
-def posed(model: str, rows: int, seed: int) -> tuple[problems.Problem, models.Model]:
-    """Simulate a table and pose the task on it, as ``train`` does.
-
-    Parameters
-    ----------
-    model : str
-    rows, seed : int
-    """
+def posed(model: str, rows: int, seed: int) -> tuple[problems.Problem, Method]:
+    """Simulate a table and pose the task on it, as ``train`` does."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [f"model={model}", f"task={TASK}", f"dataset.rows={rows}", f"dataset.seed={seed}"])
     admissions = read(build(Dataset, cfg.dataset), lambda _: Path())
-    task, asked = build(dict[str, Task], cfg.tasks)[TASK], build(models.Model, cfg.model)
+    task, method = (
+        build(dict[str, Task], cfg.tasks)[TASK],
+        Method(build(Model, cfg.model), build(Split, cfg.split), seed),
+    )
     features = Features.of(admissions, select(task, problems.available(admissions))[0])
-    split = build(Split, cfg.split)
-    return problems.pose(admissions, task, features=features, model=asked, split=split, seed=seed), asked
+    return problems.pose(admissions, task, features=features, model=method.model, split=method.split, seed=seed), method
 
 
-def predictions(problem: problems.Problem, model: models.Model, seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Learn from the training part, and yield what is said of the test part.
-
-    Parameters
-    ----------
-    problem : Problem
-    model : Model
-    seed : int
-    """
-    train, test = (np.flatnonzero(problem.where(part)) for part in ("train", "test"))
-    for name, fit in FITS.items():
-        fitted = problems.fit_rows(problem, model, train, seed=seed, fit=fit)
-        yield name, fitted.predict(problem.features.frame.iloc[test])
-    constant = judgement.Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
-    yield "class shares", constant.predict(len(test))
+def runs(problem: problems.Problem, method: Method) -> Iterator[tuple[str, FittedRun]]:
+    """Learn from the training part, and yield what says something of the test part."""
+    for name, recalibrate in FITS.items():
+        run = training.fit(problem, replace(method, recalibrate=recalibrate))
+        yield name, run
+    yield "class shares", replace(run, predicted=run.constant())
 
 
-def judged(problem: problems.Problem, predicted: np.ndarray) -> pd.DataFrame:
-    """Measure calibration and log loss on the test part.
-
-    Parameters
-    ----------
-    problem : Problem
-    predicted : array of float64, shape (n_test, n_classes)
-    """
-    test = problem.where("test")
-    measured = calibration.measure(problem, predicted, predicts="mean").dropna(subset="value")
-    loss = group_means(judgement.losses(problem.task, problem.target[test], predicted), problem.group[test]).mean()
-    return pd.concat([measured, pd.DataFrame([{"class": "all", "measure": "log_loss", "value": loss}])])
+def measured(run: FittedRun) -> pd.DataFrame:
+    """Measure calibration and log loss on the test part."""
+    measures = calibration.measure(run).dropna(subset="value")
+    loss = group_means(run.losses(), run.group).mean()
+    return pd.concat([measures, pd.DataFrame([{"class": "all", "measure": "log_loss", "value": loss}])])
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:

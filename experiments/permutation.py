@@ -10,7 +10,6 @@ uniform distribution on (0, 1), after each p was moved back by a random part of 
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ from tqdm import tqdm
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
+from hi_ml.evaluation import training
+from hi_ml.evaluation.assessment import Method
 from hi_ml.evaluation.significance import Permutation, measure
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
@@ -55,8 +56,8 @@ def study(
         for name in tasks:
             features = Features.of(admissions, select(posed[name], problems.available(admissions))[0])
             problem = problems.pose(admissions, posed[name], features=features, model=learner, split=split, seed=seed)
-            fit = partial(problems.fit_rows, seed=seed)
-            whole = measure(problem, learner, fit=fit, how=how, seed=seed)
+            run = training.fit(problem, Method(learner, split, seed))
+            whole = measure(run, how)
             early = besag_clifford(whole.observed, whole.permuted, stop_after=STOP_AFTER)
             found.append((name, seed, whole.p, early.p, count, len(early.permuted)))
     return pd.DataFrame(found, columns=["task", "seed", "p", "p_early", "refits", "refits_early"])

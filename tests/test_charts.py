@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hi_ml.evaluation import conformal
 from hi_ml.evaluation import explanations as contributions
+from hi_ml.evaluation.intervals import Checked, Slices, slice_table
 from hi_ml.reports import charts
 from hi_ml.reports.charts import explanations, forests, heat_maps, means, predictions, scores, tuning
 from hi_ml.reports.charts.layout import new_figure
@@ -104,10 +104,10 @@ def of_scores(rows):
 def of_intervals(names, *, unit="days", scale=1.0, by="prediction"):
     n = len(names)
     rng = np.random.default_rng(3)
-    inside, size, codes = (rng.random(100 * n) < 0.9).astype(float), scale * rng.uniform(10, 30, 100 * n), np.arange(n)
-    checked = conformal.Checked(inside, size, (0.9, 25 * scale), level=0.9, unit=unit)
-    slices = conformal.Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
-    return {scores.intervals: conformal.table(checked, slices, calibrated=500)}
+    covered, size, codes = rng.random(100 * n) < 0.9, scale * rng.uniform(10, 30, 100 * n), np.arange(n)
+    checked = Checked(covered, size, 0.9, 25 * scale, level=0.9, unit=unit)
+    slices = Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
+    return {scores.intervals: slice_table(checked, slices, calibrated=500)}
 
 
 def of_differences(names, *, smallest=0.1, better="less"):

@@ -8,14 +8,19 @@ from scipy.special import log_softmax, logit, softmax
 
 from hi_ml.app.config import build, conf_dir
 from hi_ml.evaluation import explanations
-from hi_ml.evaluation.explanations import Explanation, explain, importance, table
+from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.evaluation.explanations import Explain, Explanation, importance, measure, table
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.tasks import Task
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 ROWS = 300
 ROLES = ["age", "condition", "hospital", "admitted_on"]
-ALL = (1000, 60.0)  # more rows and seconds than there are
+ALL = Explain(rows=1000, seconds=60)  # more rows and seconds than there are
+DAYS = Task("days", "days", "regression", "days", "admission", "mae")
+LABELS = ["Abnormal", "Inconclusive", "Normal"]
 
 
 def shipped(name):
@@ -46,19 +51,20 @@ def outcome(made, classes, *, seed=0):
     return known.to_numpy() if not classes else pd.qcut(known, classes, labels=False).to_numpy(dtype=float)
 
 
-def explained(model, target, *, classes=0, limits=ALL):
-    made = admissions()
-    fitted = fit(model, made, target, group=np.arange(ROWS), classes=classes, seed=0)
-    return fitted, explain(fitted, made.frame, made.role, unit="days", limits=limits)
-
-
-def contributions(found):
-    return found.values
+def explained(model, target, *, classes=0, how=ALL, taught=None):
+    """A model fitted to all rows, or to other values of theirs, and the explanation of all rows."""
+    made, rows = admissions(), np.arange(ROWS)
+    fitted = fit(model, taught or made, target, group=rows, classes=classes, seed=0)
+    problem = Problem(
+        task=DAYS, features=made, target=target, labels=LABELS[:classes], table=made.frame,
+        parts=np.full(ROWS, 2, dtype=np.int8), row=rows, group=rows, twin=rows, refused={}, units={},
+    )  # fmt: skip
+    return fitted, measure(FittedRun(problem, None, fitted, fitted.predict(made.frame), None), how)
 
 
 def added(found):
     """What base and contributions say of each row, shape (n, n_outputs)."""
-    return (contributions(found).sum(axis=2) + found.base[:, None]).T
+    return (found.values.sum(axis=2) + found.base[:, None]).T
 
 
 def sums(name, share):
@@ -89,7 +95,7 @@ def test_contributions_add_up_to_the_log_odds_of_two_classes(name):
 def test_contributions_add_up_to_what_the_shares_of_three_classes_come_from(name):
     made = admissions()
     fitted, found = explained(shipped(name), outcome(made, 3), classes=3)
-    assert contributions(found).shape == (3, ROWS, len(ROLES))
+    assert found.values.shape == (3, ROWS, len(ROLES))
     said = added(found) if name == "random_forest" else softmax(added(found), axis=1)
     np.testing.assert_allclose(said, fitted.predict(made.frame), atol=1e-6)
     assert found.unit == ("share" if name == "random_forest" else "log-odds")
@@ -101,17 +107,15 @@ def test_a_class_that_training_lacks_is_not_explained(name):
     target = np.where(outcome(made, 2) == 0, 0.0, 2.0)
     fitted, found = explained(shipped(name), target, classes=3)
     np.testing.assert_allclose(added(found), sums(name, fitted.predict(made.frame)[:, [0, 2]]), atol=1e-6)
-    laid = table(found, np.arange(ROWS), ["Abnormal", "Normal"])
-    assert set(laid["class"]) == ({"Normal"} if len(found.base) == 1 else {"Abnormal", "Normal"})
+    assert set(table(found)["class"]) == ({"Normal"} if len(found.base) == 1 else {"Abnormal", "Normal"})
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_column_of_which_the_model_saw_nothing_contributes_nothing(name):
     made = admissions()
     empty = Features(made.frame.assign(age=np.nan), made.specs, made.role)
-    fitted = fit(shipped(name), empty, outcome(made, 0), group=np.arange(ROWS), classes=0, seed=0)
-    found = explain(fitted, made.frame, made.role, unit="days", limits=ALL)
-    assert not contributions(found)[:, :, ROLES.index("age")].any()
+    fitted, found = explained(shipped(name), outcome(made, 0), taught=empty)
+    assert not found.values[:, :, ROLES.index("age")].any()
     assert found.roles == ROLES
     np.testing.assert_allclose(added(found)[:, 0], fitted.predict(made.frame), rtol=1e-6)
 
@@ -124,15 +128,15 @@ def test_lightgbm_contributions_are_those_of_shap(classes):
     made = admissions()
     fitted, found = explained(shipped("lgbm"), outcome(made, classes), classes=classes)
     oracle = TreeExplainer(fitted.pipeline[-1])(fitted.encode(made.frame))
-    values = contributions(oracle).reshape(ROWS, -1, len(contributions(found))).transpose(2, 0, 1)
+    values = oracle.values.reshape(ROWS, -1, len(found.values)).transpose(2, 0, 1)
     encoded = values.shape[2]
     if classes < 3:  # with three, a level-rich column becomes three encoded ones
         assert encoded == 5
     middle = slice(2, encoded - 2)
-    np.testing.assert_allclose(contributions(found)[:, :, 0], values[:, :, 0], atol=1e-9)
-    np.testing.assert_allclose(contributions(found)[:, :, 1], values[:, :, 1], atol=1e-9)
-    np.testing.assert_allclose(contributions(found)[:, :, 2], values[:, :, middle].sum(axis=2), atol=1e-9)
-    np.testing.assert_allclose(contributions(found)[:, :, 3], values[:, :, -2:].sum(axis=2), atol=1e-9)
+    np.testing.assert_allclose(found.values[:, :, 0], values[:, :, 0], atol=1e-9)
+    np.testing.assert_allclose(found.values[:, :, 1], values[:, :, 1], atol=1e-9)
+    np.testing.assert_allclose(found.values[:, :, 2], values[:, :, middle].sum(axis=2), atol=1e-9)
+    np.testing.assert_allclose(found.values[:, :, 3], values[:, :, -2:].sum(axis=2), atol=1e-9)
     assert np.abs(values[:, :, -1]).max() > 0  # both parts of the date speak
     assert np.abs(values[:, :, -2]).max() > 0
 
@@ -145,21 +149,21 @@ def test_a_one_hot_column_gets_the_sum_of_its_levels():
     place = encoder.output_indices_["feature_1"]
     assert place.stop - place.start == 6
     shifted = (X - X.mean(axis=0))[:, place] @ learner.coef_[place]
-    np.testing.assert_allclose(contributions(found)[0, :, 1], shifted, atol=1e-12)
+    np.testing.assert_allclose(found.values[0, :, 1], shifted, atol=1e-12)
     level = made.frame["condition"].to_numpy()
     for k in range(6):
-        assert np.ptp(contributions(found)[0, level == k, 1]) == pytest.approx(0, abs=1e-12)
+        assert np.ptp(found.values[0, level == k, 1]) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_linear_model_is_explained_around_its_mean_row():
     _, found = explained(shipped("linear"), outcome(admissions(), 3), classes=3)
-    np.testing.assert_allclose(contributions(found).mean(axis=1), 0, atol=1e-9)
+    np.testing.assert_allclose(found.values.mean(axis=1), 0, atol=1e-9)
 
 
 def test_a_constant_has_no_contributions():
     target = outcome(admissions(), 3)
     _, found = explained(shipped("baseline"), target, classes=3)
-    assert not contributions(found).any()
+    assert not found.values.any()
     np.testing.assert_allclose(log_softmax(found.base), np.log(np.bincount(target.astype(int)) / ROWS))
 
 
@@ -173,8 +177,8 @@ def test_a_learner_that_no_exact_method_knows_is_explained_by_sampling(classes):
         classification={**near, "_target_": "sklearn.neighbors.KNeighborsClassifier"},
         space={},
     )
-    fitted, found = explained(model, outcome(admissions(), classes), classes=classes, limits=(40, 60.0))
-    made = admissions().frame.iloc[found.place]
+    fitted, found = explained(model, outcome(admissions(), classes), classes=classes, how=Explain(rows=40, seconds=60))
+    made = admissions().frame.iloc[found.index]
     assert found.method.startswith("permutation SHAP")
     np.testing.assert_allclose(added(found).squeeze(), fitted.predict(made), atol=1e-9)
     assert importance(found)["column"].iloc[0] == "condition"
@@ -182,15 +186,16 @@ def test_a_learner_that_no_exact_method_knows_is_explained_by_sampling(classes):
 
 @pytest.mark.parametrize(("rows", "place"), [(4, [0, 100, 199, 299]), (1, [0]), (ROWS, range(ROWS))])
 def test_rows_are_taken_evenly_up_to_the_limit(rows, place):
-    _, found = explained(shipped("lgbm"), outcome(admissions(), 0), limits=(rows, 60.0))
-    assert found.place.tolist() == list(place)
-    assert contributions(found).shape == (1, len(place), 4)
+    _, found = explained(shipped("lgbm"), outcome(admissions(), 0), how=Explain(rows=rows, seconds=60))
+    assert found.index.tolist() == list(place)
+    assert found.values.shape == (1, len(place), 4)
 
 
 @pytest.mark.parametrize("classes", [0, 3])
 def test_no_rows_asked_for_are_an_empty_explanation(classes):
-    _, found = explained(shipped("lgbm"), outcome(admissions(), classes), classes=classes, limits=(0, 60.0))
-    laid = table(found, np.arange(ROWS), ["a", "b", "c"][:classes])
+    nothing = Explain(rows=0, seconds=60)
+    _, found = explained(shipped("lgbm"), outcome(admissions(), classes), classes=classes, how=nothing)
+    laid = table(found)
     assert laid.empty
     assert [name for name in laid if name != "class"] == ["row", *ROLES, "base_value"]
     assert importance(found).empty
@@ -201,28 +206,27 @@ def test_the_budget_of_seconds_limits_the_rows(monkeypatch):
     for seconds, rows in ((10.0, 100), (0.0, 20)):
         clock = iter([0.0, 1.0, 5.0, 7.0])
         monkeypatch.setattr(explanations.time, "perf_counter", lambda clock=clock: next(clock))
-        made = admissions()
         model = shipped("linear")
-        fitted = fit(model, made, outcome(made, 0), group=np.arange(ROWS), classes=0, seed=0)
-        found = explain(fitted, made.frame, made.role, unit="days", limits=(250, seconds))
-        assert len(found.place) == rows
-        assert (found.place[0], found.place[-1]) == (0, ROWS - 1)
+        _, found = explained(model, outcome(admissions(), 0), how=Explain(rows=250, seconds=seconds))
+        assert len(found.index) == rows
+        assert (found.index[0], found.index[-1]) == (0, ROWS - 1)
 
 
 def test_contributions_that_do_not_add_up_are_an_error(monkeypatch):
-    honest = explanations._contributions
-    monkeypatch.setattr(explanations, "_contributions", lambda *given: (honest(*given)[0] * 1.001, *honest(*given)[1:]))
+    honest = explanations.contributions
+    monkeypatch.setattr(explanations, "contributions", lambda *given: (honest(*given)[0] * 1.001, *honest(*given)[1:]))
     with pytest.raises(ArithmeticError, match="differ from the prediction"):
         explained(shipped("lgbm"), outcome(admissions(), 0))
 
 
-def small(outputs=1):
-    values = np.arange(outputs * 6, dtype=float).reshape(outputs, 3, 2) - 2
-    return Explanation(np.array([0, 2, 4]), values, np.arange(outputs) + 0.5, ["age", "sex"], "days", "by hand")
+def small(outputs=1, classes=()):
+    values, index = np.arange(outputs * 6, dtype=float).reshape(outputs, 3, 2) - 2, np.array([0, 2, 4])
+    base = np.arange(outputs) + 0.5
+    return Explanation(index, index + 11, values, base, list(classes), ["age", "sex"], "days", "by hand")
 
 
 def test_the_table_of_an_amount_names_the_source_rows():
-    found = table(small(), np.array([11, 12, 13, 14, 15]), [])
+    found = table(small())
     assert list(found.columns) == ["row", "age", "sex", "base_value"]
     assert found["row"].tolist() == [11, 13, 15]
     assert found["age"].tolist() == [-2, 0, 2]
@@ -230,14 +234,15 @@ def test_the_table_of_an_amount_names_the_source_rows():
 
 
 def test_the_table_of_classes_holds_a_block_per_class():
-    found = table(small(3), np.arange(5), ["a", "b", "c"])
+    found = table(small(3, "abc"))
     assert list(found.columns) == ["row", "class", "age", "sex", "base_value"]
     assert found["class"].tolist() == [*"aaabbbccc"]
     assert found.groupby("class")["base_value"].first().tolist() == [0.5, 1.5, 2.5]
 
 
 def test_the_table_of_two_classes_speaks_of_the_second():
-    assert set(table(small(), np.arange(5), ["no", "yes"])["class"]) == {"yes"}
+    _, found = explained(shipped("linear"), outcome(admissions(), 2), classes=2)
+    assert set(table(found)["class"]) == {LABELS[1]}
 
 
 def test_importance_is_the_mean_size_over_rows_and_classes_largest_first():
@@ -251,7 +256,8 @@ def test_importance_is_the_mean_size_over_rows_and_classes_largest_first():
 
 
 def test_importance_of_one_row_is_an_empty_table():
-    one = Explanation(np.array([0]), np.ones((1, 1, 2)), np.zeros(1), ["age", "sex"], "days", "by hand")
+    zero = np.array([0])
+    one = Explanation(zero, zero, np.ones((1, 1, 2)), np.zeros(1), [], ["age", "sex"], "days", "by hand")
     assert importance(one).empty
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from hi_ml.modeling.judgement import Baseline, judge, losses
+from hi_ml.evaluation.judgement import judge
+from hi_ml.modeling.scores.score import Baseline, losses
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.groups import group_means
 

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.evaluation.judgement import judge
 from hi_ml.modeling import encoding, models
 from hi_ml.modeling.encoding import Encoding, usable
 from hi_ml.modeling.features import Features
-from hi_ml.modeling.judgement import Baseline, judge, losses
 from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_bounds
+from hi_ml.modeling.scores.score import Baseline, losses
 from hi_ml.modeling.tasks import Task
 from hi_ml.scorer.serving import UNSEEN
 

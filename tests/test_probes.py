@@ -1,5 +1,5 @@
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,9 @@ from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import GroupsTorn, NotTrainable
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
-from hi_ml.evaluation import significance, tracer
-from hi_ml.evaluation.probes import columns, parts, refits
-from hi_ml.evaluation.probes.probe import Probing
+from hi_ml.evaluation import leaking_columns, probes, significance, tracer
+from hi_ml.evaluation.assessment import FittedRun, Method
+from hi_ml.evaluation.probes import Probing
 from hi_ml.evaluation.significance import Permutation
 from hi_ml.modeling import encoding, models, splits
 from hi_ml.modeling import problem as problems
@@ -82,9 +82,13 @@ def with_feature(problem, *, name="extra", levels=None, **columns_):
 # --- columns ---
 
 
-def refused(problem, *named, limit=LIMIT):
+def look(problem, limit=LIMIT, seed=0):
+    return leaking_columns.look(problem, largest_skill=limit.largest_skill, seed=seed)
+
+
+def refused(problem, *named):
     with pytest.raises(NotTrainable) as found:
-        columns.probe(problem, limit, seed=0)
+        look(problem)
     assert all(f"'{name}'" in str(found.value) for name in named)
     return str(found.value)
 
@@ -135,7 +139,7 @@ def test_a_function_of_a_target_with_a_heavy_tail_is_refused(bills):
 def test_a_copy_with_holes_is_refused_as_long_as_they_are_few(bills):
     holes = np.random.default_rng(0).random(len(bills.target))
     refused(with_feature(bills, paid=np.where(holes < 0.02, np.nan, bills.target)), "paid")
-    assert columns.probe(with_feature(bills, paid=np.where(holes < 0.5, np.nan, bills.target)), LIMIT, seed=0).passed
+    assert look(with_feature(bills, paid=np.where(holes < 0.5, np.nan, bills.target)))
 
 
 def test_two_parts_of_a_sum_are_refused(bills):
@@ -163,24 +167,22 @@ def test_a_label_made_from_two_dates_is_refused(stays, results):
 
 
 def test_a_limit_of_one_allows_all(stays):
-    assert columns.probe(with_feature(stays, after=stays.target), Probing(1.0), seed=0).passed
+    assert "the nearest, after," in look(with_feature(stays, after=stays.target), Probing(1.0))
 
 
 def test_a_column_below_the_limit_passes_and_is_named(stays):
     noisy = stays.target + np.random.default_rng(0).normal(0, stays.target.std() / 5, len(stays.target))
-    found = columns.probe(with_feature(stays, guessed=noisy), LIMIT, seed=0)
-    assert found.passed
-    assert "the nearest, guessed, alone removes" in found.detail
+    assert "the nearest, guessed, alone removes" in look(with_feature(stays, guessed=noisy))
 
 
 def test_empty_and_constant_columns_are_no_trouble(stays):
     empty = np.full(len(stays.target), np.nan)
-    assert columns.probe(with_feature(stays, empty=empty, same=np.ones_like(empty)), LIMIT, seed=0).passed
+    assert look(with_feature(stays, empty=empty, same=np.ones_like(empty)))
 
 
 @pytest.mark.parametrize("skill", [0.97, 0.5])
 def test_a_model_too_good_to_be_true_is_suspected(skill):
-    found = columns.of_model(skill, LIMIT)
+    found = probes.of_skill(skill, LIMIT)
     assert found.passed == (skill < 0.95)
     assert f"{100 * skill:.1f} %" in found.detail
 
@@ -202,13 +204,13 @@ def torn(problem):
 
 @pytest.mark.parametrize("rule", ["grouped", "temporal"])
 def test_no_group_is_torn_apart_by_an_honest_split(rule):
-    assert parts.probe(posed("task=length_of_stay", f"split={rule}", rows=600), rule).passed
+    assert probes.of_parts(posed("task=length_of_stay", f"split={rule}", rows=600), rule).passed
 
 
 def test_torn_groups_are_a_defect_unless_they_were_asked_for(stays):
     with pytest.raises(GroupsTorn, match=r"split=grouped tears \d+ groups.*fault of hi_ml"):
-        parts.probe(torn(stays), "grouped")
-    found = parts.probe(torn(stays), "random")
+        probes.of_parts(torn(stays), "grouped")
+    found = probes.of_parts(torn(stays), "random")
     together = pd.DataFrame({"group": stays.group, "part": torn(stays).parts}).groupby("group")["part"].nunique()
     assert not found.passed
     assert f"tears {(together > 1).sum()} groups" in found.detail
@@ -217,14 +219,14 @@ def test_torn_groups_are_a_defect_unless_they_were_asked_for(stays):
 def test_twins_that_were_given_two_groups_are_found(stays):
     alone = np.arange(len(stays.group))
     with pytest.raises(GroupsTorn, match="of near-duplicates"):
-        parts.probe(torn(replace(stays, group=alone)), "temporal")
+        probes.of_parts(torn(replace(stays, group=alone)), "temporal")
 
 
-# --- the dye ---
+# --- the tracer ---
 
 
-def dyed(problem, model=None, fit=problems.fit_rows):
-    return tracer.probe(problem, model or shipped(), partial(fit, seed=0), seed=0)
+def traced(problem, model=None):
+    return tracer.trace(problem, model or shipped(), seed=0)
 
 
 def fold_rows(group, *, count, seed):
@@ -253,30 +255,32 @@ def encode_all(problem, model, rows, *, seed):
     return fitted
 
 
-def refused_dye(match, problem, **how):
+def betrayed(match, problem):
     with pytest.raises(GroupsTorn, match=match):
-        dyed(problem, **how)
+        traced(problem)
 
 
 OWN = "encoded by their own group's target"
 
 
 def inject(name, problem, monkeypatch):
-    """Break the pipeline in one way, and look whether the dye comes out there."""
+    """Break the pipeline in one way, and look whether the tracer comes out there."""
     with monkeypatch.context() as broken:
         if name == "target encoding without cross-fitting":
             broken.setattr(encoding, "TargetEncoder", Careless)
-            refused_dye(f"training rows were {OWN}", problem)
+            betrayed(f"training rows were {OWN}", problem)
         elif name == "target encoding over folds of rows":
             broken.setattr(encoding, "folds", fold_rows)
-            refused_dye(f"training rows were {OWN}", problem)
+            betrayed(f"training rows were {OWN}", problem)
         elif name == "target encoding of all rows":
-            refused_dye(f"test rows were {OWN}", problem, fit=encode_all)
+            broken.setattr(tracer, "fit_rows", encode_all)
+            betrayed(f"test rows were {OWN}", problem)
         elif name == "early stopping on folds of rows":
             broken.setattr(models, "folds", fold_rows)
-            refused_dye("both teach the learner and stop it early", problem)
+            betrayed("both teach the learner and stop it early", problem)
         else:
-            refused_dye(r"rows of other parts were taught", problem, fit=fit_all)
+            broken.setattr(tracer, "fit_rows", fit_all)
+            betrayed(r"rows of other parts were taught", problem)
 
 
 INJECTED = [
@@ -297,17 +301,16 @@ def test_a_broken_pipeline_is_found_out(request, name, target, monkeypatch):
 @pytest.mark.parametrize("name", ["lgbm", "hist_gbm", "random_forest", "linear", "baseline"])
 @pytest.mark.parametrize("target", ["stays", "results"])
 def test_the_pipelines_of_all_models_are_tight(request, name, target):
-    found = dyed(request.getfixturevalue(target), shipped(name))
-    assert found.passed
-    assert ("stop it early" in found.detail) == (name in ("lgbm", "hist_gbm"))
+    detail = traced(request.getfixturevalue(target), shipped(name))
+    assert ("stop it early" in detail) == (name in ("lgbm", "hist_gbm"))
 
 
 def test_a_random_split_lets_no_target_into_the_pipeline(stays):
-    assert dyed(torn(stays)).passed
+    assert "no row's features know its target" in traced(torn(stays))
 
 
 def test_where_every_tested_group_is_taught_too_nothing_is_asked_of_the_test_rows(stays):
-    assert dyed(replace(torn(stays), group=np.arange(len(stays.group)) % 15)).passed
+    assert traced(replace(torn(stays), group=np.arange(len(stays.group)) % 15))
 
 
 # --- refits on exchanged targets ---
@@ -323,7 +326,7 @@ class LeakyFitted:
         return frame[self.column].map(self.mean).to_numpy()
 
 
-def leaky(problem, _model, _rows):
+def leaky(problem, _model, _rows, *, seed):  # noqa: ARG001 -- as fit_rows
     return LeakyFitted(problem, "ward")
 
 
@@ -334,28 +337,32 @@ def with_wards(problem, seed):
     return with_feature(problem, levels=[str(k) for k in range(len(names) // 20)], ward=ward)
 
 
-def refitted(problem, seed, fit=None, count=20):
-    how = Permutation(count=count, stop_after=count + 1, trees=10)
-    fit = fit or partial(problems.fit_rows, seed=seed)
-    return refits.probe(significance.measure(problem, shipped(), fit=fit, how=how, seed=seed).permuted)
+def refitted(problem, seed, monkeypatch, fit=problems.fit_rows, count=20):
+    method = Method(shipped(), Split("grouped", 0.6, 0.2, 0.2), seed)
+    with monkeypatch.context() as patched:
+        patched.setattr(significance, "fit_rows", fit)
+        how = Permutation(count=count, stop_after=count + 1, trees=10)
+        permuted = significance.measure(FittedRun(problem, method, None, None, None), how).permuted
+    return probes.of_refits(permuted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["stays", "bills"])
-def test_a_target_encoding_that_saw_the_test_rows_is_found_by_refits(request, target):
+def test_a_target_encoding_that_saw_the_test_rows_is_found_by_refits(request, target, monkeypatch):
     problem = with_wards(request.getfixturevalue(target), 0)
-    assert "targets leak" in refitted(problem, 0, leaky).detail
-    assert not refitted(problem, 0, leaky).passed
-    assert refitted(problem, 0).passed
+    leak = refitted(problem, 0, monkeypatch, leaky)
+    assert "targets leak" in leak.detail
+    assert not leak.passed
+    assert refitted(problem, 0, monkeypatch).passed
 
 
 def test_a_model_that_learns_noise_by_heart_is_bad_but_no_leak():
-    assert refits.probe([-0.3, -0.31, -0.29, -0.3]).passed
+    assert probes.of_refits([-0.3, -0.31, -0.29, -0.3]).passed
 
 
 def test_too_few_refits_tell_nothing():
     for skills in ([], [0.5], [0.0, 0.0, 0.0]):
-        assert refits.probe(skills).passed
+        assert probes.of_refits(skills).passed
 
 
 # --- all together ---
@@ -382,19 +389,19 @@ def test_every_injected_leak_is_found(seed, monkeypatch):
     refused(posed(SMUGGLED, "task=length_of_stay", rows=500, seed=seed, scenario=scenario), "admitted_on", "left_on")
     problem = posed("task=length_of_stay", rows=1000, seed=seed, scenario=scenario)
     with pytest.raises(GroupsTorn):
-        parts.probe(torn(problem), "grouped")
+        probes.of_parts(torn(problem), "grouped")
     for name in INJECTED:
         inject(name, problem, monkeypatch)
-    assert not refitted(with_wards(problem, seed), seed, leaky, count=50).passed
+    assert not refitted(with_wards(problem, seed), seed, monkeypatch, leaky, count=50).passed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("seed", range(30))
-def test_no_probe_cries_wolf(seed, scenario):
+def test_no_probe_cries_wolf(seed, scenario, monkeypatch):
     """Acceptance criterion 18, its second half: on noise, and on planted effects as well."""
     task = ("length_of_stay", "billing", "test_results")[seed % 3]
     problem = posed(f"task={task}", rows=600, seed=seed, scenario=scenario)
-    found = [columns.probe(problem, LIMIT, seed=seed), parts.probe(problem, "grouped"), dyed(problem)]
-    assert all(probe.passed for probe in found)
-    assert refitted(with_wards(problem, seed), seed, count=5).passed
+    method = Method(shipped(), Split("grouped", 0.6, 0.2, 0.2), seed)
+    assert all(probe.passed for probe in probes.before(problem, method, LIMIT))
+    assert refitted(with_wards(problem, seed), seed, monkeypatch, count=5).passed

@@ -16,8 +16,8 @@ from scipy import stats
 from hi_ml.app.config import build
 from hi_ml.app.errors import NoContest
 from hi_ml.data.schema import Dataset
-from hi_ml.modeling.judgement import losses
 from hi_ml.modeling.models import Model
+from hi_ml.modeling.scores.score import losses
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports.train import prepare

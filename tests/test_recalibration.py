@@ -10,6 +10,7 @@ from hi_ml.app.config import build, conf_dir
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
+from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.calibration import measure
 from hi_ml.modeling import models, recalibration
 from hi_ml.modeling import problem as problems
@@ -57,15 +58,13 @@ def problem(timid):
     return posed(timid, "test_results")
 
 
-def fitted(fit, model, problem):
-    rows = np.flatnonzero(problem.where("train"))
-    part = problem.features.part(rows, list(problem.features.frame.columns))
-    return fit(model, part, problem.target[rows], group=problem.group[rows], classes=len(problem.labels), seed=0)
+def fitted(model, problem, *, recalibrate=True):
+    return problems.fit_rows(problem, model, np.flatnonzero(problem.where("train")), seed=0, recalibrate=recalibrate)
 
 
 @pytest.fixture(scope="module")
 def repaired(timid, problem):
-    return fitted(recalibration.fit, timid, problem)
+    return fitted(timid, problem)
 
 
 def on_test(made, problem):
@@ -73,19 +72,19 @@ def on_test(made, problem):
 
 
 def slopes(made, problem):
-    found = measure(problem, on_test(made, problem), predicts="median")
+    found = measure(FittedRun(problem, None, made, on_test(made, problem), None))
     return found[found["measure"] == "slope"]
 
 
 def test_shares_that_are_too_much_alike_are_repaired(timid, problem, repaired):
-    before, after = slopes(fitted(models.fit, timid, problem), problem), slopes(repaired, problem)
+    before, after = slopes(fitted(timid, problem, recalibrate=False), problem), slopes(repaired, problem)
     assert (before["low"] > 1.2).all()
     assert ((after["low"] < 1) & (after["high"] > 1)).all()
     assert repaired.recalibration.slope > 1.5
 
 
 def test_the_learner_itself_is_the_same(timid, problem, repaired):
-    plain = fitted(models.fit, timid, problem)
+    plain = fitted(timid, problem, recalibrate=False)
     assert plain.recalibration is None
     how = repaired.recalibration
     expected = serving.recalibrate(on_test(plain, problem), how.slope, how.intercepts)
@@ -101,7 +100,7 @@ def test_no_row_is_predicted_by_a_model_that_was_taught_its_group(monkeypatch, t
         return fit(model, features, target, group=group, classes=classes, seed=seed)
 
     monkeypatch.setattr(models, "fit", watched)
-    made = fitted(recalibration.fit, timid, problem)
+    made = fitted(timid, problem)
     whole, *parts = taught
     training = set(problem.group[problem.where("train")])
     assert whole == training
@@ -114,14 +113,14 @@ def test_no_row_is_predicted_by_a_model_that_was_taught_its_group(monkeypatch, t
 
 def test_neither_calibration_nor_test_rows_are_looked_at(timid, problem, repaired):
     other = replace(problem, target=np.where(problem.where("train"), problem.target, 0.0))
-    assert fitted(recalibration.fit, timid, other).recalibration == repaired.recalibration
+    assert fitted(timid, other).recalibration == repaired.recalibration
 
 
 def test_a_regression_is_fitted_as_it_is(timid):
     problem = posed(timid, "length_of_stay")
-    made = fitted(recalibration.fit, timid, problem)
+    made = fitted(timid, problem)
     assert made.recalibration is None
-    np.testing.assert_array_equal(on_test(made, problem), on_test(fitted(models.fit, timid, problem), problem))
+    np.testing.assert_array_equal(on_test(made, problem), on_test(fitted(timid, problem, recalibrate=False), problem))
 
 
 def test_two_groups_are_enough_to_fit(timid, problem):
@@ -164,7 +163,7 @@ def test_mlflow_serves_the_same(tmp_path, raw, problem, repaired):
 
 
 def test_a_model_that_is_not_recalibrated_says_so(tmp_path, timid, problem):
-    scorer = saved(tmp_path / "model", fitted(models.fit, timid, problem), problem)
+    scorer = saved(tmp_path / "model", fitted(timid, problem, recalibrate=False), problem)
     assert json.loads((scorer / "mapping.json").read_text())["recalibration"] is None
 
 
@@ -178,7 +177,7 @@ def test_the_models_of_the_folds_stop_where_the_kept_one_did(monkeypatch, proble
         return made[-1]
 
     monkeypatch.setattr(models, "fit", watched)
-    fitted(recalibration.fit, build(models.Model, composed(f"model={name}").model), problem)
+    fitted(build(models.Model, composed(f"model={name}").model), problem)
     rounds = [made_one.pipeline[-1].n_iter_ for made_one in made]
     kept = made[0].pipeline[-1]
     assert set(rounds[1:]) == {getattr(kept, "best_iteration_", kept.n_iter_)}
@@ -197,7 +196,7 @@ def test_a_row_weighs_one_over_its_group(monkeypatch, timid, problem):
         return Recalibration(1.0, (0.0,) * shares.shape[1])
 
     monkeypatch.setattr(Recalibration, "of", classmethod(spy))
-    fitted(recalibration.fit, timid, problem)
+    fitted(timid, problem)
     train = problem.where("train")
     sizes = pd.Series(problem.group[train]).map(pd.Series(problem.group[train]).value_counts())
     assert sizes.max() > 1

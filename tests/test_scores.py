@@ -13,11 +13,10 @@ from sklearn import metrics
 from hi_ml import compare, train
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.evaluation.judgement import scores
 from hi_ml.modeling import scores as room
-from hi_ml.modeling.judgement import DRAWS, Baseline, scores
-from hi_ml.modeling.scores.score import Predictions, scores_of, title
+from hi_ml.modeling.scores.score import Baseline, Predictions, scores_of, title
 from hi_ml.modeling.tasks import Task
-from hi_ml.statistics import bootstrap
 
 NAMES = {
     "length_of_stay": ["mae", "median_ae", "within_1_day", "rmse", "r2"],
@@ -57,7 +56,7 @@ def case(task, seed=0, **options):
 
 
 def predictions(task, target, predicted, group, seed=0):
-    return Predictions(task, target, predicted, group, bootstrap.draws(group, count=DRAWS, seed=seed))
+    return Predictions.of(task, target, predicted, group=group, seed=seed)
 
 
 def scored(task, target, predicted, baseline, group, seed=0):
@@ -116,7 +115,7 @@ def test_copying_a_row_inside_its_group_changes_no_score(task):
 
 
 def test_a_near_bill_is_within_a_share_of_the_bill_and_a_near_stay_within_days():
-    baseline = Baseline(median=0.0, mean=0.0, shares=np.array([]))
+    baseline = Baseline(median=0.0, mean=0.0, frequencies=np.array([]))
     target = np.array([100.0, 1000.0, -100.0, 0.0])
     predicted = np.array([110.0, 1101.0, -95.0, 0.5])
     group = np.arange(4)
@@ -125,7 +124,7 @@ def test_a_near_bill_is_within_a_share_of_the_bill_and_a_near_stay_within_days()
 
 
 def test_a_prediction_of_whole_days_is_rounded_before_it_is_called_a_hit():
-    baseline = Baseline(median=8.5, mean=8.5, shares=np.array([]))
+    baseline = Baseline(median=8.5, mean=8.5, frequencies=np.array([]))
     target, predicted, group = np.full(4, 10.0), np.array([8.6, 11.4, 11.6, 8.4]), np.arange(4)
     whole = scored(DAYS, target, predicted, baseline, group).loc["within_1_day"]
     split = scored(replace(DAYS, whole=False), target, predicted, baseline, group).loc["within_1_day"]
@@ -162,7 +161,7 @@ def test_a_class_that_training_never_saw_costs_much_but_no_infinity():
 
 
 def test_where_the_target_does_not_vary_the_share_of_variance_is_left_out():
-    baseline = Baseline(median=4.0, mean=4.5, shares=np.array([]))
+    baseline = Baseline(median=4.0, mean=4.5, frequencies=np.array([]))
     found = scored(DAYS, np.full(6, 5.0), np.linspace(4, 6, 6), baseline, np.arange(6))
     assert "r2" not in found.index
     assert np.isfinite(found[["value", "low", "high", "baseline"]].to_numpy()).all()

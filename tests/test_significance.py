@@ -1,7 +1,7 @@
 import importlib.util
 import json
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from hi_ml.app import config
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.launch import Invocation
 from hi_ml.evaluation import significance
+from hi_ml.evaluation.assessment import FittedRun, Method
 from hi_ml.evaluation.significance import Permutation, measure
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling import splits
@@ -78,8 +79,8 @@ def problem(task, *, effect=0.0, seed=0, rule="grouped", group=None):
 
 
 def measured(problem, model=SIMPLE, *, count=39, stop_after=10, trees=None, seed=0):
-    fit = partial(problems.fit_rows, seed=seed)
-    return measure(problem, model, fit=fit, how=Permutation(count, stop_after, trees), seed=seed)
+    method = Method(model, Split("grouped", 0.6, 0.2, 0.2), seed)
+    return measure(FittedRun(problem, method, None, None, None), Permutation(count, stop_after, trees))
 
 
 @TASKS
@@ -135,14 +136,15 @@ def test_calibration_rows_and_rows_left_out_play_no_part():
     assert measured(other) == measured(asked)
 
 
-def test_the_targets_of_a_group_stay_together_and_none_is_lost():
+def test_the_targets_of_a_group_stay_together_and_none_is_lost(monkeypatch):
     asked, seen = problem(STAYS), []
 
-    def fit(posed, model, rows):
+    def fit(posed, model, rows, *, seed):
         seen.append(posed.target)
-        return problems.fit_rows(posed, model, rows, seed=0)
+        return problems.fit_rows(posed, model, rows, seed=seed)
 
-    measure(asked, SIMPLE, fit=fit, how=Permutation(5, 10, None), seed=0)
+    monkeypatch.setattr(significance, "fit_rows", fit)
+    measured(asked, count=5)
     used = asked.where("train") | asked.where("test")
     np.testing.assert_array_equal(seen[0], asked.target)
     for target in seen[1:]:
@@ -177,7 +179,7 @@ def test_a_learner_that_grows_trees_grows_few(task, name, bounded):
     model = build(Model, composed(f"model={name}").model)
     found = measured(problem(task, effect=0.7), model, count=1, trees=5)
     assert found.learner == (f"{name} of at most 5 trees" if bounded else name)
-    grown, _ = significance._quick(model, 5, classes=task is RESULTS)
+    grown, _ = significance.few_trees(model, 5, classes=task is RESULTS)
     node = grown.classification if task is RESULTS else grown.regression
     assert 5 in (node.get("n_estimators"), node.get("max_iter")) if bounded else grown == model
     assert measured(problem(task, effect=0.7), model, count=1).learner == name

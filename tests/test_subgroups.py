@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hi_ml.app.config import build
-from hi_ml.evaluation.subgroups import Subgroups, comparable, left_out, measure
+from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.evaluation.subgroups import Subgroups, comparable, left_out, measure, sentence
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores.score import Baseline
 from hi_ml.modeling.tasks import Task
 
 STAY = Task("stay", "length_of_stay", "regression", "days", "admission", "mae")
@@ -49,9 +53,13 @@ def stays(n=3000, *, worse=0.0, seed=0, **columns):
     return posed(errors * rng.choice([-1, 1], n), sex=sex, **columns)
 
 
-def compared(problem, asked=ASKED, **rest):
-    predicted = rest.pop("predicted", np.zeros(len(problem.target)))
-    return measure(problem, predicted, asked, baseline=rest.pop("baseline", 10.0), **rest)
+def compared(problem, asked=ASKED, *, predicted=None, median=0.0, covered=None):
+    """Compare the levels of a run that predicts no days, or what is given."""
+    predicted = np.zeros(len(problem.target)) if predicted is None else predicted
+    classes = len(problem.labels)
+    baseline = Baseline(median, median, np.full(classes, 1 / classes) if classes else np.array([]))
+    conformal = None if covered is None else SimpleNamespace(described={}, covered=covered)
+    return measure(FittedRun(problem, None, None, predicted, baseline, results={"intervals": conformal}), asked)
 
 
 def line(table, **where):
@@ -212,7 +220,7 @@ def test_coverage_is_compared_where_there_are_intervals():
 def test_a_unit_without_a_margin_takes_a_share_of_the_baselines_loss():
     task = Task("bill", "billed", "regression", "currency", "admission", "mae")
     problem = posed(np.random.default_rng(0).normal(0, 1000, 500), task=task, sex=pd.Categorical(["a", "b"] * 250))
-    assert line(compared(problem, baseline=12_000.0), level="a", score="mae")["margin"] == pytest.approx(600)
+    assert line(compared(problem, median=12_000.0), level="a", score="mae")["margin"] == pytest.approx(600, rel=0.01)
     asked = build(Subgroups, NODE | {"margins": {"currency": 250}})
     assert line(compared(problem, asked), level="a", score="mae")["margin"] == 250
 
@@ -232,6 +240,20 @@ def test_a_unit_without_a_margin_takes_a_share_of_the_baselines_loss():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError):
         build(Subgroups, NODE | wrong)
+
+
+def test_levels_that_differ_are_named_up_to_five():
+    def said(*verdicts):
+        rows = [("age", f"band {i}", "mae", verdict) for i, verdict in enumerate(verdicts)]
+        return sentence(pd.DataFrame(rows, columns=["role", "level", "score", "verdict"]))
+
+    same = "no difference that matters"
+    assert said("inconclusive", same) == "Subgroups: 0 of 2 differences matter, 1 inconclusive."
+    assert (
+        said("inconclusive", "different") == "Subgroups: 1 of 2 differences matter, 1 inconclusive: age band 1 (mae)."
+    )
+    assert said(*["different"] * 7).endswith("age band 4 (mae) and 2 more.")
+    assert said() is None
 
 
 @given(st.data())

@@ -13,7 +13,8 @@ from scipy import stats
 
 from hi_ml.app import config
 from hi_ml.app.errors import ConfigurationInvalid, NotResumable
-from hi_ml.modeling import judgement, models
+from hi_ml.modeling import models
+from hi_ml.modeling.scores import score
 from hi_ml.modeling.spaces import Choices, Range
 from hi_ml.modeling.tuning import gain as gains
 from hi_ml.modeling.tuning import search, validation
@@ -222,7 +223,7 @@ def test_defaults_that_cannot_be_fitted_end_the_search(days, tmp_path):
 
 def test_a_loss_that_is_no_number_is_refused(days, monkeypatch):
     problem, model = days
-    monkeypatch.setattr(judgement, "losses", lambda _task, target, _predicted: np.full(len(target), np.nan))
+    monkeypatch.setattr(score, "losses", lambda _task, target, _predicted: np.full(len(target), np.nan))
     with pytest.raises(ConfigurationInvalid, match="expected a finite mean, found nan"):
         next(validation.losses(problem, model, validation.cut(problem, count=3, seed=0), seed=0))
 

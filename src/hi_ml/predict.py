@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.app.timing import round_seconds
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
@@ -71,7 +72,7 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
     path, dataset = Path(settings.verify), settings.dataset
     print(batch.prove(path, fetch=load_model, dataset=dataset, sample=settings.sample, seed=settings.seed))
     with atomic_folder(here.folder) as folder:
-        RunFolder(folder).write_request(here.config, here.overrides)
+        RunFolder(folder).write(config=here.config, overrides=here.overrides)
 
 
 def _score(settings: PredictSettings, here: launch.Invocation) -> None:
@@ -97,8 +98,9 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
     with launch.progress(1) as stage:
         result = batch.score(request, model, files=files.result(), say=tqdm.write, stage=stage)
     with atomic_folder(here.folder) as folder:
-        RunFolder(folder).write_request(here.config, here.overrides)
-        RunFolder(folder).write_batch(result.manifest, result.seconds)
+        run = RunFolder(folder)
+        run.write(config=here.config, overrides=here.overrides)
+        run.write(manifest=result.manifest, timings=round_seconds(result.seconds))
     _show(request, model, result.manifest)
 
 

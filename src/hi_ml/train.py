@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,9 +14,12 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Seed
 from hi_ml.app.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
 from hi_ml.data.schema import Dataset
-from hi_ml.evaluation import training
+from hi_ml.evaluation.assessment import FittedRun, Method, build_settings
+from hi_ml.evaluation.explanations import Explain
+from hi_ml.evaluation.intervals import Rule
+from hi_ml.evaluation.judgement import Judging
 from hi_ml.evaluation.leakage import Leakage
-from hi_ml.evaluation.probes.probe import Probing
+from hi_ml.evaluation.probes import Probing
 from hi_ml.evaluation.significance import Permutation
 from hi_ml.evaluation.subgroups import Subgroups
 from hi_ml.modeling.models import Model
@@ -24,7 +27,7 @@ from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Moment, Task
 from hi_ml.reports import screen
 from hi_ml.reports.train import Request, make, prepare
-from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.folder import FILES, RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy, head_to_head
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
@@ -44,8 +47,10 @@ class TrainSettings:
     horizon: Moment | None  # moves the moment of prediction of all tasks
     smallest_skill: Annotated[float, Field(ge=0, lt=1)]  # share of the baseline's loss
     recalibrate: bool  # whether the probabilities of classes are recalibrated inside the training part
+    # what is asked of each model, in this order; empty: its settings stand under a key of their own, or it has none
+    assessments: dict[str, dict[str, Any]]
     leakage: Leakage
-    explain: training.Explain
+    explain: Explain
     subgroups: Subgroups
     probes: Probing
     significance: Literal["interval", "permutation"]  # permutation also refits on targets exchanged between groups
@@ -57,30 +62,28 @@ class TrainSettings:
     tracking: Literal["default", "none"]
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
 
-    def method(self) -> training.Method:
+    def method(self) -> Method:
         """Return what is done with every task."""
-        return training.Method(
-            model=self.model,
-            split=self.split,
-            leakage=self.leakage,
-            explain=self.explain,
-            smallest_skill=self.smallest_skill,
-            seed=self.seed,
-            recalibrate=self.recalibrate,
-            subgroups=self.subgroups,
-            probing=self.probes,
-            permutation=self.permutation if self.significance == "permutation" else None,
-            interval=self.interval,
-            interval_by=self.interval_by,
-        )
+        rule = Rule(level=self.interval, by=self.interval_by, bands=self.subgroups.bands) if self.interval else None
+        elsewhere = {
+            "verdict": Judging(smallest_skill=self.smallest_skill),
+            "leakage": self.leakage,
+            "intervals": rule,
+            "subgroups": self.subgroups,
+            "significance": self.permutation if self.significance == "permutation" else None,
+            "probes": self.probes,
+            "explanation": self.explain,
+        }
+        assessments = build_settings(self.assessments, elsewhere)
+        return Method(self.model, self.split, self.seed, self.recalibrate, assessments)
 
     def at_horizon(self) -> list[Task]:
         """Return the tasks, each at the moment of prediction that was asked for."""
         return [replace(task, horizon=self.horizon or task.horizon) for task in self.tasks.values()]
 
-    def policy(self, trained: training.Trained) -> PromotionPolicy:
-        """Return on which terms a trained model may become champion."""
-        return PromotionPolicy(self.promote, partial(head_to_head, trained, self.dataset))
+    def policy(self, run: FittedRun) -> PromotionPolicy:
+        """Return on which terms a model may become champion."""
+        return PromotionPolicy(self.promote, partial(head_to_head, run, self.dataset))
 
 
 def train(settings: TrainSettings, here: launch.Invocation) -> None:
@@ -105,14 +108,14 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
             path = here.folder / task.name
             try:
                 problem = table.pose(task, method)
-                trained = make(problem, table, request, path, seconds=dict(seconds), stage=stage)
-                tqdm.write(screen.summary(trained, path))
+                run = make(problem, table, request, path, seconds=dict(seconds), stage=stage)
+                tqdm.write(screen.summary(run, path))
                 stage(f"{task.name}: track")
                 if tracked:
-                    send_and_say(path, settings.policy(trained))
+                    send_and_say(path, settings.policy(run))
             except (NotTrainable, TrackingFailed) as error:
                 failures.append(error)
-    if runs := sorted(path.parent for path in here.folder.glob("*/run.json")):
+    if runs := sorted(path.parent for path in here.folder.glob(f"*/{FILES['run']}")):
         say_next(runs[:1], tracked=tracked)
     if failures:
         raise Unserved.of(failures)

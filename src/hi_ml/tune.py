@@ -79,12 +79,12 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
         best = replace(here, config=config_to_train(result, here.config))
         request = Request(best, replace(method, model=result.tuned), settings.charts == "all")
         earlier = {step: seconds[step] for step in ("read", "encode")}
-        trained = make(problem, table, request, path, seconds=earlier, stage=stage)
-        tqdm.write(screen.summary(trained, path))
+        fitted_run = make(problem, table, request, path, seconds=earlier, stage=stage)
+        tqdm.write(screen.summary(fitted_run, path))
         stage("track")
         for folder in (here.folder, path) if tracked else ():  # MLflow nests the model in the search it came of
             try:
-                send_and_say(folder, settings.policy(trained))
+                send_and_say(folder, settings.policy(fitted_run))
             except TrackingFailed as error:
                 failures.append(error)
     say_next([here.folder, path], tracked=tracked)

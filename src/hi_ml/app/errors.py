@@ -138,6 +138,10 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def no_assessment(cls, names: Sequence[str]) -> Self:
+        return cls(f"assessments lacks {', '.join(names)}: a run without says nothing of its model. Do not remove it.")
+
+    @classmethod
     def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> Self:
         return cls(f"{name}={found} is unknown. Expected one of {', '.join(allowed)}{_hint(str(found), allowed)}.")
 

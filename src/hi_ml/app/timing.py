@@ -1,7 +1,7 @@
 """How long did each step take?"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -13,3 +13,8 @@ def stopwatch(seconds: dict[str, float], step: str) -> Iterator[None]:
         yield
     finally:
         seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - started
+
+
+def round_seconds(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Round to milliseconds, for a file."""
+    return {step: round(value, 3) for step, value in seconds.items()}

@@ -1,13 +1,13 @@
 """Are the predictions of a task right on the whole, and are their differences as large as those that occur?"""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.modeling.problem import Problem
+from hi_ml.app.text import number
+from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.statistics import calibration
 
 Floats = NDArray[np.float64]
@@ -17,14 +17,8 @@ _OF_MEAN = "the learner predicts the mean: 0.5 is ideal for a median"
 _OF_MEDIAN = "the learner predicts the median: 1 is ideal for a mean, and for a median where errors are symmetric"
 
 
-def measure(problem: Problem, predicted: Floats, *, predicts: Literal["median", "mean"]) -> pd.DataFrame:
-    """Measure the calibration of predictions of the test rows.
-
-    Parameters
-    ----------
-    predicted : array of float64, shape (n_test,) or (n_test, n_classes)
-    predicts : {"median", "mean"}
-        What a regression learner aims at.
+def measure(run: FittedRun, _: object = None) -> pd.DataFrame:
+    """Measure the calibration of the predictions of the test rows.
 
     Returns
     -------
@@ -33,31 +27,51 @@ def measure(problem: Problem, predicted: Floats, *, predicts: Literal["median", 
         and ``slope``; for a regression, with an empty class, ``share_above`` and ``slope``. 95 % intervals over groups;
         ``n`` counts rows; ``note`` says why there is no estimate, or no ideal. See `hi_ml.statistics.calibration`.
     """
-    test = problem.where("test")
-    target, group = problem.target[test], problem.group[test]
-    if problem.labels:
-        lines = list(_of_classes(target, predicted, group, problem.labels))
-    else:
-        lines = list(_of_amounts(target, predicted, group, predicts))
+    lines = _of_classes(run) if run.problem.labels else _of_amounts(run)
     rows = [
-        (name, what, found.value, found.low, found.high, ideal, len(target), found.note)
-        for name, what, found, ideal in lines
+        (label, name, agreement.value, agreement.low, agreement.high, ideal, len(run.predicted), agreement.note)
+        for label, name, agreement, ideal in lines
     ]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _of_classes(target: Floats, shares: Floats, group: NDArray[np.int64], labels: list[str]) -> Iterator[Line]:
-    for code, label in enumerate(labels):
-        occurred, share = target == code, shares[:, code]
-        yield label, "in_the_large", calibration.in_the_large(occurred, share, group), 0.0
-        yield label, "slope", calibration.slope(occurred, share, group), 1.0
+def sentence(table: pd.DataFrame) -> str:
+    """Say each measure of calibration, over the classes if there are some, and whether the ideal is inside."""
+    estimated = table[table["value"].notna()]
+    judged = estimated[estimated["ideal"].notna()]
+    missed = int(((judged["ideal"] < judged["low"]) | (judged["ideal"] > judged["high"])).sum())
+    words = [_measure(str(name), part) for name, part in estimated.groupby("measure", sort=False)]
+    without = len(table) - len(estimated)
+    ends = [f"{missed} of {len(judged)} intervals miss the ideal"] if len(judged) else []
+    ends += [f"{without} not estimable"] if without else []
+    return f"Calibration: {'; '.join([*words, *ends])}."
 
 
-def _of_amounts(target: Floats, predicted: Floats, group: NDArray[np.int64], predicts: str) -> Iterator[Line]:
-    above, slope = (found(target, predicted, group) for found in (calibration.share_above, calibration.linear_slope))
-    if predicts == "median":
+def _measure(name: str, part: pd.DataFrame) -> str:
+    name = name.replace("_", " ")
+    if len(part) == 1:
+        value, low, high = (number(float(part[end].iloc[0]), digits=3) for end in ("value", "low", "high"))
+        return f"{name} {value} ({low} to {high})"
+    low, high = (number(float(end), digits=3) for end in (part["value"].min(), part["value"].max()))
+    return f"{name} between {low} and {high} over {len(part)} classes"
+
+
+def _of_classes(run: FittedRun) -> Iterator[Line]:
+    for code, label in enumerate(run.problem.labels):
+        occurred, probability = run.target == code, run.predicted[:, code]
+        yield label, "in_the_large", calibration.in_the_large(occurred, probability, run.group), 0.0
+        yield label, "slope", calibration.slope(occurred, probability, run.group), 1.0
+
+
+def _of_amounts(run: FittedRun) -> Iterator[Line]:
+    above = calibration.share_above(run.target, run.predicted, run.group)
+    slope = calibration.linear_slope(run.target, run.predicted, run.group)
+    if run.method.model.predicts == "median":
         yield "", "share_above", above, 0.5
         yield "", "slope", slope.noted(_OF_MEDIAN), np.nan
     else:
         yield "", "share_above", above.noted(_OF_MEAN), np.nan
         yield "", "slope", slope, 1.0
+
+
+ASSESSMENTS = [Assessment("calibration", measure, sentence=sentence)]

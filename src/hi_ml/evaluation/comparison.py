@@ -10,8 +10,7 @@ import pandas as pd
 
 from hi_ml.app.config import build, leaves
 from hi_ml.app.errors import NotComparable
-from hi_ml.modeling.judgement import DRAWS
-from hi_ml.modeling.scores.score import Floats, Predictions, Score, primary, scores_of
+from hi_ml.modeling.scores.score import DRAWS, Floats, Predictions, Score, primary, scores_of
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import bootstrap
 from hi_ml.statistics.multiplicity import holm

@@ -1,9 +1,8 @@
-"""SHAP contributions, one column per source column, laid out as the tables that the explanation charts draw.
+"""Why did each row get its prediction? Shapley contributions of the source columns, and the tables of their charts.
 
-`values` holds the contributions and `features` what the rows hold in the same columns, numbers or text; both have one
-line per row, under the row's own label, no label twice. Nothing random: where rows are thinned, every k-th is kept.
-
-Why did each row get its prediction? Shapley contributions of the source columns.
+In the tables, `values` holds the contributions and `features` what the rows hold in the same columns, numbers or text;
+both have one line per row, under the row's own label, no label twice. Nothing random: where rows are thinned, every
+k-th is kept.
 """
 
 import time
@@ -15,14 +14,106 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 
+from hi_ml.app.config import STRICT
+from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.models import Fitted
 from hi_ml.scorer.contributions import contributions, of_shap, owners, raw, unit_of
 from hi_ml.statistics.groups import mean_interval
 
 Floats = NDArray[np.float64]
-
+_PROBE = 20  # rows that tell how long a row takes
+_BACKGROUND = 50  # rows that stand for a column left out, where a learner is a black box
+_ORDERS = 4  # of the columns, there and back
+_ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
+
+
+@settings(frozen=True, config=STRICT)
+class Explain:
+    """How much is explained."""
+
+    rows: int = Field(2000, ge=0)  # test rows, at most
+    seconds: float = Field(10, ge=0)  # about so long, at most
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Contributions that add up to the prediction."""
+
+    index: NDArray[np.int64]  # int64, shape (n,); which of the test rows were explained, in order
+    row: NDArray[np.int64]  # int64, shape (n,); their source rows
+    # float64, shape (n_outputs, n, n_roles); in ``unit``; one output for regression and two classes, one per
+    # class else
+    values: Floats
+    base: Floats  # float64, shape (n_outputs,); the prediction before any column speaks
+    classes: list[str]  # of each output; of two classes, the contributions are those of the second. Empty: an amount
+    roles: list[str]
+    unit: str  # of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities
+    method: str  # how they were computed
+
+
+def measure(run: FittedRun, how: Explain) -> Explanation:
+    """Explain predictions of test rows, taken evenly, by columns of the source.
+
+    Raises
+    ------
+    ArithmeticError
+        If base and contributions do not add up to the learner's raw prediction.
+    """
+    problem, fitted, test = run.problem, run.fitted, run.problem.where("test")
+    encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
+    frame, role = problem.features.frame[test], problem.features.role
+    unit = unit_of(learner) if fitted.classes else problem.task.unit
+    roles = list(dict.fromkeys(role[name] for name in fitted.features))
+    index = _evenly(len(frame), _affordable(fitted, frame, how))
+    row = problem.row[test][index]
+    classes = [problem.labels[int(code)] for code in learner.classes_] if fitted.classes else []
+    if not len(index):
+        return Explanation(
+            index, row, np.zeros((1, 0, len(roles))), np.zeros(1), classes[-1:], roles, unit, "no rows were asked for"
+        )
+    X = fitted.encode(frame.iloc[index])
+    encoded, base, method = _contributions(learner, X)
+    owner = owners(encoder, fitted.features, role)
+    values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
+    _check(values.sum(axis=2) + base[:, None], learner, X)
+    return Explanation(index, row, values, base, classes[-len(values) :], roles, unit, method)
+
+
+def table(explanation: Explanation) -> pd.DataFrame:
+    """Lay the contributions out: ``row``, for classes ``class``, one column per source column, ``base_value``."""
+    parts = []
+    for k, values in enumerate(explanation.values):
+        part = pd.DataFrame(values, columns=explanation.roles)
+        part.insert(0, "row", explanation.row)
+        if explanation.classes:
+            part.insert(1, "class", explanation.classes[k])
+        part["base_value"] = explanation.base[k]
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def importance(explanation: Explanation) -> pd.DataFrame:
+    """Rank the columns by their mean absolute contribution.
+
+    Returns
+    -------
+    DataFrame
+        ``column, importance, low, high, unit, n``: mean over rows (and classes) with a 95 % interval, largest first.
+    """
+    size = np.abs(explanation.values).mean(axis=0)
+    means = [mean_interval(size[:, j]) for j in range(size.shape[1])] if len(size) > 1 else []
+    frame = pd.DataFrame(
+        [
+            (name, mean.value, max(mean.low, 0.0), mean.high, explanation.unit, len(size))
+            for name, mean in zip(explanation.roles, means, strict=False)
+        ],
+        columns=["column", "importance", "low", "high", "unit", "n"],
+    )
+    return frame.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
 
 
 def swarm_table(values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 10, rows: int = 400) -> pd.DataFrame:
@@ -34,15 +125,15 @@ def swarm_table(values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 
         `column, row, contribution, value` (as text), `shade` (0 to 1, the rank of a number among the rows shown; NaN
         for text and for missing numbers), largest mean absolute contribution first.
     """
-    kept = _thinned(values, rows)
+    index = _thinned(values, rows)
     parts = [
         pd.DataFrame(
             {
                 "column": column,
-                "row": values.index[kept],
-                "contribution": values[column].to_numpy()[kept],
-                "value": _texts(features[column].iloc[kept]),
-                "shade": _shade(features[column].iloc[kept]),
+                "row": values.index[index],
+                "contribution": values[column].to_numpy()[index],
+                "value": _texts(features[column].iloc[index]),
+                "shade": _shade(features[column].iloc[index]),
             }
         )
         for column in _largest_first(values)[:columns]
@@ -62,13 +153,13 @@ def dependence_table(
         per level: `column, kind` (`level`), `level, n` and the quantiles `q10, q25, q50, q75, q90` of the
         contribution, in order of the median; levels beyond the most frequent are pooled.
     """
-    kept = _thinned(values, rows)
+    index = _thinned(values, rows)
     parts = []
     for column in _largest_first(values)[:columns]:
         feature, contribution = features[column], values[column]
         if _is_number(feature):
             points = {"row": values.index, "number": feature.to_numpy(float, na_value=np.nan)}
-            part = pd.DataFrame({**points, "contribution": contribution.to_numpy()}).iloc[kept].assign(kind="point")
+            part = pd.DataFrame({**points, "contribution": contribution.to_numpy()}).iloc[index].assign(kind="point")
         else:
             part = _quantiles_by_level(_pooled(_texts(feature), levels), contribution).assign(kind="level")
         parts.append(part.assign(column=column))
@@ -80,9 +171,9 @@ def dependence_table(
 def typical_rows(values: pd.DataFrame, base_value: float) -> dict[str, Hashable]:
     """Choose a low, a middle and a high prediction: the rows at 5, 50 and 95 % of all, none of them twice."""
     order = np.argsort((values.sum(axis=1) + base_value).to_numpy(), kind="stable")
-    places = {name: round(share * (len(order) - 1)) for name, share in (("Middle", 0.5), ("Low", 0.05), ("High", 0.95))}
-    first = {place: name for name, place in reversed(places.items())}  # of equal places, the middle one stays
-    return {first[place]: values.index[order[place]] for place in sorted(first)}
+    ranks = {name: round(share * (len(order) - 1)) for name, share in (("Middle", 0.5), ("Low", 0.05), ("High", 0.95))}
+    names = {rank: name for name, rank in reversed(ranks.items())}  # of equal ranks, the middle one stays
+    return {names[rank]: values.index[order[rank]] for rank in sorted(names)}
 
 
 def waterfall_table(
@@ -114,10 +205,10 @@ def waterfall_table(
         at = values.index.get_loc(row)
         contribution = values.iloc[at].astype(float)
         contribution = contribution.iloc[np.argsort(-contribution.abs().to_numpy(), kind="stable")]
-        shown = contribution.iloc[:columns]
-        part = pd.DataFrame({"column": shown.index, "contribution": shown.to_numpy()})
-        part["value"] = [_text(features[column].iloc[at]) for column in shown.index]
-        if rest := len(contribution) - len(shown):
+        largest = contribution.iloc[:columns]
+        part = pd.DataFrame({"column": largest.index, "contribution": largest.to_numpy()})
+        part["value"] = [_text(features[column].iloc[at]) for column in largest.index]
+        if rest := len(contribution) - len(largest):
             pooled = {
                 "column": f"{rest} other column{'s' * (rest > 1)}",
                 "contribution": contribution.iloc[columns:].sum(),
@@ -177,103 +268,6 @@ def _quantiles_by_level(levels: "pd.Series[str]", contribution: "pd.Series[float
     return table.rename_axis("level").reset_index().sort_values("q50", kind="stable")
 
 
-_PROBE = 20  # rows that tell how long a row takes
-_BACKGROUND = 50  # rows that stand for a column left out, where a learner is a black box
-_ORDERS = 4  # of the columns, there and back
-_ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Contributions that add up to the prediction."""
-
-    place: NDArray[np.int64]  # int64, shape (n,); which of the offered rows were explained, in order
-    # float64, shape (n_outputs, n, n_roles); in ``unit``; one output for regression and two classes, one per
-    # class else
-    values: Floats
-    base: Floats  # float64, shape (n_outputs,); the prediction before any column speaks
-    roles: list[str]
-    unit: str  # of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities
-    method: str  # how they were computed
-
-
-def explain(
-    fitted: Fitted, frame: pd.DataFrame, role: dict[str, str], *, unit: str, limits: tuple[int, float]
-) -> Explanation:
-    """Explain predictions, by columns of the source.
-
-    Parameters
-    ----------
-    frame : DataFrame, shape (n_offered, n_features)
-    role : dict of str to str
-        By feature, the column it came from.
-    unit : str
-        Of a regression; classes are explained in what their learner adds up.
-    limits : (int, float)
-        At most so many rows, and about so many seconds; rows are taken evenly over the frame.
-
-    Raises
-    ------
-    ArithmeticError
-        If base and contributions do not add up to the learner's raw prediction.
-    """
-    rows, seconds = limits
-    encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
-    unit = unit_of(learner) if fitted.classes else unit
-    roles = list(dict.fromkeys(role[name] for name in fitted.features))
-    place = _evenly(len(frame), _affordable(fitted, frame, rows, seconds))
-    if not len(place):
-        return Explanation(place, np.zeros((1, 0, len(roles))), np.zeros(1), roles, unit, "no rows were asked for")
-    X = fitted.encode(frame.iloc[place])
-    encoded, base, method = _contributions(learner, X)
-    owner = owners(encoder, fitted.features, role)
-    values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
-    _check(values.sum(axis=2) + base[:, None], learner, X)
-    return Explanation(place, values, base, roles, unit, method)
-
-
-def table(explanation: Explanation, row: NDArray[np.int64], labels: list[str]) -> pd.DataFrame:
-    """Lay the contributions out: ``row``, for classes ``class``, one column per source column, ``base_value``.
-
-    Parameters
-    ----------
-    row : array of int64, shape (n_offered,)
-        Source row of every offered row.
-    labels : list of str
-        Of the classes; with two, contributions are those of the second. Empty for regression.
-    """
-    named = labels[1:] if len(explanation.values) == 1 and labels else labels
-    parts = []
-    for k, values in enumerate(explanation.values):
-        part = pd.DataFrame(values, columns=explanation.roles)
-        part.insert(0, "row", row[explanation.place])
-        if labels:
-            part.insert(1, "class", named[k])
-        part["base_value"] = explanation.base[k]
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-def importance(explanation: Explanation) -> pd.DataFrame:
-    """Rank the columns by their mean absolute contribution.
-
-    Returns
-    -------
-    DataFrame
-        ``column, importance, low, high, unit, n``: mean over rows (and classes) with a 95 % interval, largest first.
-    """
-    size = np.abs(explanation.values).mean(axis=0)
-    found = [mean_interval(size[:, j]) for j in range(size.shape[1])] if len(size) > 1 else []
-    frame = pd.DataFrame(
-        [
-            (name, one.value, max(one.low, 0.0), one.high, explanation.unit, len(size))
-            for name, one in zip(explanation.roles, found, strict=False)
-        ],
-        columns=["column", "importance", "low", "high", "unit", "n"],
-    )
-    return frame.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
-
-
 def _contributions(learner: Any, X: Floats) -> tuple[Floats, Floats, str]:
     """The exact contributions, or close ones where there is no exact way."""
     exact = contributions(learner, X)
@@ -287,12 +281,12 @@ def _any_learner(learner: Any, X: Floats) -> Any:
     from shap.explainers import Permutation  # noqa: PLC0415 -- as above
     from shap.maskers import Independent  # noqa: PLC0415 -- as above
 
-    def asked(rows: Floats) -> Floats:
-        made = raw(learner, rows)
-        return np.asarray(made[0] if len(made) == 1 else made.T)
+    def predict(rows: Floats) -> Floats:
+        sums = raw(learner, rows)
+        return np.asarray(sums[0] if len(sums) == 1 else sums.T)
 
     background = Independent(X[_evenly(len(X), min(_BACKGROUND, len(X)))])
-    return Permutation(asked, background, seed=0)(X, max_evals=_ORDERS * (2 * X.shape[1] + 1), silent=True)
+    return Permutation(predict, background, seed=0)(X, max_evals=_ORDERS * (2 * X.shape[1] + 1), silent=True)
 
 
 def _check(added: Floats, learner: Any, X: Floats) -> None:
@@ -302,16 +296,19 @@ def _check(added: Floats, learner: Any, X: Floats) -> None:
         raise ArithmeticError(f"base + contributions differ from the prediction by up to {worst:.3g}")
 
 
-def _affordable(fitted: Fitted, frame: pd.DataFrame, rows: int, seconds: float) -> int:
-    rows = min(rows, len(frame))
+def _affordable(fitted: Fitted, frame: pd.DataFrame, how: Explain) -> int:
+    rows = min(how.rows, len(frame))
     if rows <= _PROBE:
         return rows
     X = fitted.encode(frame.iloc[_evenly(len(frame), _PROBE)])
     started = time.perf_counter()
     _contributions(fitted.pipeline[-1], X)
     each = (time.perf_counter() - started) / _PROBE
-    return max(_PROBE, min(rows, int(seconds / max(each, 1e-9))))
+    return max(_PROBE, min(rows, int(how.seconds / max(each, 1e-9))))
 
 
 def _evenly(n: int, rows: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, rows).round().astype(np.int64))
+
+
+ASSESSMENTS = [Assessment("explanation", measure, Explain, step="explain", table=table)]

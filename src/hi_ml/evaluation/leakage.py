@@ -1,26 +1,25 @@
 """How much better would this model have looked after a split that tears near-duplicates apart?"""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
-from scipy import stats
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import number, percent
-from hi_ml.modeling.judgement import Baseline
-from hi_ml.modeling.models import Fitted
+from hi_ml.evaluation.assessment import Assessment, FittedRun
+from hi_ml.modeling.problem import Problem, fit_rows
+from hi_ml.modeling.scores.score import Baseline
 from hi_ml.modeling.tasks import Task
-from hi_ml.statistics.groups import group_means
+from hi_ml.statistics.estimates import Interval
+from hi_ml.statistics.groups import corrected_interval, group_means
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 _DRAWS = 1000  # bootstrap draws over groups
-_MEANS = ("random", "grouped", "share", "predicted", "constant")
 _FEWEST = 10  # groups of training rows without a tested twin; fewer teach nothing
 
 
@@ -51,28 +50,22 @@ class Gap:
     sentence: str
 
 
-def measure(
-    task: Task,
-    target: Floats,
-    *,
-    twins: Rows,
-    fit: Callable[[Rows], Fitted],
-    predict: Callable[[Fitted, Rows], Floats],
-    settings: tuple[Leakage, int],
-) -> Gap:
-    """Fit twice on a random split, with and without the training rows whose twin is tested.
+@dataclass(frozen=True)
+class Draw:
+    """One random split: what `Gap` averages."""
 
-    Parameters
-    ----------
-    target : array of float64, shape (n,)
-    twins : array of int64, shape (n,)
-        Near-duplicate group of each row.
-    fit : callable
-        Fits the whole pipeline on the given row places.
-    predict : callable
-        Predicts the given row places.
-    settings : (Leakage, int)
-        How to measure, and the seed.
+    random_score: float
+    grouped_score: float
+    gap: Interval
+    twin_share: float
+    predicted_gap: float
+    constant: bool  # whether the constant of the training rows stood for the grouped fit
+    gap_with_twin: float | None
+    gap_without_twin: float | None
+
+
+def measure(run: FittedRun, how: Leakage) -> Gap:
+    """Fit twice on a random split, with and without the training rows whose twin is tested.
 
     Notes
     -----
@@ -80,100 +73,110 @@ def measure(
     elsewhere as good as the grouped fit. Kaufman et al. (2012), Kapoor & Narayanan (2023).
 
     Where nearly every training row has a tested twin, nothing is left to fit the second time: the constant of the
-    training rows takes its place, and the sentence says so.
+    training rows takes its place, and the sentence says so. The fits are not recalibrated, which would take five more
+    each.
     """
-    how, seed = settings
-    seeds = np.random.SeedSequence(seed).spawn(how.repeats)
-    draws = [_draw(task, target, twins, (fit, predict), (how.test, child)) for child in seeds]
-    name = "mae" if task.kind == "regression" else "accuracy"
-    means = {key: float(np.mean([draw[key] for draw in draws])) for key in _MEANS}
-    gap, low, high = _interval(draws, how)
+    task, seeds = run.problem.task, np.random.SeedSequence(run.method.seed).spawn(how.repeats)
+    draws = [_draw(run, how.test, np.random.default_rng(seed)) for seed in seeds]
+    score = "mae" if task.kind == "regression" else "accuracy"
+    gap = draws[0].gap
+    if len(draws) > 1:
+        gap = corrected_interval(np.array([draw.gap.value for draw in draws]), ratio=how.test / (1 - how.test))
+    twin_share, predicted = _mean([draw.twin_share for draw in draws]), _mean([draw.predicted_gap for draw in draws])
+    words = _sentence(task, score, gap, share=twin_share, most=predicted, constant=any(draw.constant for draw in draws))
     return Gap(
-        score=name,
-        random_score=means["random"],
-        grouped_score=means["grouped"],
-        gap=gap,
-        low=low,
-        high=high,
-        twin_share=means["share"],
-        predicted_gap=means["predicted"],
-        gap_with_twin=_optional_mean([draw["with"] for draw in draws]),
-        gap_without_twin=_optional_mean([draw["without"] for draw in draws]),
+        score=score,
+        random_score=_mean([draw.random_score for draw in draws]),
+        grouped_score=_mean([draw.grouped_score for draw in draws]),
+        gap=gap.value,
+        low=gap.low,
+        high=gap.high,
+        twin_share=twin_share,
+        predicted_gap=predicted,
+        gap_with_twin=_mean_of_some([draw.gap_with_twin for draw in draws]),
+        gap_without_twin=_mean_of_some([draw.gap_without_twin for draw in draws]),
         repeats=how.repeats,
-        sentence=_sentence(task, name, (gap, low, high), means),
+        sentence=words,
     )
 
 
-def _draw(
-    task: Task,
-    target: Floats,
-    twins: Rows,
-    model: tuple[Callable[[Rows], Fitted], Callable[[Fitted, Rows], Floats]],
-    rule: tuple[float, np.random.SeedSequence],
-) -> dict[str, Any]:
-    """One random split, two fits, the difference on the same test rows."""
-    (fit, predict), (share, seed) = model, rule
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(target))
-    cut = max(1, round(share * len(target)))
+def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
+    """Split at random, fit twice, and take the difference on the same test rows."""
+    problem, task, twins = run.problem, run.problem.task, run.problem.twin
+    order = rng.permutation(len(twins))
+    cut = max(1, round(share * len(twins)))
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
-    tested = np.isin(twins[train], twins[test])
-    has_twin = np.isin(twins[test], twins[train])
-    leaky = predict(fit(train), test)
-    bare = tested.any() and len(np.unique(twins[train[~tested]])) < _FEWEST
+    tested, has_twin = np.isin(twins[train], twins[test]), np.isin(twins[test], twins[train])
+    leaky = clean = _predicted(run, train, test)
+    bare = bool(tested.any()) and len(np.unique(twins[train[~tested]])) < _FEWEST
     if bare:
-        clean = Baseline.of(task, target[train], classes=leaky.shape[-1]).predict(len(test))
-    else:
-        clean = predict(fit(train[~tested]), test) if tested.any() else leaky
-    random_quality, clean_quality = (_quality(task, target[test], predicted) for predicted in (leaky, clean))
+        baseline = Baseline.of(task, problem.target[train], classes=len(problem.labels))
+        clean = baseline.predict(len(test))
+    elif tested.any():
+        clean = _predicted(run, train[~tested], test)
+    random_quality, clean_quality = (_quality(problem, test, predicted) for predicted in (leaky, clean))
     sign = -1.0 if task.kind == "regression" else 1.0  # an error falls where accuracy rises
     flattery = sign * (random_quality - clean_quality)
-    gaps = group_means(flattery, twins[test])
-    chosen = rng.integers(len(gaps), size=(_DRAWS, len(gaps))) if tested.any() else np.zeros((1, 1), dtype=np.int64)
     grouped = float(group_means(clean_quality, twins[test]).mean())
     wrong = grouped if task.kind == "regression" else 1 - grouped
-    return {
-        "random": float(group_means(random_quality, twins[test]).mean()),
-        "grouped": grouped,
-        "gap": float(gaps.mean()),
-        "bounds": np.quantile(gaps[chosen].mean(axis=1), [0.025, 0.975]) if tested.any() else np.zeros(2),
-        "share": float(has_twin.mean()),
-        "predicted": float(has_twin.mean()) * wrong,
-        "constant": bare,
-        "with": float(flattery[has_twin].mean()) if has_twin.any() else None,
-        "without": float(flattery[~has_twin].mean()) if not has_twin.all() else None,
-    }
+    return Draw(
+        random_score=float(group_means(random_quality, twins[test]).mean()),
+        grouped_score=grouped,
+        gap=_bootstrapped(group_means(flattery, twins[test]), rng) if tested.any() else Interval(0.0, 0.0, 0.0),
+        twin_share=float(has_twin.mean()),
+        predicted_gap=float(has_twin.mean()) * wrong,
+        constant=bare,
+        gap_with_twin=float(flattery[has_twin].mean()) if has_twin.any() else None,
+        gap_without_twin=float(flattery[~has_twin].mean()) if not has_twin.all() else None,
+    )
 
 
-def _quality(task: Task, target: Floats, predicted: Floats) -> Floats:
-    if task.kind == "regression":
+def _predicted(run: FittedRun, train: Rows, test: Rows) -> Floats:
+    fitted = fit_rows(run.problem, run.method.model, train, seed=run.method.seed)
+    return fitted.predict(run.problem.features.frame.iloc[test])
+
+
+def _quality(problem: Problem, rows: Rows, predicted: Floats) -> Floats:
+    target = problem.target[rows]
+    if problem.task.kind == "regression":
         return np.abs(target - predicted)
     return np.asarray(predicted.argmax(axis=1) == target, dtype=float)
 
 
-def _interval(draws: list[dict[str, Any]], how: Leakage) -> tuple[float, float, float]:
-    gaps = np.array([draw["gap"] for draw in draws])
-    if len(gaps) == 1:
-        low, high = draws[0]["bounds"]
-        return float(gaps[0]), float(low), float(high)
-    variance = (1 / len(gaps) + how.test / (1 - how.test)) * gaps.var(ddof=1)
-    reach = float(stats.t.ppf(0.975, len(gaps) - 1) * np.sqrt(variance))
-    return float(gaps.mean()), float(gaps.mean() - reach), float(gaps.mean() + reach)
+def _bootstrapped(gaps: Floats, rng: np.random.Generator) -> Interval:
+    chosen = rng.integers(len(gaps), size=(_DRAWS, len(gaps)))
+    low, high = np.quantile(gaps[chosen].mean(axis=1), [0.025, 0.975])
+    return Interval(float(gaps.mean()), float(low), float(high))
 
 
-def _optional_mean(values: list[float | None]) -> float | None:
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _mean_of_some(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    return _mean(known) if known else None
 
 
-def _sentence(task: Task, name: str, gap: tuple[float, float, float], means: dict[str, float]) -> str:
-    if not means["share"]:
+def _sentence(task: Task, score: str, gap: Interval, *, share: float, most: float, constant: bool) -> str:
+    if not share:
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
     scale, unit = (1, task.unit) if task.kind == "regression" else (100, "points")
-    value, low, high, most = (number(scale * size, digits=3) for size in (*gap, means["predicted"]))
+    value, low, high, gain = (number(scale * size, digits=3) for size in (gap.value, gap.low, gap.high, most))
     bare = " Too few training rows lack a tested twin to learn from: the comparison is with the constant."
     return (
-        f"A random split would flatter the {name} of {task.name} by {value} {unit} (95 % interval {low} to {high}); "
-        f"{percent(means['share'])} % of its test rows have a twin in training, and a model that memorises would gain "
-        f"{most}.{bare if means['constant'] else ''}"
+        f"A random split would flatter the {score} of {task.name} by {value} {unit} (95 % interval {low} to {high}); "
+        f"{percent(share)} % of its test rows have a twin in training, and a model that memorises would gain "
+        f"{gain}.{bare if constant else ''}"
     )
+
+
+ASSESSMENTS = [
+    Assessment(
+        "leakage",
+        measure,
+        Leakage,
+        metrics=lambda gap: {"leakage_gap": gap["gap"]},
+        sentence=lambda gap: gap.sentence,
+    )
+]

@@ -4,9 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.evaluation.training import Method, Trained
-from hi_ml.modeling.judgement import losses
-from hi_ml.modeling.problem import Problem
+from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.modeling.scores.score import primary
 from hi_ml.statistics.groups import group_means, mean_interval
 
@@ -15,7 +13,7 @@ _SHARES = (0.125, 0.25, 0.5)  # of the training groups; all of them are fitted a
 _SHUFFLES = 5
 
 
-def permutation_importance(trained: Trained, *, seed: int) -> pd.DataFrame:
+def permutation_importance(run: FittedRun) -> pd.DataFrame:
     """Measure how much the primary loss on the test part grows when one source column is shuffled.
 
     Returns
@@ -24,26 +22,24 @@ def permutation_importance(trained: Trained, *, seed: int) -> pd.DataFrame:
         ``column, importance, low, high, unit, n``: mean over shuffles and groups with a 95 % interval over groups,
         largest first. All features of a column are shuffled together. Breiman (2001), doi:10.1023/A:1010933404324.
     """
-    problem, test = trained.problem, trained.problem.where("test")
-    frame = problem.features.frame[test].reset_index(drop=True)
-    target, group = problem.target[test], problem.group[test]
-    before = losses(problem.task, target, trained.predicted)
-    rng = np.random.default_rng(seed)
+    features, before, unit = run.problem.features, run.losses(), primary(run.problem.task).unit
+    frame = features.frame[run.problem.where("test")].reset_index(drop=True)
+    rng = np.random.default_rng(run.method.seed)
     rows = []
-    for role in dict.fromkeys(problem.features.role.values()):
-        names = [name for name, source in problem.features.role.items() if source == role]
+    for role in dict.fromkeys(features.role.values()):
+        names = [name for name, source in features.role.items() if source == role]
         growth = np.zeros(len(frame))
         for _ in range(_SHUFFLES):
             shuffled = frame.copy()
             shuffled[names] = frame[names].to_numpy()[rng.permutation(len(frame))]
-            growth += (losses(problem.task, target, trained.fitted.predict(shuffled)) - before) / _SHUFFLES
-        found = mean_interval(group_means(growth, group))
-        rows.append((role, found.value, found.low, found.high, primary(problem.task).unit, len(frame)))
+            growth += (run.losses(run.fitted.predict(shuffled)) - before) / _SHUFFLES
+        mean = mean_interval(group_means(growth, run.group))
+        rows.append((role, mean.value, mean.low, mean.high, unit, len(frame)))
     table = pd.DataFrame(rows, columns=["column", "importance", "low", "high", "unit", "n"])
     return table.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
 
 
-def learning_curve(trained: Trained, method: Method) -> pd.DataFrame:
+def learning_curve(run: FittedRun) -> pd.DataFrame:
     """Measure the primary loss on the test part after training on fewer groups.
 
     Returns
@@ -51,33 +47,18 @@ def learning_curve(trained: Trained, method: Method) -> pd.DataFrame:
     DataFrame
         ``rows, groups, value, low, high, baseline, unit``: one line per size, 95 % intervals over test groups.
     """
-    problem = trained.problem
+    problem, unit = run.problem, primary(run.problem.task).unit
     train, test = np.flatnonzero(problem.where("train")), problem.where("test")
-    order = np.random.default_rng(method.seed).permutation(np.unique(problem.group[train]))
-    constant = _on_test(problem, trained.baseline.predict(int(test.sum())))
-    lines = []
-    for share in _SHARES:
-        rows = train[np.isin(problem.group[train], order[: max(2, round(share * len(order)))])]
-        fitted = method.fit(
-            method.model,
-            problem.features.part(rows, trained.fitted.features),
-            problem.target[rows],
-            group=problem.group[rows],
-            classes=len(problem.labels),
-            seed=method.seed,
-        )
-        lines.append((rows, fitted.predict(problem.features.frame[test])))
-    lines.append((train, trained.predicted))
-    table = []
-    for rows, predicted in lines:
-        found = mean_interval(_on_test(problem, predicted))
+    order = np.random.default_rng(run.method.seed).permutation(np.unique(problem.group[train]))
+    few = [train[np.isin(problem.group[train], order[: max(2, round(share * len(order)))])] for share in _SHARES]
+    fits = [(rows, run.method.fit(problem, rows).predict(problem.features.frame[test])) for rows in few]
+    baseline, table = _group_losses(run, run.constant()).mean(), []
+    for rows, predicted in [*fits, (train, run.predicted)]:
+        mean = mean_interval(_group_losses(run, predicted))
         groups = len(np.unique(problem.group[rows]))
-        table.append(
-            (len(rows), groups, found.value, found.low, found.high, constant.mean(), primary(problem.task).unit)
-        )
+        table.append((len(rows), groups, mean.value, mean.low, mean.high, baseline, unit))
     return pd.DataFrame(table, columns=["rows", "groups", "value", "low", "high", "baseline", "unit"])
 
 
-def _on_test(problem: Problem, predicted: Floats) -> Floats:
-    test = problem.where("test")
-    return group_means(losses(problem.task, problem.target[test], predicted), problem.group[test])
+def _group_losses(run: FittedRun, predicted: Floats) -> Floats:
+    return group_means(run.losses(predicted), run.group)

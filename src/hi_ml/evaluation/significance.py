@@ -1,25 +1,24 @@
 """How often would this skill come about if the columns said nothing of the target?"""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from tqdm import tqdm
 
 from hi_ml.app.config import STRICT, instantiate
 from hi_ml.app.text import number, percent
-from hi_ml.modeling.judgement import Baseline, losses
-from hi_ml.modeling.models import Fitted, Model
-from hi_ml.modeling.problem import Problem
+from hi_ml.evaluation.assessment import Assessment, FittedRun
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.problem import Problem, fit_rows
+from hi_ml.modeling.scores.score import Baseline, losses
 from hi_ml.statistics.groups import group_means
 from hi_ml.statistics.permutation import Chance, besag_clifford, exchange_groups, movable_share
 
-Fit = Callable[[Problem, Model, NDArray[np.int64]], Fitted]
 _STREAM = 199  # random numbers of its own, apart from those that split the rows
 _ALL = 1.0 - 1e-9  # share of rows from which on nothing need be said of the others
 
@@ -51,22 +50,19 @@ class Significance:
     sentence: str
 
 
-def measure(problem: Problem, model: Model, *, fit: Fit, how: Permutation, seed: int) -> Significance:
+def measure(run: FittedRun, how: Permutation) -> Significance:
     """Refit the pipeline on targets that were exchanged between groups, and compare the skills.
-
-    Parameters
-    ----------
-    fit : callable
-        Fits the whole pipeline of a model on the given rows of a problem.
 
     Notes
     -----
     The targets of the training and the test rows are exchanged together, whole groups among groups of equal size, so
     that a twin keeps the target of its twin and a split that tears groups apart flatters every refit alike.
     `sklearn.model_selection.permutation_test_score` permutes inside its ``groups``, where near-duplicates are all
-    equal: it would always find p = 1. Ojala & Garriga (2010), Journal of Machine Learning Research 11, 1833.
+    equal: it would always find p = 1. Ojala & Garriga (2010), Journal of Machine Learning Research 11, 1833. The refits
+    are not recalibrated, which would make each several.
     """
-    quick, learner = _quick(model, how.trees, classes=bool(problem.labels))
+    problem, seed = run.problem, run.method.seed
+    model, learner = few_trees(run.method.model, how.trees, classes=bool(problem.labels))
     rows = np.flatnonzero(problem.where("train") | problem.where("test"))
     rng = np.random.default_rng([seed, _STREAM])
 
@@ -75,55 +71,67 @@ def measure(problem: Problem, model: Model, *, fit: Fit, how: Permutation, seed:
         for _ in tqdm(range(how.count), desc="permutations", disable=None, leave=False, ncols=wide, nrows=high):
             target = problem.target.copy()
             target[rows] = target[rows[exchange_groups(problem.group[rows], rng)]]
-            yield _skill(replace(problem, target=target), quick, fit)
+            yield skill(replace(problem, target=target), model, seed=seed)
 
-    observed = _skill(problem, quick, fit)
-    found = besag_clifford(observed, permuted(), stop_after=how.stop_after)
+    observed = skill(problem, model, seed=seed)
+    chance = besag_clifford(observed, permuted(), stop_after=how.stop_after)
     movable = movable_share(problem.group[rows])
     return Significance(
-        p=found.p,
+        p=chance.p,
         statistic="skill",
         observed=observed,
-        exceedances=found.exceedances,
-        refits=len(found.permuted),
-        stopped=found.stopped,
+        exceedances=chance.exceedances,
+        refits=len(chance.permuted),
+        stopped=chance.stopped,
         learner=learner,
         movable_share=movable,
-        permuted=found.permuted,
-        sentence=_sentence(problem.task.name, learner, observed, found=found, movable=movable),
+        permuted=chance.permuted,
+        sentence=_sentence(problem.task.name, learner, observed, chance=chance, movable=movable),
     )
 
 
-def _skill(problem: Problem, model: Model, fit: Fit) -> float:
+def skill(problem: Problem, model: Model, *, seed: int) -> float:
     """Return the share of the baseline's primary loss on the test part that a fit on the training part removes."""
     train, test = problem.where("train"), problem.where("test")
     target, group = problem.target[test], problem.group[test]
-    fitted = fit(problem, model, np.flatnonzero(train))
+    fitted = fit_rows(problem, model, np.flatnonzero(train), seed=seed)
     constant = Baseline.of(problem.task, problem.target[train], classes=len(problem.labels)).predict(len(target))
-    loss, known = (
-        group_means(losses(problem.task, target, made), group).mean()
-        for made in (fitted.predict(problem.features.frame[test]), constant)
+    loss, most = (
+        group_means(losses(problem.task, target, predicted), group).mean()
+        for predicted in (fitted.predict(problem.features.frame[test]), constant)
     )
-    return float(1 - loss / known) if known else 0.0
+    return float(1 - loss / most) if most else 0.0
 
 
-def _quick(model: Model, trees: int | None, *, classes: bool) -> tuple[Model, str]:
-    """Bound the number of trees of a learner that grows them; the rest of the pipeline is the model's own."""
+def few_trees(model: Model, trees: int | None, *, classes: bool) -> tuple[Model, str]:
+    """Bound the number of trees of a learner that grows them, and name it; the rest of the pipeline stays."""
     node: dict[str, Any] = model.classification if classes else model.regression
     settings = instantiate(node).get_params()
     counts = "n_estimators" if "n_estimators" in settings else "max_iter" if "max_leaf_nodes" in settings else ""
     if trees is None or settings.get(counts, 0) <= trees:
         return model, model.name
     node = node | {counts: trees}
-    quick = replace(model, classification=node) if classes else replace(model, regression=node)
-    return quick, f"{model.name} of at most {trees} trees"
+    bounded = replace(model, classification=node) if classes else replace(model, regression=node)
+    return bounded, f"{model.name} of at most {trees} trees"
 
 
-def _sentence(task: str, learner: str, observed: float, *, found: Chance, movable: float) -> str:
+def _sentence(task: str, learner: str, observed: float, *, chance: Chance, movable: float) -> str:
     size = f"{percent(observed)} % of the baseline's error on {task}"
     where = "" if movable > _ALL else f" Only {percent(movable)} % of the rows stand in groups that others can replace."
-    early = ", which is enough to stop" if found.stopped else ""
+    early = ", which is enough to stop" if chance.stopped else ""
     return (
-        f"{learner} removes {size}; of {len(found.permuted)} refits on targets exchanged between groups, "
-        f"{found.exceedances} did as well{early}: permutation p = {number(found.p, digits=2)}.{where}"
+        f"{learner} removes {size}; of {len(chance.permuted)} refits on targets exchanged between groups, "
+        f"{chance.exceedances} did as well{early}: permutation p = {number(chance.p, digits=2)}.{where}"
     )
+
+
+ASSESSMENTS = [
+    Assessment(
+        "significance",
+        measure,
+        Permutation,
+        step="permute",
+        metrics=lambda test: {"permutation_p": test["p"]},
+        sentence=lambda test: test.sentence,
+    )
+]

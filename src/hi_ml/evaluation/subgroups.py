@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, PositiveFloat
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
-from hi_ml.modeling.judgement import losses
+from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import primary
 from hi_ml.statistics.bins import OUTSIDE, bins
@@ -28,6 +28,7 @@ ERRORS_ONLY = (
     "Without a signal, subgroups show parity of errors only: who is selected by predictions that know nothing has no "
     "meaning."
 )
+_NAMED = 5  # levels that differ, in a sentence
 _MISSING = "missing"  # the level of rows without a value
 _COLUMNS = [
     "role", "level", "score", "value", "low", "high", "difference", "difference_low", "difference_high", "p", "p_holm",
@@ -60,7 +61,7 @@ class Subgroups:
 
 
 @dataclass(frozen=True)
-class Score:
+class Quality:
     """A quality of every test row, whose mean is compared."""
 
     name: str
@@ -69,28 +70,17 @@ class Score:
     margin: float  # the smallest difference of means that matters, in the unit
 
 
-def measure(
-    problem: Problem, predicted: Floats, asked: Subgroups, *, baseline: float, covered: Mask | None = None
-) -> pd.DataFrame:
-    """Compare the test rows of every level with all other test rows.
-
-    Parameters
-    ----------
-    predicted : array of float64, shape (n_test,) or (n_test, n_classes)
-    asked : Subgroups
-        Columns that cannot be compared are left out, see `left_out`.
-    baseline : float
-        The baseline's primary loss.
-    covered : array of bool, shape (n_test,), optional
-        Whether the interval, or the set of labels, holds the target.
+def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
+    """Compare the test rows of every level with all other test rows; roles that cannot be compared are left out.
 
     Returns
     -------
     DataFrame
         ``role, level, score, value, low, high, difference, difference_low, difference_high, p, p_holm, margin, n,
         groups, verdict, unit``. Scores: the primary loss; ``share_above``, or per class ``observed_minus_predicted_``
-        (calibration in the large, in shares); ``coverage``. Rows inside a group are averaged; 95 % intervals over
-        groups; ``difference`` is the level less the rest; Holm (1979) over the levels of one role and score.
+        (calibration in the large, in shares); ``coverage``, where there are intervals. Rows inside a group are
+        averaged; 95 % intervals over groups; ``difference`` is the level less the rest; Holm (1979) over the levels of
+        one role and score.
 
     Notes
     -----
@@ -98,40 +88,61 @@ def measure(
     difference that matters`` if two one-sided tests at 5 % each rule the margin out (Schuirmann 1987); all else, and
     any level with few groups in it or outside it, is ``inconclusive``.
     """
-    group = problem.group[problem.where("test")]
-    rows: list[dict[str, Any]] = []
-    for role in comparable(problem, asked):
-        levels = list(_levels(problem, role, asked.bands.get(role)))
-        for score in _scores(problem, predicted, asked, baseline=baseline, covered=covered):
-            effects = [against_the_rest(score.values, inside, group, margin=score.margin) for _, inside in levels]
+    group, rows = run.group, []
+    qualities = list(_qualities(run, how))
+    for role in comparable(run.problem, how):
+        levels = list(_levels(run.problem, role, how.bands.get(role)))
+        for quality in qualities:
+            effects = [against_the_rest(quality.values, inside, group, margin=quality.margin) for _, inside in levels]
             for (level, inside), effect, adjusted in zip(levels, effects, _adjusted(effects), strict=True):
-                enough = _smaller_side(inside, group) >= asked.fewest
+                enough = _smaller_side(inside, group) >= how.fewest
                 rows.append(
-                    {"role": role, "level": level, "score": score.name, "unit": score.unit, "margin": score.margin}
-                    | _inside(score.values[inside], group[inside])
+                    {"role": role, "level": level, "score": quality.name, "unit": quality.unit}
+                    | _inside(quality.values[inside], group[inside])
                     | _difference(effect, adjusted)
-                    | {"verdict": _verdict(effect, adjusted, score.margin, enough)}
+                    | {"margin": quality.margin, "verdict": _verdict(effect, adjusted, quality.margin, enough)}
                 )
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def comparable(problem: Problem, asked: Subgroups) -> list[str]:
+def sentence(table: pd.DataFrame) -> str | None:
+    """Say which levels differ from the rest by what matters, and how many comparisons tell nothing."""
+    if table.empty:
+        return None
+    different = table[table["verdict"] == DIFFERENT]
+    unsure = int((table["verdict"] == INCONCLUSIVE).sum())
+    head = f"Subgroups: {len(different)} of {len(table)} differences matter, {unsure} inconclusive"
+    if different.empty:
+        return f"{head}."
+    names = [f"{row.role} {row.level} ({row.score})" for row in different.head(_NAMED).itertuples()]
+    more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
+    return f"{head}: {', '.join(names)}{more}."
+
+
+def notes(run: FittedRun, how: Subgroups) -> Iterator[str]:
+    """Say what to know before reading the table."""
+    for role, why in left_out(run.problem, how).items():
+        yield f"Subgroups of {role} are not compared: {why}."
+    if run.results["verdict"].verdict != "signal" and len(run.results["subgroups"]):
+        yield ERRORS_ONLY
+
+
+def comparable(problem: Problem, how: Subgroups) -> list[str]:
     """Choose the columns, controls last, whose levels can be compared."""
-    without = left_out(problem, asked)
-    return [role for role in _asked_for(asked) if role not in without]
+    without = left_out(problem, how)
+    return [role for role in _roles(how) if role not in without]
 
 
-def left_out(problem: Problem, asked: Subgroups) -> dict[str, str]:
+def left_out(problem: Problem, how: Subgroups) -> dict[str, str]:
     """Say by role why a column cannot be compared."""
-    found = {role: _obstacle(problem, role, asked) for role in _asked_for(asked)}
-    return {role: why for role, why in found.items() if why}
+    return {role: why for role in _roles(how) if (why := _obstacle(problem, role, how))}
 
 
-def _asked_for(asked: Subgroups) -> Iterable[str]:
-    return dict.fromkeys([*asked.roles, *asked.controls])
+def _roles(how: Subgroups) -> Iterable[str]:
+    return dict.fromkeys([*how.roles, *how.controls])
 
 
-def _obstacle(problem: Problem, role: str, asked: Subgroups) -> str:
+def _obstacle(problem: Problem, role: str, how: Subgroups) -> str:
     if role not in problem.table:
         return "the table lacks it, or keeps it private"
     if role == problem.task.target:
@@ -139,7 +150,7 @@ def _obstacle(problem: Problem, role: str, asked: Subgroups) -> str:
     values = problem.table[role].dtype
     if pd.api.types.is_datetime64_any_dtype(values):
         return "it is a date"
-    if pd.api.types.is_numeric_dtype(values) and role not in asked.bands:
+    if pd.api.types.is_numeric_dtype(values) and role not in how.bands:
         return f"it is a number: set subgroups.bands.{role}"
     return ""
 
@@ -157,26 +168,25 @@ def _levels(problem: Problem, role: str, edges: list[float] | None) -> Iterator[
             yield label, inside
 
 
-def _scores(
-    problem: Problem, predicted: Floats, asked: Subgroups, *, baseline: float, covered: Mask | None
-) -> Iterator[Score]:
-    task, target = problem.task, problem.target[problem.where("test")]
+def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
+    task, baseline = run.problem.task, float(group_means(run.losses(run.constant()), run.group).mean())
 
-    def score(name: str, values: Floats, unit: str = "share") -> Score:
-        return Score(name, unit, values, asked.margins.get(unit, asked.margin_otherwise * baseline))
+    def quality(name: str, values: Floats, unit: str = "share") -> Quality:
+        return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline))
 
-    yield score(task.score, losses(task, target, predicted), primary(task).unit)
-    if not problem.labels:
-        yield score("share_above", above(target, predicted))
-    for code, label in enumerate(problem.labels):
-        yield score(f"observed_minus_predicted_{label}", (target == code) - predicted[:, code])
-    if covered is not None:
-        yield score("coverage", covered.astype(float))
+    yield quality(task.score, run.losses(), primary(task).unit)
+    if not run.problem.labels:
+        yield quality("share_above", above(run.target, run.predicted))
+    for code, label in enumerate(run.problem.labels):
+        yield quality(f"observed_minus_predicted_{label}", (run.target == code) - run.predicted[:, code])
+    conformal = run.results.get("intervals")
+    if conformal is not None and conformal.described is not None:
+        yield quality("coverage", conformal.covered.astype(float))
 
 
 def _adjusted(effects: list[Effect | None]) -> list[float]:
     """Adjust the p-values of a role's levels; of two levels, both comparisons are the same one."""
-    tested = [place for place, effect in enumerate(effects) if effect is not None]
+    tested = [position for position, effect in enumerate(effects) if effect is not None]
     raw = np.array([effect.p_zero for effect in effects if effect is not None])
     adjusted = np.full(len(effects), np.nan)
     adjusted[tested] = raw if len(effects) == 2 else holm(raw)  # noqa: PLR2004 -- as said
@@ -188,8 +198,8 @@ def _inside(values: Floats, group: NDArray[np.int64]) -> dict[str, float]:
     counts = {"n": len(values), "groups": len(means)}
     if len(means) < 2:  # noqa: PLR2004 -- an interval needs two
         return counts | {"value": float(means[0]), "low": np.nan, "high": np.nan}
-    found = mean_interval(means)
-    return counts | {"value": found.value, "low": found.low, "high": found.high}
+    mean = mean_interval(means)
+    return counts | {"value": mean.value, "low": mean.low, "high": mean.high}
 
 
 def _difference(effect: Effect | None, adjusted: float) -> dict[str, float]:
@@ -209,3 +219,6 @@ def _verdict(effect: Effect | None, adjusted: float, margin: float, enough: bool
     if adjusted < LEVEL and abs(effect.estimate) >= margin:
         return DIFFERENT
     return SAME if effect.p_outside < LEVEL else INCONCLUSIVE
+
+
+ASSESSMENTS = [Assessment("subgroups", measure, Subgroups, sentence=sentence, notes=notes)]

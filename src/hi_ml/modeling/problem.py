@@ -1,6 +1,5 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,10 @@ from numpy.typing import NDArray
 
 from hi_ml.app.errors import NotTrainable
 from hi_ml.data.read import Admissions
-from hi_ml.modeling import splits
+from hi_ml.modeling import models, recalibration, splits
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
-from hi_ml.modeling.models import fit as fit_model
 from hi_ml.modeling.scores.score import scores_of
 from hi_ml.modeling.tasks import Task, select
 
@@ -93,17 +91,18 @@ def pose(
 
 
 def fit_rows(
-    problem: Problem, model: Model, rows: NDArray[np.int64], *, seed: int, fit: Callable[..., Fitted] = fit_model
+    problem: Problem, model: Model, rows: NDArray[np.int64], *, seed: int, recalibrate: bool = False
 ) -> Fitted:
-    """Fit the whole pipeline of a model, encoding and learner, on some rows of a problem (places)."""
-    return fit(
-        model,
-        problem.features.part(rows, list(problem.features.frame.columns)),
-        problem.target[rows],
-        group=problem.group[rows],
-        classes=len(problem.labels),
-        seed=seed,
-    )
+    """Fit the whole pipeline of a model, encoding and learner, on some rows of a problem (positions).
+
+    Parameters
+    ----------
+    recalibrate : bool
+        Whether the probabilities of classes are recalibrated, which takes five fits more.
+    """
+    features, target = problem.features.part(rows, list(problem.features.role)), problem.target[rows]
+    fit = recalibration.fit if recalibrate else models.fit
+    return fit(model, features, target, group=problem.group[rows], classes=len(problem.labels), seed=seed)
 
 
 def available(admissions: Admissions) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import apart, number, p_value, percent
 from hi_ml.evaluation.comparison import Comparison
-from hi_ml.modeling.judgement import DRAWS
+from hi_ml.modeling.scores.score import DRAWS
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports import page
 from hi_ml.reports.charts.scores import differences_from_best
@@ -133,12 +133,12 @@ def write(
     comparison: Comparison, summary: dict[str, Any], folder: RunFolder, *, here: Invocation, about: Mapping[str, Any]
 ) -> None:
     """Write every file of a comparison; ``about`` is what its ``run.json`` says."""
-    folder.write_request(here.config, here.overrides)
-    folder.write_comparison(comparison.differences, comparison.runs, comparison.configuration)
+    folder.write(config=here.config, overrides=here.overrides)
+    folder.write(differences=comparison.differences, runs=comparison.runs, configuration=comparison.configuration)
     figure, table = _draw(comparison, about["test_rows"])
     picture, _ = save(figure, table, folder.charts / _CHART)
-    folder.write_report(page.render(summary, {_CHART: [(_SHOWS, picture)]}, template=page.COMPARISON))
-    folder.write_about(about)
+    report = page.render(summary, {_CHART: [(_SHOWS, picture)]}, template=page.COMPARISON)
+    folder.write(report=report, run=about)
 
 
 def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:

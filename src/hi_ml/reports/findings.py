@@ -13,6 +13,7 @@ import pandas as pd
 from hi_ml.app.errors import Untestable
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import interval, number, p_statement, p_value, scale_of, with_unit, written
+from hi_ml.app.timing import round_seconds
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.finding import Evidence, Finding, record
 from hi_ml.data.privacy import PrivateWords
@@ -57,8 +58,9 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     PrivateValueFound
         If one does.
     """
-    folder.write_request(here.config, here.overrides)
-    folder.write_findings([record(finding) for finding in stated.findings], _evidence(stated.findings))
+    folder.write(config=here.config, overrides=here.overrides)
+    findings = [record(finding) for finding in stated.findings]
+    folder.write(findings=findings, evidence=_evidence(stated.findings))
     if len(stated.admissions.rejected):
         keep_rejected(folder.path, stated.admissions.rejected)
     pictures = {
@@ -69,10 +71,11 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
         for finding in stated.findings
     }
     summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies, family=len(catalogue()))
-    folder.write_report(page.render(summary, pictures))
+    folder.write(report=page.render(summary, pictures))
     facts = {**_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
     run = provenance(here, facts | {"with_copies": stated.with_copies}, started=started)
-    folder.write_provenance(run, stated.admissions.provenance(), {"all": run["finished"] - started})
+    seconds = {"all": run["finished"] - started}
+    folder.write(run=run, data=stated.admissions.provenance(), timings=round_seconds(seconds))
     words.refuse(folder.path)
 
 

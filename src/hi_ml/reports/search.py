@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
-from hi_ml.app.timing import stopwatch
+from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.modeling.tuning import search
 from hi_ml.modeling.tuning.result import SearchResult
 from hi_ml.reports.charts import explanations, tuning
@@ -98,15 +98,16 @@ def write(
         If one does.
     """
     admissions = table.admissions
-    folder.write_request(here.config, here.overrides)
+    folder.write(config=here.config, overrides=here.overrides)
     with stopwatch(seconds, "draw"):
         for name, figure, behind in _charts(result):
             save(figure, behind, folder.charts / name)
-    folder.write_search(_summary(result), search.table(result.trials, folds=_folds(result)))
-    folder.write_experiment(experiment_name(result), experiment(result, here))
+    folder.write(search=_summary(result), trials=search.table(result.trials, folds=_folds(result)))
+    folder.experiments.mkdir()
+    (folder.experiments / f"{experiment_name(result)}.yaml").write_text(experiment(result, here), encoding="utf-8")
     facts = of_problem(result.problem, admissions, model=result.model, seed=result.plan.seed)
     run = provenance(here, facts, started=time.time() - sum(seconds.values()))
-    folder.write_provenance(run, admissions.provenance(), seconds)
+    folder.write(run=run, data=admissions.provenance(), timings=round_seconds(seconds))
     table.words.refuse(folder.path)
 
 

@@ -1,11 +1,11 @@
-"""A trained task becomes a run folder, complete without MLflow.
+"""From a dataset to the run folders of its tasks: read and encoded once, then each trained and written.
 
-From a dataset to the run folders of its tasks: read and encoded once, then each trained and written.
+A run folder is complete without MLflow.
 """
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.app.launch import Invocation, Stage
-from hi_ml.app.timing import stopwatch
+from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.data.digests import row_digests
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
-from hi_ml.evaluation import explanations, subgroups, training
-from hi_ml.evaluation.training import Method, Trained
+from hi_ml.evaluation import training
+from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling import splits
 from hi_ml.modeling.features import Features
@@ -42,9 +42,7 @@ class Request:
     all_charts: bool
 
 
-def write(
-    trained: Trained, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords
-) -> None:
+def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords) -> None:
     """Write every file of a run.
 
     Parameters
@@ -59,59 +57,40 @@ def write(
     PrivateValueFound
         If one does.
     """
-    problem, seconds = trained.problem, trained.seconds
-    folder.write_request(request.here.config, request.here.overrides)
-    folder.write_judgement(asdict(trained.verdict), trained.scores, asdict(trained.gap))
-    tested = trained.significance
-    folder.write_probes([asdict(probe) for probe in trained.probes], asdict(tested) if tested else None)
-    folder.write_checks(trained.calibration, trained.subgroups)
-    folder.write_rows(_predictions(trained), _contributions(trained))
-    folder.write_parts(_parts(trained, admissions))
+    assessments, seconds = catalogue(), run.seconds
+    folder.write(config=request.here.config, overrides=request.here.overrides)
+    folder.write(**{name: assessments[name].table(result) for name, result in run.results.items()})
+    folder.write(predictions=_predictions(run), rows=_rows(run.problem, admissions))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
     with stopwatch(seconds, "draw"):
-        for name, figure, table in train_charts.of_scores(trained):
-            save(figure, table, folder.charts / name)
-        for name, figure, table in train_charts.of_intervals(trained):
-            save(figure, table, folder.charts / name)
-        for name, figure, table in train_charts.of_subgroups(trained, request.method.subgroups):
-            save(figure, table, folder.charts / name)
-        for name, figure, table in train_charts.of_explanation(trained):
-            save(figure, table, folder.explanation / name)
-        for name, figure, table in train_charts.of_refits(trained, request.method) if request.all_charts else ():
-            save(figure, table, folder.charts / name)
+        for name, figure, table in train_charts.of_run(run, all_charts=request.all_charts):
+            save(figure, table, folder.path / name)
     with stopwatch(seconds, "package"):
-        seen = problem.features.frame[problem.where("train")]
-        interval = trained.interval.described if trained.interval else None
-        described = package.mapping(
-            problem.task, trained.fitted, problem.features, labels=problem.labels, seen=seen, interval=interval
-        )
-        reference = drift.profile(seen, described["columns"], problem.group[problem.where("train")])
-        described |= package.other_columns(admissions.dataset)
-        package.save(folder.model, trained.fitted, described, reference=reference)
-    folder.write_provenance(_run(trained, admissions, request), _data(trained, admissions), seconds)
+        _package(run, folder.model, admissions.dataset)
+    used = list(dict.fromkeys(run.problem.features.role.values()))
+    data = {**admissions.provenance(), "used": used, "refused": run.problem.refused}
+    facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
+    started = time.time() - sum(seconds.values())
+    folder.write(run=provenance(request.here, facts, started=started), data=data, timings=round_seconds(seconds))
     with stopwatch(seconds, "search for private words"):
         words.refuse(folder.path)
 
 
-def _predictions(trained: Trained) -> pd.DataFrame:
-    problem = trained.problem
-    test = problem.where("test")
-    frame = pd.DataFrame({"row": problem.row[test], "group": problem.group[test]})
-    reach = trained.interval.columns if trained.interval else {}
+def _predictions(run: FittedRun) -> pd.DataFrame:
+    problem, conformal = run.problem, run.results.get("intervals")
+    frame = pd.DataFrame({"row": problem.row[problem.where("test")], "group": run.group})
+    reach = {} if conformal is None else conformal.columns
     if not problem.labels:
-        return frame.assign(target=problem.target[test], prediction=trained.predicted, **reach)
+        return frame.assign(target=run.target, prediction=run.predicted, **reach)
     labels = np.array(problem.labels, dtype=object)
-    frame = frame.assign(
-        target=labels[problem.target[test].astype(int)], prediction=labels[trained.predicted.argmax(axis=1)]
-    )
-    shares = {f"p_{label}": trained.predicted[:, k] for k, label in enumerate(problem.labels)}
-    return frame.assign(**shares, **reach)
+    frame = frame.assign(target=labels[run.target.astype(int)], prediction=labels[run.predicted.argmax(axis=1)])
+    probabilities = {f"p_{label}": run.predicted[:, k] for k, label in enumerate(problem.labels)}
+    return frame.assign(**probabilities, **reach)
 
 
-def _parts(trained: Trained, admissions: Admissions) -> pd.DataFrame:
+def _rows(problem: Problem, admissions: Admissions) -> pd.DataFrame:
     """Which row went to which part; ``attrs["roles"]`` names the public columns behind the digests."""
-    problem = trained.problem
     part = pd.Series(problem.parts).map(dict(enumerate(splits.PARTS)))  # missing where the split leaves a row out
     digest = row_digests(problem.table, admissions.dataset.spellings())
     rows = pd.DataFrame({"row": problem.row, "group": problem.group, "part": part, "digest": digest})
@@ -119,56 +98,54 @@ def _parts(trained: Trained, admissions: Admissions) -> pd.DataFrame:
     return rows
 
 
-def _contributions(trained: Trained) -> pd.DataFrame:
-    problem = trained.problem
-    labels = [problem.labels[int(code)] for code in trained.fitted.pipeline.classes_] if problem.labels else []
-    return explanations.table(trained.explanation, problem.row[problem.where("test")], labels)
+def _package(run: FittedRun, folder: Path, dataset: Dataset) -> None:
+    """Keep the model as it will be served: with the bounds of its intervals, where it has some."""
+    problem, conformal = run.problem, run.results.get("intervals")
+    fitted, interval = (run.fitted, None) if conformal is None else (conformal.fitted, conformal.described)
+    seen = problem.features.frame[problem.where("train")]
+    mapping = package.mapping(
+        problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval
+    )
+    reference = drift.profile(seen, mapping["columns"], problem.group[problem.where("train")])
+    package.save(folder, fitted, mapping | package.other_columns(dataset), reference=reference)
 
 
-def _run(trained: Trained, admissions: Admissions, request: Request) -> dict[str, Any]:
-    problem, method = trained.problem, request.method
-    facts = {
-        **of_problem(problem, admissions, model=method.model, seed=method.seed),
-        "split": method.split.name,
-        "unseen_in_test": _unseen(trained),
-        "explained_rows": len(trained.explanation.place),
-        "explanation": trained.explanation.method,
-        "interval": f"{trained.interval.sentence} {trained.interval.note}" if trained.interval else None,
-        "notes": list(_notes(trained, method)),
+def _facts(run: FittedRun) -> dict[str, Any]:
+    explanation, conformal = run.results.get("explanation"), run.results.get("intervals")
+    return {
+        "split": run.method.split.name,
+        "unseen_in_test": _unseen(run.problem),
+        "explained_rows": len(explanation.index) if explanation else 0,
+        "explanation": explanation.method if explanation else None,
+        "interval": f"{conformal.sentence} {conformal.note}" if conformal else None,
+        "notes": list(_notes(run)),
     }
-    return provenance(request.here, facts, started=time.time() - sum(trained.seconds.values()))
 
 
-def _notes(trained: Trained, method: Method) -> Iterator[str]:
-    problem, model = trained.problem, method.model
-    if model.predicts == "mean" and not problem.labels:
+def _notes(run: FittedRun) -> Iterator[str]:
+    method, model, classes = run.method, run.method.model, bool(run.problem.labels)
+    if model.predicts == "mean" and not classes:
         yield f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
-    if method.recalibrate and not problem.labels:
+    if method.recalibrate and not classes:
         yield "recalibrate=true does nothing for a regression."
-    if method.recalibrate and problem.labels:
+    if method.recalibrate and classes:
         yield (
             "The class shares are recalibrated inside the training part. Explanations, the leak of a random split and "
             "the permutation test are of the learner before recalibration."
         )
-    for role, why in subgroups.left_out(problem, method.subgroups).items():
-        yield f"Subgroups of {role} are not compared: {why}."
-    if trained.verdict.verdict != "signal" and len(trained.subgroups):
-        yield subgroups.ERRORS_ONLY
+    assessments = catalogue()
+    for name, settings in method.assessments.items():
+        yield from assessments[name].notes(run, settings)
 
 
-def _unseen(trained: Trained) -> dict[str, int]:
-    """Count, per category column, the test rows whose level no training row held."""
-    problem, found = trained.problem, {}
+def _unseen(problem: Problem) -> dict[str, int]:
+    """Count, per category column, the test rows whose level no training row has."""
+    counts = {}
     for name, role in problem.features.role.items():
         if problem.features.levels(name) is not None:
-            taught, asked = (problem.features.frame.loc[problem.where(part), name] for part in ("train", "test"))
-            found[role] = int((~asked.isin(taught) & asked.notna()).sum())
-    return found
-
-
-def _data(trained: Trained, admissions: Admissions) -> dict[str, Any]:
-    used = list(dict.fromkeys(trained.problem.features.role.values()))
-    return {**admissions.provenance(), "used": used, "refused": trained.problem.refused}
+            train, test = (problem.features.frame.loc[problem.where(part), name] for part in ("train", "test"))
+            counts[role] = int((~test.isin(train) & test.notna()).sum())
+    return counts
 
 
 @dataclass(frozen=True)
@@ -179,7 +156,7 @@ class Prepared:
     features: Features  # of all columns that one of the tasks may use
     words: PrivateWords  # what no file may hold
 
-    def pose(self, task: Task, method: training.Method) -> Problem:
+    def pose(self, task: Task, method: Method) -> Problem:
         """Select the rows and columns of a task, and split the rows; raises as `hi_ml.modeling.problem.pose`."""
         return problems.pose(
             self.admissions, task, features=self.features, model=method.model, split=method.split, seed=method.seed
@@ -212,7 +189,7 @@ def prepare(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str
 
 def make(
     problem: Problem, table: Prepared, request: Request, path: Path, *, seconds: dict[str, float], stage: Stage
-) -> training.Trained:
+) -> FittedRun:
     """Train one task and write its run folder, whole or not at all.
 
     Parameters
@@ -233,8 +210,8 @@ def make(
     """
     name = problem.task.name
     stage(f"{name}: fit, judge, explain")
-    trained = training.train(problem, request.method, seconds)
+    run = training.train(problem, request.method, seconds)
     stage(f"{name}: charts, model, run folder")
     with atomic_folder(path) as work:
-        write(trained, RunFolder(work), admissions=table.admissions, request=request, words=table.words)
-    return trained
+        write(run, RunFolder(work), admissions=table.admissions, request=request, words=table.words)
+    return run

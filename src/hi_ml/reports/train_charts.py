@@ -1,87 +1,119 @@
 """The standard charts of a trained task, each with its table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.evaluation import conformal, refits
+from hi_ml.evaluation import calibration, refits
 from hi_ml.evaluation import explanations as contributions
-from hi_ml.evaluation.explanations import Explanation, importance
-from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS, Subgroups
-from hi_ml.evaluation.training import Method, Trained
+from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.evaluation.intervals import SCORES
+from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import scores_of
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
 from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import intervals, scores_against_baseline
 from hi_ml.reports.charts.style import caption
-from hi_ml.reports.screen import calibrated
 from hi_ml.statistics import curves
-from hi_ml.statistics import curves as binned
 from hi_ml.statistics.groups import row_weights
 
 Chart = tuple[str, Figure, pd.DataFrame]
 BEFORE_RECALIBRATION = "Explanations are of the learner before recalibration."
 _PER_GROUP = "Rows of a near-duplicate group count as one."
+_ONE_BY_ONE = "One class against the rest."
+_BAND = "Band: central 80 %."
 _DAYS_OF_YEAR = 365.2425
 
 
-def of_scores(trained: Trained) -> Iterator[Chart]:
-    """Yield name, figure and table of the charts that show how good the model is."""
-    title, test = trained.verdict.sentence, trained.problem.where("test")
-    target, weights = trained.problem.target[test], row_weights(trained.problem.group[test])
-    n = len(target)
-    better = {score.name for score in scores_of(trained.problem.task) if score.better == "more"}
-    note = caption(n, f"Test part, {trained.verdict.n_groups:,} groups; 95 % intervals over groups. {_PER_GROUP}")
-    judged = trained.scores[~trained.scores["score"].isin(conformal.SCORES)]  # which have a chart of their own
-    yield "scores", scores_against_baseline(judged, title=title, caption=note, higher_is_better=better), judged
+def of_run(run: FittedRun, *, all_charts: bool) -> Iterator[Chart]:
+    """Yield the place in the run folder, without the ending, the figure and the table of every chart of a run.
+
+    Parameters
+    ----------
+    all_charts : bool
+        Whether those are drawn, too, that need further predictions or fits.
+    """
+    for result in run.results:
+        for name, figure, table in _OF_RESULT.get(result, _none)(run):
+            yield f"{'explanation' if result == 'explanation' else 'charts'}/{name}", figure, table
+    for name, figure, table in _of_refits(run) if all_charts else ():
+        yield f"charts/{name}", figure, table
+
+
+def _none(_: FittedRun) -> Iterator[Chart]:
+    return iter(())
+
+
+def _of_scores(run: FittedRun) -> Iterator[Chart]:
+    """How good is the model?"""
+    title, n, weights = run.results["verdict"].sentence, len(run.predicted), row_weights(run.group)
+    better = {score.name for score in scores_of(run.problem.task) if score.better == "more"}
+    groups = run.results["verdict"].n_groups
+    note = caption(n, f"Test part, {groups:,} groups; 95 % intervals over groups. {_PER_GROUP}")
+    scores = run.results["scores"]
+    scores = scores[~scores["score"].isin(SCORES)]  # which have a chart of their own
+    yield "scores", scores_against_baseline(scores, title=title, caption=note, higher_is_better=better), scores
+    note = f"Test part. {_PER_GROUP}"
+    look = {"title": title, "caption": caption(n, f"{note} {_ONE_BY_ONE}")}
+    if not run.problem.labels:
+        table, unit = curves.residual_table(run.target, run.predicted, weights), run.problem.task.unit
+        drawn = predictions.residuals(table, title=title, caption=caption(n, f"{note} {_BAND}"), unit=unit)
+        yield "residuals", drawn, table
+        return
+    observed, labels = _observed(run), run.problem.labels
+    likeliest = [labels[code] for code in run.predicted.argmax(axis=1)]
+    table = curves.confusion_table(observed, likeliest, weights, labels=labels)
+    yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=caption(n, note)), table
+    table = curves.roc_table(observed, run.predicted, weights, labels=labels)
+    yield "roc", predictions.roc(table, **look), table
+    table = curves.precision_recall_table(observed, run.predicted, weights, labels=labels)
+    yield "precision_recall", predictions.precision_recall(table, **look), table
+
+
+def _of_calibration(run: FittedRun) -> Iterator[Chart]:
+    """Are predictions right on the whole, and their differences as large as those that occur?"""
+    title, n, weights = run.results["verdict"].sentence, len(run.predicted), row_weights(run.group)
     note = caption(n, f"Test part. {_PER_GROUP}")
-    if trained.problem.labels:
-        yield from _of_classes(trained, target, weights, title=title, note=note)
+    if not run.problem.labels:
+        table = curves.predicted_observed_table(run.target, run.predicted, weights)
+        note = f"{note} {_BAND} {calibration.sentence(run.results['calibration'])}"
+        drawn = predictions.predicted_observed(table, title=title, caption=note, unit=run.problem.task.unit)
+        yield "predicted_observed", drawn, table
         return
-    unit = trained.problem.task.unit
-    table = binned.predicted_observed_table(target, trained.predicted, weights)
-    yield (
-        "predicted_observed",
-        predictions.predicted_observed(
-            table, title=title, caption=f"{note} Band: central 80 %. {calibrated(trained)}", unit=unit
-        ),
-        table,
+    table = curves.reliability_table(_observed(run), run.predicted, weights, labels=run.problem.labels)
+    table = table.merge(_measures(run.results["calibration"]), on="class", how="left")
+    note = (
+        f"{note} Grey: 95 % consistency band. In the large: log-odds by which the class occurs more than predicted, "
+        f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over groups."
     )
-    table = binned.residual_table(target, trained.predicted, weights)
-    yield (
-        "residuals",
-        predictions.residuals(table, title=title, caption=f"{note} Band: central 80 %.", unit=unit),
-        table,
-    )
+    yield "reliability", predictions.reliability(table, title=title, caption=note), table
 
 
-def of_intervals(trained: Trained) -> Iterator[Chart]:
-    """Yield name, figure and table of the chart that shows coverage and width of the intervals."""
-    issued = trained.interval
-    if issued is None or issued.described is None:
+def _of_intervals(run: FittedRun) -> Iterator[Chart]:
+    """Do the intervals hold what they promise, and how wide are they?"""
+    conformal = run.results["intervals"]
+    if conformal.described is None:
         return
-    note = f"Test part, one row per group. {issued.note} Grey: 95 % band of the coverage of sound intervals."
-    drawn = intervals(
-        issued.table, title=issued.sentence, caption=caption(int(issued.table["n"].iloc[0]), note, noun="groups")
-    )
-    yield "intervals", drawn, issued.table
+    note = f"Test part, one row per group. {conformal.note} Grey: 95 % band of the coverage of sound intervals."
+    words = caption(int(conformal.table["n"].iloc[0]), note, noun="groups")
+    yield "intervals", intervals(conformal.table, title=conformal.sentence, caption=words), conformal.table
 
 
-def of_subgroups(trained: Trained, asked: Subgroups) -> Iterator[Chart]:
-    """Yield name, figure and table of the chart that shows for whom the model is better or worse.
+def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
+    """For whom is the model better or worse?
 
     Levels too small for a verdict are left to the table, unless all are: their intervals would make the others look
     like points.
     """
-    task, found = trained.problem.task, trained.subgroups
-    compared = found[(found["score"] == task.score) & found["difference_low"].notna()]
+    task, table, how = run.problem.task, run.results["subgroups"], run.method.assessments["subgroups"]
+    compared = table[(table["score"] == task.score) & table["difference_low"].notna()]
     if compared.empty:
         return
-    large = compared["groups"] >= asked.fewest
+    large = compared["groups"] >= how.fewest
     lines = compared[large] if large.any() else compared
-    control = lines["role"].isin(asked.controls).map({True: " (negative control)", False: ""})
+    control = lines["role"].isin(how.controls).map({True: " (negative control)", False: ""})
     table = pd.DataFrame(
         {
             "label": lines["role"].str.replace("_", " ") + ": " + lines["level"] + control,
@@ -98,71 +130,64 @@ def of_subgroups(trained: Trained, asked: Subgroups) -> Iterator[Chart]:
     title = f"{task.score} of {task.name}, level less rest: {different} of {len(lines)} levels differ by what matters"
     note = f"Test part; 95 % intervals over groups. Right of 0: larger errors than the rest has. {_PER_GROUP}"
     if small := len(compared) - len(lines):
-        note += f" Levels of fewer than {asked.fewest} groups, not shown: {small}."
-    note += f" {ERRORS_ONLY}" if trained.verdict.verdict != "signal" else ""
-    n = int(trained.problem.where("test").sum())
-    yield "subgroups", forest(table, title=title, caption=caption(n, note), marks=VERDICTS), table
+        note += f" Levels of fewer than {how.fewest} groups, not shown: {small}."
+    note += f" {ERRORS_ONLY}" if run.results["verdict"].verdict != "signal" else ""
+    words = caption(len(run.predicted), note)
+    yield "subgroups", forest(table, title=title, caption=words, marks=VERDICTS), table
 
 
-def of_explanation(trained: Trained) -> Iterator[Chart]:
-    """Yield name, figure and table of the charts that show why the model predicts what it predicts."""
-    found = trained.explanation
-    if not len(found.place):
+def _of_explanation(run: FittedRun) -> Iterator[Chart]:
+    """Why does the model predict what it predicts?"""
+    explanation = run.results["explanation"]
+    n, unit = len(explanation.index), explanation.unit
+    if not n:
         return
-    before = f" {BEFORE_RECALIBRATION}" if trained.fitted.recalibration else ""
-    note = caption(len(found.place), f"Test part; {found.method}; 95 % intervals over rows.{before}")
-    ranking = importance(found)
-    title = f"What moves the prediction of {trained.problem.task.name}: {trained.verdict.verdict.replace('_', ' ')}"
-    yield "importance", explanations.importance(ranking, title=title, caption=note, unit=found.unit), ranking
-    focus = int(np.abs(found.values).sum(axis=2).mean(axis=1).argmax())
-    if trained.problem.labels:
-        title = f"{title}; class {_class_name(trained, focus)}"
-    rows = trained.problem.row[trained.problem.where("test")][found.place]
-    values = pd.DataFrame(found.values[focus], columns=found.roles, index=rows)
-    shown, dated = _shown(trained, found)
-    base = float(found.base[focus])
-    note = caption(len(found.place), f"Test part; {found.method}.{before}")
-    look = {"title": title, "caption": note, "unit": found.unit}
-    table = contributions.swarm_table(values, shown)
+    before = f" {BEFORE_RECALIBRATION}" if run.fitted.recalibration else ""
+    note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.{before}")
+    ranking = contributions.importance(explanation)
+    verdict = run.results["verdict"].verdict.replace("_", " ")
+    title = f"What moves the prediction of {run.problem.task.name}: {verdict}"
+    yield "importance", explanations.importance(ranking, title=title, caption=note, unit=unit), ranking
+    focus = int(np.abs(explanation.values).sum(axis=2).mean(axis=1).argmax())
+    if explanation.classes:
+        title = f"{title}; class {explanation.classes[focus]}"
+    values = pd.DataFrame(explanation.values[focus], columns=explanation.roles, index=explanation.row)
+    numbers, texts = _cells(run, explanation)
+    base = float(explanation.base[focus])
+    look = {"title": title, "caption": caption(n, f"Test part; {explanation.method}.{before}"), "unit": unit}
+    table = contributions.swarm_table(values, numbers)
     yield "beeswarm", explanations.beeswarm(table, **look), table
-    table = contributions.dependence_table(values, shown)
+    table = contributions.dependence_table(values, numbers)
     yield "dependence", explanations.dependence(table, **look), table
-    chosen = contributions.typical_rows(values, base)
-    table = contributions.waterfall_table(values, dated, base, rows=chosen)
+    rows = contributions.typical_rows(values, base)
+    table = contributions.waterfall_table(values, texts, base, rows=rows)
     yield "waterfall", explanations.waterfall(table, **look), table
 
 
-def of_refits(trained: Trained, method: Method) -> Iterator[Chart]:
-    """Yield name, figure and table of the charts that need further predictions or fits."""
-    title, n, task = trained.verdict.sentence, int(trained.problem.where("test").sum()), trained.problem.task
+def _of_refits(run: FittedRun) -> Iterator[Chart]:
+    """What would less data, or a column less, have cost?"""
+    title, n, task = run.results["verdict"].sentence, len(run.predicted), run.problem.task
     note = caption(n, "Test part; growth of the loss when a column is shuffled, 95 % intervals over groups.")
-    table = refits.permutation_importance(trained, seed=method.seed)
+    table = refits.permutation_importance(run)
     unit = str(table["unit"].iloc[0])
     growth = explanations.importance(table, title=title, caption=note, unit=unit, measure="Growth of the loss")
     yield "permutation_importance", growth, table
     note = caption(n, "Test part; the same model fitted on fewer training groups, 95 % intervals over test groups.")
-    table = refits.learning_curve(trained, method)
+    table = refits.learning_curve(run)
     yield "learning_curve", tuning.learning_curve(table, title=title, caption=note, score=task.score), table
 
 
-def _of_classes(trained: Trained, target: np.ndarray, weights: np.ndarray, *, title: str, note: str) -> Iterator[Chart]:
-    labels, shares = trained.problem.labels, trained.predicted
-    observed = [labels[int(code)] for code in target]
-    made = [labels[code] for code in shares.argmax(axis=1)]
-    table = curves.confusion_table(observed, made, weights, labels=labels)
-    yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=note), table
-    table = curves.reliability_table(observed, shares, weights, labels=labels)
-    table = table.merge(_measures(trained.calibration), on="class", how="left")
-    band = (
-        f"{note} Grey: 95 % consistency band. In the large: log-odds by which the class occurs more than predicted, "
-        f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over groups."
-    )
-    yield "reliability", predictions.reliability(table, title=title, caption=band), table
-    table = curves.roc_table(observed, shares, weights, labels=labels)
-    yield "roc", predictions.roc(table, title=title, caption=f"{note} One class against the rest."), table
-    table = curves.precision_recall_table(observed, shares, weights, labels=labels)
-    drawn = predictions.precision_recall(table, title=title, caption=f"{note} One class against the rest.")
-    yield "precision_recall", drawn, table
+_OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
+    "scores": _of_scores,
+    "calibration": _of_calibration,
+    "intervals": _of_intervals,
+    "subgroups": _of_subgroups,
+    "explanation": _of_explanation,
+}
+
+
+def _observed(run: FittedRun) -> list[str]:
+    return [run.problem.labels[int(code)] for code in run.target]
 
 
 def _measures(calibration: pd.DataFrame) -> pd.DataFrame:
@@ -174,16 +199,10 @@ def _measures(calibration: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(wide, axis=1).reset_index()
 
 
-def _class_name(trained: Trained, output: int) -> str:
-    classes = trained.fitted.pipeline.classes_
-    named = classes[1:] if len(trained.explanation.values) == 1 else classes
-    return trained.problem.labels[int(named[output])]
-
-
-def _shown(trained: Trained, found: Explanation) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _cells(run: FittedRun, explanation: contributions.Explanation) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The explained rows' own values: dates as years for an axis, and as text for a label."""
-    rows = np.flatnonzero(trained.problem.where("test"))[found.place]
-    values = trained.problem.table[found.roles].iloc[rows].set_axis(trained.problem.row[rows])
+    rows = np.flatnonzero(run.problem.where("test"))[explanation.index]
+    values = run.problem.table[explanation.roles].iloc[rows].set_axis(explanation.row)
     dates = values.select_dtypes("datetime")
     years = dates.apply(lambda day: day.dt.year + (day.dt.day_of_year - 1) / _DAYS_OF_YEAR)
     return values.assign(**years), values.assign(**dates.apply(lambda day: day.dt.strftime("%Y-%m-%d")))

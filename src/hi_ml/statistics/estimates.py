@@ -1,6 +1,7 @@
 """An estimate and how sure it is; an effect, with the tests that there is none and that there is one that matters."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ class Interval:
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+Decision = Literal["present", "absent", "inconclusive"]
 
 LEVEL = 0.05
 """Error rate of every test and, as 1 - LEVEL, the level of the wider interval."""
@@ -53,6 +56,32 @@ class Margin:
 
     size: float  # in the unit of the effect; positive
     power: float = POWER  # chance of ruling the margin out where there is no effect
+
+
+def decide(wide: Interval, narrow: Interval, margin: float) -> Decision:
+    """Decide whether an effect that can only help by being positive is there.
+
+    Parameters
+    ----------
+    wide, narrow : Interval
+        The estimate with its 95 % and its 90 % limits.
+    margin : float
+        The smallest effect that matters.
+
+    Returns
+    -------
+    {"present", "absent", "inconclusive"}
+        Present if the 95 % interval lies above 0 and the estimate reaches the margin; absent if the 90 % interval lies
+        below the margin.
+
+    Examples
+    --------
+    >>> decide(Interval(0.1, 0.05, 0.15), Interval(0.1, 0.06, 0.14), 0.02)
+    'present'
+    """
+    if wide.low > 0 and wide.value >= margin:
+        return "present"
+    return "absent" if narrow.high < margin else "inconclusive"
 
 
 def difference_effect(estimate: float, error: float, n: int, *, margin: Margin, df: float = np.inf) -> Effect:

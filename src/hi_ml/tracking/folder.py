@@ -4,7 +4,7 @@ import csv
 import errno
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,35 +16,63 @@ import yaml
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.files import atomic, write_json
 
-REJECTED, _MANIFEST = "rejected.csv", "manifest.json"
-_CONFIG, _OVERRIDES, _RUN, _TRACKED = "config.yaml", "overrides.txt", "run.json", "tracked.json"
-_VERDICT, _LEAKAGE, _DATA, _TIMINGS, _SCORES = "verdict.json", "leakage.json", "data.json", "timings.json", "scores.csv"
-_PROBES, _SIGNIFICANCE = "probes.json", "significance.json"
-_CALIBRATION, _SUBGROUPS = "calibration.csv", "subgroups.csv"
-_SEARCH, _TRIALS, _STUDY, _EXPERIMENTS = "search.json", "trials.csv", "study.journal", "experiment"
-_FINDINGS, _EVIDENCE, _REPORT = "findings.json", "findings.csv", "report.html"
-_PREDICTIONS, _CONTRIBUTIONS = "predictions.parquet", "shap_values.parquet"
-_COMPARISON, _COMPARED, _DIFFERING = "compare.csv", "runs.csv", "configuration.csv"
-ROWS = "rows.parquet"
-TOLD = (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, _VERDICT, _LEAKAGE, _SCORES, _PREDICTIONS)
-"""What a run of a task tells of itself: enough for `RunFolder.read` and `RunFolder.predictions`."""
+FILES = {  # of a run, by what they hold; an assessment that is not named here gets <its name>.csv or .json
+    "config": "config.yaml",  # the composed configuration
+    "overrides": "overrides.txt",  # what was asked on the command line
+    "run": "run.json",  # what was run
+    "data": "data.json",  # on which data
+    "timings": "timings.json",  # seconds per step
+    "tracked": "tracked.json",  # which MLflow run shows this folder, by store
+    "rejected": "rejected.csv",  # cells that could not be read
+    "report": "report.html",  # the page for readers
+    # a trained task
+    "verdict": "verdict.json",
+    "scores": "scores.csv",
+    "leakage": "leakage.json",
+    "calibration": "calibration.csv",
+    "subgroups": "subgroups.csv",
+    "significance": "significance.json",
+    "probes": "probes.json",
+    "explanation": "explanation/shap_values.parquet",
+    "predictions": "predictions.parquet",  # of the test rows
+    "rows": "rows.parquet",  # which row went to which part, and by which digest it is known again
+    # a search
+    "search": "search.json",
+    "trials": "trials.csv",
+    "study": "study.journal",  # finished trials, one line each; a search may be continued from there
+    # findings
+    "findings": "findings.json",
+    "evidence": "findings.csv",
+    # a comparison
+    "differences": "compare.csv",
+    "runs": "runs.csv",
+    "configuration": "configuration.csv",
+    # a batch
+    "manifest": "manifest.json",
+}
+REJECTED, ROWS = FILES["rejected"], FILES["rows"]
+_ALWAYS = ("run", "data", "timings", "config", "overrides")
+_JUDGED = {"search": ("search", "trials"), "findings": ("findings",), "": ("verdict", "leakage", "scores")}
+_ASIDE = (REJECTED, FILES["tracked"])  # not what was measured
+NEEDED = tuple(FILES[name] for name in (*_ALWAYS, *_JUDGED[""], "predictions"))
+"""What a run of a task tells of itself: enough for `RunFolder.read` and its predictions."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one trained task."""
+    """The folder of one run: a trained task, a search, findings, a comparison or a batch."""
 
     path: Path
 
     @property
     def charts(self) -> Path:
-        """Where the charts of the scores go."""
-        return self._made("charts")
+        """Where the charts go, but those of an explanation."""
+        return self.path / "charts"
 
     @property
     def explanation(self) -> Path:
         """Where contributions and their charts go."""
-        return self._made("explanation")
+        return self.path / "explanation"
 
     @property
     def model(self) -> Path:
@@ -52,157 +80,76 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def experiments(self) -> Path:
+        """Where named overrides go, which Hydra finds when this folder is its ``--config-dir``."""
+        return self.path / "experiment"
+
+    @property
     def study(self) -> Path:
-        """Where the finished trials of a search stand, one line each; it may be continued from there."""
-        return self.path / _STUDY
+        """Where the finished trials of a search stand."""
+        return self.path / FILES["study"]
 
-    def write_request(self, config: Mapping[str, Any], overrides: list[str]) -> None:
-        """Write the composed configuration and what was asked on the command line."""
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        (self.path / _CONFIG).write_text(text, encoding="utf-8")
-        (self.path / _OVERRIDES).write_text("".join(f"{line}\n" for line in overrides), encoding="utf-8")
-
-    def write_judgement(self, verdict: Mapping[str, Any], scores: pd.DataFrame, leakage: Mapping[str, Any]) -> None:
-        """Write how good the model is."""
-        write_json(self.path / _VERDICT, verdict)
-        write_json(self.path / _LEAKAGE, leakage)
-        scores.to_csv(self.path / _SCORES, index=False)
-
-    def write_checks(self, calibration: pd.DataFrame, subgroups: pd.DataFrame) -> None:
-        """Write how well calibrated the model is, and for whom it is better or worse."""
-        calibration.to_csv(self.path / _CALIBRATION, index=False)
-        subgroups.to_csv(self.path / _SUBGROUPS, index=False)
-
-    def write_probes(self, probes: list[dict[str, Any]], significance: Mapping[str, Any] | None) -> None:
-        """Write what the probes for leaks found and, if it was asked for, the permutation test."""
-        write_json(self.path / _PROBES, probes)
-        if significance is not None:
-            write_json(self.path / _SIGNIFICANCE, significance)
-
-    def write_search(self, search: Mapping[str, Any], trials: pd.DataFrame) -> None:
-        """Write what a search found, and every trial of it."""
-        write_json(self.path / _SEARCH, search)
-        trials.to_csv(self.path / _TRIALS, index=False)
-
-    def write_experiment(self, name: str, text: str) -> None:
-        """Write named overrides where Hydra finds them when this folder is its ``--config-dir``."""
-        (self._made(_EXPERIMENTS) / f"{name}.yaml").write_text(text, encoding="utf-8")
-
-    def write_findings(self, findings: list[dict[str, Any]], evidence: pd.DataFrame) -> None:
-        """Write the claims with their verdicts, and their evidence as one flat table."""
-        write_json(self.path / _FINDINGS, findings)
-        evidence.to_csv(self.path / _EVIDENCE, index=False)
-
-    def write_report(self, page: str) -> None:
-        """Write the page for readers."""
-        (self.path / _REPORT).write_text(page, encoding="utf-8")
-
-    def write_provenance(self, run: Mapping[str, Any], data: Mapping[str, Any], timings: Mapping[str, float]) -> None:
-        """Write what was run, on which data, and how long it took."""
-        write_json(self.path / _RUN, run)
-        write_json(self.path / _DATA, data)
-        write_json(self.path / _TIMINGS, {step: round(seconds, 3) for step, seconds in timings.items()})
-
-    def write_rows(self, predictions: pd.DataFrame, contributions: pd.DataFrame) -> None:
-        """Write what was said of single rows."""
-        predictions.to_parquet(self.path / _PREDICTIONS, index=False)
-        contributions.to_parquet(self.explanation / _CONTRIBUTIONS, index=False)
-
-    def write_parts(self, rows: pd.DataFrame) -> None:
-        """Write which row went to which part, and by which digest it is known again."""
-        rows.to_parquet(self.path / ROWS, index=False)
-
-    def write_comparison(self, differences: pd.DataFrame, runs: pd.DataFrame, configuration: pd.DataFrame) -> None:
-        """Write how far runs are apart, their scores, and in which settings they differ."""
-        differences.to_csv(self.path / _COMPARISON, index=False)
-        runs.to_csv(self.path / _COMPARED, index=False)
-        configuration.to_csv(self.path / _DIFFERING, index=False)
-
-    def write_batch(self, manifest: Mapping[str, Any], timings: Mapping[str, float]) -> None:
-        """Write what was scored in batch, and how long it took."""
-        write_json(self.path / _MANIFEST, manifest)
-        write_json(self.path / _TIMINGS, {step: round(seconds, 3) for step, seconds in timings.items()})
-
-    def write_about(self, run: Mapping[str, Any]) -> None:
-        """Write what was run."""
-        write_json(self.path / _RUN, run)
-
-    def write_tracked(self, place: Mapping[str, Any]) -> None:
-        """Write which MLflow run shows this folder, by store."""
-        write_json(self.path / _TRACKED, place)
+    def write(self, **contents: Any) -> None:
+        """Write tables, plain values, lines or text, each to its file; None is not written."""
+        for name, content in contents.items():
+            if content is not None:
+                path = self.path / FILES.get(name, f"{name}.{'csv' if isinstance(content, pd.DataFrame) else 'json'}")
+                path.parent.mkdir(exist_ok=True)
+                _write(path, content)
 
     def read(self) -> dict[str, Any]:
-        """Return all that the folder says of the run, by the stem of the file.
+        """Return all that the folder says of the run, as `write` takes it; of tables by row only what was measured.
 
         Raises
         ------
         RunFolderInvalid
             If a file of a finished run is absent or damaged.
         """
-        found: dict[str, Any] = {}
-        judged: tuple[str, ...] = (_VERDICT, _LEAKAGE, _SCORES)
-        judged = (_FINDINGS,) if (self.path / _FINDINGS).is_file() else judged
-        judged = (_SEARCH, _TRIALS) if (self.path / _SEARCH).is_file() else judged
-        for name in (_RUN, _DATA, _TIMINGS, _CONFIG, _OVERRIDES, *judged):
-            if not (self.path / name).is_file():
-                raise RunFolderInvalid.of(self.path, name)
-            found[Path(name).stem] = self._loaded(name)
-        if (self.path / _SIGNIFICANCE).is_file():
-            found[Path(_SIGNIFICANCE).stem] = self._loaded(_SIGNIFICANCE)
-        return found
+        kind = next((kind for kind in ("search", "findings") if self._has(kind)), "")
+        contents = {name: self.load(name) for name in (*_ALWAYS, *_JUDGED[kind])}
+        others = [path for end in ("csv", "json") for path in self.path.glob(f"*.{end}") if path.name not in _ASIDE]
+        measured = sorted({path.stem for path in others} - contents.keys()) if not kind else []
+        return contents | {name: self.load(name) for name in measured}
+
+    def load(self, name: str) -> Any:
+        """Return the content of one file.
+
+        Raises
+        ------
+        RunFolderInvalid
+            If it is absent or damaged.
+        """
+        path = self._find(name)
+        if not path.is_file():
+            raise RunFolderInvalid.of(self.path, path.name)
+        try:
+            return _load(path)
+        except (ValueError, yaml.YAMLError) as error:
+            raise RunFolderInvalid.of(self.path, f"readable {path.name}") from error
 
     def verdict(self, default: str) -> str:
         """Return the verdict on the model, or the default where the folder holds none."""
-        return str(self._loaded(_VERDICT)["verdict"]) if (self.path / _VERDICT).is_file() else default
-
-    def predictions(self) -> pd.DataFrame:
-        """Return what was said of the test rows.
-
-        Raises
-        ------
-        RunFolderInvalid
-            If the folder does not say.
-        """
-        return self._table(_PREDICTIONS)
-
-    def parts(self) -> pd.DataFrame:
-        """Return which row went to which part.
-
-        Raises
-        ------
-        RunFolderInvalid
-            If the folder does not say.
-        """
-        return self._table(ROWS)
+        return str(self.load("verdict")["verdict"]) if self._has("verdict") else default
 
     def tracked(self) -> dict[str, Any]:
         """Return which MLflow run shows this folder, by store; empty where none does."""
-        return dict(self._loaded(_TRACKED)) if (self.path / _TRACKED).is_file() else {}
+        return dict(self.load("tracked")) if self._has("tracked") else {}
 
     def files(self) -> list[Path]:
         """List what belongs to the run: all but the note of where it is tracked, and what is a run of its own."""
-        others = [path.parent for path in self.path.glob(f"*/{_RUN}")]
+        others = [path.parent for path in self.path.glob(f"*/{FILES['run']}")]
         return sorted(
             path
             for path in self.path.rglob("*")
-            if path.is_file() and path.name != _TRACKED and not any(map(path.is_relative_to, others))
+            if path.is_file() and path.name != FILES["tracked"] and not any(map(path.is_relative_to, others))
         )
 
-    def _table(self, name: str) -> pd.DataFrame:
-        if not (self.path / name).is_file():
-            raise RunFolderInvalid.of(self.path, name)
-        return pd.read_parquet(self.path / name)
+    def _has(self, name: str) -> bool:
+        return self._find(name).is_file()
 
-    def _loaded(self, name: str) -> Any:
-        try:
-            return _loaded(self.path / name)
-        except (ValueError, yaml.YAMLError) as error:
-            raise RunFolderInvalid.of(self.path, f"readable {name}") from error
-
-    def _made(self, name: str) -> Path:
-        folder = self.path / name
-        folder.mkdir(exist_ok=True)
-        return folder
+    def _find(self, name: str) -> Path:
+        table = self.path / f"{name}.csv"
+        return self.path / FILES.get(name, table.name if table.is_file() else f"{name}.json")
 
 
 def as_csv(cells: pd.DataFrame, *, header: bool = True) -> str:
@@ -231,7 +178,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     FileExistsError
         If a finished run stands there: it is not mixed with another.
     """
-    if (path / _RUN).exists():
+    if (path / FILES["run"]).exists():
         raise FileExistsError(errno.EEXIST, "a finished run stands there already", str(path))
     work = path.with_name(f"{path.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
@@ -247,9 +194,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def _loaded(path: Path) -> Any:
+def _write(path: Path, content: Any) -> None:
+    if path.suffix == ".csv":
+        content.to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        content.to_parquet(path, index=False)
+    elif path.suffix == ".json":
+        write_json(path, content)
+    elif path.suffix == ".yaml":
+        path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    else:
+        path.write_text(
+            content if isinstance(content, str) else "".join(f"{line}\n" for line in content), encoding="utf-8"
+        )
+
+
+def _load(path: Path) -> Any:
     if path.suffix == ".csv":
         return pd.read_csv(path)
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
         return json.loads(text)

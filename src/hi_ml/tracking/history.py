@@ -11,7 +11,7 @@ from typing import Any
 from hi_ml.app.errors import HiMlError, NotComparable, RunFolderInvalid
 from hi_ml.app.launch import progress
 from hi_ml.evaluation.comparison import Run
-from hi_ml.tracking.folder import TOLD, RunFolder
+from hi_ml.tracking.folder import NEEDED, RunFolder
 from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST
 from hi_ml.tracking.store import client_of, is_absent, without_password
 
@@ -170,11 +170,11 @@ def _labels(candidates: Sequence[Candidate]) -> list[str]:
 
 def _download(run_id: str, downloads: Path, client: Any) -> Path | None:
     artifacts = {file.path for file in client.list_artifacts(run_id)}
-    if not artifacts.issuperset(TOLD):
+    if not artifacts.issuperset(NEEDED):
         return None
     folder = downloads / run_id
     folder.mkdir()
-    for name in TOLD:
+    for name in NEEDED:
         client.download_artifacts(run_id, name, str(folder))
     return folder
 
@@ -188,5 +188,5 @@ def _run(candidate: Candidate, label: str, folder: RunFolder) -> Run:
         verdict=files["verdict"],
         config=files["config"],
         scores=files["scores"],
-        predictions=folder.predictions(),
+        predictions=folder.load("predictions"),
     )

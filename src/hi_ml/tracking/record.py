@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_ml.app.config import leaves
+from hi_ml.evaluation.assessment import catalogue
 from hi_ml.tracking.folder import RunFolder
 
 DATA_DIGEST, SPLIT_DIGEST, VERDICT = "data_sha256", "split_sha256", "verdict"  # tags; a run with a model has the second
@@ -111,16 +112,11 @@ def _of_model(files: Files, model: Path) -> Record:
 
 
 def _model_metrics(files: Files) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for row in files["scores"].to_dict("records"):
-        name = f"{row['part']}_{row['score']}"
-        metrics |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
-        metrics[f"baseline_{row['score']}"] = row["baseline"]
-    verdict = files["verdict"]
-    metrics |= {"skill": verdict["skill"], "skill_low": verdict["low95"], "skill_high": verdict["high95"]}
-    if "significance" in files:
-        metrics["permutation_p"] = files["significance"]["p"]
-    return metrics | {"leakage_gap": files["leakage"]["gap"], "fit_seconds": files["timings"]["fit"]}
+    assessments = catalogue()
+    metrics = {"fit_seconds": files["timings"]["fit"]}
+    for name, content in files.items():
+        metrics |= assessments[name].metrics(content) if name in assessments else {}
+    return metrics
 
 
 def _model_params(files: Files) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from hi_ml.app.errors import NoContest
 from hi_ml.app.text import apart
 from hi_ml.data.digests import row_digests
 from hi_ml.data.schema import Dataset
-from hi_ml.evaluation.training import Trained
-from hi_ml.modeling.judgement import losses
-from hi_ml.modeling.scores.score import primary
+from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.modeling.scores.score import losses, primary
 from hi_ml.scorer.serving import MAPPING, Scorer, load
 from hi_ml.statistics.bootstrap import Difference, mean_difference
 from hi_ml.statistics.groups import group_means
@@ -120,12 +119,12 @@ def register(client: Any, run: Record, *, run_id: str, model_id: str, policy: Pr
     return Registered(name, str(version.version), decision.alias, decision.reason, now.tags.get(VERDICT, "unknown"))
 
 
-def head_to_head(trained: Trained, dataset: Dataset, champion: Scorer, roles: Sequence[str]) -> PairedLosses:
+def head_to_head(run: FittedRun, dataset: Dataset, champion: Scorer, roles: Sequence[str]) -> PairedLosses:
     """Let a champion predict the test part of a newly trained model.
 
     Parameters
     ----------
-    trained : Trained
+    run : FittedRun
         The challenger.
     dataset : Dataset
         Of its table.
@@ -137,7 +136,7 @@ def head_to_head(trained: Trained, dataset: Dataset, champion: Scorer, roles: Se
     NoContest
         If the champion predicts something else, or needs a column that the table lacks.
     """
-    problem = trained.problem
+    problem = run.problem
     task = problem.task
     ours = {"target": task.target, "kind": task.kind, "unit": task.unit, "horizon": task.horizon}
     for name, value in {**ours, "labels": problem.labels}.items():
@@ -154,7 +153,7 @@ def head_to_head(trained: Trained, dataset: Dataset, champion: Scorer, roles: Se
         group=problem.group[test],
         digest=row_digests(table[list(roles)], dataset.spellings()),
         champion=losses(task, target, predicted),
-        challenger=losses(task, target, trained.predicted),
+        challenger=losses(task, target, run.predicted),
     )
 
 
@@ -240,7 +239,7 @@ def _meet(client: Any, name: str, version: str, contest: Contest) -> tuple[Paire
         if ROWS not in {file.path for file in client.list_artifacts(champion.run_id)}:
             raise NoContest.incomplete(f"{ROWS}, by which its training rows are known")
         client.download_artifacts(champion.run_id, ROWS, folder)
-        rows = RunFolder(Path(folder)).parts()
+        rows = RunFolder(Path(folder)).load("rows")
         model = download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(Path(folder) / "model"))
         mapping = next(Path(model).rglob(MAPPING), None)
         if mapping is None:

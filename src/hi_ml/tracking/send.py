@@ -66,7 +66,7 @@ def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
             tracked = _send(client, folder, run, uri=uri, policy=policy)
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
         raise TrackingFailed.of(folder.path, public_uri, without_password(str(error))) from error
-    folder.write_tracked(before | {public_uri: asdict(tracked)})
+    folder.write(tracked=before | {public_uri: asdict(tracked)})
     return tracked
 
 

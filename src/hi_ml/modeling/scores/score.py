@@ -23,6 +23,7 @@ from hi_ml.statistics.estimates import Interval
 from hi_ml.statistics.groups import group_means, mean_interval, ratio_interval, root_interval
 
 Floats = NDArray[np.float64]
+DRAWS = 200  # bootstrap draws for the scores that are no means
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,34 @@ class Predictions:
     predicted: Floats  # float64, shape (n,), or probabilities, shape (n, n_classes)
     group: NDArray[np.int64]  # int64, shape (n,); rows of a group are averaged
     weights: Floats  # float64, shape (1 + draws, n); of the bootstrap, see `hi_ml.statistics.bootstrap.draws`
+
+    @classmethod
+    def of(cls, task: Task, target: Floats, predicted: Floats, *, group: NDArray[np.int64], seed: int) -> "Predictions":
+        """Draw the weights of the bootstrap, too."""
+        return cls(task, target, predicted, group, bootstrap.draws(group, count=DRAWS, seed=seed))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The constant predictors of the training part, each the best constant for some score."""
+
+    median: float  # of a regression target, in its unit; NaN for classes
+    mean: float
+    frequencies: Floats  # float64, shape (n_classes,); of the classes; empty for regression
+
+    @classmethod
+    def of(cls, task: Task, target: Floats, *, classes: int) -> "Baseline":
+        """Learn the constants from the training rows' targets (class numbers or amounts), shape (n_train,)."""
+        if task.kind == "regression":
+            return cls(float(np.median(target)), float(target.mean()), np.array([]))
+        counts = np.bincount(target.astype(int), minlength=classes)
+        return cls(np.nan, np.nan, counts / counts.sum())
+
+    def predict(self, n: int, constant: Literal["median", "mean"] = "median") -> Floats:
+        """Predict the same for ``n`` rows: a constant, shape (n,), or the frequencies, shape (n, n_classes)."""
+        if len(self.frequencies):
+            return np.tile(self.frequencies, (n, 1))
+        return np.full(n, self.median if constant == "median" else self.mean)
 
 
 @dataclass(frozen=True)
@@ -116,6 +145,23 @@ def scores_of(task: Task) -> list[Score]:
 def primary(task: Task) -> Score:
     """Return the score on which the verdict stands."""
     return scores_of(task)[0]
+
+
+def losses(task: Task, target: Floats, predicted: Floats) -> Floats:
+    """Return the primary loss of each row.
+
+    Parameters
+    ----------
+    target : array of float64, shape (n,)
+        Amounts, or class numbers.
+    predicted : array of float64, shape (n,) or (n, n_classes)
+
+    Returns
+    -------
+    array of float64, shape (n,)
+        In the unit of the primary score: the task's, or nats.
+    """
+    return primary(task).losses(task, target, predicted)
 
 
 def title(name: str) -> str:

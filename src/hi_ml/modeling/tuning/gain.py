@@ -12,19 +12,21 @@ from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import primary
 from hi_ml.modeling.tasks import Task
 from hi_ml.modeling.tuning.validation import Plan, cut, losses
-from hi_ml.statistics.estimates import Interval
+from hi_ml.statistics.estimates import Decision, Interval, decide
 from hi_ml.statistics.groups import corrected_interval, corrected_p
 
 _REPEATS = 2  # cross-validations: twice the folds make a much shorter interval than one time five
 _DIGITS = 2  # of a percentage: gains are small
 Floats = NDArray[np.float64]
+Word = Literal["better", "no_better", "inconclusive"]
+_WORDS: dict[Decision, Word] = {"present": "better", "absent": "no_better", "inconclusive": "inconclusive"}
 
 
 @dataclass(frozen=True)
 class Gain:
     """How much less the best configuration loses than the defaults."""
 
-    verdict: Literal["better", "no_better", "inconclusive"]
+    verdict: Word
     score: str  # of the losses
     unit: str  # of the losses
     tuned: float  # mean loss over the new folds
@@ -86,12 +88,7 @@ def judge(name: str, before: Floats, after: Floats, *, task: Task, ratio: float,
     scale = float(before.mean())
     wide, narrow = (corrected_interval(before - after, ratio=ratio, level=level) for level in (0.95, 0.90))
     share, short = (Interval(*(end / scale for end in (at.value, at.low, at.high))) for at in (wide, narrow))
-    if share.low > 0 and share.value >= smallest:
-        verdict: Literal["better", "no_better", "inconclusive"] = "better"
-    elif short.high < smallest:
-        verdict = "no_better"
-    else:
-        verdict = "inconclusive"
+    verdict = _WORDS[decide(share, short, smallest)]
     return Gain(
         verdict=verdict,
         score=task.score,

@@ -97,7 +97,7 @@ def interval_plot(
     across : bool
         Stand the panels beside one another, on the same lines, instead of below one another.
     """
-    sizes = [int(panel.lines.index.max()) + 1 for panel in panels]
+    sizes = [int(max(panel.lines.index, default=0)) + 1 for panel in panels]
     around = [_TICKS + _AXIS * bool(panel.axis) + _HEADING * bool(panel.heading) for panel in panels]
     heights = [row * size + more for size, more in zip(sizes, around, strict=True)]
     entries = _entries(panels, key, bars=bars)

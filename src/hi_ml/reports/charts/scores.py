@@ -119,7 +119,8 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.evaluation.conformal.table`: `by, slice, n, coverage, low, high, level, size, baseline_size, unit`,
+        Of `hi_ml.evaluation.intervals.slice_table`: `by, slice, n, coverage, low, high, level, size, baseline_size,
+        unit`,
         in the order of the lines. The first 24 are drawn.
     """
     first = table.iloc[:_MOST].reset_index(drop=True)

@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -5,6 +7,20 @@ from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
+CONTENTS = {
+    "config": {"seed": 0, "model": {"name": "größer"}},
+    "overrides": ["seed=0", "task=[a,b]"],
+    "run": {"task": "billing"},
+    "data": {"sha256": "ab"},
+    "timings": {"fit": 1.235},
+    "verdict": {"verdict": "signal"},
+    "scores": SCORES,
+    "leakage": {"gap": 0.0},
+    "predictions": pd.DataFrame({"row": [1, 2]}),
+    "explanation": pd.DataFrame({"row": [2]}),
+    "subgroups": pd.DataFrame({"role": ["sex"]}),
+    "probes": [{"name": "columns"}],
+}
 FILES = {
     "config.yaml",
     "overrides.txt",
@@ -17,52 +33,54 @@ FILES = {
     "predictions.parquet",
     "explanation/shap_values.parquet",
 }
+CHECKS = {"subgroups.csv", "probes.json"}  # which a run may lack
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A finished run."""
-    made = RunFolder(tmp_path)
-    made.write_request({"seed": 0, "model": {"name": "größer"}}, ["seed=0", "task=[a,b]"])
-    made.write_judgement({"verdict": "signal"}, SCORES, {"gap": 0.0})
-    made.write_rows(pd.DataFrame({"row": [1, 2]}), pd.DataFrame({"row": [2]}))
-    made.write_provenance({"task": "billing"}, {"sha256": "ab"}, {"fit": 1.23456})
-    return made
+    finished = RunFolder(tmp_path)
+    finished.write(**CONTENTS)
+    return finished
 
 
 def test_every_file_has_its_promised_name(folder):
-    assert {str(path.relative_to(folder.path)) for path in folder.files()} == FILES
+    assert {str(path.relative_to(folder.path)) for path in folder.files()} == FILES | CHECKS
 
 
 def test_what_is_written_is_read_back(folder):
     found = folder.read()
-    assert found["config"] == {"seed": 0, "model": {"name": "größer"}}
-    assert found["overrides"] == ["seed=0", "task=[a,b]"]
-    assert found["verdict"] == {"verdict": "signal"}
-    assert found["run"] == {"task": "billing"}
-    assert found["timings"] == {"fit": 1.235}
+    assert found.keys() == CONTENTS.keys() - {"predictions", "explanation"}  # tables of rows are asked for by name
+    for name, content in CONTENTS.items():
+        if isinstance(content, pd.DataFrame):
+            pd.testing.assert_frame_equal(folder.load(name), content, check_exact=True)
+        else:
+            assert found[name] == content
     assert folder.tracked() == {}
-    pd.testing.assert_frame_equal(found["scores"], SCORES, check_exact=True)
+    assert folder.verdict("none") == "signal"
 
 
-def test_rows_are_read_back(folder):
-    assert pd.read_parquet(folder.path / "predictions.parquet")["row"].tolist() == [1, 2]
-    assert pd.read_parquet(folder.explanation / "shap_values.parquet")["row"].tolist() == [2]
+def test_what_no_one_named_has_the_name_that_it_is_given(folder):
+    folder.write(usefulness={"days": 1.5}, nothing=None, decisions=pd.DataFrame({"threshold": [0.1]}))
+    assert json.loads((folder.path / "usefulness.json").read_text()) == {"days": 1.5}
+    assert {"usefulness", "decisions"} <= folder.read().keys()
+    assert not list(folder.path.glob("nothing*"))
 
 
 def test_the_note_of_where_a_run_is_tracked_is_read_but_is_no_file_of_the_run(folder):
     before = folder.files()
-    folder.write_tracked({"uri": "somewhere"})
+    folder.write(tracked={"uri": "somewhere"})
     assert folder.tracked() == {"uri": "somewhere"}
     assert folder.files() == before
 
 
 def test_files_below_folders_are_listed(folder):
+    for below in (folder.charts, folder.model):
+        below.mkdir()
     (folder.charts / "scores.png").write_bytes(b"")
-    folder.model.mkdir()
     (folder.model / "MLmodel").write_text("")
     listed = {str(path.relative_to(folder.path)) for path in folder.files()}
-    assert listed == FILES | {"charts/scores.png", "model/MLmodel"}
+    assert listed == FILES | CHECKS | {"charts/scores.png", "model/MLmodel"}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in FILES if not name.endswith(".parquet")))

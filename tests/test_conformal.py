@@ -1,35 +1,37 @@
 import numpy as np
 import pytest
 
-from hi_ml.evaluation.conformal import Amounts, Intervals, LabelSets, Shares, Thresholds
+from hi_ml.evaluation.conformal import AmountForecast, AmountIntervals, ClassForecast, LabelSets, Thresholds
 
 
 def test_an_interval_holds_its_ends():
-    made = Intervals(np.array([1.0, 1, 1, 1]), np.array([3.0, 3, 3, 3]))
-    assert made.hold(np.array([1.0, 3, 0.99, 3.01])).tolist() == [1, 1, 0, 0]
+    made = AmountIntervals(np.array([1.0, 1, 1, 1]), np.array([3.0, 3, 3, 3]))
+    assert made.covers(np.array([1.0, 3, 0.99, 3.01])).tolist() == [1, 1, 0, 0]
     assert made.size.tolist() == [2, 2, 2, 2]
     assert {name: column.tolist() for name, column in made.columns([]).items()} == {"low": [1] * 4, "high": [3] * 4}
 
 
 def test_a_set_names_its_labels_in_their_order():
     made = LabelSets(np.array([[True, False, True], [False, True, False], [True, False, True]]))
-    assert made.hold(np.array([2.0, 0.0, 1.0])).tolist() == [1, 0, 0]
+    assert made.covers(np.array([2.0, 0.0, 1.0])).tolist() == [1, 0, 0]
     assert made.size.tolist() == [2, 1, 2]
     assert made.columns(["no", "may be", "yes"])["prediction_set"].tolist() == ["no|yes", "may be", "no|yes"]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, np.array([0.0, 1.0])])
-def test_amounts_and_shares_become_regions_by_one_threshold_or_one_per_row(threshold):
+def test_amounts_and_probabilities_become_sets_by_one_threshold_or_one_per_row(threshold):
     first, second = np.broadcast_to(threshold, 2)
-    made = Amounts(np.array([5.0, 5.0]), np.array([4.0, 4.0]), np.array([7.0, 7.0]), whole=False).region(threshold)
+    made = AmountForecast(np.array([5.0, 5.0]), np.array([4.0, 4.0]), np.array([7.0, 7.0]), whole=False).prediction_set(
+        threshold
+    )
     assert made.low.tolist() == [4 - first, 4 - second]
     assert made.high.tolist() == [7 + first, 7 + second]
-    made = Shares(np.array([[0.7, 0.3], [0.7, 0.3]])).region(threshold)
+    made = ClassForecast(np.array([[0.7, 0.3], [0.7, 0.3]])).prediction_set(threshold)
     assert made.inside.tolist() == [[True, bool(first)], [True, bool(second)]]
 
 
 def test_whole_amounts_get_whole_bounds():
-    made = Amounts(np.array([5.5]), np.array([2.2]), np.array([8.8]), whole=True).region(0.0)
+    made = AmountForecast(np.array([5.5]), np.array([2.2]), np.array([8.8]), whole=True).prediction_set(0.0)
     assert (made.low, made.high) == (3, 8)
 
 

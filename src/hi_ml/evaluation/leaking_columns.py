@@ -9,25 +9,32 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from hi_ml.app.errors import NotTrainable
 from hi_ml.app.text import percent
-from hi_ml.evaluation.probes.pairs import promising
-from hi_ml.evaluation.probes.probe import Probe, Probing
-from hi_ml.modeling.judgement import Baseline, losses
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores.score import Baseline, losses
 from hi_ml.modeling.splits import folds
 from hi_ml.statistics.groups import group_means
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Pair = tuple[int, int, tuple[float, float]]
 _ROWS = 3000  # training rows at a first look, about
 _SUSPECT = 0.5  # skill at the first look from which on all training rows are looked at
 _FOLDS = 3
 _LEAF = 5  # rows in a leaf that tells classes apart
 _DOUBT = 0.01  # of a class, however pure its leaf: one wrong label in a hundred hides no leak
 _STREAM = 7  # random numbers of its own, apart from those that split the rows
+_EXPLAINED = 0.2  # of the target's variance, by a pair that is worth a closer look: a rare class is far from linear
+_MOST = 20  # pairs, those that explain most
+_ONE = 1e-9  # determinant of the correlations of two columns below which they are one
 
 
-def probe(problem: Problem, allowed: Probing, *, seed: int) -> Probe:
+def look(problem: Problem, *, largest_skill: float, seed: int) -> str:
     """Predict the target from every feature alone and from pairs of numbers and dates, on training rows not fitted.
+
+    Returns
+    -------
+    str
+        Which column comes nearest, in a sentence.
 
     Raises
     ------
@@ -48,22 +55,14 @@ def probe(problem: Problem, allowed: Probing, *, seed: int) -> Probe:
         skill = _skill(problem, values, few, seed)
         if skill > _SUSPECT and len(few) < len(train):
             skill = _skill(problem, values, train, seed)
-        if skill > allowed.largest_skill:
+        if skill > largest_skill:
             raise NotTrainable.reproduced(
-                problem.task.name, problem.task.horizon, roles, share=percent(skill), limit=allowed.largest_skill
+                problem.task.name, problem.task.horizon, roles, share=percent(skill), limit=largest_skill
             )
         if len(roles) == 1 and skill > most:
             nearest, most = roles[0], skill
-    found = f"the nearest, {nearest}, alone removes {percent(most)} % of the baseline's error"
-    return Probe("columns", passed=True, detail=f"No column is the target under another name: {found}.")
-
-
-def of_model(skill: float, allowed: Probing) -> Probe:
-    """Suspect a model of a skill that no honest column allows: three or more may be the target together."""
-    found = f"the model removes {percent(skill)} % of the baseline's error"
-    if skill <= allowed.largest_skill:
-        return Probe("model", passed=True, detail=f"Not too good to be true: {found}.")
-    return Probe("model", passed=False, detail=f"Too good to be true: {found}; see which columns it uses.")
+    how_near = f"the nearest, {nearest}, alone removes {percent(most)} % of the baseline's error"
+    return f"No column is the target under another name: {how_near}."
 
 
 def _alone(problem: Problem) -> Iterator[tuple[tuple[str, ...], Floats]]:
@@ -78,7 +77,7 @@ def _joined(problem: Problem, few: Rows) -> Iterator[tuple[tuple[str, ...], Floa
     dates = np.array([features.specs[features.role[name]].get("kind") == "date" for name in names], dtype=np.bool_)
     target = problem.target[few]
     aims = np.eye(len(problem.labels))[target.astype(int)] if problem.labels else target[:, None]
-    for a, b, line in promising(columns[few], aims, dates):
+    for a, b, line in _promising(columns[few], aims, dates):
         roles = features.role[names[a]], features.role[names[b]]
         if roles[0] == roles[1]:  # day, weekday and month of one date
             continue
@@ -96,21 +95,67 @@ def _some_groups(problem: Problem, train: Rows, rng: np.random.Generator) -> Row
 def _skill(problem: Problem, values: Floats, rows: Rows, seed: int) -> float:
     """Return the share of the baseline's loss that a tree on one column removes, over grouped folds of the rows."""
     group, target, X = problem.group[rows], problem.target[rows], values[rows, None]
-    left, known = np.zeros(len(rows)), np.zeros(len(rows))
-    for taught, held in folds(group, count=_FOLDS, seed=seed):
-        baseline = Baseline.of(problem.task, target[taught], classes=len(problem.labels))
-        constant = baseline.predict(len(held))
-        predicted = _predicted(problem, X[taught], target[taught], X[held], constant)
-        left[held] = losses(problem.task, target[held], predicted)
-        known[held] = losses(problem.task, target[held], constant)
-    total = group_means(known, group).sum()
+    left, most = np.zeros(len(rows)), np.zeros(len(rows))
+    for train, test in folds(group, count=_FOLDS, seed=seed):
+        baseline = Baseline.of(problem.task, target[train], classes=len(problem.labels))
+        constant = baseline.predict(len(test))
+        predicted = _predicted(problem, X[train], target[train], X[test], constant)
+        left[test] = losses(problem.task, target[test], predicted)
+        most[test] = losses(problem.task, target[test], constant)
+    total = group_means(most, group).sum()
     return float(1 - group_means(left, group).sum() / total) if total else 0.0
 
 
-def _predicted(problem: Problem, X: Floats, target: Floats, asked: Floats, constant: Floats) -> Floats:
+def _predicted(problem: Problem, X: Floats, target: Floats, X_test: Floats, constant: Floats) -> Floats:
     if not problem.labels:
-        return np.asarray(DecisionTreeRegressor(random_state=0).fit(X, target).predict(asked))
+        return np.asarray(DecisionTreeRegressor(random_state=0).fit(X, target).predict(X_test))
     tree = DecisionTreeClassifier(min_samples_leaf=_LEAF, random_state=0).fit(X, target)
-    shares = np.zeros_like(constant)
-    shares[:, tree.classes_.astype(int)] = tree.predict_proba(asked)
-    return (1 - _DOUBT) * shares + _DOUBT * constant
+    probabilities = np.zeros_like(constant)
+    probabilities[:, tree.classes_.astype(int)] = tree.predict_proba(X_test)
+    return (1 - _DOUBT) * probabilities + _DOUBT * constant
+
+
+def _promising(columns: Floats, aims: Floats, dates: NDArray[np.bool_]) -> Iterator[Pair]:
+    """Choose the pairs of columns that explain most of the target, and all pairs of dates.
+
+    Parameters
+    ----------
+    columns : array of float64, shape (n, p)
+        NaN where missing.
+    aims : array of float64, shape (n, k)
+        The target: amounts, or one indicator per class.
+    dates : array of bool, shape (p,)
+        Dates are joined whatever they explain: a few wrong ones spoil the fit of a line.
+
+    Yields
+    ------
+    (a, b, weights)
+        Positions of two columns, and the weights of the line through them that fits one of the aims best.
+    """
+    X, spread = _standard(columns)
+    Y, _ = _standard(aims)
+    among, with_aims = X.T @ X / len(X), X.T @ Y / len(X)
+    a, b = np.triu_indices(X.shape[1], k=1)
+    r = among[a, b][:, None]
+    free = np.maximum(1 - r**2, _ONE)
+    first, second = ((with_aims[i] - r * with_aims[j]) / free for i, j in ((a, b), (b, a)))
+    explained = first * with_aims[a] + second * with_aims[b]
+    aim = explained.argmax(axis=1)
+    best = explained[np.arange(len(a)), aim]
+    order = np.argsort(-best, kind="stable")[:_MOST]
+    chosen = order[best[order] > _EXPLAINED]
+    both_dates = np.flatnonzero(dates[a] & dates[b])
+    for pair in dict.fromkeys([*chosen, *both_dates[:_MOST]]):
+        i, j, k = a[pair], b[pair], aim[pair]
+        yield int(i), int(j), (float(first[pair, k] / spread[i]), float(second[pair, k] / spread[j]))
+
+
+def _standard(columns: Floats) -> tuple[Floats, Floats]:
+    """Centre and scale; a missing cell becomes the mean, a column of one value stays zero."""
+    present = np.isfinite(columns)
+    count = np.maximum(present.sum(axis=0), 1)
+    centre = np.where(present, columns, 0.0).sum(axis=0) / count
+    centred = np.where(present, columns - centre, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=0) / count)
+    spread = np.where(spread > 0, spread, 1.0)
+    return centred / spread, spread

@@ -1,50 +1,40 @@
 """How good is a model on rows it has never seen, against knowing nothing, and is that worth anything?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 
+from hi_ml.app.config import STRICT
 from hi_ml.app.text import percent
-from hi_ml.modeling.scores.score import Predictions, primary, scores_of
+from hi_ml.evaluation.assessment import Assessment, FittedRun
+from hi_ml.modeling.scores.score import Baseline, Predictions, scores_of
 from hi_ml.modeling.tasks import Task
-from hi_ml.statistics.estimates import Interval
-from hi_ml.statistics.groups import ratio_interval
+from hi_ml.statistics.estimates import Decision, Interval, decide
+from hi_ml.statistics.groups import group_means, ratio_interval
 
 Floats = NDArray[np.float64]
-DRAWS = 200  # bootstrap draws for the scores that are no means
+Word = Literal["signal", "no_signal", "inconclusive"]
+_WORDS: dict[Decision, Word] = {"present": "signal", "absent": "no_signal", "inconclusive": "inconclusive"}
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """The constant predictors of the training part, each the best constant for some score."""
+@settings(frozen=True, config=STRICT)
+class Judging:
+    """What a model must reach."""
 
-    median: float  # of a regression target, in its unit; NaN for classes
-    mean: float
-    shares: Floats  # float64, shape (n_classes,); class frequencies; empty for regression
-
-    @classmethod
-    def of(cls, task: Task, target: Floats, *, classes: int) -> "Baseline":
-        """Learn the constants from the training rows' targets (class numbers or amounts), shape (n_train,)."""
-        if task.kind == "regression":
-            return cls(float(np.median(target)), float(target.mean()), np.array([]))
-        counts = np.bincount(target.astype(int), minlength=classes)
-        return cls(np.nan, np.nan, counts / counts.sum())
-
-    def predict(self, n: int, constant: Literal["median", "mean"] = "median") -> Floats:
-        """Predict the same for ``n`` rows: a constant, shape (n,), or the frequencies, shape (n, n_classes)."""
-        if len(self.shares):
-            return np.tile(self.shares, (n, 1))
-        return np.full(n, self.median if constant == "median" else self.mean)
+    smallest_skill: float = Field(0.02, ge=0, lt=1)  # that matters, as a share of the baseline's loss
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether a model beats its baseline by an amount that matters."""
 
-    verdict: Literal["signal", "no_signal", "inconclusive"]
+    verdict: Word
     score: str  # the loss that skill is a share of
     skill: float  # share of the baseline's loss that the model removes, with intervals over groups
     low95: float
@@ -54,23 +44,6 @@ class Verdict:
     smallest_skill: float  # the skill that would matter
     n_groups: int  # in the test part
     sentence: str
-
-
-def losses(task: Task, target: Floats, predicted: Floats) -> Floats:
-    """Return the primary loss of each row.
-
-    Parameters
-    ----------
-    target : array of float64, shape (n,)
-        Amounts, or class numbers.
-    predicted : array of float64, shape (n,) or (n, n_classes)
-
-    Returns
-    -------
-    array of float64, shape (n,)
-        In the unit of the primary score: the task's, or nats.
-    """
-    return primary(task).losses(task, target, predicted)
 
 
 def judge(name: str, loss: Floats, baseline_loss: Floats, *, task: Task, smallest: float) -> Verdict:
@@ -92,12 +65,7 @@ def judge(name: str, loss: Floats, baseline_loss: Floats, *, task: Task, smalles
     """
     gained = baseline_loss - loss
     wide, narrow = (ratio_interval(gained, baseline_loss, level=level) for level in (0.95, 0.90))
-    if wide.low > 0 and wide.value >= smallest:
-        verdict: Literal["signal", "no_signal", "inconclusive"] = "signal"
-    elif narrow.high < smallest:
-        verdict = "no_signal"
-    else:
-        verdict = "inconclusive"
+    verdict = _WORDS[decide(wide, narrow, smallest)]
     return Verdict(
         verdict=verdict,
         score=task.score,
@@ -148,3 +116,35 @@ def _sentence(name: str, task: Task, verdict: str, skill: Interval, smallest: fl
         f"{name} removes {measured} of the baseline's error on {task.name}: inconclusive, too few groups to tell "
         f"whether it is {100 * smallest:g} % or more."
     )
+
+
+def _judge(run: FittedRun, how: Judging) -> Verdict:
+    loss, constant = (group_means(run.losses(one), run.group) for one in (run.predicted, run.constant()))
+    return judge(run.method.model.name, loss, constant, task=run.problem.task, smallest=how.smallest_skill)
+
+
+def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
+    return {"skill": verdict["skill"], "skill_low": verdict["low95"], "skill_high": verdict["high95"]}
+
+
+def _score(run: FittedRun, _: object) -> pd.DataFrame:
+    """Score the predictions and, where there are some, the intervals."""
+    task, seed = run.problem.task, run.method.seed
+    table = scores(Predictions.of(task, run.target, run.predicted, group=run.group, seed=seed), run.baseline)
+    conformal = run.results.get("intervals")
+    return table if conformal is None else pd.concat([table, conformal.scores], ignore_index=True)
+
+
+def _by_part(table: pd.DataFrame) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for row in table.to_dict("records"):
+        name = f"{row['part']}_{row['score']}"
+        metrics |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+        metrics[f"baseline_{row['score']}"] = row["baseline"]
+    return metrics
+
+
+ASSESSMENTS = [
+    Assessment("verdict", _judge, Judging, step="score", metrics=_skills, sentence=lambda verdict: verdict.sentence),
+    Assessment("scores", _score, step="score", metrics=_by_part),
+]

@@ -199,7 +199,7 @@ def _batches(
 def _fresh(taught: Simulated, rows: int, seed: SeedSequence) -> pa.Table:
     """Draw new admissions from the law of a training table, to the same hospitals."""
     admitting, writing = seed.spawn(2)
-    return write_table(draw_admissions(taught.law, rows, admitting), taught.hospitals, writing)
+    return write_table(draw_admissions(taught.process, rows, admitting), taught.hospitals, writing)
 
 
 def _some(table: pa.Table, rng: Generator) -> pa.Array:

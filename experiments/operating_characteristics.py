@@ -26,7 +26,7 @@ from hi_ml.claims.distinct import one_row_each
 from hi_ml.claims.finding import Finding
 from hi_ml.data.clean import one_spelling
 from hi_ml.data.simulation import Simulated, simulate
-from hi_ml.data.simulation.outcomes import COHEN, claims
+from hi_ml.data.simulation.process import COHEN, claims
 from hi_ml.data.simulation.simulate import COPIES
 from hi_ml.data.simulation.vocabulary import ADVANCED_MEDICATIONS
 
@@ -190,15 +190,15 @@ def true_values(simulated: Simulated) -> dict[str, float]:
         By part. Hospitals are drawn anew for each table, so theirs is the share of variance of the law that they are
         drawn from.
     """
-    law = simulated.law
-    planted = claims(law.effect)
-    bills_of_insurers = float(law.bill.insurer.var())
+    process = simulated.process
+    planted = claims(process.effect)
+    bills_of_insurers = float(process.bill.insurer.var())
     # The planted spread between insurers is f times the spread of bills inside one, hospitals included.
-    inside = bills_of_insurers / (COHEN * law.effect) ** 2 if law.effect else 1.0
+    inside = bills_of_insurers / (COHEN * process.effect) ** 2 if process.effect else 1.0
     return {
         "hypertension": planted["age_condition"]["hypertension_share_gap"],
         "diabetes": planted["age_condition"]["diabetes_share_gap"],
-        "hospitals": law.bill.hospital_sd**2 / (inside + bills_of_insurers),
+        "hospitals": process.bill.hospital_sd**2 / (inside + bills_of_insurers),
         "insurers": planted["billing_variation"]["insurer_cohen_f"],
         "emergency": planted["emergency_stay"]["emergency_extra_days"],
         "stay": planted["medication_recovery"]["other_extra_days"],

@@ -12,7 +12,6 @@ import pytest
 from scipy import stats
 
 from hi_ml.data.simulation import simulate, truth, write
-from hi_ml.data.simulation.outcomes import mean_stay, stay_chances, stay_variance
 from hi_ml.data.simulation.vocabulary import FIRST_NAMES, SURNAMES, hospital_names, rank_shares
 
 SCENARIOS = ("planted", "noise")
@@ -153,7 +152,7 @@ def canonical(hospitals):
 @pytest.mark.parametrize(
     ("quirk", "target", "tolerance"),
     [
-        # Targets: the same measured on other draws of this law. Tolerances: some 4 standard errors.
+        # Targets: the same measured on other draws of this world. Tolerances: some 4 standard errors.
         (lambda frame: frame["Name"].str.casefold().nunique(), 39_750, 500),
         (lambda frame: pairs(frame["Name"].str.casefold()), 19_150, 1_500),
         (lambda frame: pairs(frame["Doctor"]), 19_150, 1_500),
@@ -282,19 +281,20 @@ def test_hospitals_differ_by_the_planted_share_of_the_mean_bill():
 
 @pytest.mark.parametrize("effect", [1.0, 2.0])
 def test_planted_probabilities_hold_exactly(effect):
-    law = simulate("planted", 1, effect=effect).law
-    types = law.admission_type
+    process = simulate("planted", 1, effect=effect).process
+    types = process.admission_type
     assert types.sum(axis=1) == pytest.approx(1)
     assert types.mean(axis=0) == pytest.approx(1 / 3)
     # Otherwise insurers would differ in stays and bills by way of their emergencies.
     assert types[:, 1] == pytest.approx(1 / 3)
     assert np.sqrt(((types - 1 / 3) ** 2 / (1 / 3)).sum() / 5) == pytest.approx(0.05 * effect, rel=1e-12)
-    gaps = law.condition[1] - law.condition[0]
+    gaps = process.condition[1] - process.condition[0]
     assert gaps == pytest.approx(np.array([-0.5, -0.5, -0.5, 1, 1, -0.5]) * 0.03 * effect)
-    assert law.condition.sum(axis=1) == pytest.approx(1)
-    assert law.readmission == pytest.approx([0.1 + 0.02 * effect, 0.1 + 0.02 * effect, 0.1, 0.1 + 0.02 * effect, 0.1])
-    assert law.stay.admission_type[1] - law.stay.admission_type[[0, 2]] == pytest.approx(effect)
-    assert law.stay.medication[[0, 1, 3]] - law.stay.medication[2] == pytest.approx(effect)
+    assert process.condition.sum(axis=1) == pytest.approx(1)
+    again = 0.1 + 0.02 * effect
+    assert process.readmission == pytest.approx([again, again, 0.1, again, 0.1])
+    assert process.stay.admission_type[1] - process.stay.admission_type[[0, 2]] == pytest.approx(effect)
+    assert process.stay.medication[[0, 1, 3]] - process.stay.medication[2] == pytest.approx(effect)
 
 
 @pytest.mark.parametrize("effect", [0.0, 5.0])
@@ -313,12 +313,12 @@ def test_shares_of_conditions_change_at_fifty():
 
 
 def test_means_and_variances_of_stays_are_those_of_their_chances(planted):
-    stay = planted.simulated.law.stay
-    means = mean_stay(stay, np.arange(18, 86))
-    chances = stay_chances(stay, means)
+    stay = planted.simulated.process.stay
+    means = stay.mean_of_all(np.arange(18, 86))
+    chances = stay.chances(means)
     assert chances.sum(axis=-1) == pytest.approx(1)
     assert chances @ DAYS == pytest.approx(means)
-    assert chances @ DAYS**2 - means**2 == pytest.approx(stay_variance(stay, means))
+    assert chances @ DAYS**2 - means**2 == pytest.approx(stay.variance(means))
 
 
 def test_rows_stand_in_no_order(planted):

@@ -37,7 +37,7 @@ def test_hits_are_counted_with_exact_limits():
 
 def test_the_truth_is_what_was_planted():
     simulated = oc.simulate("planted", 30_000, effect=1.0)
-    truth, bill = oc.true_values(simulated), simulated.law.bill
+    truth, bill = oc.true_values(simulated), simulated.process.bill
     within = (simulated.admissions["bill"] - bill.hospital[simulated.admissions["hospital"]]).var()
     assert truth["hospitals"] == pytest.approx(bill.hospital_sd**2 / (bill.hospital_sd**2 + within), rel=0.03)
     assert truth["hypertension"] == 0.03

@@ -5,17 +5,8 @@ import pandas as pd
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from hi_ml.data.simulation.outcomes import result_chances
-from hi_ml.data.simulation.process import (
-    AGES,
-    CENTRE_AGE,
-    CENTRE_BILL,
-    CENTRE_STAY,
-    LONGEST_STAY,
-    OLDER,
-    DataGeneratingProcess,
-    Floats,
-)
+from hi_ml.data.simulation.process import AGES, LONGEST_STAY, OLDER, DataGeneratingProcess
+from hi_ml.statistics.estimates import Floats
 
 WINDOW = 1_827
 """Days on which patients are admitted: five years with two leap days."""
@@ -24,15 +15,13 @@ READMITTED_WITHIN = 30
 DAYS_PER_YEAR = 365.25
 
 
-def draw_admissions(law: DataGeneratingProcess, count: int, seed: SeedSequence) -> pd.DataFrame:
+def draw_admissions(process: DataGeneratingProcess, count: int, seed: SeedSequence) -> pd.DataFrame:
     """Draw admissions in random order, later admissions of the same patients among them.
 
     Parameters
     ----------
-    law : DataGeneratingProcess
-        The law of one admission.
     count : int
-        Number of admissions.
+        How many.
     seed : SeedSequence
         Source of everything random.
 
@@ -44,17 +33,15 @@ def draw_admissions(law: DataGeneratingProcess, count: int, seed: SeedSequence) 
         where hospitals are scattered) and `result`.
     """
     courses, outcomes, order = (default_rng(child) for child in seed.spawn(3))
-    frame = _courses(law, count, courses).iloc[order.permutation(count)].reset_index(drop=True)
-    frame["hospital"] = _hospitals(law, count, outcomes)
-    chances = result_chances(
-        law.result, frame["age"].to_numpy(), frame["condition"].to_numpy(), frame["stay"].to_numpy()
-    )
-    frame["result"] = _pick(chances, outcomes)
-    frame["bill"] = _bills(law, frame, outcomes)
+    frame = _courses(process, count, courses).iloc[order.permutation(count)].reset_index(drop=True)
+    frame["hospital"] = _hospitals(process, count, outcomes)
+    age, condition, stay = (frame[column].to_numpy() for column in ("age", "condition", "stay"))
+    frame["result"] = _pick(process.result.chances(age, condition, stay), outcomes)
+    frame["bill"] = _bills(process, frame, outcomes)
     return frame
 
 
-def _courses(law: DataGeneratingProcess, count: int, rng: Generator) -> pd.DataFrame:
+def _courses(process: DataGeneratingProcess, count: int, rng: Generator) -> pd.DataFrame:
     """Spawn readmissions of readmissions until none is left, then keep whole patients up to `count` admissions."""
     # As many patients as admissions are always enough; readmissions make the last patients superfluous.
     patients = np.arange(count)
@@ -67,42 +54,31 @@ def _courses(law: DataGeneratingProcess, count: int, rng: Generator) -> pd.DataF
     )
     generations = []
     while len(generation):
-        generation = _treat(law, generation, rng)
+        generation = _treat(process, generation, rng)
         generations.append(generation)
-        generation = _readmit(law, generation, rng)
+        generation = _readmit(process, generation, rng)
     courses = pd.concat(generations, ignore_index=True).sort_values("patient", kind="stable")
-    kept: pd.DataFrame = courses.head(count).drop(columns="years")
-    return kept
+    first: pd.DataFrame = courses.head(count).drop(columns="years")
+    return first
 
 
-def _treat(law: DataGeneratingProcess, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
+def _treat(process: DataGeneratingProcess, arrivals: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     """Add what is decided on and after the admission, up to the length of stay."""
     count = len(arrivals)
     age = arrivals["years"].to_numpy().astype(np.int64)
-    condition = _pick(law.condition[(age >= OLDER).astype(int)], rng)
-    insurer = rng.integers(0, len(law.admission_type), count, dtype=np.int8)
-    admission_type = _pick(law.admission_type[insurer], rng)
-    medication = rng.integers(0, len(law.readmission), count, dtype=np.int8)
-    mean = (
-        CENTRE_STAY
-        + law.stay.per_year * (age - CENTRE_AGE)
-        + law.stay.condition[condition]
-        + law.stay.admission_type[admission_type]
-        + law.stay.medication[medication]
-    )
+    condition = _pick(process.condition[(age >= OLDER).astype(int)], rng)
+    insurer = rng.integers(0, len(process.admission_type), count, dtype=np.int8)
+    admission_type = _pick(process.admission_type[insurer], rng)
+    medication = rng.integers(0, len(process.readmission), count, dtype=np.int8)
+    stay = _stays(process, process.stay.mean(age, condition, admission_type, medication), rng)
     return arrivals.assign(
-        age=age,
-        condition=condition,
-        insurer=insurer,
-        admission_type=admission_type,
-        medication=medication,
-        stay=_stays(law, mean, rng),
+        age=age, condition=condition, insurer=insurer, admission_type=admission_type, medication=medication, stay=stay
     )
 
 
-def _readmit(law: DataGeneratingProcess, treated: pd.DataFrame, rng: Generator) -> pd.DataFrame:
+def _readmit(process: DataGeneratingProcess, treated: pd.DataFrame, rng: Generator) -> pd.DataFrame:
     """Return the next arrivals of those who come again inside the window: same patient, older by the days between."""
-    again = rng.random(len(treated)) < law.readmission[treated["medication"]]
+    again = rng.random(len(treated)) < process.readmission[treated["medication"]]
     wait = treated["stay"].to_numpy() + rng.integers(1, READMITTED_WITHIN + 1, len(treated))
     admitted = treated["admitted"].to_numpy() + wait
     arrive = again & (admitted < WINDOW)
@@ -112,24 +88,23 @@ def _readmit(law: DataGeneratingProcess, treated: pd.DataFrame, rng: Generator) 
     )
 
 
-def _stays(law: DataGeneratingProcess, mean: Floats, rng: Generator) -> NDArray[np.int64]:
+def _stays(process: DataGeneratingProcess, mean: Floats, rng: Generator) -> NDArray[np.int64]:
     share = (mean - 1) / (LONGEST_STAY - 1)
-    chance = rng.beta(share * law.stay.concentration, (1 - share) * law.stay.concentration)
+    chance = rng.beta(share * process.stay.concentration, (1 - share) * process.stay.concentration)
     return np.asarray(1 + rng.binomial(LONGEST_STAY - 1, chance), dtype=np.int64)
 
 
-def _hospitals(law: DataGeneratingProcess, count: int, rng: Generator) -> NDArray[np.int32]:
-    if not len(law.volume):
+def _hospitals(process: DataGeneratingProcess, count: int, rng: Generator) -> NDArray[np.int32]:
+    if not len(process.volume):
         return np.full(count, -1, dtype=np.int32)
-    return np.searchsorted(np.cumsum(law.volume)[:-1], rng.random(count), side="right").astype(np.int32)
+    return np.searchsorted(np.cumsum(process.volume)[:-1], rng.random(count), side="right").astype(np.int32)
 
 
-def _bills(law: DataGeneratingProcess, frame: pd.DataFrame, rng: Generator) -> Floats:
-    bill = law.bill
-    hospital = bill.hospital[frame["hospital"]] if len(bill.hospital) else 0.0
-    noise = rng.uniform(-bill.half_width, bill.half_width, len(frame)) + rng.normal(0.0, bill.noise, len(frame))
-    stay = bill.per_day * (frame["stay"].to_numpy() - CENTRE_STAY)
-    return np.asarray(CENTRE_BILL + hospital + bill.insurer[frame["insurer"]] + stay + noise, dtype=np.float64)
+def _bills(process: DataGeneratingProcess, frame: pd.DataFrame, rng: Generator) -> Floats:
+    hospital, insurer, stay = (frame[column].to_numpy() for column in ("hospital", "insurer", "stay"))
+    width, sd = process.bill.half_width, process.bill.noise
+    noise = rng.uniform(-width, width, len(frame)) + rng.normal(0.0, sd, len(frame))
+    return np.asarray(process.bill.mean(hospital, insurer, stay) + noise, dtype=np.float64)
 
 
 def _pick(chances: Floats, rng: Generator) -> NDArray[np.int8]:

@@ -1,13 +1,11 @@
-"""What the columns known at each horizon tell about stays and test results.
+"""How well can stays, test results and bills be predicted at best, from what is known at each horizon?
 
-How well stays and test results can be predicted at best, given their distributions.
-
-Each function takes one distribution per cell and the cells' weights, and returns the mean score of the best prediction
-in each cell. Given the margin alone (one cell), it returns the score of the best constant.
-
-How well bills can be predicted at best, with hospital effects that are known, or that had to be learned.
+Stays depend on age, condition, admission type and medication, test results on age, condition and stay: so few
+combinations that every distribution is one table over all of them. Of a cell of such a table the best prediction is
+known, and with it its score. Bills have hospital effects besides, which are known or have to be learned.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,21 +13,28 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from hi_ml.data.simulation.outcomes import DAYS, mean_stay, result_table, stay_chances
-from hi_ml.data.simulation.process import CENTRE_STAY, DataGeneratingProcess, Floats
+from hi_ml.data.simulation.process import CENTRE_STAY, DAYS, DataGeneratingProcess
+from hi_ml.statistics.estimates import Floats, Integers
 
-Cells = NDArray[np.int64]
+Scores = dict[str, float]
+
+TRAINED = 0.6
+"""Share of the groups that the default split gives to training."""
+HALF = 0.5
+"""The chance below a median."""
+_CHUNK = 20_000  # rows of 30 days at a time: 5 MB an array
+_HALVINGS = 40  # of an interval of some 10^4 USD, to far below a cent
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class Information:
     """An outcome's distribution for each combination of what is known (a cell), and the cell of each admission."""
 
-    chances: Floats  # ndarray, shape (cells, outcomes); chances of each outcome, given the cell. Rows sum to 1
-    # ndarray, shape (cells,); expected admissions in the cell, given what is known of each at the admission. So
-    # the margin is the same at every horizon
+    chances: Floats  # shape (cells, outcomes); chances of each outcome, given the cell; rows sum to 1
+    # shape (cells,); expected admissions in the cell, given what is known of each at the admission: so the margin is
+    # the same at every horizon
     weights: Floats
-    cell: Cells  # int64, shape (admissions,); index of the cell of each admission
+    cell: Integers  # int64, shape (admissions,); index of the cell of each admission
 
     @property
     def margin(self) -> Floats:
@@ -37,59 +42,51 @@ class Knowledge:
         return np.asarray(np.average(self.chances, axis=0, weights=self.weights)[None, :], dtype=np.float64)
 
 
-def stay_knowledge(law: DataGeneratingProcess, admissions: pd.DataFrame) -> dict[str, Knowledge]:
-    """Return what is known of stays, 1 to 30 days, by horizon: the medication from `stay` on, and not at `admission`.
+def stay_information(process: DataGeneratingProcess, admissions: pd.DataFrame) -> dict[str, Information]:
+    """Return what is known of stays, 1 to 30 days, at `admission` and, with the medication, at `stay`.
 
-    Parameters
-    ----------
-    law : DataGeneratingProcess
-        The law of one admission.
-    admissions : DataFrame
-        As `draw_admissions` returns it.
-
-    Returns
-    -------
-    dict of str to Knowledge
-        For `admission` and `stay`. Cells are age x condition x admission type (x medication), the last varying fastest.
+    Cells are age x condition x admission type (x medication), the last varying fastest.
     """
-    chances = _stay_table(law, admissions)
-    return _up_to_stay(chances, _codes(admissions, chances.shape[:4]))
+    chances = _stay_table(process, admissions)
+    return _up_to_stay(chances, _cells(admissions, chances.shape[:4]))
 
 
-def result_knowledge(law: DataGeneratingProcess, admissions: pd.DataFrame) -> dict[str, Knowledge]:
+def result_information(process: DataGeneratingProcess, admissions: pd.DataFrame) -> dict[str, Information]:
     """Return what is known of the three classes of test results at `admission`, `stay` and `discharge`.
 
     Until the discharge the length of stay is unknown and averaged over; at the discharge, cells are age x condition x
-    days. Parameters as those of `stay_knowledge`.
+    days.
     """
-    stays, results = _stay_table(law, admissions), result_table(law, _ages(admissions))
-    known = np.einsum("actmd,acdk->actmk", stays, results)
-    cell = _codes(admissions, known.shape[:4])
-    before = _up_to_stay(known, cell)
-    weights = np.einsum("actm,actmd->acd", before["stay"].weights.reshape(known.shape[:4]), stays)
-    person = cell // (known.shape[2] * known.shape[3])
+    conditions = np.arange(len(process.result.condition))
+    results = process.result.chances(_ages(admissions)[:, None, None], conditions[:, None], DAYS)
+    stays = _stay_table(process, admissions)
+    averaged = np.einsum("actmd,acdk->actmk", stays, results)
+    cell = _cells(admissions, averaged.shape[:4])
+    before = _up_to_stay(averaged, cell)
+    weights = np.einsum("actm,actmd->acd", before["stay"].weights.reshape(averaged.shape[:4]), stays)
+    person = cell // (averaged.shape[2] * averaged.shape[3])
     days = admissions["stay"].to_numpy() - 1
-    discharge = Knowledge(results.reshape(-1, known.shape[-1]), weights.reshape(-1), person * len(DAYS) + days)
+    discharge = Information(results.reshape(-1, averaged.shape[-1]), weights.reshape(-1), person * len(DAYS) + days)
     return {**before, "discharge": discharge}
 
 
-def _ages(admissions: pd.DataFrame) -> Cells:
+def _ages(admissions: pd.DataFrame) -> Integers:
     return np.arange(admissions["age"].min(), admissions["age"].max() + 1)
 
 
-def _stay_table(law: DataGeneratingProcess, admissions: pd.DataFrame) -> Floats:
+def _stay_table(process: DataGeneratingProcess, admissions: pd.DataFrame) -> Floats:
     """Return the chances of every stay, axes age, condition, admission type, medication and days."""
-    return stay_chances(law.stay, mean_stay(law.stay, _ages(admissions)))
+    return process.stay.chances(process.stay.mean_of_all(_ages(admissions)))
 
 
-def _codes(admissions: pd.DataFrame, shape: tuple[int, ...]) -> Cells:
+def _cells(admissions: pd.DataFrame, shape: tuple[int, ...]) -> Integers:
     """Return the cell of each admission among age x condition x admission type x medication."""
     age = admissions["age"] - admissions["age"].min()
     others = (admissions[column].to_numpy() for column in ("condition", "admission_type", "medication"))
     return np.asarray(np.ravel_multi_index((age.to_numpy(), *others), shape), dtype=np.int64)
 
 
-def _up_to_stay(chances: Floats, cell: Cells) -> dict[str, Knowledge]:
+def _up_to_stay(chances: Floats, cell: Integers) -> dict[str, Information]:
     """Return what is known without and with the medication, the last axis of cells in `chances`."""
     medications, outcomes = chances.shape[-2:]
     # Every patient gets each medication with the same chance.
@@ -97,26 +94,19 @@ def _up_to_stay(chances: Floats, cell: Cells) -> dict[str, Knowledge]:
     weights = np.bincount(cell // medications, minlength=len(unknown)).astype(np.float64)
     spread = np.repeat(weights / medications, medications)
     return {
-        "admission": Knowledge(unknown, weights, cell // medications),
-        "stay": Knowledge(chances.reshape(-1, outcomes), spread, cell),
+        "admission": Information(unknown, weights, cell // medications),
+        "stay": Information(chances.reshape(-1, outcomes), spread, cell),
     }
 
 
-Scores = dict[str, float]
-
-HALF = 0.5
-"""The chance below a median."""
-
-
 def stay_scores(chances: Floats, weights: Floats) -> Scores:
-    """Return the scores of the Bayes rules for days.
+    """Return the scores of the Bayes rules for days, means over cells of some weights.
 
     Parameters
     ----------
-    chances : ndarray, shape (cells, 30)
-        Chances of 1 to 30 days in each cell.
-    weights : ndarray, shape (cells,)
-        Weights of the cells, of any sum above 0.
+    chances : array, shape (cells, 30)
+        Of 1 to 30 days in each cell; the margin alone, one cell, gives the scores of the best constant.
+    weights : array, shape (cells,)
 
     Returns
     -------
@@ -140,19 +130,9 @@ def stay_scores(chances: Floats, weights: Floats) -> Scores:
 
 
 def result_scores(chances: Floats, weights: Floats) -> Scores:
-    """Return the scores of the Bayes rules for classes.
+    """Return the scores of the Bayes rules for classes, as `stay_scores` does.
 
-    Parameters
-    ----------
-    chances : ndarray, shape (cells, classes)
-        Chances of the classes in each cell.
-    weights : ndarray, shape (cells,)
-        Weights of the cells, of any sum above 0.
-
-    Returns
-    -------
-    dict of str to float
-        `log_loss` in nats and `brier` (sum over the classes) of the chances; `accuracy` of the likeliest class.
+    `log_loss` in nats and `brier` (sum over the classes) of the chances; `accuracy` of the likeliest class.
     """
     return {
         "log_loss": float(np.average(-(chances * np.log(chances)).sum(axis=1), weights=weights)),
@@ -161,14 +141,8 @@ def result_scores(chances: Floats, weights: Floats) -> Scores:
     }
 
 
-TRAINED = 0.6
-"""Share of the groups that the default split gives to training."""
-_CHUNK = 20_000  # rows of 30 days at a time: 5 MB an array
-_HALVINGS = 40  # of an interval of some 10^4 USD, to far below a cent
-
-
 def bill_scores(
-    law: DataGeneratingProcess, admissions: pd.DataFrame, stays: dict[str, Knowledge]
+    process: DataGeneratingProcess, admissions: pd.DataFrame, stays: Mapping[str, Information]
 ) -> dict[str, dict[str, Scores]]:
     """Return the best scores for bills: `mae` and `rmse` in USD, `r2`.
 
@@ -177,11 +151,7 @@ def bill_scores(
 
     Parameters
     ----------
-    law : DataGeneratingProcess
-        The law of one admission.
-    admissions : DataFrame
-        As `draw_admissions` returns it.
-    stays : dict of str to Knowledge
+    stays : mapping of str to Information
         What is known of the stays, at `admission` and `stay`.
 
     Returns
@@ -189,58 +159,60 @@ def bill_scores(
     dict
         By horizon (`admission`, `stay`, `discharge`) and then `constant`, `optimal` and `attainable`.
     """
-    if law.bill.half_width:
-        alone = _scattered(law)
-        return {
-            horizon: dict.fromkeys(("constant", "optimal", "attainable"), alone) for horizon in (*stays, "discharge")
-        }
-    constant = _constant(law, admissions, stays["admission"])
-    total = constant["rmse"] ** 2
+    if process.bill.half_width:
+        margin = _score_of_noise(process)
+        same = dict.fromkeys(("constant", "optimal", "attainable"), margin)
+        return dict.fromkeys((*stays, "discharge"), same)
+    constant = _score_of_constant(process, admissions, stays["admission"])
     # At the discharge the stay is known: one cell, of one possible stay.
-    known = Knowledge(np.ones((1, 1)), np.full(1, float(len(admissions))), np.zeros(len(admissions), dtype=np.int64))
+    n = len(admissions)
+    discharge = Information(np.ones((1, 1)), np.full(1, float(n)), np.zeros(n, dtype=np.int64))
+    hospital, total = admissions["hospital"].to_numpy(), constant["rmse"] ** 2
     return {
-        horizon: {"constant": constant} | _informed(law, admissions["hospital"].to_numpy(), knowledge, total)
-        for horizon, knowledge in {**stays, "discharge": known}.items()
+        horizon: {"constant": constant} | _scores_of_informed(process, hospital, information, total)
+        for horizon, information in {**stays, "discharge": discharge}.items()
     }
 
 
-def _scattered(law: DataGeneratingProcess) -> Scores:
+def _score_of_noise(process: DataGeneratingProcess) -> Scores:
     """Score the centre of x = U(-w, w) + N(0, s^2), whose E|x| is E[y |y|] / (2 w) for y ~ N(w, s^2)."""
-    width, noise = law.bill.half_width, law.bill.noise
+    width, noise = process.bill.half_width, process.bill.noise
     z = np.array(width / noise)
     squares = (width**2 + noise**2) * (2 * ndtr(z) - 1) + 2 * width * noise * _density(z)
     return {"mae": float(squares / (2 * width)), "rmse": float(np.sqrt(width**2 / 3 + noise**2)), "r2": 0.0}
 
 
-def _constant(law: DataGeneratingProcess, admissions: pd.DataFrame, stays: Knowledge) -> Scores:
+def _score_of_constant(process: DataGeneratingProcess, admissions: pd.DataFrame, stays: Information) -> Scores:
     """Score the best constant against the mixture of all hospitals, insurers and days."""
-    insurers = len(law.bill.insurer)
-    place = admissions["hospital"].to_numpy().astype(np.int64) * insurers + admissions["insurer"].to_numpy()
-    places = len(law.bill.hospital) * insurers
-    weights = np.stack([np.bincount(place, stays.chances[stays.cell, day], places) for day in range(len(DAYS))], axis=1)
-    offsets = (law.bill.hospital[:, None] + law.bill.insurer).reshape(-1, 1) + _day_offsets(law, len(DAYS))
+    bill = process.bill
+    insurers = len(bill.insurer)
+    payer = admissions["hospital"].to_numpy().astype(np.int64) * insurers + admissions["insurer"].to_numpy()
+    payers = len(bill.hospital) * insurers  # a hospital and an insurer
+    weights = np.stack([np.bincount(payer, stays.chances[stays.cell, day], payers) for day in range(len(DAYS))], axis=1)
+    offsets = (bill.hospital[:, None] + bill.insurer).reshape(-1, 1) + _day_offsets(process, len(DAYS))
     chances = (weights / weights.sum()).reshape(1, -1)
     centres = offsets.reshape(-1)
-    variance = law.bill.noise**2 + _variance(chances, centres)[0]
-    mae = _mean_error(centres, chances, np.array([law.bill.noise]))[0]
+    variance = bill.noise**2 + _variance(chances, centres)[0]
+    mae = _mean_error(centres, chances, np.array([bill.noise]))[0]
     return {"mae": float(mae), "rmse": float(np.sqrt(variance)), "r2": 0.0}
 
 
-def _informed(
-    law: DataGeneratingProcess, hospital: NDArray[np.int32], stays: Knowledge, total: float
+def _scores_of_informed(
+    process: DataGeneratingProcess, hospital: NDArray[np.int32], stays: Information, total: float
 ) -> dict[str, Scores]:
     """Score the best predictions, first with known and then with learned hospital effects; `total` in USD^2."""
-    noise = law.bill.noise**2
-    centres = _day_offsets(law, stays.chances.shape[1])
+    noise = process.bill.noise**2
+    centres = _day_offsets(process, stays.chances.shape[1])
     # Counted, not expected: the hospitals are those of the very admissions.
     weights = np.bincount(stays.cell, minlength=len(stays.chances))
     mse = noise + float(np.average(_variance(stays.chances, centres), weights=weights))
-    counts = np.bincount(hospital, minlength=len(law.bill.hospital))
-    learned = _posterior_variance(law.bill.hospital_sd**2, mse, TRAINED * (counts - 1).clip(0))
+    counts = np.bincount(hospital, minlength=len(process.bill.hospital))
+    prior, trained = process.bill.hospital_sd**2, TRAINED * (counts - 1).clip(0)
+    learned = np.asarray(prior * mse / (mse + trained * prior), dtype=np.float64)
     pairs, numbers = np.unique(stays.cell * len(counts) + hospital, return_counts=True)
-    cell, place = np.divmod(pairs, len(counts))
-    optimal = _mean_error(centres, stays.chances, np.full(len(stays.chances), law.bill.noise))
-    attainable = _mean_error(centres, stays.chances[cell], np.sqrt(noise + learned[place]))
+    cell, house = np.divmod(pairs, len(counts))
+    optimal = _mean_error(centres, stays.chances, np.full(len(stays.chances), process.bill.noise))
+    attainable = _mean_error(centres, stays.chances[cell], np.sqrt(noise + learned[house]))
     unlearned = float(np.average(learned, weights=counts))
     return {
         "optimal": _scores(float(np.average(optimal, weights=weights)), mse, total),
@@ -252,13 +224,9 @@ def _scores(mae: float, mse: float, total: float) -> Scores:
     return {"mae": mae, "rmse": float(np.sqrt(mse)), "r2": 1 - mse / total}
 
 
-def _posterior_variance(prior: float, residual: float, count: Floats) -> Floats:
-    return np.asarray(prior * residual / (residual + count * prior), dtype=np.float64)
-
-
-def _day_offsets(law: DataGeneratingProcess, days: int) -> Floats:
+def _day_offsets(process: DataGeneratingProcess, days: int) -> Floats:
     """Return what each possible stay adds to the bill, in USD; nothing unknown where there is but one."""
-    return np.asarray(law.bill.per_day * (DAYS - CENTRE_STAY) if days > 1 else np.zeros(1), dtype=np.float64)
+    return np.asarray(process.bill.per_day * (DAYS - CENTRE_STAY) if days > 1 else np.zeros(1), dtype=np.float64)
 
 
 def _variance(chances: Floats, centres: Floats) -> Floats:
@@ -266,21 +234,16 @@ def _variance(chances: Floats, centres: Floats) -> Floats:
 
 
 def _mean_error(centres: Floats, chances: Floats, sd: Floats) -> Floats:
-    """Return E|Y - median| of mixtures of normals.
+    """Return E|Y - median| of mixtures of normals, in USD, shape (mixtures,).
 
     Parameters
     ----------
-    centres : ndarray, shape (components,)
+    centres : array, shape (components,)
         Means of the components, in USD.
-    chances : ndarray, shape (mixtures, components)
-        Weights of the components. Rows sum to 1.
-    sd : ndarray, shape (mixtures,)
+    chances : array, shape (mixtures, components)
+        Weights of the components; rows sum to 1.
+    sd : array, shape (mixtures,)
         Standard deviation of each mixture's components, in USD.
-
-    Returns
-    -------
-    ndarray, shape (mixtures,)
-        In USD.
     """
     parts = [slice(start, start + _CHUNK) for start in range(0, len(chances), _CHUNK)]
     return np.concatenate([_mean_error_of_chunk(centres, chances[part], sd[part, None]) for part in parts])

@@ -1,7 +1,4 @@
-"""How admissions are written down as the fifteen columns, and which rows are written twice.
-
-A table simulated from arguments, and everything that decided it.
-"""
+"""A table simulated from arguments: admissions written down as fifteen columns, some of them twice."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -13,8 +10,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from hi_ml.data.simulation.admissions import draw_admissions
-from hi_ml.data.simulation.outcomes import planted_law
-from hi_ml.data.simulation.process import DataGeneratingProcess, noise_law
+from hi_ml.data.simulation.process import DataGeneratingProcess, noise_process, planted_process
 from hi_ml.data.simulation.vocabulary import (
     ADMISSION_TYPES,
     BLOOD_TYPES,
@@ -43,7 +39,7 @@ def write_table(admissions: pd.DataFrame, hospitals: tuple[str, ...], seed: Seed
 
     Parameters
     ----------
-    admissions : DataFrame
+    admissions : DataFrame, shape (n, n_columns)
         As `draw_admissions` returns it.
     hospitals : tuple of str
         Names of the hospital codes. If empty, each row gets a scattered name of its own.
@@ -52,8 +48,8 @@ def write_table(admissions: pd.DataFrame, hospitals: tuple[str, ...], seed: Seed
 
     Returns
     -------
-    Table
-        One row per admission: strings, int64, double and date32.
+    pyarrow.Table, shape (n, 15)
+        Strings, int64, double and date32.
     """
     people, case, doctors, places, rooms = (default_rng(child) for child in seed.spawn(5))
     count = len(admissions)
@@ -86,18 +82,16 @@ def append_copies(originals: pa.Table, count: int, rng: Generator) -> tuple[pa.T
 
     Parameters
     ----------
-    originals : Table
+    originals : pyarrow.Table
         The rows to copy from, at least `count`.
-    count : int
-        Number of copies.
     rng : Generator
         Draws the rows, and the change of age: -5 to 4 years, so that a tenth of the copies is exact.
 
     Returns
     -------
-    table : Table
+    table : pyarrow.Table
         The originals and, after them, the copies.
-    original : ndarray of int64, shape (rows,)
+    original : array of int64, shape (rows,)
         Index of the row that each row copies; of the row itself where it is an original.
     """
     copied = rng.permutation(len(originals))[:count]
@@ -141,7 +135,7 @@ class Simulated:
     # codes and numbers of the originals, which are the first rows of the table: see `draw_admissions`
     admissions: pd.DataFrame
     hospitals: tuple[str, ...]  # name of each hospital code; empty where names are scattered at random
-    law: DataGeneratingProcess  # what all was drawn from
+    process: DataGeneratingProcess  # what all was drawn from
     seed: int  # what all was drawn with
 
 
@@ -186,12 +180,13 @@ def simulate(
     _check(scenario, rows, seed, effect)
     number = _number_of_hospitals(scenario, hospitals)
     effects, naming, admitting, writing, copying = SeedSequence(seed).spawn(5)
-    law = noise_law() if scenario == "noise" else planted_law(effect, number, default_rng(effects))
+    noise = scenario == "noise"
+    process = noise_process() if noise else planted_process(effect, number, default_rng(effects))
     names = tuple(hospital_names(number, default_rng(naming)))
     copies = round(rows * COPIES)
-    admissions = draw_admissions(law, rows - copies, admitting)
+    admissions = draw_admissions(process, rows - copies, admitting)
     table, original = append_copies(write_table(admissions, names, writing), copies, default_rng(copying))
-    return Simulated(table, original, admissions["patient"].to_numpy()[original], admissions, names, law, seed)
+    return Simulated(table, original, admissions["patient"].to_numpy()[original], admissions, names, process, seed)
 
 
 def _check(scenario: str, rows: int, seed: int, effect: float) -> None:

@@ -1,35 +1,31 @@
-"""Everything that decided a simulated table, under plain names that JSON can hold.
+"""What is true of a simulated table, how well could anyone predict it, and how are table and truth kept in files?"""
 
-What is true of a simulated table, and how well anyone could predict it.
-"""
-
+import errno
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hi_ml.app.files import atomic
 from hi_ml.data.simulation.attainable import (
-    Knowledge,
+    Information,
     Scores,
     bill_scores,
-    result_knowledge,
+    result_information,
     result_scores,
-    stay_knowledge,
+    stay_information,
     stay_scores,
 )
-from hi_ml.data.simulation.outcomes import DAYS, claims
-from hi_ml.data.simulation.process import (
-    CENTRE_AGE,
-    CENTRE_BILL,
-    CENTRE_STAY,
-    OLDER,
-    DataGeneratingProcess,
-    Floats,
-    ResultLaw,
-    StayLaw,
-)
+from hi_ml.data.simulation.process import CENTRE_AGE, CENTRE_BILL, CENTRE_STAY, DAYS, OLDER, claims
 from hi_ml.data.simulation.simulate import Simulated
 from hi_ml.data.simulation.vocabulary import (
     ADMISSION_TYPES,
@@ -39,82 +35,10 @@ from hi_ml.data.simulation.vocabulary import (
     MEDICATIONS,
     TEST_RESULTS,
 )
+from hi_ml.statistics.estimates import Floats
 
-
-def coefficients(simulated: Simulated) -> dict[str, Any]:
-    """Return every coefficient by name: shares, and days, USD or log-odds for each level.
-
-    `claims` holds, by finding, the true size of what the finding estimates.
-    """
-    law = simulated.law
-    return {
-        "scenario": law.scenario,
-        "rows": simulated.table.num_rows,
-        "copies": simulated.table.num_rows - len(simulated.admissions),
-        "seed": simulated.seed,
-        "effect": law.effect,
-        "advanced_medications": list(ADVANCED_MEDICATIONS),
-        "claims": claims(law.effect),
-        "condition_shares": {
-            f"under_{OLDER}": _named(CONDITIONS, law.condition[0]),
-            f"from_{OLDER}": _named(CONDITIONS, law.condition[1]),
-        },
-        "admission_type_shares": {
-            insurer: _named(ADMISSION_TYPES, shares)
-            for insurer, shares in zip(INSURERS, law.admission_type, strict=True)
-        },
-        "readmission_shares": _named(MEDICATIONS, law.readmission),
-        "length_of_stay": _stay(law.stay),
-        "billing": _bill(law, simulated.hospitals),
-        "test_results": _result(law.result),
-    }
-
-
-def _stay(stay: StayLaw) -> dict[str, Any]:
-    return {
-        "mean": CENTRE_STAY,
-        "concentration": stay.concentration,
-        "centre_age": CENTRE_AGE,
-        "per_year": stay.per_year,
-        "condition": _named(CONDITIONS, stay.condition),
-        "admission_type": _named(ADMISSION_TYPES, stay.admission_type),
-        "medication": _named(MEDICATIONS, stay.medication),
-    }
-
-
-def _bill(law: DataGeneratingProcess, hospitals: tuple[str, ...]) -> dict[str, Any]:
-    bill = law.bill
-    return {
-        "mean": CENTRE_BILL,
-        "insurer": _named(INSURERS, bill.insurer),
-        "per_day": bill.per_day,
-        "uniform_half_width": bill.half_width,
-        "noise_sd": bill.noise,
-        "hospital_sd": float(bill.hospital_sd),
-        "hospital": _named(hospitals, bill.hospital),
-        "hospital_share_of_admissions": _named(hospitals, law.volume),
-    }
-
-
-def _result(result: ResultLaw) -> dict[str, Any]:
-    return {
-        "centre_age": CENTRE_AGE,
-        "centre_stay": CENTRE_STAY,
-        "intercept": _named(TEST_RESULTS, result.intercept),
-        "per_year": _named(TEST_RESULTS, result.per_year),
-        "per_day": _named(TEST_RESULTS, result.per_day),
-        "condition": {
-            condition: _named(TEST_RESULTS, logits)
-            for condition, logits in zip(CONDITIONS, result.condition, strict=True)
-        },
-    }
-
-
-def _named(names: tuple[str, ...], values: Floats) -> dict[str, float]:
-    return dict(zip(names, values.tolist(), strict=True))
-
-
-Expectations = dict[tuple[str, str, str], Floats]
+Expectations = dict[tuple[str, str, str], Floats]  # by task, horizon and level
+_WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {".csv": pv.write_csv, ".parquet": pq.write_table}
 
 
 @dataclass(frozen=True)
@@ -135,15 +59,6 @@ class Truth:
 def truth(simulated: Simulated) -> Truth:
     """Work out the truth of a simulated table, by formula.
 
-    Parameters
-    ----------
-    simulated : Simulated
-        As `simulate` returns it.
-
-    Returns
-    -------
-    Truth
-
     Examples
     --------
     Nothing can be learned from noise:
@@ -153,46 +68,140 @@ def truth(simulated: Simulated) -> Truth:
     >>> round(scores["constant"]["mae"], 2), round(scores["attainable"]["mae"], 2)
     (7.5, 7.5)
     """
-    law, admissions = simulated.law, simulated.admissions
-    stays, results = stay_knowledge(law, admissions), result_knowledge(law, admissions)
+    process, admissions = simulated.process, simulated.admissions
+    stays, results = stay_information(process, admissions), result_information(process, admissions)
     scores = {
-        "length_of_stay": {
-            horizon: _compare(stay_scores(known.margin, np.ones(1)), stay_scores(known.chances, known.weights))
-            for horizon, known in stays.items()
-        },
-        "billing": bill_scores(law, admissions, stays),
-        "test_results": {
-            horizon: _compare(result_scores(known.margin, np.ones(1)), result_scores(known.chances, known.weights))
-            for horizon, known in results.items()
-        },
+        "length_of_stay": _compared_with_constant(stays, stay_scores),
+        "billing": bill_scores(process, admissions, stays),
+        "test_results": _compared_with_constant(results, result_scores),
     }
-    expectations = _stay_expectations(stays) | _bill_expectations(simulated, stays) | _result_expectations(results)
+    expectations = _expectations(simulated, stays, results)
     return Truth(coefficients(simulated), scores, _tabulate(expectations, simulated.original))
 
 
-def _compare(constant: Scores, optimal: Scores) -> dict[str, Scores]:
-    # So few coefficients decide stays and results that learning them costs nothing to speak of.
-    return {"constant": constant, "optimal": optimal, "attainable": optimal}
+def write(simulated: Simulated, output: Path) -> list[Path]:
+    """Write the table, and beside it its truth: whoever finds the table finds it whole, and its truth too.
+
+    Parameters
+    ----------
+    output : Path
+        `<stem>.csv` or `<stem>.parquet`. Missing folders are made.
+
+    Returns
+    -------
+    list of Path
+        `output`; `<stem>.truth.json` (`coefficients` and `scores`); `<stem>.truth.parquet` (`row`, `task`, `horizon`,
+        `level`, `expectation`).
+
+    Raises
+    ------
+    ValueError
+        If `output` has another suffix.
+    IsADirectoryError
+        If a folder stands there.
+    """
+    output = Path(output)
+    if output.suffix not in _WRITERS:
+        raise ValueError(f"The output must end in .csv or .parquet; found {output.name!r}. Rename it.")
+    if output.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(output))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    true = truth(simulated)
+    facts = json.dumps({"coefficients": true.coefficients, "scores": true.scores}, indent=2, allow_nan=False)
+    expectation = pa.Table.from_pandas(true.expectation, preserve_index=False)
+    paths = [output, output.with_suffix(".truth.json"), output.with_suffix(".truth.parquet")]
+    with ExitStack() as whole:  # the table, entered first, appears last
+        table_part, facts_part, expectation_part = (whole.enter_context(atomic(path)) for path in paths)
+        _WRITERS[output.suffix](simulated.table, table_part)
+        facts_part.write_text(facts + "\n", encoding="utf-8")
+        pq.write_table(expectation, expectation_part)
+    return paths
 
 
-def _stay_expectations(stays: dict[str, Knowledge]) -> Expectations:
-    return {("length_of_stay", horizon, ""): (known.chances @ DAYS)[known.cell] for horizon, known in stays.items()}
+def coefficients(simulated: Simulated) -> dict[str, Any]:
+    """Return every coefficient by name: shares, and days, USD or log-odds for each level.
 
-
-def _bill_expectations(simulated: Simulated, stays: dict[str, Knowledge]) -> Expectations:
-    bill, admissions = simulated.law.bill, simulated.admissions
-    hospital = bill.hospital[admissions["hospital"]] if len(bill.hospital) else 0.0
-    place = CENTRE_BILL + hospital + bill.insurer[admissions["insurer"]]
-    expected = {horizon: (known.chances @ DAYS)[known.cell] for horizon, known in stays.items()}
-    expected["discharge"] = admissions["stay"].to_numpy(np.float64)
-    return {("billing", horizon, ""): place + bill.per_day * (days - CENTRE_STAY) for horizon, days in expected.items()}
-
-
-def _result_expectations(results: dict[str, Knowledge]) -> Expectations:
+    `claims` holds, by claim, the true size of what it estimates.
+    """
+    process, hospitals = simulated.process, simulated.hospitals
+    stay, bill, result = process.stay, process.bill, process.result
     return {
-        ("test_results", horizon, level): known.chances[known.cell, index]
-        for horizon, known in results.items()
-        for index, level in enumerate(TEST_RESULTS)
+        "scenario": process.scenario,
+        "rows": simulated.table.num_rows,
+        "copies": simulated.table.num_rows - len(simulated.admissions),
+        "seed": simulated.seed,
+        "effect": process.effect,
+        "advanced_medications": list(ADVANCED_MEDICATIONS),
+        "claims": claims(process.effect),
+        "condition_shares": _by_name((f"under_{OLDER}", f"from_{OLDER}"), process.condition, CONDITIONS),
+        "admission_type_shares": _by_name(INSURERS, process.admission_type, ADMISSION_TYPES),
+        "readmission_shares": _by_name(MEDICATIONS, process.readmission),
+        "length_of_stay": {
+            "mean": CENTRE_STAY,
+            "concentration": stay.concentration,
+            "centre_age": CENTRE_AGE,
+            "per_year": stay.per_year,
+            "condition": _by_name(CONDITIONS, stay.condition),
+            "admission_type": _by_name(ADMISSION_TYPES, stay.admission_type),
+            "medication": _by_name(MEDICATIONS, stay.medication),
+        },
+        "billing": {
+            "mean": CENTRE_BILL,
+            "insurer": _by_name(INSURERS, bill.insurer),
+            "per_day": bill.per_day,
+            "uniform_half_width": bill.half_width,
+            "noise_sd": bill.noise,
+            "hospital_sd": float(bill.hospital_sd),
+            "hospital": _by_name(hospitals, bill.hospital),
+            "hospital_share_of_admissions": _by_name(hospitals, process.volume),
+        },
+        "test_results": {
+            "centre_age": CENTRE_AGE,
+            "centre_stay": CENTRE_STAY,
+            "intercept": _by_name(TEST_RESULTS, result.intercept),
+            "per_year": _by_name(TEST_RESULTS, result.per_year),
+            "per_day": _by_name(TEST_RESULTS, result.per_day),
+            "condition": _by_name(CONDITIONS, result.condition, TEST_RESULTS),
+        },
+    }
+
+
+def _by_name(names: tuple[str, ...], values: Floats, inner: tuple[str, ...] = ()) -> dict[str, Any]:
+    cells = [_by_name(inner, row) for row in values] if inner else values.tolist()
+    return dict(zip(names, cells, strict=True))
+
+
+def _compared_with_constant(
+    horizons: Mapping[str, Information], score: Callable[[Floats, Floats], Scores]
+) -> dict[str, dict[str, Scores]]:
+    """Score what is known at each horizon, and nothing."""
+    compared = {}
+    for horizon, known in horizons.items():
+        optimal = score(known.chances, known.weights)
+        # So few coefficients decide stays and results that learning them costs nothing to speak of.
+        constant = score(known.margin, np.ones(1))
+        compared[horizon] = {"constant": constant, "optimal": optimal, "attainable": optimal}
+    return compared
+
+
+def _expectations(
+    simulated: Simulated, stays: Mapping[str, Information], results: Mapping[str, Information]
+) -> Expectations:
+    admissions = simulated.admissions
+    hospital, insurer = admissions["hospital"].to_numpy(), admissions["insurer"].to_numpy()
+    days = {horizon: (known.chances @ DAYS)[known.cell] for horizon, known in stays.items()}
+    discharge = {"discharge": admissions["stay"].to_numpy(np.float64)}
+    bills = {
+        horizon: simulated.process.bill.mean(hospital, insurer, stay) for horizon, stay in (days | discharge).items()
+    }
+    return {
+        **{("length_of_stay", horizon, ""): values for horizon, values in days.items()},
+        **{("billing", horizon, ""): values for horizon, values in bills.items()},
+        **{
+            ("test_results", horizon, level): known.chances[known.cell, index]
+            for horizon, known in results.items()
+            for index, level in enumerate(TEST_RESULTS)
+        },
     }
 
 

@@ -1,8 +1,6 @@
-"""Which words can stand in a simulated table, and how often each name does.
+"""Which words stand in a simulated table, how often each name does, and how people and hospitals are written.
 
 Every first name and surname is invented: a stem and an ending, joined. None belongs to a person of a real table.
-
-How the names of people and hospitals are written.
 """
 
 from functools import cache
@@ -86,9 +84,9 @@ def rank_shares(count: int, collision: float) -> NDArray[np.float64]:
         return np.asarray(weights / weights.sum(), dtype=np.float64)
 
     shift = brentq(lambda shift: float((shares(shift) ** 2).sum()) - collision, 0.0, 100.0 * count, xtol=1e-12)
-    found = shares(shift)
-    found.setflags(write=False)
-    return found
+    falling = shares(shift)
+    falling.setflags(write=False)
+    return falling
 
 
 Codes = NDArray[np.int32]

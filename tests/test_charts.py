@@ -11,12 +11,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from hi_ml.app.text import short
 from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.intervals import Checked, Slices, slice_table
 from hi_ml.reports import charts
 from hi_ml.reports.charts import explanations, forests, heat_maps, means, predictions, scores, tuning
 from hi_ml.reports.charts.layout import new_figure
-from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, number, save, wrapped
+from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, save, wrap
 from hi_ml.reports.findings_charts import KINDS
 from hi_ml.statistics import curves
 
@@ -215,7 +216,7 @@ CHARTS = [
 ONE_EACH = {draw: case for case in reversed(CASES) for draw in CASES[case]}
 
 
-def drawn(draw, table, **words) -> Figure:
+def figure_of(draw, table, **words) -> Figure:
     options = {name: OPTIONS[name] for name in inspect.signature(draw).parameters if name in OPTIONS}
     return draw(table, **{**WORDS, **options, **words})
 
@@ -230,7 +231,7 @@ def test_every_chart_is_tested():
 
 @pytest.mark.parametrize(("draw", "table"), CHARTS)
 def test_a_chart_says_its_words_and_no_text_covers_another_or_leaves_the_picture(draw, table, legible):
-    figure = drawn(draw, table)
+    figure = figure_of(draw, table)
     legible(figure)
     assert figure.get_suptitle().replace("\n", " ") == WORDS["title"]
     assert foot(figure).startswith(WORDS["caption"])
@@ -238,14 +239,14 @@ def test_a_chart_says_its_words_and_no_text_covers_another_or_leaves_the_picture
 
 @pytest.mark.parametrize("draw", [draw for draw in ONE_EACH if "unit" in inspect.signature(draw).parameters])
 def test_axes_carry_the_unit(draw, texts):
-    names = [text.get_text() for text in texts(drawn(draw, CASES[ONE_EACH[draw]][draw], unit="US$"))]
+    names = [text.get_text() for text in texts(figure_of(draw, CASES[ONE_EACH[draw]][draw], unit="US$"))]
     assert any(name.endswith("(US$)") for name in names)
 
 
 @pytest.mark.parametrize("draw", ONE_EACH)
 def test_picture_and_table_are_written_side_by_side(draw, tmp_path):
     table, stem = CASES[ONE_EACH[draw]][draw], tmp_path / "charts" / "a.name.with.dots"
-    picture, data = save(drawn(draw, table), table, stem)
+    picture, data = save(figure_of(draw, table), table, stem)
     assert sorted(path.name for path in stem.parent.iterdir()) == [data.name, picture.name]
     with Image.open(picture) as image:
         assert image.size[0] >= 800
@@ -274,21 +275,21 @@ def test_saving_leaves_no_half_written_file(tmp_path):
             raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        save(drawn(*first("scores")), Broken(), tmp_path / "chart")
+        save(figure_of(*first("scores")), Broken(), tmp_path / "chart")
     assert not [path for path in tmp_path.iterdir() if path.suffix in {".png", ".csv"}]
 
 
 def test_a_chart_leaves_the_settings_of_matplotlib_alone():
     with mpl.rc_context({"axes.facecolor": "red", "font.size": 33}):
         before = dict(mpl.rcParams)
-        figure = drawn(*first("scores"))
+        figure = figure_of(*first("scores"))
         assert dict(mpl.rcParams) == before
     assert figure.axes[0].xaxis.get_ticklabels()[0].get_fontsize() < 12
     assert figure.axes[0].get_facecolor() == mpl.colors.to_rgba("white")
 
 
 def test_charts_compute_nothing_random():
-    one, other = (drawn(*first("contributions")).canvas for _ in range(2))
+    one, other = (figure_of(*first("contributions")).canvas for _ in range(2))
     for canvas in (one, other):
         canvas.draw()
     np.testing.assert_array_equal(np.asarray(one.buffer_rgba()), np.asarray(other.buffer_rgba()))
@@ -296,7 +297,7 @@ def test_charts_compute_nothing_random():
 
 def test_coverage_stands_against_its_level_and_size_against_knowing_nothing():
     table = CASES["intervals"][scores.intervals]
-    left, right = drawn(scores.intervals, table).axes
+    left, right = figure_of(scores.intervals, table).axes
     assert [left.lines[0].get_xdata()[0], right.lines[0].get_xdata()[0]] == [90, 25]
     np.testing.assert_allclose(left.lines[1].get_xdata(), 100 * table["coverage"])
     np.testing.assert_allclose(right.lines[1].get_xdata(), table["size"])
@@ -306,12 +307,12 @@ def test_coverage_stands_against_its_level_and_size_against_knowing_nothing():
     assert labels(left)[:2] == ["all, n = 400", "under 11.7, n = 100"]
     assert (left.get_ylabel(), left.get_xlabel()) == ("Prediction (days)", "Coverage (% of groups)")
     assert right.get_xlabel() == "Mean width (days)"
-    assert drawn(*first("sets of long labels")).axes[1].get_xlabel() == "Mean size (labels)"
+    assert figure_of(*first("sets of long labels")).axes[1].get_xlabel() == "Mean size (labels)"
 
 
 def test_better_is_right_for_every_score():
     table = of_scores([("mae", 5.0, 4.9, 5.1, 6.0, "days"), ("accuracy", 0.5, 0.4, 0.6, 0.3, "share")])
-    figure = drawn(*next(iter(table.items())))
+    figure = figure_of(*next(iter(table.items())))
     for ax, value, baseline in zip(figure.axes, (5.0, 0.5), (6.0, 0.3), strict=True):
         assert ax.transData.transform((value, 0))[0] > ax.transData.transform((baseline, 0))[0]
         np.testing.assert_allclose(np.mean(ax.get_xlim()), baseline)
@@ -319,14 +320,14 @@ def test_better_is_right_for_every_score():
 
 def test_a_score_at_the_baseline_does_not_look_far_from_it():
     table = of_scores([("log_loss", 1.0993, 1.0975, 1.1010, 1.0986, "nats")])
-    ax = drawn(*next(iter(table.items()))).axes[0]
+    ax = figure_of(*next(iter(table.items()))).axes[0]
     left, right = ax.get_xlim()
     assert abs(1.0993 - 1.0986) / abs(right - left) < 0.01
 
 
 def test_the_confusion_matrix_shows_shares_and_counts():
     table = curves.confusion_table(list("aaab"), list("aabb"), labels=["a", "b", "c"])
-    ax = drawn(heat_maps.confusion, table).axes[0]
+    ax = figure_of(heat_maps.confusion, table).axes[0]
     assert [text.get_text() for text in ax.texts][:6] == [
         "67 %\n2",
         "33 %\n1",
@@ -341,18 +342,18 @@ def test_the_confusion_matrix_shows_shares_and_counts():
 
 def test_curves_stand_against_the_line_of_chance():
     cases = CASES["3 classes"]
-    lines = drawn(predictions.roc, cases[predictions.roc]).axes[0].lines
+    lines = figure_of(predictions.roc, cases[predictions.roc]).axes[0].lines
     assert any(line.get_xydata().tolist() == [[0, 0], [1, 1]] for line in lines)
     ax = lines[0].axes
     assert ax.get_legend().get_window_extent().x0 > ax.bbox.x1
     table = cases[predictions.precision_recall]
-    lines = drawn(predictions.precision_recall, table).axes[0].lines
+    lines = figure_of(predictions.precision_recall, table).axes[0].lines
     for chance in table["chance"].unique():
         assert any(line.get_ydata()[0] == line.get_ydata()[-1] == chance for line in lines)
 
 
 def test_a_class_whose_name_begins_with_an_underscore_stands_in_the_legend():
-    figure = drawn(predictions.roc, CASES["classes with odd names"][predictions.roc])
+    figure = figure_of(predictions.roc, CASES["classes with odd names"][predictions.roc])
     names = [text.get_text().split("\n")[0].strip() for text in figure.axes[0].get_legend().get_texts()]
     assert names == ["_hidden", r"$\no$", "(empty)", "日本語", "chance"]
 
@@ -371,7 +372,7 @@ def test_series_and_scales_survive_a_grey_printer():
 @pytest.mark.parametrize(("better", "smallest"), [("less", 0.1), ("more", np.nan)])
 def test_differences_say_which_side_is_better_and_mark_what_differs(better, smallest):
     table = of_differences(["a", "b"], smallest=smallest, better=better)
-    (ax,) = drawn(*next(iter(table.items()))).axes
+    (ax,) = figure_of(*next(iter(table.items()))).axes
     assert ax.get_xlabel().endswith(f"(days); {'left' if better == 'less' else 'right'} is better")
     points = {tuple(line.get_ydata()): line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
     assert points[0,] == "white"
@@ -382,7 +383,7 @@ def test_differences_say_which_side_is_better_and_mark_what_differs(better, smal
 
 def test_the_zone_of_negligible_effects_is_as_wide_as_the_smallest_effect_and_lies_behind():
     table = CASES["estimates of two units"][forests.forest]
-    days, cohen = drawn(forests.forest, table).axes
+    days, cohen = figure_of(forests.forest, table).axes
     ends = {ax: {(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches} for ax in (days, cohen)}
     assert ends == {days: {(-0.5, 0.5)}, cohen: {(0.0, 0.05)}}
     assert {bar.get_zorder() for ax in (days, cohen) for bar in ax.patches} == {0}
@@ -392,7 +393,7 @@ def test_the_zone_of_negligible_effects_is_as_wide_as_the_smallest_effect_and_li
 
 def test_an_estimate_stands_beside_its_name_its_number_and_its_mark():
     table = CASES["30 estimates"][forests.forest]
-    figure = drawn(forests.forest, table)
+    figure = figure_of(forests.forest, table)
     (ax,) = figure.axes
     (points,) = [line for line in ax.lines if line.get_marker() == "D"]
     np.testing.assert_allclose(points.get_xdata(), table["estimate"][:24])
@@ -405,29 +406,29 @@ def test_an_estimate_stands_beside_its_name_its_number_and_its_mark():
 @pytest.mark.parametrize("case", ["means", "hospitals", "contributions"])
 def test_bars_start_at_zero(case):
     draw = {"contributions": explanations.importance}.get(case, first(case)[0])
-    ax = drawn(draw, CASES[case][draw]).axes[0]
+    ax = figure_of(draw, CASES[case][draw]).axes[0]
     assert {bar.get_x() for bar in ax.patches} == {0}
     assert ax.get_xlim()[0] == 0
 
 
 def test_names_of_many_hospitals_are_cut_to_both_ends():
-    (ax,) = drawn(*first("48 long hospitals")).axes
+    (ax,) = figure_of(*first("48 long hospitals")).axes
     assert len(labels(ax)) == 31
     assert labels(ax)[15] == "… 18 hospitals between …"
     assert np.isnan(ax.patches[15].get_width())
 
 
 def test_names_are_wrapped_and_end_in_an_ellipsis():
-    assert wrapped("short") == "short"
-    assert wrapped("Smith, Jones and Sons General Hospital", 16) == "Smith, Jones and\nSons General…"
-    assert wrapped("x" * 50, 10, 2) == f"{'x' * 10}\n{'x' * 9}…"
-    assert [wrapped(name) for name in ("", None, np.nan, 3)] == ["(empty)", "missing", "missing", "3"]
+    assert wrap("short") == "short"
+    assert wrap("Smith, Jones and Sons General Hospital", 16) == "Smith, Jones and\nSons General…"
+    assert wrap("x" * 50, 10, 2) == f"{'x' * 10}\n{'x' * 9}…"
+    assert [wrap(name) for name in ("", None, np.nan, 3)] == ["(empty)", "missing", "missing", "3"]
     for name in [*LONG, *TWENTY]:
-        assert all(len(line) <= 14 for line in wrapped(name, 14, 2).split("\n"))
+        assert all(len(line) <= 14 for line in wrap(name, 14, 2).split("\n"))
 
 
 def test_numbers_keep_what_matters():
-    assert [number(x) for x in (0, -0.0, 1234.5, -0.04567, 99.96)] == ["0", "0", "1,234", "−0.0457", "100"]
+    assert [short(x) for x in (0, -0.0, 1234.5, -0.04567, 99.96)] == ["0", "0", "1,234", "−0.0457", "100"]
 
 
 def test_a_long_title_makes_the_figure_taller_and_not_the_chart_smaller():
@@ -438,6 +439,6 @@ def test_a_long_title_makes_the_figure_taller_and_not_the_chart_smaller():
 
 
 def test_a_reliability_chart_names_the_calibration_of_each_class():
-    titles = [ax.get_title(loc="left") for ax in drawn(*first("3 classes with their calibration")).axes]
+    titles = [ax.get_title(loc="left") for ax in figure_of(*first("3 classes with their calibration")).axes]
     assert titles[0] == "Normal\nin the large −1.25\n(−10.25 to 10.25)\nslope −1.25\n(−10.25 to 10.25)"
     assert titles[2] == "Inconclusive\nin the large\nnot estimable\nslope\nnot estimable"

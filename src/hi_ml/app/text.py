@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 _WHOLE_FROM = 1000  # from here on, digits after the point no longer matter
+_SHORT_WHOLE_FROM = 100  # the same, where room is scarce
 _PLACES = 4  # after the point, at most: what is smaller is written as zero
 _FINEST = 6  # places after the point of a difference, at most
 
@@ -22,6 +23,18 @@ def number(value: float, *, digits: int = 4) -> str:
         return f"{value:,.0f}"
     places = min(_PLACES, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{round(value, places) + 0.0:.{places}f}"
+
+
+def short(value: float) -> str:
+    """Write a number for a chart: with three digits that matter, or with all before the point.
+
+    Examples
+    --------
+    >>> short(12345.6), short(0.03333), short(-2.0), short(-0.0)
+    ('12,346', '0.0333', '−2', '0')
+    """
+    text = f"{value:,.0f}" if abs(value) >= _SHORT_WHOLE_FROM else f"{value:.3g}"
+    return "0" if text == "-0" else text.replace("-", "−")
 
 
 def percent(share: float) -> str:

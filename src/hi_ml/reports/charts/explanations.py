@@ -15,9 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from hi_ml.app.text import short
 from hi_ml.reports.charts.interval_plot import Key, Panel, interval_plot
 from hi_ml.reports.charts.layout import WIDE, add_colorbar, add_legend, chart, name_lines, new_figure, plain_ticks
-from hi_ml.reports.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, number, with_rest, wrapped
+from hi_ml.reports.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, with_rest, wrap
 
 _ROW = 0.36  # inches for one column's line
 _MOST_BARS = 20
@@ -50,7 +51,7 @@ def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fig
         dots.set(cmap=LOW_TO_HIGH, clim=(0, 1))
         add_colorbar(ax, dots, "Value of the column", ends=("low", "high"))
     plain_ticks([ax])
-    name_lines(ax, [wrapped(column.replace("_", " "), 24) for column in columns])
+    name_lines(ax, [wrap(column.replace("_", " "), 24) for column in columns])
     ax.set_xlabel(f"SHAP contribution to the prediction ({unit})")
     if text.any():
         marker = Line2D([], [], color=NEUTRAL, marker="D", linestyle="", markersize=4, label="category, or missing")
@@ -63,10 +64,10 @@ def _spread(table: pd.DataFrame) -> NDArray[np.float64]:
     ends = table["contribution"].min(), table["contribution"].max()
     width = (ends[1] - ends[0]) / _SLOTS or 1.0
     slot = ((table["contribution"] - ends[0]) / width).astype(int)
-    place = table.groupby([table["column"], slot]).cumcount()
-    crowd = place.groupby(table["column"]).transform("max") + 1
+    rank = table.groupby([table["column"], slot]).cumcount()
+    crowd = rank.groupby(table["column"]).transform("max") + 1
     step = (2 * _SWARM_HALF / crowd).clip(upper=0.06)
-    return ((place + 1) // 2 * step * (2 * (place % 2) - 1)).to_numpy(float)
+    return ((rank + 1) // 2 * step * (2 * (rank % 2) - 1)).to_numpy(float)
 
 
 @chart
@@ -85,8 +86,8 @@ def importance(
         What is drawn: SHAP contributions, or another measure of importance such as the growth of the loss.
     """
     first = table.iloc[:_MOST_BARS].reset_index(drop=True)
-    names = [wrapped(column.replace("_", " "), 24) for column in first["column"]]
-    lines = first.assign(name=names, value=first["importance"], text=first["importance"].map(number))
+    names = [wrap(column.replace("_", " "), 24) for column in first["column"]]
+    lines = first.assign(name=names, value=first["importance"], text=first["importance"].map(short))
     return interval_plot(
         [Panel(lines=lines, axis=f"{measure} ({unit})")],
         title=title,
@@ -121,7 +122,7 @@ def dependence(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> F
             _draw_points(ax, part, unit)
         else:
             _draw_levels(ax, part, unit)
-        ax.set_title(wrapped(column.replace("_", " "), 26, 1), fontsize=9.5)
+        ax.set_title(wrap(column.replace("_", " "), 26, 1), fontsize=9.5)
     if (table["kind"] == "level").any():
         add_legend(figure, _level_key())
     return figure
@@ -145,18 +146,18 @@ def _draw_points(ax: Axes, part: pd.DataFrame, unit: str) -> None:
 
 
 def _contribution(unit: str) -> str:
-    return f"Contribution{' ' if len(unit) <= _SHORT else chr(10)}({wrapped(unit, 26, 1)})"
+    return f"Contribution{' ' if len(unit) <= _SHORT else chr(10)}({wrap(unit, 26, 1)})"
 
 
 def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
     part = part[::-1]
-    place = -np.arange(len(part))
+    y = -np.arange(len(part))
     ax.axvline(0, color=MUTED, linewidth=1)
-    ax.hlines(place, part["q10"], part["q90"], color=FILL, linewidth=2)
-    ax.hlines(place, part["q25"], part["q75"], color=FILL, linewidth=7)
-    ax.plot(part["q50"], place, "o", color=DARK, markersize=5, markeredgecolor="white")
+    ax.hlines(y, part["q10"], part["q90"], color=FILL, linewidth=2)
+    ax.hlines(y, part["q25"], part["q75"], color=FILL, linewidth=7)
+    ax.plot(part["q50"], y, "o", color=DARK, markersize=5, markeredgecolor="white")
     plain_ticks([ax], count=4)
-    names = [f"{wrapped(level, 18, 1)} ({n:,.0f})" for level, n in zip(part["level"], part["n"], strict=True)]
+    names = [f"{wrap(level, 18, 1)} ({n:,.0f})" for level, n in zip(part["level"], part["n"], strict=True)]
     name_lines(ax, names, size=8)
     ax.set_xlabel(_contribution(unit), fontsize=9)
 
@@ -197,22 +198,22 @@ def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
 
 def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
     first = part.iloc[0]
-    place = -np.arange(len(part))
+    lines = -np.arange(len(part))
     raises = part["contribution"].to_numpy() > 0
     ax.axvline(first["base_value"], color=MUTED, linewidth=1, linestyle=":")
     ax.axvline(first["prediction"], color=INK, linewidth=1.2)
-    ax.barh(place, part["high"] - part["low"], left=part["low"], height=0.68, color=np.where(raises, DARK, LIGHT))
-    for y, contribution in zip(place, part["contribution"], strict=True):
-        text = ("+" if contribution > 0 else "") + number(contribution)
+    ax.barh(lines, part["high"] - part["low"], left=part["low"], height=0.68, color=np.where(raises, DARK, LIGHT))
+    for y, contribution in zip(lines, part["contribution"], strict=True):
+        text = ("+" if contribution > 0 else "") + short(contribution)
         ax.annotate(
             text, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, in_layout=False
         )
     plain_ticks([ax])
     name_lines(ax, [_with_value(bar) for bar in part.to_dict("records")], size=8.5)
-    prediction = f"{number(first['base_value'])} becomes {number(first['prediction'])}"
+    prediction = f"{short(first['base_value'])} becomes {short(first['prediction'])}"
     ax.set_title(f"{first['panel']}: {prediction} (row {first['row']})", fontsize=9)
 
 
 def _with_value(bar: dict[Hashable, Any]) -> str:
     column, value = str(bar["column"]).replace("_", " "), str(bar["value"])
-    return f"{wrapped(column, 22, 1)} = {wrapped(value, 20, 1)}" if value else wrapped(column, 40, 1)
+    return f"{wrap(column, 22, 1)} = {wrap(value, 20, 1)}" if value else wrap(column, 40, 1)

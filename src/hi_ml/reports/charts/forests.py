@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from hi_ml.app.text import interval, scale_of, written
 from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, interval_plot
 from hi_ml.reports.charts.layout import chart
-from hi_ml.reports.charts.style import DARK, INK, LIGHT, MIDDLE, with_rest, wrapped
+from hi_ml.reports.charts.style import DARK, INK, LIGHT, MIDDLE, with_rest, wrap
 
 _MOST = 24  # lines of a forest
 _MOST_OF_A_KIND = 30  # lines of a kind of variable
@@ -46,7 +46,7 @@ def _estimates(part: pd.DataFrame, unit: str, marks: Sequence[str]) -> Panel:
     numbers = part[["estimate", "low", "high", "smallest_effect"]].astype(float) * scale.factor
     lines = pd.DataFrame(
         {
-            "name": [wrapped(_name(row), 38, 3) for row in rows],
+            "name": [wrap(_name(row), 38, 3) for row in rows],
             "value": numbers["estimate"].array,
             "low": numbers["low"].array,
             "high": numbers["high"].array,
@@ -105,12 +105,12 @@ def _farthest(part: pd.DataFrame) -> pd.DataFrame:
     far = part["difference"].abs().groupby(part["name"]).max().nlargest(_MOST_OF_A_KIND)
     drawn = part[part["name"].isin(far.index)]
     codes, _ = pd.factorize(drawn["name"])
-    return drawn.assign(name=[wrapped(name, 36, 1) for name in drawn["name"]]).set_index(codes)
+    return drawn.assign(name=[wrap(name, 36, 1) for name in drawn["name"]]).set_index(codes)
 
 
 def _insurer_marks(insurers: Sequence[str]) -> list[Mark]:
     named = insurers if len(insurers) <= len(_INSURERS) else insurers[: len(_INSURERS) - 1]
-    labels = [wrapped(name, 20) for name in named]
+    labels = [wrap(name, 20) for name in named]
     if len(insurers) > len(named):
         labels.append(f"{len(insurers) - len(named)} others")
     return [Mark(label, *shape, edge=INK) for label, shape in zip(labels, _INSURERS, strict=False)]

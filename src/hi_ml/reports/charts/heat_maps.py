@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from hi_ml.reports.charts.layout import add_colorbar, chart, new_figure
-from hi_ml.reports.charts.style import COUNTS, DARK, INK, LIGHT, with_rest, wrapped
+from hi_ml.reports.charts.style import COUNTS, DARK, INK, LIGHT, with_rest, wrap
 
 BELOW_ABOVE = LinearSegmentedColormap.from_list("below_above", [LIGHT, "#FFFFFF", DARK])
 """Light for below, dark for above: told apart in grey, too."""
@@ -50,9 +50,9 @@ def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     ]
     drawn = _draw_cells(ax, 100 * share, texts, colors=COUNTS, ends=(0, 100), white_from=_DARK_SHARE)
     add_colorbar(ax, drawn, "Share of the observed class (%)")
-    names = [wrapped(label, *((26, 2) if in_full else (36, 1))) for label in labels]
+    names = [wrap(label, *((26, 2) if in_full else (36, 1))) for label in labels]
     ax.set_yticks(range(size), [f"{name}\nn = {n:,.0f}" for name, n in zip(names, counts.sum(axis=1), strict=True)])
-    below = [wrapped(label, 26 if upright else 14) for label in labels]
+    below = [wrap(label, 26 if upright else 14) for label in labels]
     ax.set_xticks(range(size), below, rotation=90 if upright else 0)
     ax.set(xlabel="Predicted class", ylabel="Observed class")
     return figure
@@ -81,7 +81,7 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     n = table.drop_duplicates("decade").set_index("decade")["n"]
     decades = [f"{decade}–{decade + 9}\n{n[decade]:,}" for decade in map(int, cells.columns)]
     ax.set_xticks(range(len(decades)), decades)
-    ax.set_yticks(range(len(cells)), [wrapped(name, 28, 1) for name in cells.index])
+    ax.set_yticks(range(len(cells)), [wrap(name, 28, 1) for name in cells.index])
     ax.set_xlabel("Age at admission (years), and admissions of that age")
     return figure
 
@@ -107,11 +107,11 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
     look = {"colors": BELOW_ABOVE, "ends": (-far, far), "white_from": _DARK_RESIDUAL * far, "size": 8}
     for ax, (outcome, grid) in zip(panels, grids.items(), strict=True):
         drawn = _draw_cells(ax, grid["residual"].to_numpy(), _residuals(grid), **look)  # type: ignore[arg-type]
-        ax.set_yticks(range(len(grid)), [wrapped(level, 26, 1) for level in grid.index])
+        ax.set_yticks(range(len(grid)), [wrap(level, 26, 1) for level in grid.index])
         ax.set_title(outcome.replace("_", " ").capitalize())
         if ax is panels[int(np.argmax(sizes))]:
             add_colorbar(ax, drawn, "Adjusted residual")
-    names = [wrapped(insurer, *((24, 2) if upright else (16, 3))) for insurer in insurers]
+    names = [wrap(insurer, *((24, 2) if upright else (16, 3))) for insurer in insurers]
     panels[-1].set_xticks(range(len(insurers)), names, fontsize=8.5, rotation=90 if upright else 0)
     return figure
 

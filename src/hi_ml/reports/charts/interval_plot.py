@@ -53,8 +53,8 @@ class Panel:
     """Lines that share an axis.
 
     `lines` has `name` and `value`, and may have `low, high` (of the interval), `zone_low, zone_high` (shaded behind the
-    line), `beside` (a second value), `mark` (place in the key's marks) and `text` (right of the panel); a number may
-    be NaN. The index says on which line an estimate stands, 0 at the top.
+    line), `beside` (a second value), `mark` (number of its mark in the key) and `text` (right of the panel). A number
+    may be NaN. The index says on which line an estimate stands, 0 at the top.
     """
 
     lines: pd.DataFrame

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from hi_ml.reports.charts.style import MUTED, house_style, wrapped
+from hi_ml.reports.charts.style import MUTED, house_style, wrap
 
 WIDTH = 6.4  # inches: a text column of A4
 WIDE = 7.2  # inches: for what has names left of its panels and numbers or a key right of them
@@ -49,13 +49,13 @@ def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """
 
     @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def draw_and_fit(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with house_style():
             figure = draw(*args, **kwargs)
             _fit(figure)
         return figure
 
-    return drawn
+    return draw_and_fit
 
 
 def new_figure(title: str, caption: str, *, height: float, width: float = WIDTH, legend: bool = False) -> Figure:
@@ -105,7 +105,7 @@ def panel_grid(
     for position, ax in enumerate(grid):
         ax.set_box_aspect(1)
         ax.set_visible(position < count)
-        ax.tick_params(labelbottom=position + columns >= count)  # the lowest of its column, above an empty place too
+        ax.tick_params(labelbottom=position + columns >= count)  # the lowest of its column, above an empty one too
     if count == 1:
         grid[0].set(xlabel=names[0], ylabel=names[1])
     return figure, list(grid[:count])
@@ -125,7 +125,7 @@ def name_panel(ax: Axes, name: object, *more: str) -> None:
     cell = ax.get_subplotspec()
     columns = cell.get_gridspec().ncols if cell else 1
     letters = int(ax.figure.bbox.width / DPI / columns * _POINTS / (9 * _LETTER)) - 4
-    ax.set_title("\n".join([wrapped(name, letters), *more]), fontsize=9)
+    ax.set_title("\n".join([wrap(name, letters), *more]), fontsize=9)
 
 
 def plain_ticks(panels: Iterable[Axes], *, count: int = 6) -> None:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from hi_ml.app.text import short
 from hi_ml.reports.charts.layout import (
     WIDE,
     add_legend,
@@ -20,7 +21,7 @@ from hi_ml.reports.charts.layout import (
     panel_grid,
     plain_ticks,
 )
-from hi_ml.reports.charts.style import BAND, DARK, INK, NEUTRAL, number, with_rest, wrapped
+from hi_ml.reports.charts.style import BAND, DARK, INK, NEUTRAL, with_rest, wrap
 
 _MOST = 12  # panels
 _TALL, _LEAST = 1.35, 2.9  # inches of one panel above others, and of all
@@ -71,7 +72,7 @@ def stay_by_month(table: pd.DataFrame, *, title: str, caption: str, smallest: fl
             ax.plot(other["month"].to_numpy(), other["mean"], color=NEUTRAL, linewidth=0.7)
         own = types[name]
         _draw_band(ax, own["month"], own[["mean", "low", "high"]].to_numpy(float))
-        ax.set_title(f"{wrapped(name, 50, 1)} (n = {own['n'].sum():,})", fontsize=9)
+        ax.set_title(f"{wrap(name, 50, 1)} (n = {own['n'].sum():,})", fontsize=9)
         ax.yaxis.set_major_locator(MaxNLocator(4))
         if smallest:
             _draw_bar(ax, smallest, table)
@@ -102,7 +103,7 @@ def stay_distribution(table: pd.DataFrame, *, title: str, caption: str) -> Figur
         mean, beyond = float(part["mean"].iloc[0]), int(part.loc[part["days"] > _LONGEST, "n"].sum())
         ax.axvline(mean, color=DARK, linewidth=2)
         more = f"; {beyond:,} longer than {_LONGEST} days" if beyond else ""
-        ax.set_title(f"{wrapped(name, 36, 1)} (n = {part['n'].sum():,}; mean {number(mean)} days{more})", fontsize=9)
+        ax.set_title(f"{wrap(name, 36, 1)} (n = {part['n'].sum():,}; mean {short(mean)} days{more})", fontsize=9)
         plain_ticks([ax], count=4)
     add_legend(figure, [Line2D([], [], color=DARK, linewidth=2, label="mean"), Patch(color=NEUTRAL, label="stays")])
     return figure
@@ -145,7 +146,7 @@ def _draw_bar(ax: Axes, smallest: float, table: pd.DataFrame) -> None:
     ends = [middle - smallest / 2, middle + smallest / 2]
     (bar,) = ax.plot([1.015, 1.015], ends, color=INK, linewidth=3, transform=beside, clip_on=False)
     bar.set_solid_capstyle("butt")
-    words = f"{number(smallest)} day{'s' * (smallest != 1)}:\nmatters"
+    words = f"{short(smallest)} day{'s' * (smallest != 1)}:\nmatters"
     ax.annotate(words, (1.03, middle), xycoords=beside, va="center", fontsize=8)
 
 

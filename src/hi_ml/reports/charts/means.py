@@ -9,10 +9,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from hi_ml.app.text import interval, written
+from hi_ml.app.text import interval, short, written
 from hi_ml.reports.charts.interval_plot import Key, Panel, Reference, interval_plot
 from hi_ml.reports.charts.layout import WIDE, chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import BAND, DARK, INK, LIGHT, MUTED, number, with_rest, wrapped
+from hi_ml.reports.charts.style import BAND, DARK, INK, LIGHT, MUTED, with_rest, wrap
 
 _MOST = 20  # groups
 _MOST_HOSPITALS = 40  # by name
@@ -43,7 +43,7 @@ def means(table: pd.DataFrame, *, title: str, caption: str, group: str, measure:
         f"n = {row['n']:,}"
         for row in largest.to_dict("records")
     ]
-    lines = largest.assign(name=[wrapped(name, 26) for name in largest[group]], value=largest["mean"], text=texts)
+    lines = largest.assign(name=[wrap(name, 26) for name in largest[group]], value=largest["mean"], text=texts)
     return interval_plot(
         [Panel(lines=lines, axis=f"{what} ({unit})")],
         title=title,
@@ -70,7 +70,7 @@ def agreement(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     ]
     lines = pd.DataFrame(
         {
-            "name": [wrapped(name, 26) for name in table["agreement"]],
+            "name": [wrap(name, 26) for name in table["agreement"]],
             "value": 100 * table["same_name"].array,
             "beside": 100 * table["chance"].array,
             "text": texts,
@@ -99,7 +99,7 @@ def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     falling, centre = table.sort_values("effect", ascending=False, kind="stable"), float(table["centre"].iloc[0])
     lines = pd.DataFrame(
         {
-            "name": [f"{wrapped(row['hospital'], 36, 1)} ({row['n']:,})" for row in falling.to_dict("records")],
+            "name": [f"{wrap(row['hospital'], 36, 1)} ({row['n']:,})" for row in falling.to_dict("records")],
             "value": centre + falling["effect"].array,
             "low": centre + falling["low"].array,
             "high": centre + falling["high"].array,
@@ -166,4 +166,4 @@ def _spread_volumes(ax: Axes, volumes: "pd.Series[float]") -> None:
     powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     ticks = [tick for tick in np.outer(powers, _VOLUMES).ravel() if low <= tick <= high]
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticks(ticks, [number(tick) for tick in ticks])
+    ax.set_xticks(ticks, [short(tick) for tick in ticks])

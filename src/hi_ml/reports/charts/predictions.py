@@ -21,7 +21,7 @@ from hi_ml.reports.charts.layout import (
     panel_grid,
     plain_ticks,
 )
-from hi_ml.reports.charts.style import BAND, COUNTS, DARK, DOTS, FILL, INK, MUTED, SERIES, wrapped
+from hi_ml.reports.charts.style import BAND, COUNTS, DARK, DOTS, FILL, INK, MUTED, SERIES, wrap
 
 _TOGETHER = 4  # more classes than this get a panel each: their lines would hide one another
 _ONE_LINE = 3  # panels beside one another, with room for more ticks
@@ -196,7 +196,7 @@ def _one_against_rest(table: pd.DataFrame, title: str, caption: str, columns: tu
         color, line, marker = SERIES[position if together else 0]
         _draw_chance(ax, part, color)
         area = _area(part)
-        name = f"{wrapped(label, 22)}\n{area}"
+        name = f"{wrap(label, 22)}\n{area}"
         name = f" {name}" if name.startswith("_") else name  # matplotlib leaves such a name out of a legend
         ax.plot(part[columns[0]], part[columns[1]], color=color, linestyle=line, linewidth=1.8, label=name)
         if together:

@@ -11,7 +11,7 @@ from hi_ml.app.text import apart
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, Reference, interval_plot
 from hi_ml.reports.charts.layout import chart
-from hi_ml.reports.charts.style import with_rest, wrapped
+from hi_ml.reports.charts.style import with_rest, wrap
 from hi_ml.statistics.estimates import LEVEL
 
 _LEAST_REACH = 0.1  # of the baseline: a strip never zooms in so far that a hair's breadth looks like a gulf
@@ -59,8 +59,8 @@ def _strip(row: dict[Hashable, Any], *, ascending: bool) -> Panel:
 
 def _name(row: dict[Hashable, Any]) -> str:
     score = str(row["score"])
-    unit = "" if pd.isna(row["unit"]) or not row["unit"] else f"\n({wrapped(row['unit'], 24, 1)})"
-    return wrapped(score_title(score), 24) + unit
+    unit = "" if pd.isna(row["unit"]) or not row["unit"] else f"\n({wrap(row['unit'], 24, 1)})"
+    return wrap(score_title(score), 24) + unit
 
 
 def _in_words(value: float, low: float, high: float, baseline: float) -> str:
@@ -69,9 +69,9 @@ def _in_words(value: float, low: float, high: float, baseline: float) -> str:
     width = high - low
     # two digits of the interval's width, so that its ends and the baseline can be told apart
     places = min(4, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
-    shown, lowest, highest, constant = (f"{end:,.{places}f}".replace("-", "−") for end in (value, low, high, baseline))
-    interval = f" ({lowest} to {highest})" if math.isfinite(width) else ""
-    return f"{shown}{interval}\n" + (f"baseline {constant}" if math.isfinite(baseline) else "no baseline")
+    middle, start, end, constant = (f"{one:,.{places}f}".replace("-", "−") for one in (value, low, high, baseline))
+    interval = f" ({start} to {end})" if math.isfinite(width) else ""
+    return f"{middle}{interval}\n" + (f"baseline {constant}" if math.isfinite(baseline) else "no baseline")
 
 
 @chart
@@ -89,7 +89,7 @@ def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best
     """
     first = table.iloc[:_MOST].reset_index(drop=True)
     lines = first.assign(
-        name=[wrapped(run, 30) for run in first["run"]],
+        name=[wrap(run, 30) for run in first["run"]],
         value=first["difference"],
         zone_low=-first["smallest"],
         zone_high=first["smallest"],
@@ -98,7 +98,7 @@ def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best
     )
     top = first.to_dict("records")[0]
     name = score_title(top["score"])
-    axis = f"{name[:1].upper()}{name[1:]} less that of {wrapped(best, 30, 1)} ({top['unit']})"
+    axis = f"{name[:1].upper()}{name[1:]} less that of {wrap(best, 30, 1)} ({top['unit']})"
     side = "left" if top["better"] == "less" else "right"
     return interval_plot(
         [Panel(lines=lines, axis=f"{axis}; {side} is better")],
@@ -124,7 +124,7 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         in the order of the lines. The first 24 are drawn.
     """
     first = table.iloc[:_MOST].reset_index(drop=True)
-    names = [f"{wrapped(name, 26, 1)}, n = {n:,}" for name, n in zip(first["slice"], first["n"], strict=True)]
+    names = [f"{wrap(name, 26, 1)}, n = {n:,}" for name, n in zip(first["slice"], first["n"], strict=True)]
     chance = {"zone_low": 100 * first["low"], "zone_high": 100 * first["high"]}
     top = first.to_dict("records")[0]
     coverage = Panel(
@@ -149,5 +149,5 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         across=True,
     )
     by = str(first["by"].iloc[-1])
-    figure.axes[0].set_ylabel(wrapped(by[:1].upper() + by[1:].replace("_", " "), 26, 1))
+    figure.axes[0].set_ylabel(wrap(by[:1].upper() + by[1:].replace("_", " "), 26, 1))
     return figure

@@ -54,7 +54,6 @@ _RC: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "ytick.labelsize": 9,
 }
-_WHOLE_FROM = 100  # numbers from here on are written without decimals
 
 
 @contextmanager
@@ -111,10 +110,10 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, P
     return picture, data
 
 
-def wrapped(text: object, width: int = 20, lines: int = 2) -> str:
+def wrap(text: object, width: int = 20, lines: int = 2) -> str:
     """Break a name into lines of at most `width` letters, and end it in an ellipsis where it is longer.
 
-    >>> print(wrapped("Smith, Jones and Sons General Hospital", 16))
+    >>> print(wrap("Smith, Jones and Sons General Hospital", 16))
     Smith, Jones and
     Sons General…
     """
@@ -129,13 +128,3 @@ def _words(name: object) -> str:
     if name is None or name is pd.NA or name != name:  # noqa: PLR0124 (a missing number differs from itself)
         return "missing"
     return str(name).strip() or "(empty)"
-
-
-def number(value: float) -> str:
-    """Write a number with three digits that matter, or with all before the point.
-
-    >>> number(12345.6), number(0.03333), number(-2.0)
-    ('12,346', '0.0333', '−2')
-    """
-    text = f"{value:,.0f}" if abs(value) >= _WHOLE_FROM else f"{value:.3g}"
-    return "0" if text == "-0" else text.replace("-", "−")

@@ -7,8 +7,9 @@ from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hi_ml.app.text import short
 from hi_ml.reports.charts.layout import add_legend, chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import DARK, INK, MIDDLE, NEUTRAL, number
+from hi_ml.reports.charts.style import DARK, INK, MIDDLE, NEUTRAL
 
 _FOOT = 0.03  # of the height of the axes, where a trial without loss is marked
 _AIR = 0.08  # of the height of the axes, above and below the trials that reached all folds
@@ -32,7 +33,7 @@ def learning_curve(table: pd.DataFrame, *, title: str, caption: str, score: str)
     line = ax.axhline(table["baseline"].iloc[0], color=INK, linewidth=1, linestyle="--", label="baseline")
     ax.set(xscale="log", xlabel="Training rows", ylabel=f"{score.replace('_', ' ')} ({table['unit'].iloc[0]})")
     plain_ticks([ax])
-    ax.set_xticks(table["rows"], [number(rows) for rows in table["rows"]], minor=False)
+    ax.set_xticks(table["rows"], [short(rows) for rows in table["rows"]], minor=False)
     ax.minorticks_off()
     add_legend(figure, [points, line])
     return figure

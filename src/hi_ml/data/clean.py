@@ -37,13 +37,13 @@ def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.Dictiona
     for i, text in enumerate(written):
         if rows[i]:
             spellings[key(text, spelling)].append(i)
-    chosen = {same: min(places, key=lambda i: (-rows[i], written[i])) for same, places in spellings.items()}
-    order = sorted(chosen, key=lambda same: written[chosen[same]])
-    place = np.full(len(written) + 1, -1)
+    commonest = {same: min(group, key=lambda i: (-rows[i], written[i])) for same, group in spellings.items()}
+    order = sorted(commonest, key=lambda same: written[commonest[same]])
+    code = np.full(len(written) + 1, -1)
     for new, same in enumerate(order):
-        place[spellings[same]] = new
-    codes = pa.array(place[indices], pa.int32(), mask=place[indices] < 0)
-    labels = pa.array([written[chosen[same]] for same in order], pa.string())
+        code[spellings[same]] = new
+    codes = pa.array(code[indices], pa.int32(), mask=code[indices] < 0)
+    labels = pa.array([written[commonest[same]] for same in order], pa.string())
     return pa.DictionaryArray.from_arrays(codes, labels), sum(map(len, spellings.values())) - len(order)
 
 
@@ -54,9 +54,9 @@ def cell_codes(values: pa.Array) -> NDArray[np.int64]:
     """
     if pa.types.is_dictionary(values.type):
         folded = pc.utf8_lower(values.dictionary)
-        place = np.append(pd.factorize(folded.to_numpy(zero_copy_only=False))[0], -1)
+        code = np.append(pd.factorize(folded.to_numpy(zero_copy_only=False))[0], -1)
         indices = pc.fill_null(values.indices, len(folded)).to_numpy(zero_copy_only=False)
-        return np.asarray(place[indices], dtype=np.int64)
+        return np.asarray(code[indices], dtype=np.int64)
     if pa.types.is_temporal(values.type):
         return np.asarray(pd.factorize(values.to_numpy(zero_copy_only=False))[0], dtype=np.int64)
     return np.asarray(pd.factorize(_significant(values.to_numpy(zero_copy_only=False)))[0], dtype=np.int64)

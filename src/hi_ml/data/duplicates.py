@@ -21,7 +21,7 @@ class Twins:
     """Near-duplicate groups of a table."""
 
     group: NDArray[np.int64]  # int64, shape (n,); one number per group; a row without a twin is a group of its own
-    differ: dict[str, int]  # pairs found by the column in which they differ; ``""`` counts the exact ones
+    differ: dict[str, int]  # pairs by the column in which they differ; ``""`` counts the exact ones
     # columns in which a difference is not searched, since chance alone would bring forth such pairs
     skipped: tuple[str, ...]
 

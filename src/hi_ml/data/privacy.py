@@ -48,7 +48,7 @@ class PrivateWords:
 
     def count(self, text: str) -> int:
         """Count the private values in a text."""
-        return sum(1 for _ in _found(text, self.names))
+        return sum(1 for _ in _names_in(text, self.names))
 
     def refuse(self, folder: Path) -> None:
         """Search every file below a folder.
@@ -58,12 +58,12 @@ class PrivateWords:
         PrivateValueFound
             With the files and counts, not the values.
         """
-        found = {}
+        counts = {}
         for path in sorted(folder.rglob("*")):
             if path.is_file() and (count := sum(map(self.count, _texts(path.name, path.read_bytes())))):
-                found[str(path.relative_to(folder))] = count
-        if found:
-            raise PrivateValueFound.in_files(found)
+                counts[str(path.relative_to(folder))] = count
+        if counts:
+            raise PrivateValueFound.in_files(counts)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def _by_first(names: Iterable[tuple[str, ...]]) -> dict[str, frozenset[tuple[str
     return {first: frozenset(group) for first, group in grouped.items()}
 
 
-def _found(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
+def _names_in(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
     """Yield the names that stand in a text as whole words, one after the other."""
     for line in _unescaped(text).casefold().splitlines():
         if names.keys().isdisjoint(_WORD.findall(line)):  # nearly every line of a model: numbers
@@ -99,7 +99,7 @@ def _found(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[
 def _unescaped(text: str) -> str:
     """Undo what formats inside of formats do to letters: JSON in YAML, HTML, addresses."""
     if "\\" in text:
-        text = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+        text = _ESCAPE.sub(lambda escape: chr(int(escape[1] or escape[2], 16)), text)
     if "&" in text:
         text = html.unescape(text)
     return unquote(text) if "%" in text else text
@@ -122,10 +122,10 @@ def _texts(name: str, content: bytes) -> Iterator[str]:
     elif content.startswith(b"\x89PNG"):
         return  # pixels: every chart is drawn from a table that is searched
     else:
-        yield from _written(name, content.decode("utf-8", errors="replace"))
+        yield from _strings_of_text(name, content.decode("utf-8", errors="replace"))
 
 
-def _written(name: str, text: str) -> Iterator[str]:
+def _strings_of_text(name: str, text: str) -> Iterator[str]:
     """Yield a text, or where it is JSON or YAML, which break and escape strings, the strings in it."""
     try:
         if name.endswith((".json", ".ipynb")):

@@ -32,7 +32,7 @@ class Admissions:
     # shape (n, n_roles); the columns that are not private, by role: float64, datetime64 or category; with
     # ``length_of_stay`` in days
     table: pd.DataFrame
-    row: NDArray[np.int64]  # int64, shape (n,); place in the source, 1 = first data row
+    row: NDArray[np.int64]  # int64, shape (n,); number in the source, 1 = first data row
     twins: Twins  # near-duplicate groups
     # int64, shape (n,); rows that must stay together: near-duplicates and the admissions of one patient
     group: NDArray[np.int64]
@@ -101,8 +101,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     }
     typed, merged = _one_spelling_each(dataset, typed)
     codes = {role: cell_codes(values) for role, values in typed.items()}
-    telling = {role: cells for role, cells in codes.items() if not _numbers_rows(dataset.columns[role].kind, cells)}
-    twins = near_duplicates(telling or codes)
+    twins = near_duplicates(_comparable(dataset, codes))
     group, identity = groups(twins, _people(codes, typed), codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(
         dataset=dataset,
@@ -160,9 +159,14 @@ def _people(codes: Mapping[str, NDArray[np.int64]], typed: Mapping[str, pa.Array
     return people({**codes, **{role: typed[role].to_numpy(zero_copy_only=False) for role in ("age", "admitted_on")}})
 
 
-def _numbers_rows(kind: str, codes: NDArray[np.int64]) -> bool:
-    """Whether an identifier merely counts the rows, so that no copy could share it."""
-    return kind == "identifier" and len(np.unique(codes)) == len(codes)
+def _comparable(dataset: Dataset, codes: Mapping[str, NDArray[np.int64]]) -> Mapping[str, NDArray[np.int64]]:
+    """The columns without the identifiers that merely count the rows, for no copy could share them."""
+    counting = {
+        role
+        for role, cells in codes.items()
+        if dataset.columns[role].kind == "identifier" and len(np.unique(cells)) == len(cells)
+    }
+    return {role: cells for role, cells in codes.items() if role not in counting} or codes
 
 
 def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:

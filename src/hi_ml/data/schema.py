@@ -30,7 +30,7 @@ def _one_character(separator: str) -> str:
     return tab
 
 
-def _known_encoding(name: str) -> str:
+def _encoding_name(name: str) -> str:
     try:
         "a".encode(name)  # refuses codecs that are no encodings of text (hex, rot13) too
     except (LookupError, ValueError) as error:
@@ -38,7 +38,7 @@ def _known_encoding(name: str) -> str:
     return codecs.lookup(name).name
 
 
-def _reads_dates(written: str) -> str:
+def _date_format(written: str) -> str:
     day = datetime(2024, 2, 1, tzinfo=UTC)
     try:
         read = pd.to_datetime(day.strftime(written), format=written, utc=True)
@@ -62,8 +62,8 @@ def _without_null(declarations: object) -> object:
 
 
 Separator = Annotated[str, AfterValidator(_one_character)]
-Encoding = Annotated[str, AfterValidator(_known_encoding)]
-DateFormat = Annotated[str, AfterValidator(_reads_dates)]
+Encoding = Annotated[str, AfterValidator(_encoding_name)]
+DateFormat = Annotated[str, AfterValidator(_date_format)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
@@ -135,8 +135,8 @@ class Dataset:
                 raise ValueError(f"columns.{role}: the name is taken by a column of the results; choose another")
             if column.kind != _KINDS.get(role, column.kind):
                 raise ValueError(f"columns.{role}.kind is {column.kind}; expected {_KINDS[role]}")
-        shown = {column.source for column in present.values() if not column.private}
-        if both := [role for role, column in present.items() if column.private and column.source in shown]:
+        public = {column.source for column in present.values() if not column.private}
+        if both := [role for role, column in present.items() if column.private and column.source in public]:
             raise ValueError(f"columns.{both[0]} is private, and another role shows the same column of the source")
 
     @property

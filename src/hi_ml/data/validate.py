@@ -105,8 +105,8 @@ def rejected_cells(
         if column in (private or ()) or (private is None and _holds_text(rows.column(column).type)):
             values = [PRIVATE] * len(values)
         shifted = _shifted(rows, private or {}, missing)
-        shown = [PRIVATE if hide or value in secrets else value for hide, value in zip(shifted, values, strict=True)]
-        listed.append(pd.DataFrame({"row": piece.row[mask], "column": column, "value": shown, "rule": rule}))
+        values = [PRIVATE if hide or value in secrets else value for hide, value in zip(shifted, values, strict=True)]
+        listed.append(pd.DataFrame({"row": piece.row[mask], "column": column, "value": values, "rule": rule}))
     return pd.concat(listed).sort_values(["row", "column", "rule"], kind="stable", ignore_index=True)
 
 

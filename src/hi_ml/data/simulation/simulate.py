@@ -51,7 +51,7 @@ def write_table(admissions: pd.DataFrame, hospitals: tuple[str, ...], seed: Seed
     pyarrow.Table, shape (n, 15)
         Strings, int64, double and date32.
     """
-    people, case, doctors, places, rooms = (default_rng(child) for child in seed.spawn(5))
+    people, case, doctors, houses, rooms = (default_rng(child) for child in seed.spawn(5))
     count = len(admissions)
     names, genders, blood_types = _people(admissions["patient"].to_numpy(), people)
     admitted = np.datetime64(FIRST_DAY) + admissions["admitted"].to_numpy().astype("timedelta64[D]")
@@ -65,7 +65,7 @@ def write_table(admissions: pd.DataFrame, hospitals: tuple[str, ...], seed: Seed
             "Medical Condition": _words(CONDITIONS, admissions["condition"]),
             "Date of Admission": pa.array(admitted, pa.date32()),
             "Doctor": write_people(*draw_people(count, doctors)),
-            "Hospital": _words(hospitals, admissions["hospital"]) if hospitals else scatter_hospitals(count, places),
+            "Hospital": _words(hospitals, admissions["hospital"]) if hospitals else scatter_hospitals(count, houses),
             "Insurance Provider": _words(INSURERS, admissions["insurer"]),
             "Billing Amount": pa.array(admissions["bill"].to_numpy(), pa.float64()),
             "Room Number": pa.array(rooms.integers(ROOMS[0], ROOMS[1] + 1, count), pa.int64()),

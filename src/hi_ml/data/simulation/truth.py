@@ -176,10 +176,10 @@ def _compared_with_constant(
 ) -> dict[str, dict[str, Scores]]:
     """Score what is known at each horizon, and nothing."""
     compared = {}
-    for horizon, known in horizons.items():
-        optimal = score(known.chances, known.weights)
+    for horizon, information in horizons.items():
+        constant = score(information.margin, np.ones(1))
         # So few coefficients decide stays and results that learning them costs nothing to speak of.
-        constant = score(known.margin, np.ones(1))
+        optimal = score(information.chances, information.weights)
         compared[horizon] = {"constant": constant, "optimal": optimal, "attainable": optimal}
     return compared
 
@@ -189,7 +189,7 @@ def _expectations(
 ) -> Expectations:
     admissions = simulated.admissions
     hospital, insurer = admissions["hospital"].to_numpy(), admissions["insurer"].to_numpy()
-    days = {horizon: (known.chances @ DAYS)[known.cell] for horizon, known in stays.items()}
+    days = {horizon: (stay.chances @ DAYS)[stay.cell] for horizon, stay in stays.items()}
     discharge = {"discharge": admissions["stay"].to_numpy(np.float64)}
     bills = {
         horizon: simulated.process.bill.mean(hospital, insurer, stay) for horizon, stay in (days | discharge).items()
@@ -198,8 +198,8 @@ def _expectations(
         **{("length_of_stay", horizon, ""): values for horizon, values in days.items()},
         **{("billing", horizon, ""): values for horizon, values in bills.items()},
         **{
-            ("test_results", horizon, level): known.chances[known.cell, index]
-            for horizon, known in results.items()
+            ("test_results", horizon, level): result.chances[result.cell, index]
+            for horizon, result in results.items()
             for index, level in enumerate(TEST_RESULTS)
         },
     }

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.evaluation.judgement import judge
-from hi_ml.modeling import encoding, models
+from hi_ml.modeling import encoding
 from hi_ml.modeling.encoding import Encoding, usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_bounds
 from hi_ml.modeling.scores.score import Baseline, losses
+from hi_ml.modeling.splits import hold_out
 from hi_ml.modeling.tasks import Task
 from hi_ml.scorer.serving import UNSEEN
 
@@ -149,9 +150,9 @@ def test_a_label_that_training_lacks_gets_no_probability(name):
 def test_a_label_of_one_group_stops_no_fit(name, part):
     """Wherever it falls: in a single fold of an encoding, or wholly among the rows held out for early stopping."""
     made, group = admissions()
-    inner, held = models._inner(shipped("lgbm"), np.zeros(600), group, seed=0, classes=0)
+    inner, outer = hold_out(group, share=shipped("lgbm").early_stopping.share, seed=0)
     target = np.zeros(600)
-    target[group == group[(inner if part == "taught" else held)[0]]] = 1
+    target[group == group[(inner if part == "taught" else outer)[0]]] = 1
     shares = fitted(shipped(name), made, target, group, classes=2).predict(made.frame)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
 
@@ -162,26 +163,6 @@ def test_rows_of_one_label_teach_a_constant(name):
     made, group = admissions()
     found = fitted(shipped(name), made, np.ones(600), group, classes=2)
     np.testing.assert_array_equal(found.predict(made.frame), np.tile([0.0, 1.0], (600, 1)))
-
-
-def test_early_stopping_holds_whole_groups_out():
-    made, group = admissions()
-    target = outcome(made, 0)
-    model = replace(shipped("lgbm"), early_stopping=EarlyStopping(rounds=5, share=0.2))
-    inner, held = models._inner(model, target, group, seed=0, classes=0)
-    assert not set(group[inner]) & set(group[held])
-    np.testing.assert_array_equal(np.sort(np.append(inner, held)), np.arange(len(target)))
-    assert len(held) / len(target) == pytest.approx(0.2, abs=0.03)
-
-
-def test_a_group_with_a_label_of_its_own_teaches_instead_of_being_held_out():
-    group = np.arange(200) // 2
-    model = replace(shipped("lgbm"), early_stopping=EarlyStopping(rounds=5, share=0.5))
-    for rare in range(0, 200, 20):
-        target = (np.arange(200) == rare).astype(float)
-        inner, held = models._inner(model, target, group, seed=0, classes=2)
-        assert {rare, rare + 1} <= set(inner.tolist())
-        np.testing.assert_array_equal(np.sort(np.append(inner, held)), np.arange(200))
 
 
 def test_early_stopping_ends_long_before_the_last_tree_and_learns_from_the_other_rows_only(monkeypatch):
@@ -195,8 +176,7 @@ def test_early_stopping_ends_long_before_the_last_tree_and_learns_from_the_other
     monkeypatch.setattr(LGBMRegressor, "fit", watched)
     made, group = admissions()
     found = fitted(shipped("lgbm"), made, outcome(made, 0), group)
-    inner, held = models._inner(shipped("lgbm"), outcome(made, 0), group, seed=0, classes=0)
-    assert taught == [(len(inner), len(held))]
+    assert taught == [tuple(map(len, hold_out(group, share=shipped("lgbm").early_stopping.share, seed=0)))]
     assert 0 < found.pipeline[-1].best_iteration_ < 1000
 
 

@@ -17,7 +17,7 @@ from hi_ml.evaluation import leaking_columns, probes, significance, tracer
 from hi_ml.evaluation.assessment import FittedRun, Method
 from hi_ml.evaluation.probes import Probing
 from hi_ml.evaluation.significance import Permutation
-from hi_ml.modeling import encoding, models, splits
+from hi_ml.modeling import encoding, splits
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
@@ -276,7 +276,7 @@ def inject(name, problem, monkeypatch):
             broken.setattr(tracer, "fit_rows", encode_all)
             betrayed(f"test rows were {OWN}", problem)
         elif name == "early stopping on folds of rows":
-            broken.setattr(models, "folds", fold_rows)
+            broken.setattr(splits, "folds", fold_rows)
             betrayed("both teach the learner and stop it early", problem)
         else:
             broken.setattr(tracer, "fit_rows", fit_all)

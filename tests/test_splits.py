@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from hi_ml.app.config import build
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.modeling.splits import LEFT_OUT, PARTS, Split, assign, digest, folds
+from hi_ml.modeling.splits import LEFT_OUT, PARTS, Split, assign, digest, folds, hold_out
 
 TRAIN, CALIBRATION, TEST = range(len(PARTS))
 FIRST = pd.Timestamp("2024-01-01")
@@ -165,3 +165,19 @@ def test_shares_that_are_none_are_refused(shares):
     node = {"name": "grouped", **dict(zip(PARTS, shares, strict=True))}
     with pytest.raises(ValidationError, match="sum to 1"):
         build(Split, node)
+
+
+def test_whole_groups_are_held_out():
+    group = np.random.default_rng(0).integers(0, 200, 600)
+    train, validation = hold_out(group, share=0.2, seed=0)
+    assert not set(group[train]) & set(group[validation])
+    np.testing.assert_array_equal(np.sort(np.append(train, validation)), np.arange(600))
+    assert len(validation) / 600 == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_group_with_a_label_of_its_own_trains_instead_of_being_held_out():
+    group = np.arange(200) // 2
+    for rare in range(0, 200, 20):
+        train, validation = hold_out(group, share=0.5, seed=0, labels=(np.arange(200) == rare).astype(float))
+        assert {rare, rare + 1} <= set(train.tolist())
+        np.testing.assert_array_equal(np.sort(np.append(train, validation)), np.arange(200))

@@ -1,30 +1,21 @@
-from dataclasses import dataclass
-
 import pytest
 
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.data.schema import Column
 from hi_ml.modeling.tasks import MOMENTS, Task, select
 
-
-@dataclass(frozen=True)
-class Column:
-    known: str = "admission"
-    kind: str = "category"
-    private: bool = False
-
-
 COLUMNS = {
-    "patient_id": Column(kind="identifier"),
-    "patient_name": Column(kind="text", private=True),
-    "note": Column(kind="text"),
-    "age": Column(kind="number"),
-    "salary": Column(kind="number", private=True),
-    "admitted_on": Column(kind="date"),
-    "medication": Column("stay"),
-    "discharged_on": Column("discharge", "date"),
-    "length_of_stay": Column("discharge", "number"),
-    "test_result": Column("discharge"),
-    "billed": Column("after", "number"),
+    "patient_id": Column("identifier", "admission"),
+    "patient_name": Column("text", "admission", private=True),
+    "note": Column("text", "admission"),
+    "age": Column("number", "admission"),
+    "salary": Column("number", "admission", private=True),
+    "admitted_on": Column("date", "admission"),
+    "medication": Column("category", "stay"),
+    "discharged_on": Column("date", "discharge"),
+    "length_of_stay": Column("number", "discharge"),
+    "test_result": Column("category", "discharge"),
+    "billed": Column("number", "after"),
 }
 AT = {
     "admission": ["age", "admitted_on"],

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Seed
 from hi_ml.app.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
-from hi_ml.data.schema import Dataset
+from hi_ml.data.schema import Dataset, Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, build_settings
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.intervals import Rule
@@ -24,7 +24,7 @@ from hi_ml.evaluation.significance import Permutation
 from hi_ml.evaluation.subgroups import Subgroups
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
-from hi_ml.modeling.tasks import Moment, Task
+from hi_ml.modeling.tasks import Task
 from hi_ml.reports import screen
 from hi_ml.reports.train import Request, make, prepare
 from hi_ml.tracking.folder import FILES, RunFolder

@@ -64,6 +64,7 @@ def _without_null(declarations: object) -> object:
 Separator = Annotated[str, AfterValidator(_one_character)]
 Encoding = Annotated[str, AfterValidator(_encoding_name)]
 DateFormat = Annotated[str, AfterValidator(_date_format)]
+Moment = Literal["admission", "stay", "discharge", "after"]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
@@ -71,7 +72,7 @@ class Column:
     """One column of the source."""
 
     kind: Literal["number", "category", "date", "identifier", "text"]
-    known: Literal["admission", "stay", "discharge", "after"]  # the moment from which the value exists
+    known: Moment  # from which the value exists
     # its name in the file: ``from`` in YAML, the role where that is left out; None declares that the table
     # lacks it
     source: str | None = Field(default=None, alias="from", min_length=1)

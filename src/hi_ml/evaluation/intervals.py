@@ -243,7 +243,7 @@ def _with_bounds(run: FittedRun, rule: Rule) -> Fitted:
     problem, method, rows = run.problem, run.method, np.flatnonzero(run.problem.where("train"))
     if problem.labels:
         return run.fitted
-    features, target = problem.features.part(rows, run.fitted.features), problem.target[rows]
+    features, target = problem.features.part(rows), problem.target[rows]
     group = problem.group[rows]
     return replace(
         run.fitted,

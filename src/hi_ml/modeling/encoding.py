@@ -39,12 +39,12 @@ def usable(encoding: Encoding, features: Features, train: NDArray[np.bool_]) -> 
 
     Returns
     -------
-    kept : list of str
+    names : list of str
         Features.
     left_out : dict of str to str
-        Role and reason of the columns of which nothing is kept.
+        Role and reason of the columns of which no feature is usable.
     """
-    kept, why = [], {}
+    names, why = [], {}
     for name, role in features.role.items():
         values = features.frame.loc[train, name]
         if values.nunique(dropna=False) < 2:  # noqa: PLR2004 -- one value teaches nothing
@@ -55,9 +55,9 @@ def usable(encoding: Encoding, features: Features, train: NDArray[np.bool_]) -> 
                 f"{encoding.level_rows} rows or more"
             )
         else:
-            kept.append(name)
-    roles = {features.role[name] for name in kept}
-    return kept, {role: reason for role, reason in why.items() if role not in roles}
+            names.append(name)
+    roles = {features.role[name] for name in names}
+    return names, {role: reason for role, reason in why.items() if role not in roles}
 
 
 def encoder(
@@ -65,7 +65,7 @@ def encoder(
 ) -> ColumnTransformer:
     """Make one transformer per feature, so that every encoded column knows the feature it came from.
 
-    It takes the features as an array, by place: a frame costs scikit-learn several times as long.
+    It takes the features as an array, by position: a frame costs scikit-learn several times as long.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def encoder(
     cross = folds(group, count=_TARGET_FOLDS, seed=seed)
     kind = {0: "continuous", 2: "binary"}.get(classes and len(np.unique(target)), "multiclass")
     steps = []
-    for place, name in enumerate(features.frame.columns):
+    for position, name in enumerate(features.frame.columns):
         if features.frame[name].isna().all():
             step: Any = "drop"  # no row of these has a value, and a learner may refuse such a column
         elif features.levels(name) is None:
@@ -90,7 +90,7 @@ def encoder(
             step = TargetEncoder(target_type=kind, cv=cross)
         else:
             step = _categories(encoding.categories)
-        steps.append((f"feature_{place}", step, [place]))
+        steps.append((f"feature_{position}", step, [position]))
     return ColumnTransformer(steps, sparse_threshold=0)
 
 

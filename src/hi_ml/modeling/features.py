@@ -17,7 +17,7 @@ from hi_ml.scorer.serving import features as encode
 class Features:
     """All features of a table, made once."""
 
-    # float64, shape (n, n_features); numbers as they are, categories as their place in ``levels``, a date as
+    # float64, shape (n, n_features); numbers as they are, categories as their position in ``levels``, a date as
     # day, weekday and month
     frame: pd.DataFrame
     specs: dict[str, dict[str, Any]]  # by role, how `hi_ml.scorer.serving` makes the features of a column
@@ -40,16 +40,15 @@ class Features:
         role_of = {name: role for role in specs for name, source in self.role.items() if source == role}
         return Features(self.frame[list(role_of)], specs, role_of)
 
-    def part(self, rows: NDArray[np.bool_] | NDArray[np.int64], names: list[str]) -> "Features":
-        """Keep some rows (a mask or places) and some features."""
-        return Features(
-            self.frame[names].iloc[rows].reset_index(drop=True), self.specs, {name: self.role[name] for name in names}
-        )
+    def part(self, rows: NDArray[np.bool_] | NDArray[np.int64], names: list[str] | None = None) -> "Features":
+        """Keep some rows (a mask or positions) and some features, or all."""
+        roles = self.role if names is None else {name: self.role[name] for name in names}
+        return Features(self.frame[list(roles)].iloc[rows].reset_index(drop=True), self.specs, roles)
 
     def levels(self, feature: str) -> list[str] | None:
         """Return the categories behind a feature, None for a number."""
-        found: list[str] | None = self.specs[self.role[feature]].get("levels")
-        return found
+        levels: list[str] | None = self.specs[self.role[feature]].get("levels")
+        return levels
 
 
 def _spec(admissions: Admissions, role: str) -> tuple[dict[str, Any], pa.Array]:

@@ -2,8 +2,6 @@
 
 import inspect
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Any, Literal
@@ -21,7 +19,7 @@ from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.modeling.encoding import Encoding, encoder, forget_folds
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.spaces import Space
-from hi_ml.modeling.splits import folds
+from hi_ml.modeling.splits import hold_out
 from hi_ml.scorer.serving import recalibrate
 from hi_ml.statistics.calibration import Recalibration
 
@@ -61,11 +59,11 @@ class Model:
 
     def __post_init__(self) -> None:
         """Check that the space speaks of arguments that the learners have."""
-        known = {**self.regression, **self.classification}.keys() - {"_target_"}
-        if strange := self.space.keys() - known:
+        arguments = {**self.regression, **self.classification}.keys() - {"_target_"}
+        if strange := self.space.keys() - arguments:
             raise ValueError(
                 f"space names {', '.join(sorted(strange))}, for which no default stands under regression or "
-                f"classification; these have {', '.join(sorted(known))}"
+                f"classification; these have {', '.join(sorted(arguments))}"
             )
 
 
@@ -77,7 +75,7 @@ class Fitted:
     features: list[str]  # columns of the array that it takes, in order
     classes: int  # number of labels of the task; 0 for regression
     seconds: float  # of the fit
-    recalibration: Recalibration | None = None  # what is made of the learner's class shares
+    recalibration: Recalibration | None = None  # what is made of the learner's probabilities
     # of a low and a high quantile, on the matrix that the pipeline's encoder makes
     bounds: tuple[Any, Any] | None = None
 
@@ -86,11 +84,11 @@ class Fitted:
         X = frame[self.features].to_numpy()
         if not self.classes:
             return np.asarray(self.pipeline.predict(X), dtype=float)
-        shares = np.zeros((len(frame), self.classes))
-        shares[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(X)
+        probabilities = np.zeros((len(frame), self.classes))
+        probabilities[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(X)
         if self.recalibration is None:
-            return shares
-        return recalibrate(shares, self.recalibration.slope, self.recalibration.intercepts)
+            return probabilities
+        return recalibrate(probabilities, self.recalibration.slope, self.recalibration.intercepts)
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """Make the learner's matrix, shape (n, n_encoded)."""
@@ -112,19 +110,14 @@ def fit(
         Groups stay together in every inner split (early stopping, cross-fitted encoding).
     classes : int
         Number of labels; 0 for regression.
-
-    Returns
-    -------
-    Fitted
     """
     started = time.perf_counter()
     if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
         model = replace(model, classification=_CONSTANT, early_stopping=None, space={})
-    learner = _learner(model, model.classification if classes else model.regression, seed=seed)
-    encode, *lesson = _encoded(model, features, target, group=group, classes=classes, seed=seed)
-    _teach(learner, model, *lesson)
+    encode, fold = _encode(model, features, target, group=group, classes=classes, seed=seed)
+    learner = _fit_learner(model, model.classification if classes else model.regression, fold, seed=seed)
     pipeline = Pipeline([("encode", encode), ("learn", learner)])
-    return Fitted(pipeline, list(features.frame.columns), classes, time.perf_counter() - started)
+    return Fitted(pipeline, list(features.role), classes, time.perf_counter() - started)
 
 
 def fit_bounds(
@@ -143,19 +136,17 @@ def fit_bounds(
     Returns
     -------
     (learner, learner) or None
-        Taught and early-stopped on the very matrices that the same rows and seed give the learner of `fit`; None where
+        Fitted and early-stopped on the very matrices that the same rows and seed give the learner of `fit`; None where
         the model's learner has no quantiles.
     """
     how = model.quantile
     if how is None:
         return None
-    _, *lesson = _encoded(model, features, target, group=group, classes=0, seed=seed)
+    _, fold = _encode(model, features, target, group=group, classes=0, seed=seed)
     low, high = (
-        _learner(model, {**model.regression, **how.arguments, how.level: quantile}, seed=seed)
+        _fit_learner(model, {**model.regression, **how.arguments, how.level: quantile}, fold, seed=seed)
         for quantile in ((1 - level) / 2, (1 + level) / 2)
     )
-    for learner in (low, high):
-        _teach(learner, model, *lesson)
     return low, high
 
 
@@ -177,68 +168,48 @@ def as_stopped(model: Model, fitted: Fitted) -> Model:
     return replace(model, classification={**model.classification, **fixed}, early_stopping=None)
 
 
-Fold = tuple[Floats, Floats]  # encoded rows and their targets
+@plain_dataclass(frozen=True)
+class Fold:
+    """Encoded rows and their targets."""
+
+    train: tuple[Floats, Floats]
+    validation: tuple[Floats, Floats]  # that stop the learner early; of no rows where nothing does
 
 
-def _encoded(
+def _encode(
     model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
-) -> tuple[ColumnTransformer, Fold, Fold]:
-    """Encode the rows that teach a learner, and those that are held out to stop it early, if it can use them."""
-    inner, held = _inner(model, target, group, seed=seed, classes=classes)
-    taught = features.part(inner, list(features.frame.columns))
-    encode = encoder(model.encoding, taught, target[inner], group[inner], classes=classes, seed=seed)
-    X = encode.fit_transform(taught.frame.to_numpy(), target[inner])
+) -> tuple[ColumnTransformer, Fold]:
+    """Encode the rows that train a learner, and those that are held out to stop it early, if it can use them."""
+    train, validation = np.arange(len(target)), np.array([], dtype=np.int64)
+    if model.early_stopping is not None:
+        labels = target if classes else None
+        train, validation = hold_out(group, share=model.early_stopping.share, seed=seed, labels=labels)
+    part = features.part(train)
+    encode = encoder(model.encoding, part, target[train], group[train], classes=classes, seed=seed)
+    X = encode.fit_transform(part.frame.to_numpy(), target[train])
     forget_folds(encode)
-    X_held = encode.transform(features.frame.iloc[held].to_numpy()) if len(held) else X[:0]
-    return encode, (X, target[inner]), (X_held, target[held])
+    X_validation = encode.transform(features.frame.iloc[validation].to_numpy()) if len(validation) else X[:0]
+    return encode, Fold((X, target[train]), (X_validation, target[validation]))
 
 
-def _teach(learner: Any, model: Model, taught: Fold, held: Fold) -> None:
-    with _refusals(model):
-        if len(held[0]):
-            _fit_stopping(learner, model, taught, held)
-        else:
-            learner.fit(*taught)
-
-
-def _learner(model: Model, node: dict[str, Any], *, seed: int) -> Any:
-    with _refusals(model):
-        learner = instantiate(node)
-    if "random_state" in learner.get_params():
-        learner.set_params(random_state=seed)
-    return learner
-
-
-@contextmanager
-def _refusals(model: Model) -> Iterator[None]:
-    """Turn what a learner says of its settings, in whatever exception, into a sentence about the configuration."""
+def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
+    """Make a learner and fit it; what it says of its settings becomes a sentence about the configuration."""
     try:
-        yield
+        learner = instantiate(node)
+        if "random_state" in learner.get_params():
+            learner.set_params(random_state=seed)
+        return learner.fit(*fold.train, **_stopping(model, learner, fold))
     except Exception as error:  # each library has its own
         raise ConfigurationInvalid.learner(model.name, error) from error
 
 
-def _inner(
-    model: Model, target: Floats, group: NDArray[np.int64], *, seed: int, classes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold groups out for early stopping, if the learner can use them."""
-    if model.early_stopping is None:
-        return np.arange(len(target)), np.array([], dtype=np.int64)
-    inner, held = folds(group, count=round(1 / model.early_stopping.share), seed=seed)[0]
-    if not classes:
-        return inner, held
-    strange = ~np.isin(target[held], target[inner])  # a learner refuses labels it never saw: their groups teach it
-    moved = np.isin(group[held], group[held][strange])
-    return np.sort(np.append(inner, held[moved])), held[~moved]
-
-
-def _fit_stopping(learner: Any, model: Model, train: Fold, held: Fold) -> None:
-    """Hand the held-out rows to the learner in the words that it knows."""
-    known = inspect.signature(learner.fit).parameters
-    if "X_val" in known:  # scikit-learn
-        learner.fit(*train, X_val=held[0], y_val=held[1])
-        return
+def _stopping(model: Model, learner: Any, fold: Fold) -> dict[str, Any]:
+    """Name the validation rows in the words that the learner has for them."""
+    X, y = fold.validation
+    if model.early_stopping is None or not len(X):
+        return {}
+    if "X_val" in inspect.signature(learner.fit).parameters:  # scikit-learn
+        return {"X_val": X, "y_val": y}
     from lightgbm import early_stopping  # noqa: PLC0415 -- another learner does not need it
 
-    rounds = model.early_stopping.rounds if model.early_stopping else 0
-    learner.fit(*train, eval_X=held[0], eval_y=held[1], callbacks=[early_stopping(rounds, verbose=False)])
+    return {"eval_X": X, "eval_y": y, "callbacks": [early_stopping(model.early_stopping.rounds, verbose=False)]}

@@ -27,7 +27,7 @@ class Problem:
 
     task: Task
     features: Features  # shape (n, n_features); usable features of the rows that have a target
-    target: Floats  # float64, shape (n,); amounts, or places in ``labels``
+    target: Floats  # float64, shape (n,); amounts, or positions in ``labels``
     labels: list[str]  # empty for regression
     table: pd.DataFrame  # shape (n, n_roles); the public columns of these rows
     parts: splits.Parts  # int8, shape (n,); 0 train, 1 calibration, 2 test, -1 left out
@@ -61,30 +61,30 @@ def pose(
     roles, refused = select(task, available(admissions))
     if not roles:
         raise NotTrainable.no_features(task.name, refused)
-    known = table[task.target].notna().to_numpy()
-    target, labels = _target(task, table[task.target][known])
-    group = admissions.group[known]
+    has_target = table[task.target].notna().to_numpy()
+    target, labels = _target(task, table[task.target][has_target])
+    group = admissions.group[has_target]
     groups = len(np.unique(group))
     if groups < FEWEST_GROUPS:
-        raise NotTrainable.too_few_groups(task.name, groups, FEWEST_GROUPS, int(known.sum()))
+        raise NotTrainable.too_few_groups(task.name, groups, FEWEST_GROUPS, int(has_target.sum()))
     chosen = features.only(roles)
-    chosen = chosen.part(np.flatnonzero(known), list(chosen.role))
-    rows = table[known].reset_index(drop=True)
+    chosen = chosen.part(np.flatnonzero(has_target))
+    rows = table[has_target].reset_index(drop=True)
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
-    kept, left_out = usable(model.encoding, chosen, parts == 0)
-    if not kept:
+    names, left_out = usable(model.encoding, chosen, parts == 0)
+    if not names:
         raise NotTrainable.no_features(task.name, refused | left_out)
     return Problem(
         task=task,
-        features=chosen.part(np.arange(len(target)), kept),
+        features=chosen.part(np.arange(len(target)), names),
         target=target,
         labels=labels,
         table=rows,
         parts=parts,
-        row=admissions.row[known],
+        row=admissions.row[has_target],
         group=group,
-        twin=admissions.twins.group[known],
+        twin=admissions.twins.group[has_target],
         refused=refused | left_out | dict.fromkeys(admissions.extra, "not described by the dataset"),
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
     )
@@ -100,7 +100,7 @@ def fit_rows(
     recalibrate : bool
         Whether the probabilities of classes are recalibrated, which takes five fits more.
     """
-    features, target = problem.features.part(rows, list(problem.features.role)), problem.target[rows]
+    features, target = problem.features.part(rows), problem.target[rows]
     fit = recalibration.fit if recalibrate else models.fit
     return fit(model, features, target, group=problem.group[rows], classes=len(problem.labels), seed=seed)
 
@@ -114,9 +114,9 @@ def available(admissions: Admissions) -> dict[str, Any]:
 
 
 def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
-    found = values.nunique()
-    if found < 2:  # noqa: PLR2004 -- one value needs no model
-        what = f"only {values.iloc[0]}" if found else "none at all"
+    distinct = values.nunique()
+    if distinct < 2:  # noqa: PLR2004 -- one value needs no model
+        what = f"only {values.iloc[0]}" if distinct else "none at all"
         raise NotTrainable.target(task.name, task.target, what)
     if task.kind == "regression":
         if not pd.api.types.is_numeric_dtype(values):

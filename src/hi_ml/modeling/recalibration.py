@@ -1,4 +1,4 @@
-"""A model whose class shares are recalibrated by what it says of training rows that it was not taught."""
+"""A model whose probabilities are recalibrated by what it says of training rows that it was not fitted to."""
 
 import time
 from dataclasses import replace
@@ -13,7 +13,7 @@ from hi_ml.statistics.calibration import Recalibration
 from hi_ml.statistics.groups import row_weights
 
 Floats = NDArray[np.float64]
-_FOLDS = 5  # of the training rows: each is predicted by a model taught on the other four
+_FOLDS = 5  # of the training rows: each is predicted by a model fitted to the other four
 
 
 def fit(
@@ -34,16 +34,15 @@ def fit(
     Notes
     -----
     The models of the folds make as many rounds as the one that is kept: where early stopping happened to end decides
-    how far its shares are drawn apart, and only models that share it can tell by how much.
+    how far its probabilities are drawn apart, and only models that share it can tell by how much.
     """
     started = time.perf_counter()
     fitted = models.fit(model, features, target, group=group, classes=classes, seed=seed)
     if not classes:
         return fitted
-    shares, alike = np.empty((len(target), classes)), models.as_stopped(model, fitted)
-    for taught, held in folds(group, count=_FOLDS, seed=seed):
-        part = features.part(taught, fitted.features)
-        inner = models.fit(alike, part, target[taught], group=group[taught], classes=classes, seed=seed)
-        shares[held] = inner.predict(features.frame.iloc[held])
-    found = Recalibration.of(target.astype(int), shares, row_weights(group))
-    return replace(fitted, recalibration=found, seconds=time.perf_counter() - started)
+    probabilities, alike = np.empty((len(target), classes)), models.as_stopped(model, fitted)
+    for train, test in folds(group, count=_FOLDS, seed=seed):
+        inner = models.fit(alike, features.part(train), target[train], group=group[train], classes=classes, seed=seed)
+        probabilities[test] = inner.predict(features.frame.iloc[test])
+    recalibration = Recalibration.of(target.astype(int), probabilities, row_weights(group))
+    return replace(fitted, recalibration=recalibration, seconds=time.perf_counter() - started)

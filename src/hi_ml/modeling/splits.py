@@ -65,21 +65,43 @@ def folds(group: NDArray[np.int64], *, count: int, seed: int) -> list[tuple[NDAr
 
     Returns
     -------
-    list of (train, test) arrays of row places; shorter than ``count`` where there are fewer groups.
+    list of (train, test) arrays of row positions; shorter than ``count`` where there are fewer groups.
     """
-    _, place = np.unique(group, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(place.max() + 1)
-    fold = (order % min(count, len(order)))[place]
+    _, index = np.unique(group, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(index.max() + 1)
+    fold = (order % min(count, len(order)))[index]
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)]
+
+
+def hold_out(
+    group: NDArray[np.int64], *, share: float, seed: int, labels: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Hold a share of the groups out of the rows that train, to stop the training early.
+
+    Parameters
+    ----------
+    labels : array of float64, shape (n,), optional
+        Class numbers. A learner refuses labels that it never saw: groups that have one stay in training.
+
+    Returns
+    -------
+    (train, validation) arrays of row positions
+    """
+    train, validation = folds(group, count=round(1 / share), seed=seed)[0]
+    if labels is None:
+        return train, validation
+    strange = ~np.isin(labels[validation], labels[train])
+    moved = np.isin(group[validation], group[validation][strange])
+    return np.sort(np.append(train, validation[moved])), validation[~moved]
 
 
 def _grouped(split: Split, group: NDArray[np.int64], rng: np.random.Generator) -> Parts:
     """Whole groups in random order, cut where the shares of rows are reached."""
-    _, place, size = np.unique(group, return_inverse=True, return_counts=True)
+    _, index, size = np.unique(group, return_inverse=True, return_counts=True)
     order = rng.permutation(len(size))
     before = np.empty(len(size))
     before[order] = (np.cumsum(size[order]) - size[order] / 2) / len(group)
-    return np.searchsorted([split.train, split.train + split.calibration], before, side="right")[place].astype(np.int8)
+    return np.searchsorted([split.train, split.train + split.calibration], before, side="right")[index].astype(np.int8)
 
 
 def _temporal(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> Parts:

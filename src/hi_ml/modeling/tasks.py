@@ -1,35 +1,18 @@
 """What is predicted, from what, and at which moment?"""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.data.schema import Column, Moment
 
-Moment = Literal["admission", "stay", "discharge", "after"]
 MOMENTS: tuple[Moment, ...] = ("admission", "stay", "discharge", "after")  # in the order of time
 
 # The column that ends the interval which a target measures: with the admission date it is the target itself.
 PARENTS = {"length_of_stay": ("discharged_on",), "discharged_on": ("length_of_stay",)}
-_LATE = "known at"  # the one reason that another horizon would lift
-
-
-class Described(Protocol):
-    """What a task needs to know of a column."""
-
-    @property
-    def kind(self) -> str:
-        """Number, category, date, identifier or text."""
-
-    @property
-    def known(self) -> Moment:
-        """The moment from which the value exists."""
-
-    @property
-    def private(self) -> bool:
-        """Whether the column stays in the reader."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -55,12 +38,12 @@ class Task:
             raise ValueError(f"{self.score} scores no {self.kind}; mae is for regression, log_loss for classification")
 
 
-def select(task: Task, columns: Mapping[str, Described]) -> tuple[list[str], dict[str, str]]:
+def select(task: Task, columns: Mapping[str, Column]) -> tuple[list[str], dict[str, str]]:
     """Choose the columns that may predict.
 
     Parameters
     ----------
-    columns : mapping of str to Described
+    columns : mapping of str to Column
         All columns of the dataset by role.
 
     Returns
@@ -75,34 +58,31 @@ def select(task: Task, columns: Mapping[str, Described]) -> tuple[list[str], dic
     ConfigurationInvalid
         If ``task.features`` asks for a column that is unknown, later than the horizon or otherwise refused.
     """
-    refused = {role: why for role, column in columns.items() if (why := _reason(task, role, column))}
+    never = {role: reason for role, column in columns.items() if (reason := _reason(task, role, column))}
+    late = {role: column.known for role, column in columns.items() if role not in never and _is_late(task, column)}
+    refused = never | {role: f"known at {moment}, after the horizon {task.horizon}" for role, moment in late.items()}
     usable = [role for role in columns if role not in refused]
     if task.features is None:
         return usable, refused
     for role in task.features:
-        if role in usable:
-            continue
-        reason = refused.get(role, "no such column")
-        if reason.startswith(_LATE):
-            raise ConfigurationInvalid.late_column(role, columns[role].known, task.name, task.horizon)
-        raise ConfigurationInvalid.refused_column(role, reason, task.name, usable)
+        if role in late:
+            raise ConfigurationInvalid.late_column(role, late[role], task.name, task.horizon)
+        if role not in usable:
+            raise ConfigurationInvalid.refused_column(role, never.get(role, "no such column"), task.name, usable)
     unasked = {role: "not among the task's features" for role in usable if role not in task.features}
     return [role for role in usable if role in task.features], refused | unasked
 
 
-def _reason(task: Task, role: str, column: Described) -> str:
+def _reason(task: Task, role: str, column: Column) -> str:
+    """Say why a column predicts at no horizon; empty where it does."""
     if role == task.target:
         return "the target"
     if column.private:
         return "private"
     if role in PARENTS.get(task.target, ()):
         return "the target is computed from it"
-    if column.kind in ("identifier", "text"):
-        return f"kind {column.kind}"
-    if _later(column.known, task.horizon):
-        return f"{_LATE} {column.known}, after the horizon {task.horizon}"
-    return ""
+    return f"kind {column.kind}" if column.kind in ("identifier", "text") else ""
 
 
-def _later(known: Moment, horizon: Moment) -> bool:
-    return MOMENTS.index(known) > MOMENTS.index(horizon)
+def _is_late(task: Task, column: Column) -> bool:
+    return MOMENTS.index(column.known) > MOMENTS.index(task.horizon)

@@ -27,6 +27,12 @@ def test_every_file_it_names_exists():
         assert (ROOT / name).exists(), name
 
 
+def test_a_readers_path_is_read_in_an_afternoon():
+    path = re.findall(r"\]\((src/hi_ml/[^)]+\.py)\)", TEXT)
+    assert 5 <= len(path) <= 10
+    assert sum(len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in path) <= 2_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_commands_run(block, tmp_path):

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hi_ml.data.simulation.outcomes import planted_law
 from hydra import compose, initialize_config_dir
 
 from hi_ml.app.config import build, conf_dir
@@ -36,7 +37,6 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import vocabulary
 from hi_ml.data.simulation.admissions import draw_admissions
-from hi_ml.data.simulation.outcomes import planted_law
 from hi_ml.statistics.contingency import association
 from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.means import contrast, one_way

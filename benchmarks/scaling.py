@@ -20,41 +20,30 @@ from hi_ml.data.simulation import simulate
 CHILD = """
 import json, resource, sys, time
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hi_ml.config import build, conf_dir
-from hi_ml.datasets.cleaning import cell_codes
-from hi_ml.datasets import reading
-from hi_ml.datasets.schema import Dataset
-from hi_ml.features import Features
-from hi_ml import problems
-from hi_ml.models import Model, fit
-from hi_ml.splits import Split
-from hi_ml.tasks import Task, select
+import hi_ml
+from hi_ml.app.config import build, compose
+from hi_ml.data import read as reading
+from hi_ml.modeling.models import Model
+from hi_ml.modeling.problem import fit_rows
 
-with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-    cfg = compose("train", ["dataset=kaggle", f"dataset.source={sys.argv[1]}", "task=length_of_stay"])
+dataset, model = hi_ml.describe(sys.argv[1]), build(Model, compose("train")["model"])
 seconds, inner = {}, reading.near_duplicates
 
 def timed_duplicates(columns):
     started = time.perf_counter()
-    found = inner(columns)
+    twins = inner(columns)
     seconds["near-duplicates"] = time.perf_counter() - started
-    return found
+    return twins
 
 reading.near_duplicates = timed_duplicates
 started = time.perf_counter()
-admissions = reading.read(build(Dataset, cfg.dataset), lambda cells: None)
+admissions = hi_ml.read(dataset)
 seconds["read and check"] = time.perf_counter() - started - seconds["near-duplicates"]
-task = build(Task, cfg.tasks.length_of_stay)
-model, split = build(Model, cfg.model), build(Split, cfg.split)
 started = time.perf_counter()
-features = Features.of(admissions, select(task, problems.available(admissions))[0])
-problem = problems.pose(admissions, task, features=features, model=model, split=split, seed=0)
+problem = hi_ml.pose(admissions, "length_of_stay")
 seconds["encode and split"] = time.perf_counter() - started
-rows = np.flatnonzero(problem.where("train"))
-chosen = problem.features.part(rows, list(problem.features.frame.columns))
 started = time.perf_counter()
-fit(model, chosen, problem.target[rows], group=problem.group[rows], classes=0, seed=0)
+fit_rows(problem, model, np.flatnonzero(problem.where("train")), seed=0)
 seconds["fit"] = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"seconds": seconds, "peak_mib": peak}))

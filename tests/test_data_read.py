@@ -63,11 +63,6 @@ def test_the_stay_is_counted_by_its_convention(admissions_csv, reading, cells, c
     assert stay.tolist() == ((last - first).dt.days + more).tolist()
 
 
-def test_nights_are_counted_between_days_whatever_the_hour(read_frame, cells):
-    frame = cells.assign(**{"Date of Admission": "2024-01-01 23:50", "Discharge Date": "2024-01-02 00:10"})
-    assert set(read_frame(frame).table["length_of_stay"]) == {1.0}
-
-
 def test_nights_are_counted_by_the_clock_of_the_place(tmp_path, reading, cells, read_frame):
     first, last = "2024-01-01T20:00:00-05:00", "2024-01-02T10:00:00-05:00"  # one night there, none in UTC
     frame = cells.assign(**{"Date of Admission": first, "Discharge Date": last})

@@ -102,7 +102,7 @@ class Dataset:
 
     name: Name
     columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]  # by role
-    # a CSV or Parquet file or a glob of them; None simulates a table of ``scenario``
+    # a CSV or Parquet file, a glob of them, or an address; None simulates a table of ``scenario``
     source: str | None = Field(default=None, min_length=1)
     get: str = ""  # where a user finds the file
     separator: Separator = ","  # of a CSV

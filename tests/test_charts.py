@@ -2,6 +2,7 @@
 
 import inspect
 import pkgutil
+import re
 from importlib import import_module
 
 import matplotlib as mpl
@@ -227,6 +228,18 @@ def test_every_chart_is_tested():
     every = {value for module in modules for value in vars(module).values() if hasattr(value, "__wrapped__")}
     every = {draw for draw in every if "title" in inspect.signature(draw).parameters}
     assert every == ONE_EACH.keys() | set(KINDS.values())
+
+
+@pytest.mark.parametrize("draw", ONE_EACH)
+def test_the_columns_that_a_chart_documents_are_those_of_its_table(draw):
+    tables = [CASES[case][draw] for case in CASES if draw in CASES[case]]
+    entry = inspect.getdoc(draw).partition("table : DataFrame\n")[2]
+    words = re.split(r"\n(?=\w)", entry)[0]
+    documented = {name for names in re.findall(r"`([a-z_, ]+)`", words) for name in names.split(", ")}
+    columns = {column for table in tables for column in table}
+    layers = {layer for table in tables if "layer" in table for layer in table["layer"]}
+    ends = {"_low", "_high"}  # of the name of a column
+    assert documented <= columns | layers | ends | set(inspect.signature(draw).parameters)
 
 
 @pytest.mark.parametrize(("draw", "table"), CHARTS)

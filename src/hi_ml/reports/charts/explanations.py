@@ -88,14 +88,9 @@ def importance(
     first = table.iloc[:_MOST_BARS].reset_index(drop=True)
     names = [wrap(column.replace("_", " "), 24) for column in first["column"]]
     lines = first.assign(name=names, value=first["importance"], text=first["importance"].map(short))
-    return interval_plot(
-        [Panel(lines=lines, axis=f"{measure} ({unit})")],
-        title=title,
-        caption=with_rest(caption, len(table) - len(first), "further columns, smaller,"),
-        row=_ROW,
-        key=Key(bar="importance", interval="95 % interval"),
-        bars=True,
-    )
+    panel, key = Panel(lines=lines, axis=f"{measure} ({unit})"), Key(bar="importance", interval="95 % interval")
+    note = with_rest(caption, len(table) - len(first), "further columns, smaller,")
+    return interval_plot([panel], title=title, caption=note, row=_ROW, key=key, bars=True)
 
 
 @chart

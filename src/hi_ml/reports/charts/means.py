@@ -44,14 +44,9 @@ def means(table: pd.DataFrame, *, title: str, caption: str, group: str, measure:
         for row in largest.to_dict("records")
     ]
     lines = largest.assign(name=[wrap(name, 26) for name in largest[group]], value=largest["mean"], text=texts)
-    return interval_plot(
-        [Panel(lines=lines, axis=f"{what} ({unit})")],
-        title=title,
-        caption=with_rest(caption, len(table) - len(largest), "smaller groups"),
-        row=0.4,
-        key=Key(bar="mean", interval="95 % interval"),
-        bars=True,
-    )
+    panel, key = Panel(lines=lines, axis=f"{what} ({unit})"), Key(bar="mean", interval="95 % interval")
+    note = with_rest(caption, len(table) - len(largest), "smaller groups")
+    return interval_plot([panel], title=title, caption=note, row=0.4, key=key, bars=True)
 
 
 @chart
@@ -68,22 +63,11 @@ def agreement(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         + ("" if np.isnan(row["chance"]) else f"\nby chance {100 * row['chance']:.2f} %")
         for row in table.to_dict("records")
     ]
-    lines = pd.DataFrame(
-        {
-            "name": [wrap(name, 26) for name in table["agreement"]],
-            "value": 100 * table["same_name"].array,
-            "beside": 100 * table["chance"].array,
-            "text": texts,
-        }
-    )
-    return interval_plot(
-        [Panel(lines=lines, axis="Share of pairs of admissions that agree (%)")],
-        title=title,
-        caption=caption,
-        row=0.4,
-        key=Key(bar="two admissions of one name", beside="any two admissions"),
-        bars=True,
-    )
+    lines = pd.DataFrame({"name": [wrap(name, 26) for name in table["agreement"]], "text": texts})
+    lines = lines.assign(value=100 * table["same_name"].array, beside=100 * table["chance"].array)
+    panel = Panel(lines=lines, axis="Share of pairs of admissions that agree (%)")
+    key = Key(bar="two admissions of one name", beside="any two admissions")
+    return interval_plot([panel], title=title, caption=caption, row=0.4, key=key, bars=True)
 
 
 @chart
@@ -109,14 +93,9 @@ def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     if len(lines) > _MOST_HOSPITALS:
         between = pd.DataFrame({"name": [f"… {len(lines) - 2 * _EACH_END:,} hospitals between …"]})
         lines = pd.concat([lines.iloc[:_EACH_END], between, lines.iloc[-_EACH_END:]], ignore_index=True)
-    return interval_plot(
-        [Panel(lines=lines, axis="Mean bill (currency)", reference=Reference(centre, "mean of all", "--"))],
-        title=title,
-        caption=caption,
-        row=0.26,
-        key=Key(bar="shrunken mean", interval="its 95 % interval", beside="mean as recorded"),
-        bars=True,
-    )
+    panel = Panel(lines=lines, axis="Mean bill (currency)", reference=Reference(centre, "mean of all", "--"))
+    key = Key(bar="shrunken mean", interval="its 95 % interval", beside="mean as recorded")
+    return interval_plot([panel], title=title, caption=caption, row=0.26, key=key, bars=True)
 
 
 @chart

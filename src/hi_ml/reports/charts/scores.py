@@ -100,16 +100,11 @@ def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best
     name = score_title(top["score"])
     axis = f"{name[:1].upper()}{name[1:]} less that of {wrap(best, 30, 1)} ({top['unit']})"
     side = "left" if top["better"] == "less" else "right"
-    return interval_plot(
-        [Panel(lines=lines, axis=f"{axis}; {side} is better")],
-        title=title,
-        caption=with_rest(caption, len(table) - len(first), "further runs"),
-        row=0.42,
-        key=Key(
-            marks=[Mark(f"differs (p < {LEVEL:g}, Holm)"), Mark("not told apart", filling="white")],
-            zone="too small to matter" if first["smallest"].notna().all() else "",
-        ),
-    )
+    panel = Panel(lines=lines, axis=f"{axis}; {side} is better")
+    marks = [Mark(f"differs (p < {LEVEL:g}, Holm)"), Mark("not told apart", filling="white")]
+    key = Key(marks=marks, zone="too small to matter" if first["smallest"].notna().all() else "")
+    note = with_rest(caption, len(table) - len(first), "further runs")
+    return interval_plot([panel], title=title, caption=note, row=0.42, key=key)
 
 
 @chart
@@ -140,14 +135,8 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         reference=Reference(top["baseline_size"], "knowing nothing", "--"),
         ends=(0.0, None),
     )
-    figure = interval_plot(
-        [coverage, size],
-        title=title,
-        caption=with_rest(caption, len(table) - len(first), "further lines"),
-        row=0.3,
-        key=Key(zone="what chance explains"),
-        across=True,
-    )
+    note, key = with_rest(caption, len(table) - len(first), "further lines"), Key(zone="what chance explains")
+    figure = interval_plot([coverage, size], title=title, caption=note, row=0.3, key=key, across=True)
     by = str(first["by"].iloc[-1])
     figure.axes[0].set_ylabel(wrap(by[:1].upper() + by[1:].replace("_", " "), 26, 1))
     return figure

@@ -32,6 +32,7 @@ from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFail
 INTERRUPTED = 130
 _SOON = 0.01  # seconds in which a destructor ends
 _interrupted = Event()
+_repeating = Event()  # of an interrupt that was dropped
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -189,7 +190,10 @@ def _place(error: Any) -> str:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _interrupted.set()
-    raise KeyboardInterrupt
+    if _repeating.is_set():  # still where Python drops exceptions
+        _soon_again()
+    else:
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -205,10 +209,16 @@ def _as_interrupt() -> Iterator[None]:
 
 def _hear_again(lost: Any) -> None:
     """Repeat an interrupt that came where Python drops exceptions, inside a destructor for example."""
-    if lost.exc_type is KeyboardInterrupt:
-        Timer(_SOON, signal.pthread_kill, [main_thread().ident, signal.SIGINT]).start()
-    else:
+    if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)
+        return
+    _repeating.set()  # on a busy machine the repetition comes before the timer's own start is over
+    _soon_again()
+    _repeating.clear()
+
+
+def _soon_again() -> None:
+    Timer(_SOON, signal.pthread_kill, [main_thread().ident, signal.SIGINT]).start()
 
 
 def _commit() -> str:

@@ -2,7 +2,9 @@
 
 >>> import hi_ml
 >>> admissions = hi_ml.read("simulated", rows=1100)
->>> problem = hi_ml.pose(admissions, "billing")
+>>> run = hi_ml.fit(admissions, "length_of_stay", "linear")
+>>> hi_ml.assess(run, "verdict")["verdict"].verdict
+'signal'
 
 What is called here stands in `hi_ml.interface`, which is imported when it is first asked for.
 """
@@ -12,9 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hi_ml.interface import describe, load_model, pose, read, state_claims
+    from hi_ml.interface import assess, describe, fit, load_model, pose, read, state_claims
 
-__all__ = ["describe", "load_model", "pose", "read", "state_claims"]
+__all__ = ["assess", "describe", "fit", "load_model", "pose", "read", "state_claims"]
 
 if sys.argv[:1] == ["-m"]:  # as long as Python looks for the module of `python -m hi_ml.<command>`
     from hi_ml.app.begin import begin

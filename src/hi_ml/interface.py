@@ -5,6 +5,7 @@ the same numbers.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from hi_ml.claims.finding import Finding
 from hi_ml.data.read import Admissions
 from hi_ml.data.read import read as read_admissions
 from hi_ml.data.schema import Dataset
+from hi_ml.evaluation import training
+from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.findings import FindingsSettings, ready
-from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
-from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.problem import Problem, available
+from hi_ml.modeling.problem import pose as pose_problem
 from hi_ml.modeling.tasks import select
 from hi_ml.prediction.load import load_model
 from hi_ml.tracking.folder import REJECTED, keep_rejected
 from hi_ml.train import TrainSettings
 
-__all__ = ["describe", "load_model", "pose", "read", "state_claims"]
+__all__ = ["assess", "describe", "fit", "load_model", "pose", "read", "state_claims"]
 
 
 def describe(dataset: str | Path = "simulated", *, config_dir: str | Path | None = None, **changes: Any) -> Dataset:
@@ -126,9 +129,9 @@ def pose(
     Parameters
     ----------
     task, model, split : str
-        Options of ``conf/``; of the model only what it cannot encode matters here.
+        Options of ``conf/``; a model leaves out the columns that it cannot encode.
     seed : int
-        Of the split.
+        Fixes everything random.
     overrides : sequence of str
         What else one may ask of `hi_ml.train` on the command line: ``["horizon=discharge"]``.
     config_dir : str or Path, optional
@@ -143,15 +146,71 @@ def pose(
 
     Examples
     --------
-    Whoever shares a group of near-copies shares a part of the split:
+    Rows with all their near-copies go to the three parts:
 
     >>> problem = pose(read("simulated", rows=900), "billing", "linear")
     >>> {part: int(problem.where(part).sum()) for part in ("train", "calibration", "test")}
     {'train': 540, 'calibration': 180, 'test': 180}
     """
     words = [f"task={task}", f"model={model}", f"split={split}", f"seed={seed}", *overrides]
-    settings = build(TrainSettings, compose("train", *words, config_dir=config_dir))
-    return _posed(admissions, settings)
+    return _posed(admissions, _settings(words, config_dir))
+
+
+def fit(
+    admissions: Admissions,
+    task: str = "length_of_stay",
+    model: str = "lgbm",
+    *,
+    split: str = "grouped",
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+) -> FittedRun:
+    """Fit a model to the training part of a task, and predict the test part.
+
+    Parameters and errors are those of `pose`; a table in which another column gives the target away is refused too.
+
+    Returns
+    -------
+    FittedRun
+        ``.fitted`` is the pipeline, ``.predicted`` the test part's predictions, ``.problem`` what `pose` returns.
+
+    Examples
+    --------
+    A linear model of the days of stay comes nearer to them than the median of the training part:
+
+    >>> run = fit(read("simulated", rows=900), "length_of_stay", "linear")
+    >>> bool(run.losses().mean() < run.losses(run.constant()).mean())
+    True
+    """
+    words = [f"task={task}", f"model={model}", f"split={split}", f"seed={seed}", *overrides]
+    settings = _settings(words, config_dir)
+    return training.fit(_posed(admissions, settings), settings.method())
+
+
+def assess(run: FittedRun, *names: str) -> dict[str, Any]:
+    """Ask a fitted model how good it is, for whom, how sure, how honest.
+
+    Parameters
+    ----------
+    names : str
+        Keys under ``assessments`` in ``conf/train.yaml``; all of them, if none is given.
+
+    Returns
+    -------
+    dict of str to result
+        By name, in the order of assessing.
+
+    Examples
+    --------
+    The model that knows nothing is judged like any other:
+
+    >>> run = fit(read("simulated", rows=900), "billing", "baseline")
+    >>> assess(run, "verdict")["verdict"].verdict
+    'no_signal'
+    """
+    chosen = {name: run.method.assessments[name] for name in names} if names else run.method.assessments
+    return dict(training.assess(replace(run, method=replace(run.method, assessments=chosen))).results)
 
 
 def state_claims(
@@ -182,8 +241,14 @@ def state_claims(
     return state(distinct, settings_of(settings.findings))
 
 
+def _settings(words: Sequence[str], config_dir: str | Path | None) -> TrainSettings:
+    settings: TrainSettings = build(TrainSettings, compose("train", *words, config_dir=config_dir))
+    return settings
+
+
 def _posed(admissions: Admissions, settings: TrainSettings) -> Problem:
     (task,) = settings.at_horizon()
-    features = Features.of(admissions, select(task, problems.available(admissions))[0])
-    method = settings.method()
-    return problems.pose(admissions, task, features=features, model=method.model, split=method.split, seed=method.seed)
+    features = Features.of(admissions, select(task, available(admissions))[0])
+    return pose_problem(
+        admissions, task, features=features, model=settings.model, split=settings.split, seed=settings.seed
+    )

@@ -15,22 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hydra import compose, initialize_config_dir
 
-from hi_ml.app.config import build, conf_dir
-from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
+import hi_ml
 from hi_ml.data.simulation import simulate
 from hi_ml.data.simulation.truth import truth
-from hi_ml.evaluation import training
-from hi_ml.evaluation.assessment import Method
-from hi_ml.modeling import problem as problems
-from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import Model
-from hi_ml.modeling.splits import Split
-from hi_ml.modeling.tasks import Task, select
+from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.statistics.groups import group_means, mean_interval
 
+TASKS = ["length_of_stay", "billing", "test_results"]
 ZOO = ["lgbm", "hist_gbm", "random_forest", "linear", "baseline"]
 
 
@@ -53,25 +45,18 @@ def main() -> None:
 
 def shares(seed: int, rows: int, models: list[str], overrides: list[str]) -> Iterator[dict[str, object]]:
     """Yield the share that each model reaches on one table, by task."""
-    table = [f"dataset.rows={rows}", f"dataset.seed={seed}", f"seed={seed}"]
-    cfg = _composed([*table, *overrides])
-    dataset = build(Dataset, cfg.dataset)
-    admissions = read(dataset, _refuse_rejects)
-    known = truth(simulate(dataset.scenario, rows, seed=seed, effect=dataset.effect, hospitals=dataset.hospitals))
-    tasks = build(dict[str, Task], cfg.tasks).values()
-    columns = problems.available(admissions)
-    features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
-    for task, name in product(tasks, models):
-        model = build(Model, _composed([*table, f"model={name}", *overrides]).model)
-        split = build(Split, cfg.split)
-        problem = problems.pose(admissions, task, features=features, model=model, split=split, seed=seed)
-        removed, constant = _removed(problem, model, split, seed)
+    admissions = hi_ml.read("simulated", rows=rows, seed=seed)
+    known = truth(simulate("planted", rows, seed=seed, effect=admissions.dataset.effect))
+    for name, model in product(TASKS, models):
+        run = hi_ml.fit(admissions, name, model, seed=seed, overrides=overrides)
+        task = run.problem.task
+        removed, constant = _removed(run)
         best = known.scores[task.name][task.horizon]
         attainable = best["constant"][task.score] - best["attainable"][task.score]
         yield {
             "seed": seed,
             "task": task.name,
-            "model": name,
+            "model": model,
             "removed": removed,
             "attainable": attainable,
             "share": removed / attainable,
@@ -90,22 +75,12 @@ def means(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["task", "model", "tables", "share", "low", "high"])
 
 
-def _removed(problem: problems.Problem, model: Model, split: Split, seed: int) -> tuple[float, float]:
+def _removed(run: FittedRun) -> tuple[float, float]:
     """The loss that a model removes on the test part, and that of the constant; means over groups."""
-    run = training.fit(problem, Method(model, split, seed))
     model_loss, constant_loss = (
         float(group_means(run.losses(predicted), run.group).mean()) for predicted in (run.predicted, run.constant())
     )
     return constant_loss - model_loss, constant_loss
-
-
-def _composed(overrides: list[str]):
-    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        return compose("train", overrides)
-
-
-def _refuse_rejects(cells: pd.DataFrame) -> Path:
-    raise RuntimeError(f"the simulated table has {len(cells)} unreadable cells")
 
 
 if __name__ == "__main__":

@@ -13,24 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from hydra import compose, initialize_config_dir
 from scipy.stats import binomtest
 from tqdm import tqdm
 
-from hi_ml.app.config import build, conf_dir
-from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
-from hi_ml.evaluation import calibration, training
-from hi_ml.evaluation.assessment import FittedRun, Method
-from hi_ml.modeling import problem as problems
-from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import Model
-from hi_ml.modeling.splits import Split
-from hi_ml.modeling.tasks import Task, select
+import hi_ml
+from hi_ml.evaluation import calibration
+from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.statistics.groups import group_means
 
 TASK = "test_results"
-FITS = {"as configured": False, "recalibrated": True}
+FITS = {"as configured": "recalibrate=false", "recalibrated": "recalibrate=true"}
 ASKED = ["model", "rows", "predictions", "class", "measure"]
 PROMISE = 0.90
 """Share of the tables in which an interval must hold its ideal."""
@@ -70,29 +62,16 @@ def study(model: str, rows: int, seeds: Sequence[int]) -> pd.DataFrame:
     """
     found = []
     for seed in tqdm(seeds, desc=f"{model}, {rows:,} rows", disable=None):
-        problem, method = posed(model, rows, seed)
-        for name, run in runs(problem, method):
+        for name, run in runs(model, rows, seed):
             found.append(measured(run).assign(model=model, rows=rows, predictions=name, seed=seed))
     return pd.concat(found)[[*ASKED, "seed", "value", "low", "high", "ideal"]]
 
 
-def posed(model: str, rows: int, seed: int) -> tuple[problems.Problem, Method]:
-    """Simulate a table and pose the task on it, as ``train`` does."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", [f"model={model}", f"task={TASK}", f"dataset.rows={rows}", f"dataset.seed={seed}"])
-    admissions = read(build(Dataset, cfg.dataset), lambda _: Path())
-    task, method = (
-        build(dict[str, Task], cfg.tasks)[TASK],
-        Method(build(Model, cfg.model), build(Split, cfg.split), seed),
-    )
-    features = Features.of(admissions, select(task, problems.available(admissions))[0])
-    return problems.pose(admissions, task, features=features, model=method.model, split=method.split, seed=seed), method
-
-
-def runs(problem: problems.Problem, method: Method) -> Iterator[tuple[str, FittedRun]]:
-    """Learn from the training part, and yield what says something of the test part."""
-    for name, recalibrate in FITS.items():
-        run = training.fit(problem, replace(method, recalibrate=recalibrate))
+def runs(model: str, rows: int, seed: int) -> Iterator[tuple[str, FittedRun]]:
+    """Simulate a table, learn from its training part, and yield what says something of the test part."""
+    admissions = hi_ml.read("simulated", rows=rows, seed=seed)
+    for name, override in FITS.items():
+        run = hi_ml.fit(admissions, TASK, model, seed=seed, overrides=[override])
         yield name, run
     yield "class shares", replace(run, predicted=run.constant())
 

@@ -14,21 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hydra import compose, initialize_config_dir
 from scipy import stats
 from tqdm import tqdm
 
-from hi_ml.app.config import build, conf_dir, plain
-from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
-from hi_ml.evaluation import training
-from hi_ml.evaluation.assessment import Method
+import hi_ml
 from hi_ml.evaluation.significance import Permutation, measure
-from hi_ml.modeling import problem as problems
-from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import Model
-from hi_ml.modeling.splits import Split
-from hi_ml.modeling.tasks import Task, select
 from hi_ml.statistics.permutation import besag_clifford
 
 TASKS = ("length_of_stay", "billing", "test_results")
@@ -46,26 +36,16 @@ def study(
     DataFrame
         ``task, seed, p, p_early``: of all refits, and stopped early.
     """
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=["dataset.scenario=noise", f"model={model}"])
-    learner, split, posed = build(Model, cfg.model), build(Split, cfg.split), build(dict[str, Task], cfg.tasks)
     how = Permutation(count=count, stop_after=count + 1, trees=trees)
     found = []
     for seed in tqdm(range(tables), disable=None):
-        admissions = read(build(Dataset, plain(cfg.dataset) | {"rows": rows, "seed": seed}), no_file)
+        admissions = hi_ml.read("simulated", scenario="noise", rows=rows, seed=seed)
         for name in tasks:
-            features = Features.of(admissions, select(posed[name], problems.available(admissions))[0])
-            problem = problems.pose(admissions, posed[name], features=features, model=learner, split=split, seed=seed)
-            run = training.fit(problem, Method(learner, split, seed))
+            run = hi_ml.fit(admissions, name, model, seed=seed)
             whole = measure(run, how)
             early = besag_clifford(whole.observed, whole.permuted, stop_after=STOP_AFTER)
             found.append((name, seed, whole.p, early.p, count, len(early.permuted)))
     return pd.DataFrame(found, columns=["task", "seed", "p", "p_early", "refits", "refits_early"])
-
-
-def no_file(_cells: pd.DataFrame) -> Path:
-    """No cell of a simulated table is rejected."""
-    raise ValueError("a simulated table has a cell that cannot be read")
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from hi_ml.modeling.problem import Problem, available
 from hi_ml.modeling.problem import pose as pose_problem
 from hi_ml.modeling.tasks import select
 from hi_ml.prediction.load import load_model
-from hi_ml.tracking.folder import REJECTED, keep_rejected
+from hi_ml.tracking.folder import FILES, keep_rejected
 from hi_ml.train import TrainSettings
 
 __all__ = ["assess", "describe", "fit", "load_model", "pose", "read", "state_claims"]
@@ -105,7 +105,7 @@ def read(dataset: Dataset | str | Path = "simulated", **changes: Any) -> Admissi
 
     def remember(cells: pd.DataFrame) -> Path:
         rejected.append(cells)
-        return Path.cwd() / REJECTED
+        return Path.cwd() / FILES["rejected"]
 
     try:
         return read_admissions(described, remember)

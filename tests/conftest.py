@@ -9,9 +9,9 @@ import logging
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from itertools import combinations
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,8 @@ import pyarrow.csv
 import pytest
 import yaml
 
-from hi_ml.app.config import build, conf_dir, plain
+import hi_ml
+from hi_ml.app.config import build, compose, conf_dir
 from hi_ml.app.launch import Invocation
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import one_row_each
@@ -118,15 +119,13 @@ def inside(tmp_path, monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def called():
     """Do what a command does, in this process and into a folder of one's own: ``called("train", folder, "seed=1")``."""
-    from hydra import compose, initialize_config_dir  # noqa: PLC0415 -- what most test files do not need
 
     def call(name, folder, *overrides):
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose(name, overrides=list(overrides))
+        cfg = compose(name, *overrides)
         folder.mkdir(parents=True, exist_ok=True)
         module = import_module(f"hi_ml.{name}")
         settings = build(getattr(module, f"{name.capitalize()}Settings"), cfg)
-        getattr(module, name)(settings, Invocation(folder, plain(cfg), list(overrides), f"hi_ml.{name}"))
+        getattr(module, name)(settings, Invocation(folder, cfg, list(overrides), f"hi_ml.{name}"))
         return folder
 
     return call
@@ -269,50 +268,28 @@ def legible(texts):
 
 
 @pytest.fixture(scope="session")
-def taught(tmp_path_factory, admissions_csv, described):
-    """Teach a small model in this process, ready for batch scoring: ``taught("lgbm", "length_of_stay")``.
+def small_model(tmp_path_factory, admissions_csv):
+    """Fit a small model and load it for batch scoring: ``small_model("lgbm", "length_of_stay")``.
 
-    The table declares its column ``Case`` as the id, and Name and Doctor as private. ``save=True`` makes the MLflow
-    model too, at ``.folder.parents[1]``.
+    The table declares its column ``Case`` as the id, and Name and Doctor as private. The MLflow model lies at
+    ``.folder.parents[1]``.
     """
-    from hydra import compose, initialize_config_dir  # noqa: PLC0415 -- what most test files do not need
+    from hi_ml.evaluation import training  # noqa: PLC0415 -- what most test files do not need
+    from hi_ml.prediction import package  # noqa: PLC0415 -- the same
 
-    from hi_ml.app import files  # noqa: PLC0415 -- the same
-    from hi_ml.modeling import encoding, features, models, problem, tasks  # noqa: PLC0415 -- the same
-    from hi_ml.prediction import drift, package  # noqa: PLC0415 -- the same
-    from hi_ml.scorer import serving  # noqa: PLC0415 -- the same
-
-    case = {"from": "Case", "kind": "identifier", "known": "admission"}
     table = pyarrow.csv.read_csv(admissions_csv)
-    path = tmp_path_factory.mktemp("taught") / "taught.csv"
+    path = tmp_path_factory.mktemp("cases") / "cases.csv"
     pyarrow.csv.write_csv(table.append_column("Case", [[f"c{row}" for row in range(table.num_rows)]]), path)
-    dataset = described(path, columns={"case": case})
-    admissions = read(dataset, lambda _: path)
-    interval = {
-        "level": 0.9, "method": "residual", "whole": True, "by": None, "thresholds": {"all": 0.6, "levels": None},
-        "approximate": False, "sentence": "",
-    }  # fmt: skip
+    case = {"from": "Case", "kind": "identifier", "known": "admission"}
+    admissions = hi_ml.read(path, columns={"case": case})
 
     @functools.cache
-    def teach(name, task_name, save=False):
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cfg = compose("train", [f"model={name}", f"task={task_name}"])
-        task, model = build(dict[str, tasks.Task], cfg.tasks)[task_name], build(models.Model, cfg.model)
-        made = features.Features.of(admissions, tasks.select(task, problem.available(admissions))[0])
-        target, labels = problem._target(task, admissions.table[task.target])
-        rows = np.ones(len(target), dtype=bool)
-        chosen = made.part(rows, encoding.usable(model.encoding, made, rows)[0])
-        fitted = models.fit(model, chosen, target, group=admissions.group, classes=len(labels), seed=0)
-        mapping = package.mapping(task, fitted, chosen, labels=labels, seen=chosen.frame, interval=interval)
-        mapping |= package.other_columns(dataset)
-        profile = drift.profile(chosen.frame, mapping["columns"], admissions.group)
+    def make(name, task):
+        run = hi_ml.fit(admissions, task, name)
+        intervals = {"intervals": run.method.assessments["intervals"]}
+        run = training.assess(replace(run, method=replace(run.method, assessments=intervals)))
         folder = tmp_path_factory.mktemp("model") / "model"
-        if save:
-            package.save(folder, fitted, mapping, reference=profile)
-        scorer = folder / "artifacts" / "scorer"
-        scorer.mkdir(parents=True, exist_ok=True)
-        files.write_json(scorer / drift.FILE, profile)
-        ready = serving.Scorer(mapping, fitted.pipeline)
-        return SimpleNamespace(scorer=ready, uri=f"models:/{name}/1", sha256=name, verdict="signal", folder=scorer)
+        package.save_run(folder, run, admissions.dataset)
+        return replace(hi_ml.load_model(folder), uri=f"models:/{name}/1", sha256=name, verdict="signal")
 
-    return teach
+    return make

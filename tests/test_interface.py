@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hydra.errors import HydraException
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 
 import hi_ml
 from hi_ml.app.config import conf_dir
-from hi_ml.app.errors import TooManyRejected
+from hi_ml.app.errors import ConfigurationInvalid, TooManyRejected
 
 ALONE = """
 import os, signal, sys
@@ -23,7 +25,7 @@ assert not {"numpy", "pandas", "pyarrow", "hydra", "mlflow"} & set(sys.modules)
 
 
 def test_the_interface_is_this():
-    assert set(hi_ml.__all__) == {"read", "describe", "pose", "load_model", "state_claims"}
+    assert set(hi_ml.__all__) == {"read", "describe", "pose", "fit", "assess", "load_model", "state_claims"}
     for name in hi_ml.__all__:
         assert callable(getattr(hi_ml, name))
         assert name in dir(hi_ml)
@@ -82,3 +84,32 @@ def test_the_claims_are_those_asked_for(admissions_csv):
     assert len(hi_ml.state_claims(admissions)) == 5
     (one,) = hi_ml.state_claims(admissions, "insurance_access", keep_duplicates=True)
     assert one.finding == "insurance_access"
+
+
+def test_a_run_in_python_has_the_numbers_of_the_command(called, tmp_path, admissions_csv):
+    asked = [
+        "dataset=kaggle",
+        f"dataset.source={admissions_csv}",
+        "task=length_of_stay",
+        "model=linear",
+        "tracking=none",
+    ]
+    folder = called("train", tmp_path, *asked) / "length_of_stay"
+    run = hi_ml.fit(hi_ml.read(admissions_csv), "length_of_stay", "linear")
+    results = hi_ml.assess(run)
+    pd.testing.assert_frame_equal(results["scores"], pd.read_csv(folder / "scores.csv"))
+    model = hi_ml.load_model(folder)
+    assert model.verdict == results["verdict"].verdict
+    answers = model.scorer.predict(pd.read_csv(admissions_csv))["prediction"].to_numpy()
+    test = hi_ml.pose(hi_ml.read(admissions_csv), "length_of_stay", "linear").where("test")
+    np.testing.assert_allclose(answers[test], run.predicted, rtol=1e-9)
+
+
+def test_one_assessment_is_asked_for_by_name(admissions_csv):
+    admissions = hi_ml.read(admissions_csv)
+    run = hi_ml.fit(admissions, "test_results", "baseline", split="random", seed=1, overrides=["smallest_skill=0.5"])
+    results = hi_ml.assess(run, "verdict")
+    assert results["verdict"].smallest_skill == 0.5
+    assert "scores" not in results
+    with pytest.raises(ConfigurationInvalid, match="assessment=verdicts is unknown"):
+        hi_ml.assess(run, "verdicts")

@@ -27,9 +27,9 @@ from hi_ml.prediction.batch import run
 
 
 @pytest.fixture(scope="session")
-def folder(taught):
+def folder(small_model):
     """The folder of a small model, as MLflow keeps it."""
-    return taught("lgbm", "length_of_stay", save=True).folder.parents[1]
+    return small_model("lgbm", "length_of_stay").folder.parents[1]
 
 
 @pytest.fixture
@@ -139,9 +139,12 @@ def finished(request, model):
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "output"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
 def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
-    taught, described, many, tmp_path, source, output
+    small_model, described, many, tmp_path, source, output
 ):
-    model, read = taught("lgbm", "length_of_stay"), batch.fingerprints(str(many / source), described(many / source))
+    model, read = (
+        small_model("lgbm", "length_of_stay"),
+        batch.fingerprints(str(many / source), described(many / source)),
+    )
     (tmp_path / "whole").mkdir()
     expected, told, _ = finished(request_of(described, many / source, tmp_path / "whole" / output), model)
     forks = multiprocessing.get_context("forkserver")  # which has imported all that takes seconds
@@ -171,8 +174,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", range(9))  # the request, three parts, list, manifest, output, manifest, the folder
-def test_a_kill_while_a_file_is_put_in_place_is_made_good(taught, described, many, tmp_path, monkeypatch, step):
-    model, steps = taught("lgbm", "length_of_stay"), iter(range(100))
+def test_a_kill_while_a_file_is_put_in_place_is_made_good(small_model, described, many, tmp_path, monkeypatch, step):
+    model, steps = small_model("lgbm", "length_of_stay"), iter(range(100))
     expected, told, _ = finished(request_of(described, many / "in.csv", tmp_path / "out.csv", 1000), model)
     for path in tmp_path.iterdir():
         path.unlink()
@@ -243,8 +246,8 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(command, insid
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "task"), [("lgbm", "length_of_stay"), ("linear", "test_results")])
-def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, taught, cells, tmp_path, name, task):
-    folder = taught(name, task, save=True).folder.parents[1]
+def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, small_model, cells, tmp_path, name, task):
+    folder = small_model(name, task).folder.parents[1]
     table = cells.head(60)
     table.to_csv(tmp_path / "in.csv", index=False)
     done = inside(main, f"model_uri={folder}", "input=in.csv", "output=out.parquet", "chunk_rows=17")

@@ -29,8 +29,8 @@ MODELS = ["lgbm", "hist_gbm", "random_forest", "baseline", "linear"]
 
 
 @pytest.fixture(scope="session")
-def model(taught):
-    return taught("lgbm", "length_of_stay")
+def model(small_model):
+    return small_model("lgbm", "length_of_stay")
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +92,8 @@ def rejected(path):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
-def test_the_answers_are_those_of_the_served_model(scored, taught, admissions, tmp_path, name, task):
-    one = taught(name, task)
+def test_the_answers_are_those_of_the_served_model(scored, small_model, admissions, tmp_path, name, task):
+    one = small_model(name, task)
     found = scored(put(admissions, tmp_path / "in.csv"), "out.parquet", of=one).table
     expected = one.scorer.predict(admissions)
     assert list(found) == ["row", "Case", *expected, "unknown"]
@@ -138,10 +138,10 @@ def test_a_glob_is_scored_in_the_order_of_the_names(scored, admissions, tmp_path
 
 
 @pytest.mark.parametrize("name", ["lgbm", "linear", "random_forest"])
-def test_the_number_of_threads_does_not_change_a_byte(scored, taught, admissions, tmp_path, name):
+def test_the_number_of_threads_does_not_change_a_byte(scored, small_model, admissions, tmp_path, name):
     source = put(pd.concat([admissions] * 5), tmp_path / "in.csv")
     one, three = (
-        scored(source, f"{threads}.csv", of=taught(name, "test_results"), threads=threads, reasons=2).path
+        scored(source, f"{threads}.csv", of=small_model(name, "test_results"), threads=threads, reasons=2).path
         for threads in (1, 3)
     )
     assert one.read_bytes() == three.read_bytes()
@@ -648,9 +648,11 @@ def proven(described, model):
 
 
 @pytest.mark.parametrize(("name", "output"), list(itertools.product(["lgbm", "linear"], ["out.csv", "out.parquet"])))
-def test_an_output_is_proven_by_its_digests_and_by_scoring_rows_again(scored, proven, taught, admissions, output, name):
+def test_an_output_is_proven_by_its_digests_and_by_scoring_rows_again(
+    scored, proven, small_model, admissions, output, name
+):
     for task in ("length_of_stay", "test_results"):
-        one = taught(name, task)
+        one = small_model(name, task)
         reasons = 2 if name == "lgbm" else 0
         path = scored(
             put(damaged(admissions), scored.folder / "in.csv"), output, of=one, keep=("Ward",), reasons=reasons

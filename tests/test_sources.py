@@ -485,12 +485,12 @@ def dummy(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("dummy")
-def test_a_source_added_by_one_file_is_trained_on_tested_and_scored(inside, taught, tmp_path, admissions_csv):
+def test_a_source_added_by_one_file_is_trained_on_tested_and_scored(inside, small_model, tmp_path, admissions_csv):
     table = ("dataset=kaggle", f"dataset.source=dummy://{N}")
     quick = ("task=length_of_stay", "model=baseline", "tracking=none")
     assert inside(train.main, *table, *quick).code == 0
     assert inside(findings.main, *table, "finding=emergency_stay", "tracking=none").code == 0
-    model = taught("baseline", "length_of_stay", save=True).folder.parents[1]
+    model = small_model("baseline", "length_of_stay").folder.parents[1]
     scores = {}
     for source in (f"dummy://{N}", str(admissions_csv)):
         done = inside(predict.main, f"model_uri={model}", f"input={source}", "output=out.csv", "chunk_rows=110")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from hi_ml.app.config import build, compose
-from hi_ml.app.errors import TooManyRejected
+from hi_ml.app.errors import ConfigurationInvalid, TooManyRejected
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.finding import Finding
 from hi_ml.data.read import Admissions
@@ -201,6 +201,11 @@ def assess(run: FittedRun, *names: str) -> dict[str, Any]:
     dict of str to result
         By name, in the order of assessing.
 
+    Raises
+    ------
+    ConfigurationInvalid
+        If a name is no assessment of this run.
+
     Examples
     --------
     The model that knows nothing is judged like any other:
@@ -209,7 +214,11 @@ def assess(run: FittedRun, *names: str) -> dict[str, Any]:
     >>> assess(run, "verdict")["verdict"].verdict
     'no_signal'
     """
-    chosen = {name: run.method.assessments[name] for name in names} if names else run.method.assessments
+    asked = run.method.assessments
+    for name in names:
+        if name not in asked:
+            raise ConfigurationInvalid.not_one_of("assessment", name, list(asked))
+    chosen = {name: asked[name] for name in names} if names else asked
     return dict(training.assess(replace(run, method=replace(run.method, assessments=chosen))).results)
 
 

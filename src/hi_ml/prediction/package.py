@@ -13,6 +13,7 @@ import pandas as pd
 from hi_ml.app.errors import ModelUnservable
 from hi_ml.app.files import write_json
 from hi_ml.data.schema import Dataset
+from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted
 from hi_ml.modeling.tasks import Task
@@ -88,6 +89,25 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     ids = [str(column.source) for column in present if column.kind == "identifier" and not column.private]
     private = {str(column.source): column.kind for column in present if column.private}
     return {"private": private, "id": ids[0] if ids else None}
+
+
+def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
+    """Write the MLflow model of a run, with the bounds of its intervals where it has some; raises as `save`.
+
+    Parameters
+    ----------
+    folder : Path
+        Does not exist yet.
+    dataset : Dataset
+        That the run read.
+    """
+    problem, conformal = run.problem, run.results.get("intervals")
+    fitted, interval = (run.fitted, None) if conformal is None else (conformal.fitted, conformal.described)
+    train = problem.where("train")
+    seen = problem.features.frame[train]
+    described = mapping(problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval)
+    reference = drift.profile(seen, described["columns"], problem.group[train])
+    save(folder, fitted, described | other_columns(dataset), reference=reference)
 
 
 def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: dict[str, Any] | None = None) -> None:

@@ -26,7 +26,7 @@ from hi_ml.modeling import splits
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task, select
-from hi_ml.prediction import drift, package
+from hi_ml.prediction import package
 from hi_ml.reports import train_charts
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_problem, provenance
@@ -67,7 +67,7 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
         for name, figure, table in train_charts.of_run(run, all_charts=request.all_charts):
             save(figure, table, folder.path / name)
     with stopwatch(seconds, "package"):
-        _package(run, folder.model, admissions.dataset)
+        package.save_run(folder.model, run, admissions.dataset)
     used = list(dict.fromkeys(run.problem.features.role.values()))
     data = {**admissions.provenance(), "used": used, "refused": run.problem.refused}
     facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
@@ -96,18 +96,6 @@ def _rows(problem: Problem, admissions: Admissions) -> pd.DataFrame:
     rows = pd.DataFrame({"row": problem.row, "group": problem.group, "part": part, "digest": digest})
     rows.attrs["roles"] = list(problem.table.columns)
     return rows
-
-
-def _package(run: FittedRun, folder: Path, dataset: Dataset) -> None:
-    """Keep the model as it will be served: with the bounds of its intervals, where it has some."""
-    problem, conformal = run.problem, run.results.get("intervals")
-    fitted, interval = (run.fitted, None) if conformal is None else (conformal.fitted, conformal.described)
-    seen = problem.features.frame[problem.where("train")]
-    mapping = package.mapping(
-        problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval
-    )
-    reference = drift.profile(seen, mapping["columns"], problem.group[problem.where("train")])
-    package.save(folder, fitted, mapping | package.other_columns(dataset), reference=reference)
 
 
 def _facts(run: FittedRun) -> dict[str, Any]:

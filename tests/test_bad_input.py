@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 
@@ -234,23 +233,11 @@ def test_a_disk_too_full_for_the_store_loses_no_run_and_leaves_no_half_store(pla
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_create_one_store(place):
-    words = [sys.executable, "-m", "hi_ml.train", *QUICK[:-1]]
-    both = [subprocess.Popen(words, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
-    said = [one.communicate(timeout=300)[1] for one in both]
-    assert [one.returncode for one in both] == [0, 0], said
-    with sqlite3.connect(place / "mlflow.db") as store:
-        assert store.execute("select status from runs").fetchall() == [("FINISHED",)] * 2
-        assert store.execute("select version from model_versions order by 1").fetchall() == [(1,), (2,)]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
         ("sqlite:///file:{place}/mlflow.db?mode=ro&uri=true", "readonly database"),
         ("sqlite:///{place}/mine.csv/mlflow.db", "mine.csv"),
-        ("http://127.0.0.1:9", "127.0.0.1"),
     ],
 )
 def test_a_store_that_takes_nothing_loses_no_run(place, command, inside, migrated_store, uri, words):

@@ -1,9 +1,7 @@
-"""The promises on repeated tables whose truth is known; the full study is a command, this is a reduced one."""
+"""The promises on large tables whose truth is known; those on many small ones stand in test_studies.py."""
 
 import re
-from collections import Counter
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -66,27 +64,9 @@ def test_noise_supports_nothing():
 
 
 @pytest.mark.slow
-def test_in_noise_hardly_a_table_supports_anything_and_names_never_link():
-    tables = [findings("noise", 5_500, seed=seed) for seed in range(30)]
-    assert sum(any(finding.verdict == "supported" for finding in found.values()) for found in tables) <= 4
-    assert {found["medication_recovery"].parts_testable for found in tables} == {1}
-    # 5,000 admissions are too few to rule small effects between insurers or hospitals out: undecided is right.
-    for name in ("billing_variation", "insurance_access"):
-        assert Counter(found[name].verdict for found in tables)["inconclusive"] >= 25
-
-
-@pytest.mark.slow
-def test_effects_at_the_smallest_that_matters_are_hardly_ever_ruled_out():
-    tables = [findings("planted", 5_500, seed=seed, effect=1.0) for seed in range(24)]
-    assert sum(any(finding.verdict == "not_supported" for finding in found.values()) for found in tables) <= 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("rows", "tables"), [(5_500, 20), (55_500, 3)])
-def test_twice_the_smallest_effect_is_found(rows, tables):
-    verdicts = [findings("planted", rows, seed=seed) for seed in range(tables)]
-    for name in CLAIMS:
-        assert np.mean([found[name].verdict == "supported" for found in verdicts]) >= 0.85
+def test_twice_the_smallest_effect_is_found_on_large_tables():
+    verdicts = [findings("planted", 55_500, seed=seed) for seed in range(3)]
+    assert {found[name].verdict for found in verdicts for name in CLAIMS} == {"supported"}
 
 
 @pytest.mark.slow

@@ -52,6 +52,9 @@ def test_noise_supports_nothing_but_with_the_copies_kept():
     assert found["supported, one row each", "billing_variation"] <= 0.04
     assert found["supported, copies kept", "billing_variation"] >= 0.9
     assert found["names taken for persons", "identity"] == 0
+    # 5,000 admissions are too few to rule small effects between insurers or hospitals out: undecided is right.
+    for name in ("billing_variation", "insurance_access"):
+        assert found["shown to be absent", name] <= 0.16
     assert 0.93 <= covered(found).mean() <= 0.995
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hi_ml.app.config import conf_dir
-from hi_ml.app.text import interval, p_value, written
+from hi_ml.app.text import in_unit, interval, p_value
 from hi_ml.claims.catalogue import catalogue, settings_of, state
 from hi_ml.claims.distinct import one_row_each
 from hi_ml.reports.charts.heat_maps import BELOW_ABOVE
@@ -185,7 +185,7 @@ def test_a_chart_draws_the_numbers_of_its_finding(texts):
     _, chart = charts()["emergency_stay_by_condition"]
     assert chart.table["label"].tolist() == ["all conditions", *CONDITIONS]
     words = " ".join(text.get_text() for text in texts(chart.figure))
-    assert all(written(value, "days") in words for value in chart.table["estimate"])
+    assert all(in_unit(value, "days") in words for value in chart.table["estimate"])
 
 
 def test_shares_start_at_zero():
@@ -211,8 +211,8 @@ def test_a_scale_of_two_sides_survives_a_grey_printer():
 
 
 def test_numbers_are_written_in_their_unit():
-    assert written(-0.0316, "share of discharges") == "−3.2"
-    assert written(12.5, "of a unit unknown") == "12.500"
+    assert in_unit(-0.0316, "share of discharges") == "−3.2"
+    assert in_unit(12.5, "of a unit unknown") == "12.500"
     assert interval(float("nan"), 1.0, "days") == "–"
     assert interval(0.1, 0.25, "share of variance") == "10.0 to 25.0"
     assert p_value(0.0001) == "0.0001"

@@ -48,13 +48,15 @@ def percent(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:.1f}"
 
 
-def apart(value: float, low: float, high: float) -> tuple[str, str]:
+def signed_interval(value: float, low: float, high: float) -> tuple[str, str]:
     """Write a difference and its interval, signed, with two digits of the interval's width so that its ends differ.
 
     Examples
     --------
-    >>> apart(0.21437, 0.1902, 0.2385), apart(-1234.5, -2000.0, 12.0), apart(0.0, 0.0, 0.0)
-    (('+0.214', '+0.190 to +0.238'), ('−1,234', '−2,000 to +12'), ('0', '0 to 0'))
+    >>> signed_interval(0.21437, 0.1902, 0.2385), signed_interval(-1234.5, -2000.0, 12.0)
+    (('+0.214', '+0.190 to +0.238'), ('−1,234', '−2,000 to +12'))
+    >>> signed_interval(0.0, 0.0, 0.0)
+    ('0', '0 to 0')
     """
     width = high - low
     places = min(_FINEST, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else _FINEST * bool(value)
@@ -99,7 +101,7 @@ def scale_of(unit: str) -> Scale:
     return _SCALES.get(unit) or (_SHARE if unit.startswith("share of") else Scale(unit))
 
 
-def written(value: float, unit: str, *, signed: bool | None = None) -> str:
+def in_unit(value: float, unit: str, *, signed: bool | None = None) -> str:
     """Write a number of a unit, without the unit.
 
     Parameters
@@ -111,7 +113,7 @@ def written(value: float, unit: str, *, signed: bool | None = None) -> str:
 
     Examples
     --------
-    >>> written(0.0316, "share of admissions"), written(-0.0001, "days"), written(12345.6, "currency", signed=False)
+    >>> in_unit(0.0316, "share of admissions"), in_unit(-0.0001, "days"), in_unit(12345.6, "currency", signed=False)
     ('+3.2', '0.00', '12,346')
     """
     scale = scale_of(unit)
@@ -128,7 +130,7 @@ def with_unit(value: float, unit: str) -> str:
     >>> with_unit(-0.5, "days"), with_unit(0.031, "share of discharges"), with_unit(0.0312, "share of pairs")
     ('−0.50 days', '+3.1 percentage points', '3.12 % of pairs')
     """
-    return f"{written(value, unit)} {scale_of(unit).words}"
+    return f"{in_unit(value, unit)} {scale_of(unit).words}"
 
 
 def interval(low: float | None, high: float | None, unit: str) -> str:
@@ -141,7 +143,7 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
     """
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return "–"
-    return f"{written(low, unit)} to {written(high, unit)}"
+    return f"{in_unit(low, unit)} to {in_unit(high, unit)}"
 
 
 def p_value(p: float | None) -> str:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.app.text import percent, written
+from hi_ml.app.text import in_unit, percent
 from hi_ml.claims.aggregates import mean_table, moments_of, sums
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.claim import BARS, Chart, Claim
@@ -233,7 +233,7 @@ def _hospital_notes(comparison: HospitalComparison, settings: BillingVariation) 
     bills = moments_of(table).together
     gap, mean = GAP_PER_SD * np.sqrt(between.icc.high90 * bills.variance[0]), bills.mean[0]
     yield (
-        f"Two hospitals drawn at random differ in their mean bill by at most {written(gap, 'currency', signed=False)} "
+        f"Two hospitals drawn at random differ in their mean bill by at most {in_unit(gap, 'currency', signed=False)} "
         f"on average ({percent(gap / mean)} % of the mean bill), with 95 % confidence."
     )
     if table["n"].median() == 1:

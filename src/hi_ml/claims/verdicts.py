@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hi_ml.app.errors import Untestable
-from hi_ml.app.text import interval, with_unit, written
+from hi_ml.app.text import in_unit, interval, with_unit
 from hi_ml.claims.finding import Draft, Evidence, Finding, Reason, Verdict
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.statistics.multiplicity import all_of, any_of, holm, holm_in_family
@@ -152,7 +152,7 @@ def _estimate(part: Evidence) -> str:
     if part.low is not None and part.high is not None:
         figures.insert(0, f"95 % interval {interval(part.low, part.high, part.unit)}")
     if part.smallest_effect is not None:
-        figures.append(f"it matters from {written(part.smallest_effect, part.unit, signed=False)} on")
+        figures.append(f"it matters from {in_unit(part.smallest_effect, part.unit, signed=False)} on")
     words = part.estimand[:1].upper() + part.estimand[1:]
     return f"{words}: {with_unit(part.estimate, part.unit)} ({'; '.join(figures)})."
 

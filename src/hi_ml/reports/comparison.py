@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_ml.app.launch import Invocation
-from hi_ml.app.text import apart, number, p_value, percent
+from hi_ml.app.text import number, p_value, percent, signed_interval
 from hi_ml.evaluation.comparison import Comparison
 from hi_ml.modeling.scores.score import DRAWS
 from hi_ml.modeling.scores.score import title as score_title
@@ -123,7 +123,7 @@ def _score(comparison: Comparison, score: str) -> dict[str, Any]:
             "p_holm": p_value(row["p_holm"]),
         }
         for row in table.to_dict("records")
-        for difference, interval in [apart(row["difference"], row["low"], row["high"])]
+        for difference, interval in [signed_interval(row["difference"], row["low"], row["high"])]
     ]
     unit, better = table[["unit", "better"]].iloc[0]
     return {"score": score, "name": score_title(score), "unit": unit, "better": better, "rows": rows}

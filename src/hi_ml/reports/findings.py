@@ -12,7 +12,7 @@ import pandas as pd
 
 from hi_ml.app.errors import Untestable
 from hi_ml.app.launch import Invocation
-from hi_ml.app.text import interval, number, p_statement, p_value, scale_of, with_unit, written
+from hi_ml.app.text import in_unit, interval, number, p_statement, p_value, scale_of, with_unit
 from hi_ml.app.timing import round_seconds
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.finding import Evidence, Finding, record
@@ -202,11 +202,11 @@ def _row(item: Evidence) -> dict[str, Any]:
     return {
         "what": item.estimand[:1].upper() + item.estimand[1:],
         "remarks": list(_remarks(item)),
-        "estimate": written(item.estimate, item.unit),
+        "estimate": in_unit(item.estimate, item.unit),
         "interval": interval(item.low, item.high, item.unit),
         "unit": scale_of(item.unit).words,
         "n": f"{item.n:,}",
-        "smallest_effect": _NOTHING if smallest is None else written(smallest, item.unit, signed=False),
+        "smallest_effect": _NOTHING if smallest is None else in_unit(smallest, item.unit, signed=False),
         "p_support": p_value(item.p_support),
         "p_absence": p_value(item.p_absence),
     }

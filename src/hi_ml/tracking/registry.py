@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import NoContest
-from hi_ml.app.text import apart
+from hi_ml.app.text import signed_interval
 from hi_ml.data.digests import row_digests
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun
@@ -192,7 +192,7 @@ def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: in
     champion, challenger = (group_means(loss[new], pair.group[new]) for loss in (pair.champion, pair.challenger))
     level = 1 - _ERROR / comparisons
     difference = mean_difference(champion, challenger, level=level)
-    value, interval = apart(difference.value, difference.low, difference.high)
+    value, interval = signed_interval(difference.value, difference.low, difference.high)
     measured = (
         f"mean loss of the champion less its own {value} {pair.unit} ({100 * level:.4g} % interval {interval}; "
         f"{groups:,} groups, comparison {comparisons} on this split)"

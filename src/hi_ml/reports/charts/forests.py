@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.app.text import interval, scale_of, written
+from hi_ml.app.text import in_unit, interval, scale_of
 from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, interval_plot
 from hi_ml.reports.charts.layout import chart
 from hi_ml.reports.charts.style import DARK, INK, LIGHT, MIDDLE, with_rest, wrap
@@ -54,7 +54,7 @@ def _estimates(part: pd.DataFrame, unit: str, marks: Sequence[str]) -> Panel:
             "zone_high": numbers["smallest_effect"].array,
             "mark": [marks.index(mark) for mark in part["mark"]],
             "text": [
-                f"{written(row['estimate'], unit)} ({interval(row['low'], row['high'], unit)})\nn = {row['n']:,}"
+                f"{in_unit(row['estimate'], unit)} ({interval(row['low'], row['high'], unit)})\nn = {row['n']:,}"
                 for row in rows
             ],
         }

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
-from hi_ml.app.text import interval, short, written
+from hi_ml.app.text import in_unit, interval, short
 from hi_ml.reports.charts.interval_plot import Key, Panel, Reference, interval_plot
 from hi_ml.reports.charts.layout import WIDE, chart, new_figure, plain_ticks
 from hi_ml.reports.charts.style import BAND, DARK, INK, LIGHT, MUTED, with_rest, wrap
@@ -39,7 +39,7 @@ def means(table: pd.DataFrame, *, title: str, caption: str, group: str, measure:
     largest = table[table.index.isin(table["n"].nlargest(_MOST).index)].reset_index(drop=True)
     what, unit = measure
     texts = [
-        f"{written(row['mean'], unit, signed=False)} ({interval(row['low'], row['high'], unit).replace('+', '')})\n"
+        f"{in_unit(row['mean'], unit, signed=False)} ({interval(row['low'], row['high'], unit).replace('+', '')})\n"
         f"n = {row['n']:,}"
         for row in largest.to_dict("records")
     ]

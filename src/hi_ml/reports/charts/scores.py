@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.app.text import apart
+from hi_ml.app.text import signed_interval
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, Reference, interval_plot
 from hi_ml.reports.charts.layout import chart
@@ -94,7 +94,9 @@ def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best
         zone_low=-first["smallest"],
         zone_high=first["smallest"],
         mark=(first["p_holm"] >= LEVEL).astype(int),
-        text=["{} ({})".format(*apart(*ends)) for ends in first[["difference", "low", "high"]].to_numpy(float)],
+        text=[
+            "{} ({})".format(*signed_interval(*ends)) for ends in first[["difference", "low", "high"]].to_numpy(float)
+        ],
     )
     top = first.to_dict("records")[0]
     name = score_title(top["score"])

@@ -62,7 +62,7 @@ def posed(rows=4000, *, labels=(), signal=3.0, seed=0, calibration=0.2, whole=Fa
     task = RESULT if labels else replace(DAYS, whole=whole)
     return Problem(
         task=task, features=features, target=np.round(target) if whole else target, labels=list(labels), table=frame,
-        parts=parts, row=np.arange(rows), group=np.arange(rows), twin=np.arange(rows), refused={}, units={},
+        parts=parts, row=np.arange(rows), group=np.arange(rows), twin=np.arange(rows), refused={}, units={"age": "years"},
     )  # fmt: skip
 
 
@@ -225,6 +225,7 @@ def test_apart_by_bands_of_a_number():
     assert len(made.described["thresholds"]["levels"]) == 3
     ages = np.histogram(problem.features.frame["age"][problem.where("test")], [0, 40, 65, 99])[0]
     assert made.table["n"].tolist() == [ages.sum(), *ages]
+    assert made.table["slice"].tolist() == ["all", "under 40 years", "40 to 64 years", "65 years and over"]
 
 
 def test_a_level_of_too_few_groups_or_unknown_to_training_shares_the_threshold_of_all():

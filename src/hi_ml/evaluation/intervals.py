@@ -75,7 +75,7 @@ class Rule:
             return np.where(np.isnan(values), OUTSIDE, values).astype(np.int64), names
         if self.by not in self.bands:
             raise ConfigurationInvalid.interval_bands(self.by)
-        return bins(values, self.bands[self.by])
+        return bins(values, self.bands[self.by], problem.units.get(self.by, ""))
 
     def described(self, problem: Problem) -> dict[str, Any] | None:
         """Say by which column, and where its bands begin."""

@@ -1,14 +1,5 @@
 """The promises on large tables whose truth is known; those on many small ones stand in test_studies.py."""
 
-<<<<<<< HEAD
-import re
-
-import pandas as pd
-=======
-from collections import Counter
-
-import numpy as np
->>>>>>> 92b4abb (Claims on simulated tables are tested through the interface)
 import pytest
 
 import hi_ml

@@ -62,7 +62,8 @@ def posed(rows=4000, *, labels=(), signal=3.0, seed=0, calibration=0.2, whole=Fa
     task = RESULT if labels else replace(DAYS, whole=whole)
     return Problem(
         task=task, features=features, target=np.round(target) if whole else target, labels=list(labels), table=frame,
-        parts=parts, row=np.arange(rows), group=np.arange(rows), twin=np.arange(rows), refused={}, units={"age": "years"},
+        parts=parts, row=np.arange(rows), group=np.arange(rows), twin=np.arange(rows), refused={},
+        units={"age": "years"},
     )  # fmt: skip
 
 

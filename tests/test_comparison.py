@@ -7,7 +7,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from hi_ml.app.errors import NotComparable
-from hi_ml.evaluation.comparison import Run, compare_runs, differing
+from hi_ml.evaluation.comparison import Run, compare_runs, differences_in_settings
 
 ROWS, GROUPS = 900, 700
 TASK = {
@@ -118,13 +118,13 @@ def test_the_settings_that_differ_are_listed_and_only_those():
     first = run("a", config={"model": model, "rows": 5})
     second = run("b", config={"model": model | {"num_leaves": 31}, "rows": 5, "extra": None})
     third = run("c", config={"model": model, "rows": 5})
-    table = differing([first, second, third])
+    table = differences_in_settings([first, second, third])
     assert list(table) == ["key", "a", "b", "c"]
     assert table.to_numpy().tolist() == [["model.num_leaves", "8", "31", "8"], ["extra", "", "null", ""]]
-    assert len(differing([first, third])) == 0
+    assert len(differences_in_settings([first, third])) == 0
 
 
 def test_settings_of_other_tasks_are_not_those_of_the_run():
     both = run("both")
     both.config["tasks"]["billing"] = TASK | {"name": "billing"}
-    assert differing([both, run("one")]).empty
+    assert differences_in_settings([both, run("one")]).empty

@@ -43,10 +43,10 @@ def test_a_level_gets_its_own_threshold_where_it_has_enough_groups_and_training_
     assert found.own.tolist() == [18, 47, np.inf, np.inf]
     assert found.groups == [20, 30, 85, 85]
     assert found.of_rows(np.array([1, 0, 2, 3, -1])).tolist() == [47, 18, 77, 77, 77]
-    assert found.described() == {"all": 77.0, "levels": [18.0, 47.0, None, None]}
+    assert found.describe() == {"all": 77.0, "levels": [18.0, 47.0, None, None]}
 
 
 def test_without_levels_there_is_one_threshold():
     found = Thresholds.of(np.arange(20.0), np.full(20, -1), np.zeros(0, dtype=bool), 0.9)
     assert found.of_rows(np.full(3, -1)).tolist() == [18, 18, 18]
-    assert found.described() == {"all": 18.0, "levels": None}
+    assert found.describe() == {"all": 18.0, "levels": None}

@@ -105,7 +105,7 @@ def test_every_shipped_model_covers_what_it_promises(name, labels):
     tied = name == "baseline" and labels  # shares that never vary let whole labels in: coverage can only be more
     assert low <= score(made, "coverage") <= (1 if tied else high)
     method = "labels" if labels else "quantiles" if name in KNOW_QUANTILES else "residual"
-    assert made.described["method"] == method
+    assert made.description["method"] == method
     assert made.covered.mean() == score(made, "coverage")
 
 
@@ -184,7 +184,7 @@ def test_one_row_of_each_group_counts():
     features = problem.features.part(twice, list(problem.features.frame))
     arrays = {"target": problem.target[twice], "group": problem.group[twice], "parts": problem.parts[twice]}
     again = conformalise(replace(once, problem=replace(problem, features=features, **arrays)), PLAIN, first.fitted)
-    assert again.described["thresholds"] == first.described["thresholds"]
+    assert again.description["thresholds"] == first.description["thresholds"]
     assert "calibration groups" in first.note
     assert again.note == first.note
 
@@ -196,7 +196,7 @@ def test_the_thresholds_read_the_calibration_part_alone():
     for part in PARTS:
         target = np.where(problem.where(part), rng.permutation(problem.target) * 5, problem.target)
         made = conformalise(replace(once, problem=replace(problem, target=target)), PLAIN, first.fitted)
-        same = made.described["thresholds"] == first.described["thresholds"]
+        same = made.description["thresholds"] == first.description["thresholds"]
         assert same == (part != "calibration")
         assert (made.columns["low"] == first.columns["low"]).all() == same
 
@@ -212,9 +212,9 @@ def test_apart_by_a_column_each_of_its_levels_is_covered():
         groups = (sex[calibration] == code).sum()
         assert in_band(apart.covered[inside].mean(), groups, inside.sum(), confidence=1 - 0.01 / 2)
         assert not in_band(together.covered[inside].mean(), groups, inside.sum(), confidence=1 - 0.01 / 2)
-    assert apart.described["by"] == {"role": "sex", "edges": None}
-    assert apart.described["thresholds"]["levels"][1] > 3 * apart.described["thresholds"]["levels"][0]
-    assert apart.described["thresholds"]["all"] == together.described["thresholds"]["all"]
+    assert apart.description["by"] == {"role": "sex", "edges": None}
+    assert apart.description["thresholds"]["levels"][1] > 3 * apart.description["thresholds"]["levels"][0]
+    assert apart.description["thresholds"]["all"] == together.description["thresholds"]["all"]
     assert apart.table["slice"].tolist() == ["all", *SEXES]
     assert apart.note.endswith("apart for 2 of 2 levels of sex.")
 
@@ -222,8 +222,8 @@ def test_apart_by_a_column_each_of_its_levels_is_covered():
 def test_apart_by_bands_of_a_number():
     problem = posed()
     made = conformal_of(problem, rule=replace(PLAIN, by="age", bands={"age": [40, 65], "other": [1]}))
-    assert made.described["by"] == {"role": "age", "edges": [40, 65]}
-    assert len(made.described["thresholds"]["levels"]) == 3
+    assert made.description["by"] == {"role": "age", "edges": [40, 65]}
+    assert len(made.description["thresholds"]["levels"]) == 3
     ages = np.histogram(problem.features.frame["age"][problem.where("test")], [0, 40, 65, 99])[0]
     assert made.table["n"].tolist() == [ages.sum(), *ages]
     assert made.table["slice"].tolist() == ["all", "under 40 years", "40 to 64 years", "65 years and over"]
@@ -241,7 +241,7 @@ def test_a_level_of_too_few_groups_or_unknown_to_training_shares_the_threshold_o
     specs = problem.features.specs | {"sex": {"kind": "category", "levels": ["f", "m", "other"]}}
     problem = replace(problem, features=replace(problem.features, frame=frame, specs=specs))
     made = conformal_of(problem, "linear", replace(PLAIN, by="sex"))
-    own = made.described["thresholds"]
+    own = made.description["thresholds"]
     assert [one is None for one in own["levels"]] == [False, True, True]
     np.testing.assert_allclose((made.columns["high"] - made.columns["low"])[:3], 2 * own["all"])
     assert (made.columns["high"] - made.columns["low"])[3] == pytest.approx(2 * own["levels"][0])
@@ -263,7 +263,7 @@ def test_a_calibration_part_that_is_too_small_gives_no_intervals_and_says_what_i
     left_out = np.flatnonzero(problem.where("calibration"))[groups:]
     parts = np.where(np.isin(np.arange(400), left_out), -1, problem.parts)
     made = conformal_of(replace(problem, parts=parts), rule=replace(PLAIN, level=level))
-    assert made.described is None
+    assert made.description is None
     assert not made.columns
     assert made.scores.empty
     assert f"at least {conformal.fewest(level)} groups, and has {groups}" in made.sentence
@@ -274,20 +274,20 @@ def test_nine_calibration_groups_are_enough(labels):
     problem = posed(400, labels=labels)
     left_out = np.flatnonzero(problem.where("calibration"))[9:]
     made = conformal_of(replace(problem, parts=np.where(np.isin(np.arange(400), left_out), -1, problem.parts)))
-    assert made.described["thresholds"]["all"] > 0
+    assert made.description["thresholds"]["all"] > 0
 
 
 @pytest.mark.parametrize("split", ["grouped", "temporal", "random"])
 def test_intervals_of_parts_that_are_not_exchangeable_are_approximate(split):
     made = conformal_of(posed(600), "baseline", split=split)
-    assert made.described["approximate"] == (split != "grouped")
+    assert made.description["approximate"] == (split != "grouped")
     assert ("Approximate" in made.note) == (split != "grouped")
 
 
 @pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
 def test_what_serving_is_told_is_plain_json(labels):
     problem = posed(600, labels=labels)
-    made = conformal_of(problem, rule=replace(PLAIN, by="sex")).described
+    made = conformal_of(problem, rule=replace(PLAIN, by="sex")).description
     assert json.loads(json.dumps(made, allow_nan=False)) == made
     keys = ["level", "method", "whole", "by", "thresholds", "approximate", "sentence"]
     assert list(made) == keys
@@ -298,7 +298,7 @@ def test_a_model_that_is_always_right_has_intervals_of_no_width():
     sure = (problem.features.frame["age"].to_numpy() > 50).astype(float)
     made = conformal_of(replace(problem, target=sure, labels=LABELS[:2]))
     assert score(made, "set_size") == 1
-    json.dumps(made.described, allow_nan=False)
+    json.dumps(made.description, allow_nan=False)
 
 
 def test_the_slices_follow_the_prediction():

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from hi_ml.app.config import build
 from hi_ml.evaluation.assessment import FittedRun
-from hi_ml.evaluation.subgroups import Subgroups, comparable, left_out, measure, sentence
+from hi_ml.evaluation.subgroups import Subgroups, comparable, measure, obstacles, sentence
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import Baseline
 from hi_ml.modeling.tasks import Task
@@ -58,7 +58,7 @@ def compared(problem, asked=ASKED, *, predicted=None, median=0.0, covered=None):
     predicted = np.zeros(len(problem.target)) if predicted is None else predicted
     classes = len(problem.labels)
     baseline = Baseline(median, median, np.full(classes, 1 / classes) if classes else np.array([]))
-    conformal = None if covered is None else SimpleNamespace(described={}, covered=covered)
+    conformal = None if covered is None else SimpleNamespace(description={}, covered=covered)
     return measure(FittedRun(problem, None, None, predicted, baseline, results={"intervals": conformal}), asked)
 
 
@@ -157,7 +157,7 @@ def test_a_role_that_cannot_be_compared_is_left_out_with_its_reason():
     problem = stays(room=np.arange(3000.0), admitted_on=days, length_of_stay=np.arange(3000.0))
     asked = build(Subgroups, NODE | {"roles": ["sex", "race", "room", "admitted_on", "length_of_stay"], "controls": []})
     assert comparable(problem, asked) == ["sex"]
-    assert left_out(problem, asked) == {
+    assert obstacles(problem, asked) == {
         "race": "the table lacks it, or keeps it private",
         "room": "it is a number: set subgroups.bands.room",
         "admitted_on": "it is a date",

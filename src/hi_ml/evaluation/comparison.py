@@ -108,20 +108,20 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
         smallest=float(ordered[0].verdict["smallest_skill"] * scores["baseline"][score]),
         differences=_differences(values, score),
         runs=pd.concat([_scores(run, [one.name for one in values]) for run in ordered], ignore_index=True),
-        configuration=differing(ordered),
+        configuration=differences_in_settings(ordered),
         identical=_identical(ordered),
         groups=len(np.unique(group)),
     )
 
 
-def differing(runs: Sequence[Run]) -> pd.DataFrame:
+def differences_in_settings(runs: Sequence[Run]) -> pd.DataFrame:
     """List the settings that are not the same in all runs: ``key`` and one column per label, empty where it has none.
 
     A run is one task of what was asked for: the settings of the other tasks are not its own.
     """
     by_run = {run.label: leaves(_own(run)) for run in runs}
     keys = dict.fromkeys(key for settings in by_run.values() for key in settings)
-    table = {key: [_written(settings[key]) if key in settings else "" for settings in by_run.values()] for key in keys}
+    table = {key: [_write(settings[key]) if key in settings else "" for settings in by_run.values()] for key in keys}
     rows = [(key, *values) for key, values in table.items() if len(set(values)) > 1]
     return pd.DataFrame(rows, columns=["key", *by_run])
 
@@ -131,7 +131,7 @@ def _own(run: Run) -> dict[str, Any]:
     return {**run.config, "tasks": {name: run.config["tasks"][name]}}
 
 
-def _written(value: Any) -> str:
+def _write(value: Any) -> str:
     return "null" if value is None else str(value)
 
 

@@ -129,7 +129,7 @@ class Thresholds:
         """Look up the threshold of each row by its level, shape (n,); -1 stands for no level."""
         return np.append(np.where(np.isfinite(self.own), self.own, self.all), self.all)[codes]
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Lay out for JSON, as `hi_ml.scorer.serving` reads it."""
         own = [float(q) if np.isfinite(q) else None for q in self.own]
         return {"all": self.all, "levels": own or None}

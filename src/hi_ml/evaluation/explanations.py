@@ -125,7 +125,7 @@ def swarm_table(values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 
         `column, row, contribution, value` (as text), `shade` (0 to 1, the rank of a number among the rows shown; NaN
         for text and for missing numbers), largest mean absolute contribution first.
     """
-    index = _thinned(values, rows)
+    index = _thin(values, rows)
     parts = [
         pd.DataFrame(
             {
@@ -153,7 +153,7 @@ def dependence_table(
         per level: `column, kind` (`level`), `level, n` and the quantiles `q10, q25, q50, q75, q90` of the
         contribution, in order of the median; levels beyond the most frequent are pooled.
     """
-    index = _thinned(values, rows)
+    index = _thin(values, rows)
     parts = []
     for column in _largest_first(values)[:columns]:
         feature, contribution = features[column], values[column]
@@ -161,7 +161,7 @@ def dependence_table(
             points = {"row": values.index, "number": feature.to_numpy(float, na_value=np.nan)}
             part = pd.DataFrame({**points, "contribution": contribution.to_numpy()}).iloc[index].assign(kind="point")
         else:
-            part = _quantiles_by_level(_pooled(_texts(feature), levels), contribution).assign(kind="level")
+            part = _quantiles_by_level(_pool(_texts(feature), levels), contribution).assign(kind="level")
         parts.append(part.assign(column=column))
     order = ["column", "kind", "row", "number", "contribution", "level", "n", *QUANTILES]
     table = pd.concat(parts, ignore_index=True).reindex(columns=order)
@@ -227,7 +227,7 @@ def _largest_first(values: pd.DataFrame) -> list[str]:
     return list(values.abs().mean().sort_values(ascending=False, kind="stable").index)
 
 
-def _thinned(values: pd.DataFrame, rows: int) -> NDArray[np.intp]:
+def _thin(values: pd.DataFrame, rows: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, len(values) - 1, min(rows, len(values))).round().astype(np.intp))
 
 
@@ -254,7 +254,7 @@ def _text(value: Any) -> str:
     return f"{value:,.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _pooled(levels: "pd.Series[str]", most: int) -> "pd.Series[str]":
+def _pool(levels: "pd.Series[str]", most: int) -> "pd.Series[str]":
     frequent = levels.value_counts().index
     if len(frequent) <= most:
         return levels

@@ -77,7 +77,7 @@ class Rule:
             raise ConfigurationInvalid.interval_bands(self.by)
         return bins(values, self.bands[self.by], problem.units.get(self.by, ""))
 
-    def described(self, problem: Problem) -> dict[str, Any] | None:
+    def describe(self, problem: Problem) -> dict[str, Any] | None:
         """Say by which column, and where its bands begin."""
         if self.by is None:
             return None
@@ -113,7 +113,7 @@ class Conformal:
 
     fitted: Fitted  # with its bounds, where intervals need some
     # for `hi_ml.scorer.serving`; None where the calibration part is too small, and all below is empty
-    described: dict[str, Any] | None
+    description: dict[str, Any] | None
     # dict of str to array, shape (n_test,); ``low`` and ``high``, or ``prediction_set``
     columns: dict[str, NDArray[Any]]
     covered: Mask  # bool, shape (n_test,); whether the truth is inside
@@ -156,17 +156,17 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
     else:
         slices = _slices(problem, forecast, drawn, calibrated=len(calibration))
     reached, how = sentence(checked), _note(rule, run.method, _method(fitted), thresholds, len(calibration))
-    described = {
+    description = {
         "level": rule.level,
         "method": _method(fitted),
         "whole": problem.task.whole,
-        "by": rule.described(problem),
-        "thresholds": thresholds.described(),
+        "by": rule.describe(problem),
+        "thresholds": thresholds.describe(),
         "approximate": run.method.split.name in _APPROXIMATE,
         "sentence": f"{reached} {how}",
     }
     table = slice_table(checked, slices, calibrated=len(calibration))
-    return Conformal(fitted, described, sets.columns(problem.labels), covered, scores(checked), table, reached, how)
+    return Conformal(fitted, description, sets.columns(problem.labels), covered, scores(checked), table, reached, how)
 
 
 def scores(checked: Checked) -> pd.DataFrame:

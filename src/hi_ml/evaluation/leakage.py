@@ -107,13 +107,13 @@ def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
     cut = max(1, round(share * len(twins)))
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
     tested, has_twin = np.isin(twins[train], twins[test]), np.isin(twins[test], twins[train])
-    leaky = clean = _predicted(run, train, test)
+    leaky = clean = _fit_predict(run, train, test)
     bare = bool(tested.any()) and len(np.unique(twins[train[~tested]])) < _FEWEST
     if bare:
         baseline = Baseline.of(task, problem.target[train], classes=len(problem.labels))
         clean = baseline.predict(len(test))
     elif tested.any():
-        clean = _predicted(run, train[~tested], test)
+        clean = _fit_predict(run, train[~tested], test)
     random_quality, clean_quality = (_quality(problem, test, predicted) for predicted in (leaky, clean))
     sign = -1.0 if task.kind == "regression" else 1.0  # an error falls where accuracy rises
     flattery = sign * (random_quality - clean_quality)
@@ -122,7 +122,7 @@ def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
     return Draw(
         random_score=float(group_means(random_quality, twins[test]).mean()),
         grouped_score=grouped,
-        gap=_bootstrapped(group_means(flattery, twins[test]), rng) if tested.any() else Interval(0.0, 0.0, 0.0),
+        gap=_bootstrap(group_means(flattery, twins[test]), rng) if tested.any() else Interval(0.0, 0.0, 0.0),
         twin_share=float(has_twin.mean()),
         predicted_gap=float(has_twin.mean()) * wrong,
         constant=bare,
@@ -131,7 +131,7 @@ def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
     )
 
 
-def _predicted(run: FittedRun, train: Rows, test: Rows) -> Floats:
+def _fit_predict(run: FittedRun, train: Rows, test: Rows) -> Floats:
     fitted = fit_rows(run.problem, run.method.model, train, seed=run.method.seed)
     return fitted.predict(run.problem.features.frame.iloc[test])
 
@@ -143,7 +143,7 @@ def _quality(problem: Problem, rows: Rows, predicted: Floats) -> Floats:
     return np.asarray(predicted.argmax(axis=1) == target, dtype=float)
 
 
-def _bootstrapped(gaps: Floats, rng: np.random.Generator) -> Interval:
+def _bootstrap(gaps: Floats, rng: np.random.Generator) -> Interval:
     chosen = rng.integers(len(gaps), size=(_DRAWS, len(gaps)))
     low, high = np.quantile(gaps[chosen].mean(axis=1), [0.025, 0.975])
     return Interval(float(gaps.mean()), float(low), float(high))
@@ -154,8 +154,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _mean_of_some(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return _mean(known) if known else None
+    present = [value for value in values if value is not None]
+    return _mean(present) if present else None
 
 
 def _sentence(task: Task, score: str, gap: Interval, *, share: float, most: float, constant: bool) -> str:

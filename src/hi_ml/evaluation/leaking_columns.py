@@ -51,7 +51,7 @@ def look(problem: Problem, *, largest_skill: float, seed: int) -> str:
     train = np.flatnonzero(problem.where("train"))
     few = _some_groups(problem, train, np.random.default_rng([seed, _STREAM]))
     nearest, most = "", -np.inf
-    for roles, values in chain(_alone(problem), _joined(problem, few)):
+    for roles, values in chain(_singles(problem), _pairs(problem, few)):
         skill = _skill(problem, values, few, seed)
         if skill > _SUSPECT and len(few) < len(train):
             skill = _skill(problem, values, train, seed)
@@ -65,19 +65,19 @@ def look(problem: Problem, *, largest_skill: float, seed: int) -> str:
     return f"No column is the target under another name: {how_near}."
 
 
-def _alone(problem: Problem) -> Iterator[tuple[tuple[str, ...], Floats]]:
+def _singles(problem: Problem) -> Iterator[tuple[tuple[str, ...], Floats]]:
     for name, role in problem.features.role.items():
         yield (role,), problem.features.frame[name].to_numpy()
 
 
-def _joined(problem: Problem, few: Rows) -> Iterator[tuple[tuple[str, ...], Floats]]:
+def _pairs(problem: Problem, few: Rows) -> Iterator[tuple[tuple[str, ...], Floats]]:
     features = problem.features
     names = [name for name in features.role if features.levels(name) is None]
     columns = features.frame[names].to_numpy()
     dates = np.array([features.specs[features.role[name]].get("kind") == "date" for name in names], dtype=np.bool_)
     target = problem.target[few]
     aims = np.eye(len(problem.labels))[target.astype(int)] if problem.labels else target[:, None]
-    for a, b, line in _promising(columns[few], aims, dates):
+    for a, b, line in _promising_pairs(columns[few], aims, dates):
         roles = features.role[names[a]], features.role[names[b]]
         if roles[0] == roles[1]:  # day, weekday and month of one date
             continue
@@ -99,14 +99,14 @@ def _skill(problem: Problem, values: Floats, rows: Rows, seed: int) -> float:
     for train, test in folds(group, count=_FOLDS, seed=seed):
         baseline = Baseline.of(problem.task, target[train], classes=len(problem.labels))
         constant = baseline.predict(len(test))
-        predicted = _predicted(problem, X[train], target[train], X[test], constant)
+        predicted = _predict(problem, X[train], target[train], X[test], constant)
         left[test] = losses(problem.task, target[test], predicted)
         most[test] = losses(problem.task, target[test], constant)
     total = group_means(most, group).sum()
     return float(1 - group_means(left, group).sum() / total) if total else 0.0
 
 
-def _predicted(problem: Problem, X: Floats, target: Floats, X_test: Floats, constant: Floats) -> Floats:
+def _predict(problem: Problem, X: Floats, target: Floats, X_test: Floats, constant: Floats) -> Floats:
     if not problem.labels:
         return np.asarray(DecisionTreeRegressor(random_state=0).fit(X, target).predict(X_test))
     tree = DecisionTreeClassifier(min_samples_leaf=_LEAF, random_state=0).fit(X, target)
@@ -115,7 +115,7 @@ def _predicted(problem: Problem, X: Floats, target: Floats, X_test: Floats, cons
     return (1 - _DOUBT) * probabilities + _DOUBT * constant
 
 
-def _promising(columns: Floats, aims: Floats, dates: NDArray[np.bool_]) -> Iterator[Pair]:
+def _promising_pairs(columns: Floats, aims: Floats, dates: NDArray[np.bool_]) -> Iterator[Pair]:
     """Choose the pairs of columns that explain most of the target, and all pairs of dates.
 
     Parameters

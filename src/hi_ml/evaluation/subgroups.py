@@ -94,7 +94,7 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
         levels = list(_levels(run.problem, role, how.bands.get(role)))
         for quality in qualities:
             effects = [against_the_rest(quality.values, inside, group, margin=quality.margin) for _, inside in levels]
-            for (level, inside), effect, adjusted in zip(levels, effects, _adjusted(effects), strict=True):
+            for (level, inside), effect, adjusted in zip(levels, effects, _adjust(effects), strict=True):
                 enough = _smaller_side(inside, group) >= how.fewest
                 rows.append(
                     {"role": role, "level": level, "score": quality.name, "unit": quality.unit}
@@ -121,7 +121,7 @@ def sentence(table: pd.DataFrame) -> str | None:
 
 def notes(run: FittedRun, how: Subgroups) -> Iterator[str]:
     """Say what to know before reading the table."""
-    for role, why in left_out(run.problem, how).items():
+    for role, why in obstacles(run.problem, how).items():
         yield f"Subgroups of {role} are not compared: {why}."
     if run.results["verdict"].verdict != "signal" and len(run.results["subgroups"]):
         yield ERRORS_ONLY
@@ -129,11 +129,11 @@ def notes(run: FittedRun, how: Subgroups) -> Iterator[str]:
 
 def comparable(problem: Problem, how: Subgroups) -> list[str]:
     """Choose the columns, controls last, whose levels can be compared."""
-    without = left_out(problem, how)
+    without = obstacles(problem, how)
     return [role for role in _roles(how) if role not in without]
 
 
-def left_out(problem: Problem, how: Subgroups) -> dict[str, str]:
+def obstacles(problem: Problem, how: Subgroups) -> dict[str, str]:
     """Say by role why a column cannot be compared."""
     return {role: why for role in _roles(how) if (why := _obstacle(problem, role, how))}
 
@@ -180,11 +180,11 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
     for code, label in enumerate(run.problem.labels):
         yield quality(f"observed_minus_predicted_{label}", (run.target == code) - run.predicted[:, code])
     conformal = run.results.get("intervals")
-    if conformal is not None and conformal.described is not None:
+    if conformal is not None and conformal.description is not None:
         yield quality("coverage", conformal.covered.astype(float))
 
 
-def _adjusted(effects: list[Effect | None]) -> list[float]:
+def _adjust(effects: list[Effect | None]) -> list[float]:
     """Adjust the p-values of a role's levels; of two levels, both comparisons are the same one."""
     tested = [position for position, effect in enumerate(effects) if effect is not None]
     raw = np.array([effect.p_zero for effect in effects if effect is not None])

@@ -59,8 +59,8 @@ def trace(problem: Problem, model: Model, *, seed: int) -> str:
     number, since scikit-learn shrinks nothing where all rows of a level agree.
     """
     train = np.flatnonzero(problem.where("train"))
-    traced = _traced(problem, seed)
-    fitted = fit_rows(traced, _spying(model), train, seed=seed)
+    traced = _trace_problem(problem, seed)
+    fitted = fit_rows(traced, _spy_model(model), train, seed=seed)
     spy = fitted.pipeline["learn"]
     teaching, stopping = (rows[:, 0].astype(np.int64) for rows, _ in (spy.train_, spy.validation_))
     both = np.intersect1d(problem.group[teaching], problem.group[stopping])
@@ -68,9 +68,9 @@ def trace(problem: Problem, model: Model, *, seed: int) -> str:
     faults = {
         "groups both teach the learner and stop it early": len(both),
         "rows of other parts were taught": int((~np.isin(np.append(teaching, stopping), train)).sum()),
-        f"training rows were {own}": _betrayed(*spy.train_),
-        f"rows that stop the learner early were {own}": _betrayed(*spy.validation_),
-        f"test rows were {own}": _betrayed(*_tested(traced, fitted, train)),
+        f"training rows were {own}": _count_betrayals(*spy.train_),
+        f"rows that stop the learner early were {own}": _count_betrayals(*spy.validation_),
+        f"test rows were {own}": _count_betrayals(*_strange_test_rows(traced, fitted, train)),
     }
     if words := [f"{count:,} {what}" for what, count in faults.items() if count]:
         raise GroupsTorn.of(problem.task.name, words)
@@ -78,7 +78,7 @@ def trace(problem: Problem, model: Model, *, seed: int) -> str:
     return f"{len(teaching):,} rows teach the learner{stops}, and no row's features know its target."
 
 
-def _traced(problem: Problem, seed: int) -> Problem:
+def _trace_problem(problem: Problem, seed: int) -> Problem:
     names, index = np.unique(problem.group, return_inverse=True)
     frame = pd.DataFrame({"row": np.arange(len(index)), "group": index}, dtype=float)
     specs: dict[str, dict[str, Any]] = {"row": {}, "group": {"levels": [str(name) for name in names]}}
@@ -86,14 +86,14 @@ def _traced(problem: Problem, seed: int) -> Problem:
     return replace(problem, features=Features(frame, specs, {"row": "row", "group": "group"}), target=target, labels=[])
 
 
-def _spying(model: Model) -> Model:
+def _spy_model(model: Model) -> Model:
     """Put the spy in the place of the learner, and every category into the target encoding."""
     spy = {"_target_": f"{SpyEstimator.__module__}.{SpyEstimator.__qualname__}"}
     encoding = replace(model.encoding, numbers="raw", many_levels=0)
     return replace(model, regression=spy, encoding=encoding, space={})
 
 
-def _tested(traced: Problem, fitted: Fitted, train: Rows) -> tuple[Floats, Floats]:
+def _strange_test_rows(traced: Problem, fitted: Fitted, train: Rows) -> tuple[Floats, Floats]:
     """Encode the test rows whose group has no row in training: a random split lets it know the others."""
     rows = np.flatnonzero(traced.where("test") & ~np.isin(traced.group, traced.group[train]))
     if not len(rows):
@@ -101,6 +101,6 @@ def _tested(traced: Problem, fitted: Fitted, train: Rows) -> tuple[Floats, Float
     return fitted.encode(traced.features.frame.iloc[rows]), traced.target[rows]
 
 
-def _betrayed(rows: Floats, target: Floats) -> int:
+def _count_betrayals(rows: Floats, target: Floats) -> int:
     """Count the rows whose encoded group is the group's target."""
     return int((np.abs(rows[:, 1] - target) < _EQUAL).sum())

@@ -122,13 +122,13 @@ def _temporal(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> Pa
     frame = pd.DataFrame({"group": group, "part": parts})
     earliest = frame[frame["part"] != LEFT_OUT].groupby("group")["part"].min().reindex(group).to_numpy()
     parts[parts != earliest] = LEFT_OUT
-    ended = _ended(table)
+    ends = _ends(table)
     for part, cut in enumerate(cuts):
-        parts[(parts == part) & (ended > cut).to_numpy()] = LEFT_OUT
+        parts[(parts == part) & (ends > cut).to_numpy()] = LEFT_OUT
     return parts
 
 
-def _ended(table: pd.DataFrame) -> pd.Series:
+def _ends(table: pd.DataFrame) -> pd.Series:
     """When each stay was over, as far as the table tells."""
     if "discharged_on" in table:
         return table["discharged_on"]

@@ -15,14 +15,14 @@ def summary(run: FittedRun, folder: Path) -> str:
     lines = [
         "",
         f"{task.name} at {task.horizon}, {run.method.model.name}, {len(run.predicted):,} test rows",
-        _aligned(run.results["scores"]),
+        _align(run.results["scores"]),
         *(sentence for sentence in sentences if sentence is not None),
         f"Run folder: {folder}",
     ]
     return "\n".join(lines)
 
 
-def _aligned(scores: pd.DataFrame) -> str:
+def _align(scores: pd.DataFrame) -> str:
     table = pd.DataFrame(
         {
             "score": scores["score"],

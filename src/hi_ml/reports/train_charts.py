@@ -94,7 +94,7 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
 def _of_intervals(run: FittedRun) -> Iterator[Chart]:
     """Do the intervals hold what they promise, and how wide are they?"""
     conformal = run.results["intervals"]
-    if conformal.described is None:
+    if conformal.description is None:
         return
     note = f"Test part, one row per group. {conformal.note} Grey: 95 % band of the coverage of sound intervals."
     words = caption(int(conformal.table["n"].iloc[0]), note, noun="groups")

@@ -74,7 +74,7 @@ class Reduction:
     difference: Callable[[Floats, Floats], Difference]  # of two models on the same rows, with an interval of 95 %
 
 
-def _explained(values: Floats) -> Interval:
+def _explained_interval(values: Floats) -> Interval:
     left = ratio_interval(*values)
     return Interval(1 - left.value, 1 - left.high, 1 - left.low)
 
@@ -84,7 +84,7 @@ MEAN = Reduction(lambda values: float(values.mean()), mean_interval, mean_differ
 ROOT = Reduction(lambda values: float(values.mean()) ** 0.5, root_interval, root_difference)
 EXPLAINED = Reduction(
     lambda values: 1 - float(values[0].mean() / values[1].mean()),
-    _explained,
+    _explained_interval,
     lambda one, other: explained_difference(one[0], other[0], spread=one[1]),
 )
 # of values per bootstrap draw, the sample's own first

@@ -74,31 +74,20 @@ def sums(name, share):
     return np.log(share) if name == "baseline" or share.shape[1] > 2 else logit(share[:, 1:])
 
 
+@pytest.mark.parametrize("classes", [0, 2, 3])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_contributions_add_up_to_the_predicted_amount(name):
+def test_contributions_add_up_to_what_the_model_predicts(name, classes):
     made = admissions()
-    fitted, found = explained(shipped(name), outcome(made, 0))
-    np.testing.assert_allclose(added(found)[:, 0], fitted.predict(made.frame), rtol=1e-6)
+    fitted, found = explained(shipped(name), outcome(made, classes), classes=classes)
+    predicted, sum_ = fitted.predict(made.frame), added(found)
+    if classes == 3 and name != "random_forest":
+        np.testing.assert_allclose(softmax(sum_, axis=1), predicted, atol=1e-6)
+    else:
+        np.testing.assert_allclose(sum_.T, sums(name, predicted).T if classes else [predicted], rtol=1e-6, atol=1e-6)
+    assert found.values.shape == (max(1, len(found.classes)), ROWS, len(ROLES))
+    assert found.classes == (LABELS[1:2] if classes == 2 and len(found.base) == 1 else LABELS[:classes])
     assert found.roles == ROLES
-    assert found.unit == "days"
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_contributions_add_up_to_the_log_odds_of_two_classes(name):
-    made = admissions()
-    fitted, found = explained(shipped(name), outcome(made, 2), classes=2)
-    np.testing.assert_allclose(added(found), sums(name, fitted.predict(made.frame)), atol=1e-6)
-    assert found.unit == ("share" if name == "random_forest" else "log-odds")
-
-
-@pytest.mark.parametrize("name", SHIPPED)
-def test_contributions_add_up_to_what_the_shares_of_three_classes_come_from(name):
-    made = admissions()
-    fitted, found = explained(shipped(name), outcome(made, 3), classes=3)
-    assert found.values.shape == (3, ROWS, len(ROLES))
-    said = added(found) if name == "random_forest" else softmax(added(found), axis=1)
-    np.testing.assert_allclose(said, fitted.predict(made.frame), atol=1e-6)
-    assert found.unit == ("share" if name == "random_forest" else "log-odds")
+    assert found.unit == ("days" if not classes else "share" if name == "random_forest" else "log-odds")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -7,13 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from scipy import stats
 
-from hi_ml.app import config
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.launch import Invocation
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import training
 from hi_ml.evaluation.assessment import Method
@@ -36,7 +33,6 @@ from hi_ml.modeling.splits import PARTS, Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.scorer import serving
 from hi_ml.statistics import conformal
-from hi_ml.train import TrainSettings, train
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 KNOW_QUANTILES = {"lgbm", "hist_gbm", "baseline"}
@@ -367,21 +363,23 @@ def test_the_sentence_says_coverage_and_size_against_knowing_nothing(unit, words
 # --- whole runs ---
 
 
-def command(folder, *overrides):
+@pytest.fixture
+def command(called, tmp_path):
     """Do what the command does, in this process, and return the task's folder."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", overrides=["tracking=none", "explain.rows=0", *overrides])
-    folder.mkdir()
-    train(config.build(TrainSettings, cfg), Invocation(folder, config.plain(cfg), list(overrides), "hi_ml.train"))
-    return next(path for path in folder.iterdir() if path.is_dir())
+
+    def run(*overrides):
+        folder = called("train", tmp_path / "run", "tracking=none", "explain.rows=0", *overrides)
+        return next(path for path in folder.iterdir() if path.is_dir())
+
+    return run
 
 
 def said(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def test_a_run_without_intervals_has_none(tmp_path):
-    folder = command(tmp_path / "run", "interval=null", "task=length_of_stay", "dataset.rows=300", "model=baseline")
+def test_a_run_without_intervals_has_none(command):
+    folder = command("interval=null", "task=length_of_stay", "dataset.rows=300", "model=baseline")
     assert list(pd.read_parquet(folder / "predictions.parquet")) == ["row", "group", "target", "prediction"]
     assert not (folder / "charts" / "intervals.png").exists()
     assert not {"coverage", "width"} & set(pd.read_csv(folder / "scores.csv")["score"])
@@ -389,9 +387,9 @@ def test_a_run_without_intervals_has_none(tmp_path):
     assert said(folder / "model" / "artifacts" / "scorer", "mapping")["interval"] is None
 
 
-def test_a_run_without_a_calibration_part_says_what_its_intervals_lack(tmp_path):
+def test_a_run_without_a_calibration_part_says_what_its_intervals_lack(command):
     small = ["task=test_results", "dataset.rows=300", "model=baseline"]
-    folder = command(tmp_path / "run", *small, "split.train=0.8", "split.calibration=0")
+    folder = command(*small, "split.train=0.8", "split.calibration=0")
     assert "at least 9 groups, and has 0" in said(folder, "run")["interval"]
     assert "prediction_set" not in pd.read_parquet(folder / "predictions.parquet")
     assert not (folder / "charts" / "intervals.png").exists()
@@ -399,8 +397,8 @@ def test_a_run_without_a_calibration_part_says_what_its_intervals_lack(tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["length_of_stay", "billing", "test_results"])
-def test_intervals_of_a_planted_table_cover_and_beat_knowing_nothing(tmp_path, name):
-    folder = command(tmp_path / "run", f"task={name}", "dataset.rows=20000", "interval_by=sex")
+def test_intervals_of_a_planted_table_cover_and_beat_knowing_nothing(command, name):
+    folder = command(f"task={name}", "dataset.rows=20000", "interval_by=sex")
     scores, table = pd.read_csv(folder / "scores.csv").set_index("score"), pd.read_csv(folder / "charts/intervals.csv")
     assert in_band(scores.loc["coverage", "value"], 3170, table["n"][0], confidence=0.999)
     size = scores.loc[scores.index.isin(["width", "set_size"])].iloc[0]
@@ -418,11 +416,9 @@ def test_intervals_of_a_planted_table_cover_and_beat_knowing_nothing(tmp_path, n
 @pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.skipif(not SOURCE.is_file(), reason="data/raw/healthcare_dataset.csv is absent: see data/README.md")
-def test_intervals_of_the_kaggle_table_cover_and_are_as_wide_as_knowing_nothing(tmp_path):
+def test_intervals_of_the_kaggle_table_cover_and_are_as_wide_as_knowing_nothing(command):
     """Rows 12 and 13 of the criteria on the table that holds no signal."""
-    folder = command(
-        tmp_path / "run", "dataset=kaggle", f"dataset.source={SOURCE}", "task=[length_of_stay,test_results]"
-    )
+    folder = command("dataset=kaggle", f"dataset.source={SOURCE}", "task=[length_of_stay,test_results]")
     for task, size, atom in (("length_of_stay", "width", 1 / 30), ("test_results", "set_size", 0)):
         scores = pd.read_csv(folder.parent / task / "scores.csv").set_index("score")
         assert 0.89 <= scores.loc["coverage", "value"] <= 0.9 + atom + 0.01

@@ -174,12 +174,6 @@ def test_repeats_have_the_corrected_resampled_interval(monkeypatch):
     )
 
 
-def test_the_gap_depends_on_the_seed_alone():
-    first, again, other = (measured(noise(RESULTS), seed=seed) for seed in (0, 0, 1))
-    assert first == again
-    assert first.gap != other.gap
-
-
 @TASKS
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_where_every_row_has_tested_copies_the_comparison_is_with_the_constant(task, repeats):

@@ -1,18 +1,15 @@
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from pydantic import ValidationError
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import TargetEncoder
 
-from hi_ml.app.config import build, conf_dir, plain
+import hi_ml
+from hi_ml.app.config import build, compose
 from hi_ml.app.errors import GroupsTorn, NotTrainable
-from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import leaking_columns, probes, significance, tracer
 from hi_ml.evaluation.assessment import FittedRun, Method
 from hi_ml.evaluation.probes import Probing
@@ -22,47 +19,36 @@ from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
-from hi_ml.modeling.tasks import Task, select
 from hi_ml.train import TrainSettings, main
 
 LIMIT = Probing()
 SCENARIOS = ["planted", "noise"]
-SMUGGLED = "+dataset.columns.left_on={from: Discharge Date, kind: date, known: admission}"
+SMUGGLED = {"left_on": {"from": "Discharge Date", "kind": "date", "known": "admission"}}
 
 
-@cache
-def composed(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("train", overrides=list(overrides))
-
-
-def posed(*overrides, **dataset):
-    """A task of a simulated table, as the command would pose it: the first that is asked for."""
-    cfg = composed(*overrides)
-    task = next(iter(build(dict[str, Task], cfg.tasks).values()))
-    admissions = read(build(Dataset, plain(cfg.dataset) | dataset), print)
-    features = Features.of(admissions, select(task, problems.available(admissions))[0])
-    model, split = build(Model, cfg.model), build(Split, cfg.split)
-    return problems.pose(admissions, task, features=features, model=model, split=split, seed=cfg.seed)
+def posed(task, *overrides, columns=(), **dataset):
+    """A task of a simulated table, as the command would pose it."""
+    admissions = hi_ml.read(hi_ml.describe("simulated", columns=dict(columns), **dataset))
+    return hi_ml.pose(admissions, task, overrides=overrides)
 
 
 def shipped(name="lgbm"):
-    return build(Model, composed(f"model={name}").model)
+    return build(Model, compose("train", f"model={name}")["model"])
 
 
 @pytest.fixture(scope="module")
 def stays():
-    return posed("task=length_of_stay", rows=1000, seed=1)
+    return posed("length_of_stay", rows=1000, seed=1)
 
 
 @pytest.fixture(scope="module")
 def bills():
-    return posed("task=billing", rows=1000, seed=1)
+    return posed("billing", rows=1000, seed=1)
 
 
 @pytest.fixture(scope="module")
 def results():
-    return posed("task=test_results", rows=1000, seed=1)
+    return posed("test_results", rows=1000, seed=1)
 
 
 def with_feature(problem, *, name="extra", levels=None, **columns_):
@@ -94,7 +80,7 @@ def refused(problem, *named):
 
 
 def test_a_discharge_date_under_another_name_is_refused_with_both_columns_and_the_keys():
-    said = refused(posed(SMUGGLED, "task=length_of_stay", rows=600), "admitted_on", "left_on")
+    said = refused(posed("length_of_stay", columns=SMUGGLED, rows=600), "admitted_on", "left_on")
     assert "dataset.columns.left_on.known=after" in said
     assert "tasks.length_of_stay.features" in said
     assert "probes.largest_skill" in said
@@ -204,7 +190,7 @@ def torn(problem):
 
 @pytest.mark.parametrize("rule", ["grouped", "temporal"])
 def test_no_group_is_torn_apart_by_an_honest_split(rule):
-    assert probes.of_parts(posed("task=length_of_stay", f"split={rule}", rows=600), rule).passed
+    assert probes.of_parts(posed("length_of_stay", f"split={rule}", rows=600), rule).passed
 
 
 def test_torn_groups_are_a_defect_unless_they_were_asked_for(stays):
@@ -370,7 +356,8 @@ def test_too_few_refits_tell_nothing():
 
 @pytest.mark.slow
 def test_a_leaking_column_stops_its_task_and_no_other(tmp_path, inside):
-    asked = ["dataset.rows=400", "explain.rows=0", "model=baseline", "tracking=none", SMUGGLED]
+    smuggled = "+dataset.columns.left_on={from: Discharge Date, kind: date, known: admission}"
+    asked = ["dataset.rows=400", "explain.rows=0", "model=baseline", "tracking=none", smuggled]
     ended = inside(main, "task=[length_of_stay,billing]", *asked)
     assert ended.code == 1
     assert "'admitted_on' and 'left_on' together are the target" in ended.stderr
@@ -378,7 +365,7 @@ def test_a_leaking_column_stops_its_task_and_no_other(tmp_path, inside):
 
 
 def test_the_settings_of_the_probes_reach_the_command():
-    assert build(TrainSettings, composed("probes.largest_skill=0.5")).probes == Probing(0.5)
+    assert build(TrainSettings, compose("train", "probes.largest_skill=0.5")).probes == Probing(0.5)
 
 
 @pytest.mark.slow
@@ -386,8 +373,8 @@ def test_the_settings_of_the_probes_reach_the_command():
 def test_every_injected_leak_is_found(seed, monkeypatch):
     """Acceptance criterion 18, its first half."""
     scenario = SCENARIOS[seed % 2]
-    refused(posed(SMUGGLED, "task=length_of_stay", rows=500, seed=seed, scenario=scenario), "admitted_on", "left_on")
-    problem = posed("task=length_of_stay", rows=1000, seed=seed, scenario=scenario)
+    refused(posed("length_of_stay", columns=SMUGGLED, rows=500, seed=seed, scenario=scenario), "admitted_on", "left_on")
+    problem = posed("length_of_stay", rows=1000, seed=seed, scenario=scenario)
     with pytest.raises(GroupsTorn):
         probes.of_parts(torn(problem), "grouped")
     for name in INJECTED:
@@ -401,7 +388,7 @@ def test_every_injected_leak_is_found(seed, monkeypatch):
 def test_no_probe_cries_wolf(seed, scenario, monkeypatch):
     """Acceptance criterion 18, its second half: on noise, and on planted effects as well."""
     task = ("length_of_stay", "billing", "test_results")[seed % 3]
-    problem = posed(f"task={task}", rows=600, seed=seed, scenario=scenario)
+    problem = posed(task, rows=600, seed=seed, scenario=scenario)
     method = Method(shipped(), Split("grouped", 0.6, 0.2, 0.2), seed)
     assert all(probe.passed for probe in probes.before(problem, method, LIMIT))
     assert refitted(with_wards(problem, seed), seed, monkeypatch, count=5).passed

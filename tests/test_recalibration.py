@@ -4,20 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 
-from hi_ml.app.config import build, conf_dir
-from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
+import hi_ml
+from hi_ml.app.config import build, compose
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.calibration import measure
 from hi_ml.modeling import models, recalibration
 from hi_ml.modeling import problem as problems
-from hi_ml.modeling.features import Features
-from hi_ml.modeling.problem import pose
-from hi_ml.modeling.splits import Split
-from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
 from hi_ml.scorer import serving
 from hi_ml.statistics.calibration import Recalibration
@@ -30,9 +24,8 @@ TIMID = {
 }  # fmt: skip
 
 
-def composed(*overrides):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("train", [f"dataset.rows={ROWS}", *overrides])
+def shipped(name):
+    return build(models.Model, compose("train", f"model={name}")["model"])
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +35,16 @@ def raw():
 
 @pytest.fixture(scope="module")
 def timid():
-    return replace(build(models.Model, composed().model), classification=TIMID, early_stopping=None)
+    return replace(shipped("lgbm"), classification=TIMID, early_stopping=None)
 
 
-def posed(model, task_name):
-    cfg = composed()
-    admissions = read(build(Dataset, cfg.dataset), lambda _: None)
-    task = build(dict[str, Task], cfg.tasks)[task_name]
-    features = Features.of(admissions, select(task, problems.available(admissions))[0])
-    return pose(admissions, task, features=features, model=model, split=build(Split, cfg.split), seed=0)
+def posed(task):
+    return hi_ml.pose(hi_ml.read("simulated", rows=ROWS), task)
 
 
 @pytest.fixture(scope="module")
-def problem(timid):
-    return posed(timid, "test_results")
+def problem():
+    return posed("test_results")
 
 
 def fitted(model, problem, *, recalibrate=True):
@@ -117,7 +106,7 @@ def test_neither_calibration_nor_test_rows_are_looked_at(timid, problem, repaire
 
 
 def test_a_regression_is_fitted_as_it_is(timid):
-    problem = posed(timid, "length_of_stay")
+    problem = posed("length_of_stay")
     made = fitted(timid, problem)
     assert made.recalibration is None
     np.testing.assert_array_equal(on_test(made, problem), on_test(fitted(timid, problem, recalibrate=False), problem))
@@ -177,7 +166,7 @@ def test_the_models_of_the_folds_stop_where_the_kept_one_did(monkeypatch, proble
         return made[-1]
 
     monkeypatch.setattr(models, "fit", watched)
-    fitted(build(models.Model, composed(f"model={name}").model), problem)
+    fitted(shipped(name), problem)
     rounds = [made_one.pipeline[-1].n_iter_ for made_one in made]
     kept = made[0].pipeline[-1]
     assert set(rounds[1:]) == {getattr(kept, "best_iteration_", kept.n_iter_)}

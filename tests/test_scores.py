@@ -167,10 +167,9 @@ def test_where_the_target_does_not_vary_the_share_of_variance_is_left_out():
     assert np.isfinite(found[["value", "low", "high", "baseline"]].to_numpy()).all()
 
 
-def test_the_same_seed_gives_the_same_table_and_the_seed_moves_the_bootstrap_only():
+def test_the_seed_moves_the_bootstrap_only():
     parts = case(RESULTS, seed=5)
-    first, again, other = (scored(RESULTS, *parts, seed=seed) for seed in (0, 0, 1))
-    assert first.equals(again)
+    first, other = (scored(RESULTS, *parts, seed=seed) for seed in (0, 1))
     moved = first.index[(first["low"] != other["low"]).to_numpy()]
     assert set(moved) <= {"roc_auc", "macro_f1", "balanced_accuracy"}
     assert len(moved)

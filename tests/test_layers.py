@@ -101,6 +101,16 @@ def test_commands_define_their_settings_alone_and_nothing_else_is_run():
         assert "__main__" not in ast.unparse(tree) or room(path) in COMMANDS, path
 
 
+def test_a_public_class_has_a_name_of_its_own():
+    names = [
+        node.name
+        for tree in TREES.values()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 def test_imports_are_absolute():
     for path, tree in TREES.items():
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level], path

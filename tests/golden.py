@@ -92,7 +92,10 @@ def cleaned(text, work):
 
 def normal(kept):
     """Leave out of a record what an earlier form of this script kept of times and paths."""
-    kept = {cleaned(key, "<work>"): cleaned(value, "<work>") for key, value in kept.items()}
+    kept = {
+        cleaned(key, "<work>"): value if re.fullmatch(r"[0-9a-f]{64}", value) else cleaned(value, "<work>")  # of a file
+        for key, value in kept.items()
+    }
     return {key: value for key, value in kept.items() if not re.search(r"\.(finished|started|seconds)$", key)}
 
 

@@ -102,7 +102,7 @@ def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
         That the run read.
     """
     problem, conformal = run.problem, run.results.get("intervals")
-    fitted, interval = (run.fitted, None) if conformal is None else (conformal.fitted, conformal.described)
+    fitted, interval = (run.fitted, None) if conformal is None else (conformal.fitted, conformal.description)
     train = problem.where("train")
     seen = problem.features.frame[train]
     described = mapping(problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval)

@@ -48,7 +48,7 @@ class TrainSettings:
     smallest_skill: Annotated[float, Field(ge=0, lt=1)]  # share of the baseline's loss
     recalibrate: bool  # whether the probabilities of classes are recalibrated inside the training part
     # what is asked of each model, in this order; empty: its settings stand under a key of their own, or it has none
-    assessments: dict[str, dict[str, Any]]
+    assessments: dict[str, dict[str, Any] | None]
     leakage: Leakage
     explain: Explain
     subgroups: Subgroups

@@ -104,7 +104,7 @@ def catalogue() -> dict[str, Assessment]:
     return {one.name: one for members in named_in(evaluation, "ASSESSMENTS") for one in members}
 
 
-def build_settings(nodes: Mapping[str, Mapping[str, Any]], elsewhere: Mapping[str, Any]) -> dict[str, Any]:
+def build_settings(nodes: Mapping[str, Mapping[str, Any] | None], elsewhere: Mapping[str, Any]) -> dict[str, Any]:
     """Build the settings of the assessments that a configuration names, in its order.
 
     Parameters
@@ -133,5 +133,5 @@ def build_settings(nodes: Mapping[str, Mapping[str, Any]], elsewhere: Mapping[st
             chosen[name] = elsewhere[name]
         else:
             key, kind = f"assessments.{name}", every[name].settings  # the key, so that what is wrong has its place
-            chosen[name] = build(dict[str, kind], {key: node})[key]  # type: ignore[valid-type]  # known when it runs
+            chosen[name] = build(dict[str, kind], {key: node or {}})[key]  # type: ignore[valid-type]  # known when it runs
     return {name: value for name, value in chosen.items() if value is not None}

@@ -11,7 +11,7 @@ from hi_ml.evaluation.assessment import FittedRun, catalogue
 def summary(run: FittedRun, folder: Path) -> str:
     """Write the table of scores, what each assessment came to, and the folder, as lines of text."""
     task, assessments = run.problem.task, catalogue()
-    sentences = [assessments[name].sentence(result) for name, result in run.results.items()]
+    sentences = [assessments[name].sentence(result) for name, result in run.results.items() if result is not None]
     lines = [
         "",
         f"{task.name} at {task.horizon}, {run.method.model.name}, {len(run.predicted):,} test rows",

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.csv
 import pytest
 import yaml
+from hypothesis import settings
 
 import hi_ml
 from hi_ml.app.config import build, compose, conf_dir
@@ -29,6 +30,9 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
 from hi_ml.tracking.folder import keep_rejected
+
+settings.register_profile("shared machine", deadline=None)  # a busy one is slow now and then
+settings.load_profile("shared machine")
 
 
 class Ended(NamedTuple):

@@ -9,9 +9,11 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ModelRefused
-from hi_ml.evaluation.explanations import explain
+from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.evaluation.explanations import Explain, measure
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import package
 from hi_ml.scorer import serving
@@ -64,6 +66,17 @@ def taught(model, classes=0, *, recalibration=None):
     return Scorer(mapping | {"recalibration": recalibration}, fitted.pipeline), fitted, made
 
 
+def explain(fitted, made, classes=0):
+    """The explanation of all rows, by SHAP."""
+    rows = np.arange(ROWS)
+    problem = Problem(
+        task=Task("days", "days", "regression", "days", "admission", "mae"), features=made, target=np.zeros(ROWS),
+        labels=LABELS[:classes], table=made.frame, parts=np.full(ROWS, 2, dtype=np.int8), row=rows, group=rows,
+        twin=rows, refused={}, units={},
+    )  # fmt: skip
+    return measure(FittedRun(problem, None, fitted, fitted.predict(made.frame), None), Explain(ROWS, 1e6))
+
+
 def shipped(name):
     return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
 
@@ -104,7 +117,7 @@ def check(rows, values, raw, unit):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_reasons_of_an_amount_are_its_largest_contributions_with_their_values(name):
     scorer, fitted, made = taught(shipped(name))
-    expected = explain(fitted, made.frame, made.role, unit="days", limits=(ROWS, 1e6)).values[0]
+    expected = explain(fitted, made).values[0]
     rows = told(scorer, admissions()[0])
     check(rows, expected, admissions()[0], "days")
     assert {one[0] for row in rows for one in row if one} == set(ROLES)
@@ -114,7 +127,7 @@ def test_the_reasons_of_an_amount_are_its_largest_contributions_with_their_value
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_reasons_of_a_label_speak_of_the_one_that_is_predicted(name, classes):
     scorer, fitted, made = taught(shipped(name), classes)
-    found = explain(fitted, made.frame, made.role, unit="days", limits=(ROWS, 1e6))
+    found = explain(fitted, made, classes)
     likeliest = fitted.predict(made.frame).argmax(axis=1)
     if len(found.values) == 1:
         expected = np.where(likeliest == 1, 1, -1)[:, None] * found.values[0]
@@ -131,7 +144,7 @@ def test_the_reasons_of_a_recalibrated_label_are_scaled_with_its_log_odds():
     """Shares of power 1/2 that favour the last label: its reasons are half of the learner's contributions to it."""
     told_of = {"slope": 0.5, "intercepts": [0.0, 0.0, 50.0]}
     scorer, fitted, made = taught(shipped("lgbm"), 3, recalibration=told_of)
-    found = explain(fitted, made.frame, made.role, unit="days", limits=(ROWS, 1e6))
+    found = explain(fitted, made, 3)
     check(told(scorer, admissions()[0]), 0.5 * found.values[2], admissions()[0], "log-odds")
 
 

@@ -105,7 +105,7 @@ def test_a_public_class_has_a_name_of_its_own():
     names = [
         node.name
         for tree in TREES.values()
-        for node in tree.body
+        for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
     assert [name for name in names if names.count(name) > 1] == []

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Timer, main_thread
+from threading import Event, Thread, main_thread
 from types import FrameType
 from typing import Any, Protocol, get_type_hints
 
@@ -32,7 +32,7 @@ from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFail
 INTERRUPTED = 130
 _SOON = 0.01  # seconds in which a destructor ends
 _interrupted = Event()
-_repeating = Event()  # of an interrupt that was dropped
+_heard = Event()  # an interrupt that was dropped before
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -188,12 +188,14 @@ def _place(error: Any) -> str:
     return ".".join(str(part) for part in error["loc"])
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(_number: int, frame: FrameType | None) -> None:
     _interrupted.set()
-    if _repeating.is_set():  # still where Python drops exceptions
-        _soon_again()
-    else:
-        raise KeyboardInterrupt
+    while frame is not None:
+        if frame.f_code is _hear_again.__code__:  # still where Python drops exceptions: it comes again
+            return
+        frame = frame.f_back
+    _heard.set()
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -212,13 +214,14 @@ def _hear_again(lost: Any) -> None:
     if lost.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(lost)
         return
-    _repeating.set()  # on a busy machine the repetition comes before the timer's own start is over
-    _soon_again()
-    _repeating.clear()
+    _heard.clear()
+    Thread(target=_repeat, daemon=True).start()
 
 
-def _soon_again() -> None:
-    Timer(_SOON, signal.pthread_kill, [main_thread().ident, signal.SIGINT]).start()
+def _repeat() -> None:
+    """Interrupt the main thread until it hears of it."""
+    while not _heard.wait(_SOON):
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
 
 
 def _commit() -> str:

@@ -706,7 +706,7 @@ def _set_as_mlflow_model() -> None:
     from mlflow.models import set_model  # noqa: PLC0415 -- a second and a half that hi_ml's own scoring need not pay
     from mlflow.pyfunc.model import PythonModel  # noqa: PLC0415 -- as above
 
-    class Admissions(PythonModel):
+    class ServedScorer(PythonModel):
         """The scorer as an MLflow model."""
 
         def load_context(self, context: Any) -> None:
@@ -718,7 +718,7 @@ def _set_as_mlflow_model() -> None:
             del context, params
             return self.scorer.predict(model_input)
 
-    set_model(Admissions())
+    set_model(ServedScorer())
 
 
 if __name__.startswith("code_model_"):  # the name under which MLflow runs the file of a model written as code

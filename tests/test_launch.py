@@ -212,10 +212,7 @@ def test_an_interrupt_ends_in_130_and_leaves_no_empty_folder(tmp_path, ends, wor
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("soon", [0.01, 0])  # the second comes before the repeating thread has started
-def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends, monkeypatch, soon):
-    monkeypatch.setattr(launch, "_SOON", soon)
-
+def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
     class Thing:
         def __del__(self):
             os.kill(os.getpid(), signal.SIGINT)

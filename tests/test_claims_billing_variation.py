@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hi_ml.claims.aggregates import add_up
-from hi_ml.claims.billing_variation import compare_hospitals, hospital_sums
+from hi_ml.claims.billing_variation import compare_hospitals, hospital_sums, hospital_tables
 
 
 @pytest.fixture
@@ -103,3 +103,25 @@ def test_the_tables_of_its_charts(drawn, state):
 def test_without_large_hospitals_the_tables_are_empty_and_stand(drawn, state):
     tables = state(drawn(2_000, hospitals=600)).tables
     assert len(tables["hospital_funnel"]) == len(tables["hospital_effects"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("large", "small"),
+    [((10, 300, 120_000), (40, 40, 38_000)), ((3, 900, 20_000), (80, 35, 60_000)), ((1, 5_000, -9_000), (60, 30, 500))],
+)
+def test_each_shrunken_mean_lies_between_the_recorded_one_and_the_mean_of_all(large, small):
+    """Where volume goes with price, the mean of all admissions is far from that of the hospitals."""
+    rng, bills = np.random.default_rng(1), []
+    for hospitals, admissions, price in (large, small):
+        means = rng.normal(price, 0.1 * abs(price), hospitals)
+        bills += [(f"H{price}_{i}", rng.normal(mean, 10_000, admissions)) for i, mean in enumerate(means)]
+    rows = pd.concat([pd.DataFrame({"hospital": name, "billed": values}) for name, values in bills])
+    table = hospital_sums(rows)
+    effects = hospital_tables(table, compare_hospitals(table, 0.10)[0], 30)["hospital_effects"]
+    of_all = rows["billed"].mean()
+    shrunken = of_all + effects["effect"]
+    assert len(effects) == table.index.size
+    np.testing.assert_allclose(effects["centre"], of_all)
+    np.testing.assert_allclose(shrunken, (of_all + effects["low"] + of_all + effects["high"]) / 2)
+    assert shrunken.between(np.minimum(of_all, effects["mean"]), np.maximum(of_all, effects["mean"])).all()
+    assert (effects["mean"].between(of_all + effects["low"], of_all + effects["high"])).mean() > 0.9

@@ -6,7 +6,7 @@ from scipy import optimize, stats
 
 from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.moments import moments
-from hi_ml.statistics.variance_components import between_groups, funnel, pair_icc, shrink, smallest_icc
+from hi_ml.statistics.variance_components import between_groups, funnel, gamma_around, pair_icc, shrink, smallest_icc
 
 MARGIN = Margin(0.05)
 
@@ -112,23 +112,34 @@ def test_walds_interval_covers(errors):
 
 def test_shrinkage_is_the_best_linear_prediction():
     values, group = draw([3, 30, 300], 1.0, seed=6)
-    groups = moments(values, group, 3)
-    found = between_groups(groups, margin=MARGIN)
-    effect, low, high = shrink(groups, found)
-    share = groups.n * found.gamma / (1 + groups.n * found.gamma)
-    np.testing.assert_allclose(effect, share * (groups.mean - found.centre))
-    assert (np.diff(high - low) < 0).all()
-    assert (np.abs(effect) < np.abs(groups.mean - found.centre)).all()
+    groups, gamma = moments(values, group, 3), 0.4
+    effect, low, high = shrink(groups, centre=4.9, within=1.2, gamma=gamma)
+    for i, size in enumerate([3, 30, 300]):  # by the covariances of the group's effect and its rows
+        rows = 1.2 * (np.eye(size) + gamma)
+        weights = np.linalg.solve(rows, np.full(size, 1.2 * gamma))
+        assert effect[i] == pytest.approx(weights @ (values[group == i] - 4.9))
+        left = 1.2 * gamma * (1 - weights.sum())
+        assert (high - low)[i] == pytest.approx(2 * stats.norm.ppf(0.975) * left**0.5)
+
+
+def test_the_spread_around_the_mean_of_all_is_found_where_volume_goes_with_the_mean():
+    rng = np.random.default_rng(7)
+    sizes = np.array([300] * 10 + [40] * 40)
+    means = rng.normal(np.repeat([110, 30], [10, 40]), 5)
+    values, group = rng.normal(np.repeat(means, sizes), 50), np.repeat(np.arange(50), sizes)
+    groups, centre = moments(values, group, 50), values.mean()
+    found = gamma_around(groups, centre=centre, within=2_500.0)
+    assert found * 2_500 == pytest.approx(((means - centre) ** 2).mean(), rel=0.1)
+    assert gamma_around(groups, centre=centre, within=1e9) == 0
 
 
 def test_without_variance_between_every_shrunken_effect_is_zero():
     values, group = draw([5] * 10, 0.0, seed=8)
     values -= np.array([values[group == g].mean() for g in range(10)])[group]
     groups = moments(values, group, 10)
-    effect, low, high = shrink(groups, between_groups(groups, margin=MARGIN))
-    assert not effect.any()
-    assert not low.any()
-    assert not high.any()
+    gamma = gamma_around(groups, centre=float(values.mean()), within=between_groups(groups, margin=MARGIN).within)
+    for limit in shrink(groups, centre=0.0, within=1.0, gamma=gamma):
+        assert not limit.any()
 
 
 def test_funnel_limits_hold_a_mean_of_that_size():

@@ -28,6 +28,7 @@ from hi_ml.statistics.variance_components import (
     BetweenGroups,
     between_groups,
     funnel,
+    gamma_around,
     pair_icc,
     shrink,
     smallest_icc,
@@ -261,14 +262,16 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
     -------
     dict of str to DataFrame
         `hospital_effects`: `hospital, n, mean, mean_low, mean_high, effect, low, high, centre`, by effect, in currency;
-        every effect is 0 where the variance between hospitals is estimated as 0. `hospital_funnel`: layer `hospital`,
-        `hospital, n, mean, centre, low95, high95, low998, high998, outside95, outside998`, largest first, and layer
-        `limit`, the same limits over the volumes shown. Both are empty where no hospital is large enough.
+        effects are measured from the centre, the mean of all bills, and every one is 0 where no variance around it is
+        found. `hospital_funnel`: layer `hospital`, `hospital, n, mean, centre, low95, high95, low998, high998,
+        outside95, outside998`, largest first, and layer `limit`, the same limits over the volumes shown. Both are empty
+        where no hospital is large enough.
     """
     large = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
     groups, centre = moments_of(large), float(table["total"].sum() / table["n"].sum())
     mean_low, mean_high = mean_limits(groups)
-    effect, low, high = shrink(groups, between)
+    gamma = gamma_around(moments_of(table).large_enough(2), centre=centre, within=between.within)
+    effect, low, high = shrink(groups, centre=centre, within=between.within, gamma=gamma)
     hospitals = pd.DataFrame({"hospital": large.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
     effects = hospitals.assign(
         mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high, centre=centre

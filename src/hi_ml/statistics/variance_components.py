@@ -24,9 +24,7 @@ class BetweenGroups:
     # intraclass correlation: share of the variance that lies between groups. `p_zero` is that of the F table,
     # indicative only; `statistic` is F
     icc: Effect
-    gamma: float  # variance between over variance within, estimated
     within: float  # variance within groups (mean square), in squared units
-    centre: float  # mean of the group means, weighted by what each tells
     pairs: int  # pairs of observations that share a group
 
 
@@ -54,13 +52,12 @@ def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
     within = float(groups.within.sum()) / (n - k)
     pivot = _pivot(groups, within)
     law = f(k - 1, n - k)
-    gamma = _where_equal(pivot, 1.0)
     low, low90, high90, high = (
         _icc(_where_equal(pivot, float(law.ppf(q)))) for q in (1 - LEVEL / 2, 1 - LEVEL, LEVEL, LEVEL / 2)
     )
     p_above = float(law.cdf(pivot(_gamma(margin.size))))
     icc = Effect(
-        estimate=_icc(gamma),
+        estimate=_icc(_where_equal(pivot, 1.0)),
         low=low,
         high=high,
         low90=low90,
@@ -73,9 +70,8 @@ def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
         statistic=pivot(0.0),
         df=k - 1,
     )
-    weight = groups.n / (1 + groups.n * gamma)
     pairs = round(float((groups.n * (groups.n - 1)).sum() / 2))
-    return BetweenGroups(icc, gamma, within, float(weight @ groups.mean / weight.sum()), pairs)
+    return BetweenGroups(icc, within, pairs)
 
 
 def smallest_icc(share_of_mean: float, mean: float, variance: float) -> float:
@@ -119,13 +115,14 @@ def pair_icc(groups: Moments, mean: float, variance: float) -> float:
     return float(products.sum() / (groups.n * (groups.n - 1)).sum() / variance)
 
 
-def _pivot(groups: Moments, within: float) -> Callable[[float], float]:
+def _pivot(groups: Moments, within: float, centre: float | None = None) -> Callable[[float], float]:
+    """Make W, around the mean that fits the gamma best or around a given one."""
     n, mean = groups.n, groups.mean
 
     def value(gamma: float) -> float:
         weight = n / (1 + n * gamma)
-        centre = weight @ mean / weight.sum()
-        return float(weight @ (mean - centre) ** 2 / (n.size - 1) / within)
+        middle = weight @ mean / weight.sum() if centre is None else centre
+        return float(weight @ (mean - middle) ** 2 / (n.size - 1) / within)
 
     return value
 
@@ -170,22 +167,38 @@ def _gamma(icc: float) -> float:
     return min(icc, LARGEST_ICC) / (1 - min(icc, LARGEST_ICC))
 
 
-def shrink(groups: Moments, between: BetweenGroups) -> tuple[Floats, Floats, Floats]:
+def gamma_around(groups: Moments, *, centre: float, within: float) -> float:
+    """Estimate how far group means lie around a centre: variance between over variance within, W(gamma) = 1.
+
+    Where large groups differ from small ones the mean of all values is not the mean of a group, and the spread around
+    it is wider than that around the mean of the groups.
+
+    Parameters
+    ----------
+    centre, within : float
+        In the unit of the values, and the variance within groups.
+    """
+    return _where_equal(_pivot(groups, within, centre), 1.0)
+
+
+def shrink(groups: Moments, *, centre: float, within: float, gamma: float) -> tuple[Floats, Floats, Floats]:
     """Shrink each group's deviation towards 0 by how little it tells: B_i (m_i - m), B_i = n_i gamma / (1 + n_i gamma).
 
     Parameters
     ----------
-    between : BetweenGroups
-        Estimated from these groups, or from all that could tell.
+    centre : float
+        m: effects are distances from it, and are added to nothing else.
+    within, gamma : float
+        Variance within groups, and the variance around the centre over it; see `gamma_around`.
 
     Returns
     -------
     effect, low, high : ndarray of float64, shape (k,)
         In the unit of the values; 95 % limits from the variance tau^2 (1 - B_i), gamma taken as known.
     """
-    weight = groups.n * between.gamma / (1 + groups.n * between.gamma)
-    effect = weight * (groups.mean - between.centre) + 0.0  # so that no effect reads as -0
-    half = norm.isf(LEVEL / 2) * np.sqrt(between.gamma * between.within * (1 - weight))
+    weight = groups.n * gamma / (1 + groups.n * gamma)
+    effect = weight * (groups.mean - centre) + 0.0  # so that no effect reads as -0
+    half = norm.isf(LEVEL / 2) * np.sqrt(gamma * within * (1 - weight))
     return effect, effect - half, effect + half
 
 

@@ -1,7 +1,7 @@
 """The leak of a random split, measured on noise: by a memoriser, by a model that is watched, on tables of copies."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from scipy import stats
 
 from hi_ml.app.config import build
-from hi_ml.evaluation import leakage
+from hi_ml.evaluation import judgement, leakage, training
 from hi_ml.evaluation.assessment import FittedRun, Method
 from hi_ml.evaluation.leakage import Leakage, measure
+from hi_ml.modeling import splits
 from hi_ml.modeling.encoding import Encoding
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
@@ -29,6 +30,11 @@ MEMORISER = Model(
     classification={"_target_": "sklearn.tree.DecisionTreeClassifier"},
     predicts="mean",
     encoding=Encoding("ordinal", "raw"),
+)
+FOREST = replace(
+    MEMORISER,
+    name="forest",
+    regression={"_target_": "sklearn.ensemble.RandomForestRegressor", "n_estimators": 8, "min_samples_leaf": 2},
 )
 TASKS = pytest.mark.parametrize("task", [DAYS, RESULTS], ids=["days", "classes"])
 
@@ -48,16 +54,16 @@ def noise(task, *, rows=1200, copies=200, seed=0, pasted=1):
     )  # fmt: skip
 
 
-def measured(problem, *, repeats=1, seed=0):
-    method = Method(MEMORISER, Split("grouped", 0.6, 0.2, 0.2), seed)
+def measured(problem, *, repeats=1, seed=0, model=MEMORISER):
+    method = Method(model, Split("grouped", 0.6, 0.2, 0.2), seed)
     return measure(FittedRun(problem, method, None, None, None), Leakage(test=0.2, repeats=repeats))
 
 
 class Watched:
     """A model that is right on the rows whose twin it was taught, or on all others, and says what it was asked."""
 
-    def __init__(self, monkeypatch, *, right_on_twins=True):
-        self.right_on_twins, self.train, self.test = right_on_twins, [], []
+    def __init__(self, monkeypatch, *, right_on_twins=True, by="twin"):
+        self.right_on_twins, self.by, self.train, self.test = right_on_twins, by, [], []
         monkeypatch.setattr(leakage, "fit_rows", self.fit)
 
     def fit(self, problem, _model, rows, *, seed):
@@ -67,7 +73,8 @@ class Watched:
 
     def predict(self, problem, train, rows):
         self.test.append(rows)
-        right = np.isin(problem.twin[rows], problem.twin[train]) == self.right_on_twins
+        unit = getattr(problem, self.by)
+        right = np.isin(unit[rows], unit[train]) == self.right_on_twins
         target = problem.target[rows]
         if problem.task is DAYS:
             return np.where(right, target, target + 3)
@@ -123,6 +130,108 @@ def test_a_gap_is_positive_where_the_random_split_flatters_and_negative_where_it
         assert direction * found.gap > 0
         better = found.random_score < found.grouped_score if task is DAYS else found.random_score > found.grouped_score
         assert better == right_on_twins
+
+
+def people(task, *, patients=300, copies=0, seed=0):
+    """Patients of one to seven admissions, and near-copies of some rows."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(patients), rng.integers(1, 8, patients))
+    problem = noise(task, rows=len(group) + copies, copies=copies, seed=seed)
+    return replace(problem, group=group[problem.twin] + 10_000)
+
+
+@TASKS
+def test_where_no_patient_comes_again_his_gap_is_zero_and_no_third_fit_is_made(task, monkeypatch):
+    watched = Watched(monkeypatch)
+    found = measured(noise(task))
+    assert len(watched.train) == 2
+    assert (found.patient_share, found.patient_gap, found.patient_low, found.patient_high) == (0, 0, 0, 0)
+    assert found.patient_score == found.grouped_score
+    assert "patients" not in found.sentence
+
+
+@TASKS
+def test_patients_are_a_leak_of_their_own_beside_copies(task, monkeypatch):
+    """Right on every patient it was taught: what copies and patients give adds up to what a grouped split takes."""
+    watched, problem = Watched(monkeypatch, by="group"), people(task, copies=300)
+    found = measured(problem)
+    (leaky, without_twins, clean), test = watched.train, watched.test[0]
+    np.testing.assert_array_equal(without_twins, leaky[~np.isin(problem.twin[leaky], problem.twin[test])])
+    np.testing.assert_array_equal(clean, leaky[~np.isin(problem.group[leaky], problem.group[test])])
+    pairs = set(zip(problem.group[leaky], problem.twin[leaky], strict=True))
+    again = [
+        any(g == group and t != twin for g, t in pairs)
+        for group, twin in zip(problem.group[test], problem.twin[test], strict=True)
+    ]
+    assert found.patient_share == np.mean(again)
+    sign = 1 if task is DAYS else -1
+    assert found.gap + found.patient_gap == pytest.approx(sign * (found.patient_score - found.random_score))
+    assert found.gap > 0  # patients of whom copies alone were taught
+    assert found.patient_low > 0
+    assert f"{100 * found.patient_share:.1f} % of the test rows have one in training" in found.sentence
+    assert f"{100 * found.twin_share:.1f} % of its test rows have a twin" in found.sentence
+
+
+@TASKS
+def test_a_model_that_exploits_copies_only_owes_nothing_to_patients(task, monkeypatch):
+    Watched(monkeypatch)
+    found = measured(people(task, copies=300))
+    assert found.low > 0
+    assert found.patient_share > 0.5
+    assert (found.patient_gap, found.patient_low, found.patient_high) == (0, 0, 0)
+
+
+def test_the_interval_draws_patients_and_not_their_admissions(monkeypatch):
+    """Against the linearised variance of a ratio of sums over patients."""
+    watched, problem = Watched(monkeypatch, by="group"), people(DAYS, patients=2000)
+    found = measured(problem)
+    frame = pd.DataFrame({"group": problem.group[watched.test[0]]})
+    frame["gained"] = 3.0 * frame["group"].isin(problem.group[watched.train[0]])
+    sums = frame.groupby("group")["gained"].agg(["sum", "size"])
+    value, n = frame["gained"].mean(), len(sums)
+    error = (n / (n - 1) * ((sums["sum"] - value * sums["size"]) ** 2).sum()) ** 0.5 / sums["size"].sum()
+    assert found.patient_gap == pytest.approx(value)
+    assert found.patient_high - found.patient_low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_the_gap_of_patients_is_a_metric_where_there_are_some():
+    found = [asdict(measured(problem)) for problem in (noise(DAYS), people(DAYS))]
+    once, again = (leakage.ASSESSMENTS[0].metrics(one) for one in found)
+    assert once == {"leakage_gap": found[0]["gap"]}
+    assert again == {"leakage_gap": 0, "leakage_patient_gap": found[1]["patient_gap"]}
+    assert leakage.ASSESSMENTS[0].metrics({"gap": 1.0}) == {"leakage_gap": 1.0}  # of an older version
+
+
+def test_where_every_patient_is_tested_the_comparison_is_with_the_constant():
+    group = np.tile(np.arange(20), 60)
+    found = measured(replace(noise(DAYS, copies=0), group=group))
+    assert found.patient_share == 1
+    assert "lack a tested patient" in found.sentence
+
+
+def test_what_a_patient_effect_flatters_is_measured():
+    """No copies, 1,500 patients of four admissions: a random split finds a signal, a grouped one finds none."""
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(1500), 4)
+    frame = pd.DataFrame(rng.random((1500, 3))[group], columns=["a", "b", "c"])
+    target = 10 + rng.normal(0, 1, 1500)[group] + rng.normal(0, 1, 6000)
+    problem = replace(noise(DAYS, rows=6000, copies=0), group=group, target=target)
+    problem = replace(problem, features=replace(problem.features, frame=frame))
+    verdicts = {}
+    for name in ("random", "grouped"):
+        split = Split(name, 0.6, 0.2, 0.2)
+        parts = splits.assign(split, group, seed=0, table=problem.table)
+        run = training.fit(replace(problem, parts=parts), Method(FOREST, split, 0))
+        verdicts[name] = judgement.ASSESSMENTS[0].measure(run, judgement.Judging())
+    found = measured(problem, model=FOREST)
+    assert verdicts["random"].verdict == "signal"
+    assert verdicts["grouped"].verdict in {"no_signal", "worse"}
+    assert (found.gap, found.twin_share) == (0, 0)
+    flattery = (
+        (verdicts["random"].skill - verdicts["grouped"].skill) * found.patient_score / (1 - verdicts["grouped"].skill)
+    )
+    assert found.patient_gap == pytest.approx(flattery, rel=0.25)
+    assert found.patient_low > 0.5 * flattery
 
 
 def test_an_error_is_in_the_unit_and_an_accuracy_in_points():

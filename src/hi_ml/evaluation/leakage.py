@@ -1,7 +1,8 @@
-"""How much better would this model have looked after a split that tears near-duplicates apart?"""
+"""How much better would this model have looked after a split that tears near-duplicates, or patients, apart?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from hi_ml.statistics.groups import corrected_interval, group_means
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-_DRAWS = 1000  # bootstrap draws over groups
-_FEWEST = 10  # groups of training rows without a tested twin; fewer teach nothing
+Mask = NDArray[np.bool_]
+_DRAWS = 1000  # bootstrap draws over patients
+_FEWEST = 10  # groups of training rows without a tested twin, or patient; fewer teach nothing
 
 
 @settings(frozen=True, config=STRICT)
@@ -34,20 +36,36 @@ class Leakage:
 
 @dataclass(frozen=True)
 class Gap:
-    """What a random split would have added."""
+    """What a random split would have added: through copies, and through other admissions of the same patients."""
 
     score: str
     random_score: float  # on the test rows of a random split, fitted on all its training rows
     grouped_score: float  # on the same rows, fitted without the training rows that have a twin among them
-    gap: float  # flattery: positive where the random split makes the model look better; 95 % interval over groups
+    gap: float  # flattery: positive where the random split makes the model look better; 95 % interval over patients
     low: float
     high: float
     twin_share: float  # share of the test rows with a twin in the training rows
     predicted_gap: float  # the gap of a model that memorises its training rows
     gap_with_twin: float | None  # over the test rows with and without a twin
     gap_without_twin: float | None
+    patient_share: float  # share of the test rows with another admission of the same patient in the training rows
+    patient_score: float  # on the same rows, fitted without any training row of a tested patient
+    patient_gap: float  # further flattery, beyond that of the copies: as `gap`, of grouped_score over patient_score
+    patient_low: float
+    patient_high: float
     repeats: int
     sentence: str
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What one source of it, copies or patients, adds on one random split."""
+
+    share: float  # of the test rows, with such a row in training
+    score: float  # without
+    gap: Interval
+    constant: bool  # whether the constant of the training rows stood for a fit without
+    flattery: Floats  # float64, shape (n_test,)
 
 
 @dataclass(frozen=True)
@@ -55,39 +73,42 @@ class Draw:
     """One random split: what `Gap` averages."""
 
     random_score: float
-    grouped_score: float
-    gap: Interval
-    twin_share: float
+    copies: Leak
+    patients: Leak
     predicted_gap: float
-    constant: bool  # whether the constant of the training rows stood for the grouped fit
     gap_with_twin: float | None
     gap_without_twin: float | None
 
 
 def measure(run: FittedRun, how: Leakage) -> Gap:
-    """Fit twice on a random split, with and without the training rows whose twin is tested.
+    """Fit on a random split, again without the training rows whose twin is tested, then without tested patients.
 
     Notes
     -----
-    A memoriser gives a tested row the target of its twin: it is right on the share L of rows with a twin, and
-    elsewhere as good as the grouped fit. Kaufman et al. (2012), Kapoor & Narayanan (2023).
+    This is what a naive analyst would see: rows teach, copies and all. A memoriser gives a tested row the target of its
+    twin: it is right on the share L of rows with a twin, and elsewhere as good as the grouped fit. Kaufman et al.
+    (2012), Kapoor & Narayanan (2023). The two gaps add up to what a split that keeps patients together would take away.
 
-    Where nearly every training row has a tested twin, nothing is left to fit the second time: the constant of the
-    training rows takes its place, and the sentence says so. The fits are not recalibrated, which would take five more
-    each.
+    Where nearly every training row has a tested twin (or patient), nothing is left to fit again: the constant of the
+    training rows takes its place, and the sentence says so. Where no patient has two admissions there is no third fit.
+    The fits are not recalibrated, which would take five more each.
     """
     task, seeds = run.problem.task, np.random.SeedSequence(run.method.seed).spawn(how.repeats)
     draws = [_draw(run, how.test, np.random.default_rng(seed)) for seed in seeds]
+    copies, patients = [draw.copies for draw in draws], [draw.patients for draw in draws]
+    gap, patient_gap = (_averaged(leaks, how) for leaks in (copies, patients))
+    twin_share, predicted = _mean([leak.share for leak in copies]), _mean([draw.predicted_gap for draw in draws])
+    patient_share = _mean([leak.share for leak in patients])
     score = "mae" if task.kind == "regression" else "accuracy"
-    gap = draws[0].gap
-    if len(draws) > 1:
-        gap = corrected_interval(np.array([draw.gap.value for draw in draws]), ratio=how.test / (1 - how.test))
-    twin_share, predicted = _mean([draw.twin_share for draw in draws]), _mean([draw.predicted_gap for draw in draws])
-    words = _sentence(task, score, gap, share=twin_share, most=predicted, constant=any(draw.constant for draw in draws))
+    words = [
+        _of_copies(task, score, gap, share=twin_share, most=predicted),
+        _of_patients(task, score, patient_gap, share=patient_share),
+        _of_constant(copies, patients),
+    ]
     return Gap(
         score=score,
         random_score=_mean([draw.random_score for draw in draws]),
-        grouped_score=_mean([draw.grouped_score for draw in draws]),
+        grouped_score=_mean([leak.score for leak in copies]),
         gap=gap.value,
         low=gap.low,
         high=gap.high,
@@ -95,40 +116,76 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
         predicted_gap=predicted,
         gap_with_twin=_mean_of_some([draw.gap_with_twin for draw in draws]),
         gap_without_twin=_mean_of_some([draw.gap_without_twin for draw in draws]),
+        patient_share=patient_share,
+        patient_score=_mean([leak.score for leak in patients]),
+        patient_gap=patient_gap.value,
+        patient_low=patient_gap.low,
+        patient_high=patient_gap.high,
         repeats=how.repeats,
-        sentence=words,
+        sentence=" ".join(filter(None, words)),
     )
 
 
 def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
-    """Split at random, fit twice, and take the difference on the same test rows."""
-    problem, task, twins = run.problem, run.problem.task, run.problem.twin
-    order = rng.permutation(len(twins))
-    cut = max(1, round(share * len(twins)))
+    """Split at random, fit up to three times, and take the differences on the same test rows."""
+    problem, task = run.problem, run.problem.task
+    order = rng.permutation(len(problem.twin))
+    cut = max(1, round(share * len(order)))
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
-    tested, has_twin = np.isin(twins[train], twins[test]), np.isin(twins[test], twins[train])
-    leaky = clean = _fit_predict(run, train, test)
-    bare = bool(tested.any()) and len(np.unique(twins[train[~tested]])) < _FEWEST
-    if bare:
-        baseline = Baseline.of(task, problem.target[train], classes=len(problem.labels))
-        clean = baseline.predict(len(test))
-    elif tested.any():
-        clean = _fit_predict(run, train[~tested], test)
-    random_quality, clean_quality = (_quality(problem, test, predicted) for predicted in (leaky, clean))
+    has_twin, has_patient = _repeated(problem, train, test)
     sign = -1.0 if task.kind == "regression" else 1.0  # an error falls where accuracy rises
-    flattery = sign * (random_quality - clean_quality)
-    grouped = float(group_means(clean_quality, twins[test]).mean())
-    wrong = grouped if task.kind == "regression" else 1 - grouped
+    twin, group = problem.twin[test], problem.group[test]
+    (leaky, _), *fits = _fits(run, train, test)
+    before, leaks = leaky, []
+    for (quality, constant), has in zip(fits, (has_twin, has_patient), strict=True):
+        flattery = sign * (before - quality)
+        gap = _bootstrap(flattery, twin, group, rng) if has.any() else Interval(0.0, 0.0, 0.0)
+        leaks.append(Leak(float(has.mean()), _mean(group_means(quality, twin)), gap, constant, flattery))
+        before = quality
+    copies, patients = leaks
+    wrong = copies.score if task.kind == "regression" else 1 - copies.score
     return Draw(
-        random_score=float(group_means(random_quality, twins[test]).mean()),
-        grouped_score=grouped,
-        gap=_bootstrap(group_means(flattery, twins[test]), rng) if tested.any() else Interval(0.0, 0.0, 0.0),
-        twin_share=float(has_twin.mean()),
-        predicted_gap=float(has_twin.mean()) * wrong,
-        constant=bare,
-        gap_with_twin=float(flattery[has_twin].mean()) if has_twin.any() else None,
-        gap_without_twin=float(flattery[~has_twin].mean()) if not has_twin.all() else None,
+        random_score=_mean(group_means(leaky, twin)),
+        copies=copies,
+        patients=patients,
+        predicted_gap=copies.share * wrong,
+        gap_with_twin=float(copies.flattery[has_twin].mean()) if has_twin.any() else None,
+        gap_without_twin=float(copies.flattery[~has_twin].mean()) if not has_twin.all() else None,
     )
+
+
+def _repeated(problem: Problem, train: Rows, test: Rows) -> tuple[Mask, Mask]:
+    """Tell which test rows have a twin in training, and which another admission of the same patient."""
+    twin, group = problem.twin, problem.group
+    has_twin = np.isin(twin[test], twin[train])
+    _, first = np.unique(twin[train], return_index=True)  # admissions of each patient in training, copies counted once
+    patients, admissions = np.unique(group[train][first], return_counts=True)
+    index = np.searchsorted(patients, group[test]).clip(max=len(patients) - 1)
+    others = np.where(patients[index] == group[test], admissions[index], 0) - has_twin
+    return has_twin, others > 0
+
+
+def _fits(run: FittedRun, train: Rows, test: Rows) -> Iterator[tuple[Floats, bool]]:
+    """Fit on all training rows, without those that have a tested twin, and without those of a tested patient.
+
+    Yields
+    ------
+    quality : array of float64, shape (n_test,)
+    constant : bool
+        Whether too few rows were left, and the constant of all took the place of a fit.
+    """
+    problem, constant = run.problem, False
+    quality = _quality(problem, test, _fit_predict(run, train, test))
+    yield quality, constant
+    rest = train
+    for unit in (problem.twin, problem.group):
+        kept = train[~np.isin(unit[train], unit[test])]
+        if len(kept) < len(rest):
+            rest, constant = kept, len(np.unique(unit[kept])) < _FEWEST
+            baseline = Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
+            predicted = baseline.predict(len(test)) if constant else _fit_predict(run, kept, test)
+            quality = _quality(problem, test, predicted)
+        yield quality, constant
 
 
 def _fit_predict(run: FittedRun, train: Rows, test: Rows) -> Floats:
@@ -143,13 +200,23 @@ def _quality(problem: Problem, rows: Rows, predicted: Floats) -> Floats:
     return np.asarray(predicted.argmax(axis=1) == target, dtype=float)
 
 
-def _bootstrap(gaps: Floats, rng: np.random.Generator) -> Interval:
-    chosen = rng.integers(len(gaps), size=(_DRAWS, len(gaps)))
-    low, high = np.quantile(gaps[chosen].mean(axis=1), [0.025, 0.975])
-    return Interval(float(gaps.mean()), float(low), float(high))
+def _bootstrap(values: Floats, twin: Rows, group: Rows, rng: np.random.Generator) -> Interval:
+    """Average the rows over admissions, copies sharing one vote, and draw patients."""
+    means, (_, first) = group_means(values, twin), np.unique(twin, return_index=True)
+    _, patient, size = np.unique(group[first], return_inverse=True, return_counts=True)
+    sums = np.bincount(patient, weights=means) if (size > 1).any() else means  # in today's order where none repeats
+    chosen = rng.integers(len(sums), size=(_DRAWS, len(sums)))
+    low, high = np.quantile(sums[chosen].sum(axis=1) / size[chosen].sum(axis=1), [0.025, 0.975])
+    return Interval(float(means.mean()), float(low), float(high))
 
 
-def _mean(values: Sequence[float]) -> float:
+def _averaged(leaks: Sequence[Leak], how: Leakage) -> Interval:
+    if len(leaks) == 1:
+        return leaks[0].gap
+    return corrected_interval(np.array([leak.gap.value for leak in leaks]), ratio=how.test / (1 - how.test))
+
+
+def _mean(values: Sequence[float] | Floats) -> float:
     return float(np.mean(values))
 
 
@@ -158,17 +225,48 @@ def _mean_of_some(values: Sequence[float | None]) -> float | None:
     return _mean(present) if present else None
 
 
-def _sentence(task: Task, score: str, gap: Interval, *, share: float, most: float, constant: bool) -> str:
+def _of_copies(task: Task, score: str, gap: Interval, *, share: float, most: float) -> str:
     if not share:
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
-    scale, unit = (1, task.unit) if task.kind == "regression" else (100, "points")
-    value, low, high, gain = (number(scale * size, digits=3) for size in (gap.value, gap.low, gap.high, most))
-    bare = " Too few training rows lack a tested twin to learn from: the comparison is with the constant."
     return (
-        f"A random split would flatter the {score} of {task.name} by {value} {unit} (95 % interval {low} to {high}); "
+        f"A random split would flatter the {score} of {task.name} by {_size(task, gap)}; "
         f"{percent(share)} % of its test rows have a twin in training, and a model that memorises would gain "
-        f"{gain}.{bare if constant else ''}"
+        f"{_number(task, most)}."
     )
+
+
+def _of_patients(task: Task, score: str, gap: Interval, *, share: float) -> str:
+    if not share:
+        return ""
+    return (
+        f"Other admissions of the same patients would flatter the {score} of {task.name} by {_size(task, gap)}; "
+        f"{percent(share)} % of the test rows have one in training."
+    )
+
+
+def _of_constant(copies: Sequence[Leak], patients: Sequence[Leak]) -> str:
+    lacking = [
+        what for what, leaks in (("twin", copies), ("patient", patients)) if any(leak.constant for leak in leaks)
+    ]
+    if not lacking:
+        return ""
+    return f"Too few training rows lack a tested {lacking[0]} to learn from: the comparison is with the constant."
+
+
+def _size(task: Task, gap: Interval) -> str:
+    unit = task.unit if task.kind == "regression" else "points"
+    value, low, high = (_number(task, end) for end in (gap.value, gap.low, gap.high))
+    return f"{value} {unit} (95 % interval {low} to {high})"
+
+
+def _number(task: Task, size: float) -> str:
+    return number(size if task.kind == "regression" else 100 * size, digits=3)
+
+
+def _metrics(gap: Mapping[str, Any]) -> dict[str, float]:
+    """The gap of copies and, where patients come again, theirs; a run folder of an older version tells of none."""
+    patients = {"leakage_patient_gap": gap["patient_gap"]} if gap.get("patient_share") else {}
+    return {"leakage_gap": gap["gap"]} | patients
 
 
 ASSESSMENTS = [
@@ -176,7 +274,7 @@ ASSESSMENTS = [
         "leakage",
         measure,
         Leakage,
-        metrics=lambda gap: {"leakage_gap": gap["gap"]},
+        metrics=_metrics,
         sentence=lambda gap: gap.sentence,
     )
 ]

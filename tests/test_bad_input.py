@@ -165,7 +165,7 @@ def test_a_finished_run_is_not_overwritten(tmp_path, train, write, cells):
     write(cells)
     (tmp_path / "out" / "length_of_stay").mkdir(parents=True)
     (tmp_path / "out" / "length_of_stay" / "run.json").write_text("{}", encoding="utf-8")
-    assert one_sentence(train("hydra.run.dir=out"), "OutputFailed", "length_of_stay")
+    assert one_sentence(train("hydra.run.dir=out"), "OutputFailed", "out is to hold one run and nothing else")
     assert files(tmp_path) == ["out/length_of_stay/run.json"]
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
+from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
 CONTENTS = {
@@ -99,48 +99,3 @@ def test_rejected_cells_are_kept_beside_the_runs(tmp_path):
     cells = pd.DataFrame({"row": [3], "column": ["Age"], "value": ["x,y"], "rule": ["number"]})
     assert keep_rejected(tmp_path, cells) == tmp_path / "rejected.csv"
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rejected.csv"), cells)
-
-
-def test_a_folder_takes_its_name_when_all_is_written(tmp_path):
-    path = tmp_path / "runs" / "billing"
-    with atomic_folder(path) as work:
-        (work / "a").write_text("done")
-        assert not path.exists()
-    assert (path / "a").read_text() == "done"
-    assert [child.name for child in path.parent.iterdir()] == ["billing"]
-
-
-@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_folder_that_could_not_be_finished_vanishes(tmp_path, failure):
-    def write_half():
-        with atomic_folder(tmp_path / "billing") as work:
-            (work / "a").write_text("half")
-            raise failure
-
-    with pytest.raises(failure):
-        write_half()
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_a_killed_process_left_is_cleared_away(tmp_path):
-    (tmp_path / "billing.unfinished").mkdir()
-    (tmp_path / "billing.unfinished" / "old").write_text("half")
-    with atomic_folder(tmp_path / "billing") as work:
-        (work / "new").write_text("whole")
-    assert [path.name for path in tmp_path.rglob("*")] == ["billing", "new"]
-
-
-def test_a_finished_run_is_neither_overwritten_nor_mixed_with_another(folder):
-    before = {path: path.read_bytes() for path in folder.files()}
-    with pytest.raises(FileExistsError, match="a finished run stands there"), atomic_folder(folder.path) as work:
-        (work / "config.yaml").write_text("new")
-    assert {path: path.read_bytes() for path in folder.files()} == before
-    assert not list(folder.path.parent.glob("*.unfinished"))
-
-
-def test_what_was_rejected_before_stays_beside_the_new_files(tmp_path):
-    (tmp_path / "findings").mkdir()
-    keep_rejected(tmp_path / "findings", pd.DataFrame({"row": [1]}))
-    with atomic_folder(tmp_path / "findings") as work:
-        (work / "run.json").write_text("{}")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["findings", "rejected.csv", "run.json"]

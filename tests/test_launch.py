@@ -196,8 +196,8 @@ SAID = "\nInterrupted. Nothing half-written was kept.\n"
 QUICK = ("dataset.rows=400", "task=length_of_stay", "model=baseline", "explain.rows=0", "tracking=none")
 
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
     time.sleep(10)  # the signal comes first
 
 
@@ -209,6 +209,15 @@ def test_an_interrupt_ends_in_130_and_leaves_no_empty_folder(tmp_path, ends, wor
         assert ends(*words, does=interrupt) == (130, "", SAID)
     finally:
         signal.signal(signal.SIGINT, before)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_termination_ends_as_an_interrupt_does_with_a_code_of_its_own(tmp_path, ends):
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert ends(does=lambda: interrupt(signal.SIGTERM)) == (143, "", SAID)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert not (tmp_path / "out").exists()
 
 
@@ -278,9 +287,11 @@ def test_an_interrupt_while_a_command_still_imports_ends_in_130(tmp_path, delay)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [2, 4, 6, 8])
-def test_an_interrupt_ends_in_130_wherever_it_comes(tmp_path, delay):
-    assert interrupted(tmp_path, delay, "model=lgbm", *QUICK[:2]) in (130, 0)  # a quick machine may be done
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [3, 6])
+def test_an_interrupt_ends_in_its_code_wherever_it_comes(tmp_path, delay, number):
+    ended = interrupted(tmp_path, delay, "model=lgbm", *QUICK[:2], number=number)
+    assert ended in (128 + number, 0)  # a quick machine may be done
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if "unfinished" in str(path)]
     assert all((run / "length_of_stay" / "data.json").exists() for run in tmp_path.glob("outputs/train/*"))
@@ -289,13 +300,13 @@ def test_an_interrupt_ends_in_130_wherever_it_comes(tmp_path, delay):
             assert store.execute("select count(*) from experiments").fetchone()[0] >= 1
 
 
-def interrupted(folder, delay, *words):
+def interrupted(folder, delay, *words, number=signal.SIGINT):
     """Interrupt a training after some seconds, and return its exit code."""
     command = [sys.executable, "-m", "hi_ml.train", *words]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as begun:
         with suppress(subprocess.TimeoutExpired):
             begun.wait(delay)
-        begun.send_signal(signal.SIGINT)
+        begun.send_signal(number)
         said = begun.communicate(timeout=120)[1]
     assert "Traceback" not in said
     return begun.returncode

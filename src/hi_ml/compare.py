@@ -9,13 +9,14 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.files import atomic_folder
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.comparison import Comparison, compare_runs
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import comparison
 from hi_ml.reports.provenance import provenance
 from hi_ml.tracking import history
-from hi_ml.tracking.folder import RunFolder, atomic_folder
+from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.store import command_to_open, store_uri
 
 _Id = Annotated[str, BeforeValidator(str)]  # an id of digits alone arrives as a number

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Seed
+from hi_ml.app.files import atomic_folder
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.verdicts import difference
@@ -15,7 +16,7 @@ from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
 from hi_ml.reports.findings import FindingsRun, write
-from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
+from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -50,7 +51,7 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
         with_copies = difference(stated, state(every, by_claim))
     words = PrivateWords.of(admissions.private, admissions.public)
     result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), settings.seed, settings.keep_duplicates)
-    with atomic_folder(here.folder) as work:
+    with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)
     if settings.tracking == "none":

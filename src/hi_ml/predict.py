@@ -14,13 +14,14 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import round_seconds
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
 from hi_ml.prediction.drift import Sensitivity, alarms
 from hi_ml.prediction.load import LoadedModel, load_model
-from hi_ml.tracking.folder import RunFolder, atomic_folder
+from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.store import command_to_open, store_uri
 
 _SIGNAL = "signal"

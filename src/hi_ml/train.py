@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Seed
-from hi_ml.app.errors import HiMlError, NotTrainable, OutputFailed, TrackingFailed, Unserved
+from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
 from hi_ml.data.schema import Dataset, Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, build_settings
 from hi_ml.evaluation.explanations import Explain
@@ -95,9 +95,6 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
     tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
-    for task in tasks:
-        if (here.folder / task.name).exists():
-            raise OutputFailed.stands(here.folder / task.name)
     request = Request(here, method, settings.charts == "all")
     failures: list[HiMlError] = []
     with launch.progress(1 + len(_STEPS) * len(tasks)) as stage:

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
-from hi_ml.app.errors import ConfigurationInvalid, HiMlError, OutputFailed, TrackingFailed, Unserved
+from hi_ml.app.errors import ConfigurationInvalid, HiMlError, TrackingFailed, Unserved
+from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import stopwatch
 from hi_ml.modeling.tuning.result import run
 from hi_ml.modeling.tuning.search import begin_study, finished_trials, identity, refuse_unsearchable
@@ -24,7 +25,7 @@ from hi_ml.reports import screen
 from hi_ml.reports import search as searches
 from hi_ml.reports.search import config_to_train
 from hi_ml.reports.train import Request, make, prepare
-from hi_ml.tracking.folder import RunFolder, atomic_folder
+from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder
 from hi_ml.train import TrainSettings, say_next, send_and_say
 
 log = logging.getLogger("hi_ml")
@@ -73,7 +74,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
         )
         with stopwatch(seconds, "search"):
             result = run(problem, model, plan, study=study, stage=stage)
-        with atomic_folder(here.folder) as work:
+        with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
             searches.write(result, RunFolder(work), table=table, here=here, seconds=seconds)
         tqdm.write(searches.summary(result, here))
         best = replace(here, config=config_to_train(result, here.config))
@@ -94,8 +95,6 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
 
 def _study(key: dict[str, Any], path: Path, resume: str | None) -> optuna.Study:
     """Begin a study in the run folder, with the trials of the one that is resumed."""
-    if path.exists():
-        raise OutputFailed.stands(path)
     earlier = finished_trials(RunFolder(Path(resume)).study, key) if resume else []
     study = begin_study(path, key)
     study.add_trials(earlier)

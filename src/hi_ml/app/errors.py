@@ -608,10 +608,16 @@ class OutputFailed(HiMlError):
         )
 
     @classmethod
-    def stands(cls, path: Path) -> Self:
+    def not_empty(cls, folder: Path, names: list[str]) -> Self:
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
         return cls(
-            f"{path} stands already, and results are not overwritten. Remove it, or choose another hydra.run.dir."
+            f"{folder} is to hold one run and nothing else, and holds {listed}. Nothing there was touched. "
+            f"Name a folder that is new or empty: hydra.run.dir={folder / 'run'}"
         )
+
+    @classmethod
+    def present_folder(cls, folder: Path) -> Self:
+        return cls(f"A run cannot take the place of the present folder. Name a new one: hydra.run.dir={folder / 'run'}")
 
     @classmethod
     def unfinished(cls, error: OSError, work: Path, chunks: int) -> Self:

@@ -1,11 +1,108 @@
-"""How is a file written: whole, or not at all?"""
+"""How is a file or a folder written: whole, or not at all, and where nothing of anyone else stands?"""
 
+import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
+
+from hi_ml.app.errors import OutputFailed
+
+UNFINISHED = ".unfinished"  # how the name of a folder ends in which a run is written
+_MARK = ".hi_ml"  # stands in such a folder: it is ours to remove
+_OF_HYDRA = ".hydra"  # what it writes where hydra.output_subdir asks for it
+_DAY = 86_400.0  # seconds after which nobody comes back for what a killed run left
+
+
+def own(folder: Path) -> int:
+    """Take a folder for one run, as long as the process lives, and remove what killed runs left beside it long ago.
+
+    Returns
+    -------
+    int
+        A file descriptor that holds the lock.
+
+    Raises
+    ------
+    OutputFailed
+        If the folder is the present one, holds anything, or is another process's.
+    """
+    _refuse_strangers(folder, ())
+    if folder.samefile(Path.cwd()):
+        raise OutputFailed.present_folder(folder)
+    handle = _lock(folder)
+    if handle is None:
+        raise OutputFailed.not_empty(folder, ["another run at work"])
+    _sweep(folder.parent)
+    return handle
+
+
+@contextmanager
+def atomic_folder(path: Path, *, ours: Collection[str] = ()) -> Iterator[Path]:
+    """Give a folder to write in, which takes the place of ``path`` at the end and vanishes on any failure.
+
+    Parameters
+    ----------
+    ours : collection of str
+        Names of files of the same run that may stand in ``path`` already: they go along.
+
+    Raises
+    ------
+    OutputFailed
+        If anything else stands there: nothing is overwritten, moved or removed.
+    """
+    _refuse_strangers(path, ours)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(mkdtemp(prefix=f"{path.name}.", suffix=UNFINISHED, dir=path.parent))
+    handle, moved = _lock(work), list[str]()
+    try:
+        (work / _MARK).touch()
+        yield work
+        (work / _MARK).unlink()
+        _refuse_strangers(path, ours)  # that came while we wrote
+        for entry in path.iterdir() if path.is_dir() else ():
+            entry.replace(work / entry.name)
+            moved.append(entry.name)
+        work.replace(path)
+    except BaseException:
+        for name in moved:
+            (work / name).replace(path / name)
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    finally:
+        os.close(handle or 0)
+
+
+def _refuse_strangers(path: Path, ours: Collection[str]) -> None:
+    names = sorted(entry.name for entry in path.iterdir()) if path.exists() else []
+    if strangers := [name for name in names if name not in (*ours, _OF_HYDRA)]:
+        raise OutputFailed.not_empty(path, strangers)
+
+
+def _lock(folder: Path) -> int | None:
+    """Lock a folder until the process ends or closes the descriptor; None where another one has it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the marked folders of runs that were killed a day ago and more, here and one level below."""
+    for depth in ("", "*/"):
+        for work in parent.glob(f"{depth}*{UNFINISHED}"):
+            with suppress(OSError):  # gone, or not ours to remove
+                if time.time() - (work / _MARK).stat().st_mtime > _DAY and (handle := _lock(work)) is not None:
+                    shutil.rmtree(work, ignore_errors=True)
+                    os.close(handle)
 
 
 @contextmanager

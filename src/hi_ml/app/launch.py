@@ -28,9 +28,11 @@ from tqdm import tqdm
 
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
+from hi_ml.app.files import own
 
-INTERRUPTED = 130
+_STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
 _SOON = 0.01  # seconds in which a destructor ends
+_signal = [signal.SIGINT]  # which of the two it was
 _interrupted = Event()
 _heard = Event()  # an interrupt that was dropped before
 _QUIET = {
@@ -80,7 +82,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
     -------
     callable
         Reads the command line. It ends the process with 0 where ``function`` returns, with 1 and one sentence where
-        it raises or the settings are wrong, with 130 at Ctrl-C.
+        it raises or the settings are wrong, with 130 at Ctrl-C, with 143 at SIGTERM.
     """
     kind = next(iter(get_type_hints(function, include_extras=True).values()))
 
@@ -88,7 +90,9 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
     @functools.wraps(function)
     def application(cfg: DictConfig) -> None:
         with _ending(composed=True):
-            function(build(kind, cfg), Invocation.of(cfg))
+            here = Invocation.of(cfg)
+            own(here.folder)
+            function(build(kind, cfg), here)
 
     def main() -> None:
         _begin()
@@ -125,7 +129,8 @@ def _begin() -> None:
     warnings.filterwarnings("ignore", module="hydra")
     logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
     _interrupted.clear()
-    signal.signal(signal.SIGINT, _interrupt)  # a shell's background job would ignore it
+    for number in _STOPS:
+        signal.signal(number, _interrupt)  # a shell's background job would ignore Ctrl-C
     sys.unraisablehook = _hear_again
 
 
@@ -139,8 +144,10 @@ def _ending(*, composed: bool) -> Iterator[None]:
         with _as_interrupt():
             yield
     except KeyboardInterrupt as stop:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # nothing is left to do but to end
-        _end(INTERRUPTED, f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
+        code = 128 + _signal[0]
+        for number in _STOPS:
+            signal.signal(number, lambda *_: os._exit(code))  # nothing is left to do but to end
+        _end(code, f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of the pipe has seen enough
     except Exception as error:  # noqa: BLE001 -- it ends here, with all that a report of it needs
@@ -152,7 +159,9 @@ def _ending(*, composed: bool) -> Iterator[None]:
 
 def _end(code: int, sentence: str) -> None:
     with suppress(OSError, ValueError):  # something stands in it, or Hydra made none
-        Path(HydraConfig.get().runtime.output_dir).rmdir()
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if not folder.samefile(Path.cwd()):
+            folder.rmdir()
     with suppress(OSError):
         sys.stdout.flush()
     sys.stderr.write(sentence)
@@ -188,7 +197,9 @@ def _place(error: Any) -> str:
     return ".".join(str(part) for part in error["loc"])
 
 
-def _interrupt(_number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if not _interrupted.is_set():
+        _signal[0] = signal.Signals(number)
     _interrupted.set()
     while frame is not None:
         if frame.f_code is _hear_again.__code__:  # still where Python drops exceptions: it comes again

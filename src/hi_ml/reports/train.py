@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hi_ml.app.files import atomic_folder
 from hi_ml.app.launch import Invocation, Stage
 from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.data.digests import row_digests
@@ -30,7 +31,7 @@ from hi_ml.prediction import package
 from hi_ml.reports import train_charts
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_problem, provenance
-from hi_ml.tracking.folder import RunFolder, atomic_folder, keep_rejected
+from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 
 @dataclass(frozen=True)

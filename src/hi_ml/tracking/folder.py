@@ -1,11 +1,7 @@
 """The run folder: every file that a run leaves, by name."""
 
 import csv
-import errno
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +46,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     # a batch
     "manifest": "manifest.json",
 }
+OF_OTHER_STEPS = (FILES["rejected"], FILES["study"])  # stand in the folder before the rest is written
 REJECTED, ROWS = FILES["rejected"], FILES["rows"]
 _ALWAYS = ("run", "data", "timings", "config", "overrides")
 _JUDGED = {"search": ("search", "trials"), "findings": ("findings",), "": ("verdict", "leakage", "scores")}
@@ -167,31 +164,6 @@ def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     with atomic(path) as part:
         part.write_bytes(as_csv(cells).encode())
     return path
-
-
-@contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to write in, whose content moves to ``path`` when all is written and vanishes on any failure.
-
-    Raises
-    ------
-    FileExistsError
-        If a finished run stands there: it is not mixed with another.
-    """
-    if (path / FILES["run"]).exists():
-        raise FileExistsError(errno.EEXIST, "a finished run stands there already", str(path))
-    work = path.with_name(f"{path.name}.unfinished")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
-        yield work
-        if path.is_dir() and any(path.iterdir()):  # rejected.csv stands there already
-            for entry in path.iterdir():
-                entry.replace(work / entry.name)
-        work.replace(path)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
 
 
 def _write(path: Path, content: Any) -> None:

@@ -149,7 +149,7 @@ REQUESTS = [  # what is wrong with their form alone, test_conf has
     ("tasks.length_of_stay.features=[room]", "ConfigurationInvalid", "set horizon=stay"),
     ("tasks.length_of_stay.target=zodiac", "NotTrainable", "columns.zodiac.from"),
     ("tasks.length_of_stay.score=log_loss", "ConfigurationInvalid", "log_loss scores no regression"),
-    ("model.regression._target_=no.Such", "ConfigurationInvalid", "Error locating target 'no.Such'"),
+    ("model.regression._target_=no.Such", "ConfigurationInvalid", "model.regression._target_=no.Such is no learner"),
     ("+model.regression.foo=1", "ConfigurationInvalid", "unexpected keyword argument 'foo'"),
     ("model.regression.strategy=nothing", "ConfigurationInvalid", "strategy"),
 ]

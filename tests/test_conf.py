@@ -1,4 +1,5 @@
 import inspect
+import re
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,9 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 from pydantic import ValidationError
 
 from hi_ml.app.config import build, compose, conf_dir, instantiate, leaves
+from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.claims.catalogue import settings_of
+from hi_ml.train import TrainSettings
 
 CONF = conf_dir()
 SHARED = {"house"}  # no command of its own
@@ -177,3 +180,24 @@ def test_no_option_is_called_null():
     """It would arrive as None and break composition."""
     assert "null" not in {option for _, option in OPTIONS}
     assert ConfigStore.instance().repo.keys() <= {"hydra", "hydra_config.yaml", "_dummy_empty_config_.yaml"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.regression._target_=os.system"],
+        ["model.classification._target_=joblib.load"],
+        ["model.regression._target_=sklearn.datasets.load_iris"],  # of the package, and no class
+        ["model.regression._target_=sklearn.preprocessing.StandardScaler.fit"],
+        ["model.regression._target_=lightgbm.no.Such"],
+        ["+model.quantile.arguments._target_=os.system"],
+        ["+model.regression.init={_target_:numpy.load,file:x}"],
+        ["+model.regression.steps=[{a:{_target_:pandas.read_pickle}}]"],
+    ],
+)
+def test_what_is_no_learner_is_refused_before_it_is_built_unless_it_is_trusted(words):
+    target = words[0].split("_target_")[1][1:].split(",")[0].rstrip("}]")
+    composed = compose("train", *words)
+    with pytest.raises(ConfigurationInvalid, match=f"trust=\\[{re.escape(target)}\\]"):
+        build(TrainSettings, composed).method()
+    assert build(TrainSettings, composed | {"trust": [target]}).method().model.name == "lgbm"

@@ -556,6 +556,18 @@ def test_where_nothing_says_of_which_request_the_parts_are_all_is_scored(scored,
     assert (done.chunks, done.said) == (3, [])
 
 
+@pytest.mark.parametrize("names", [["notes.txt"], ["output.csv"], ["lock", "plan.xlsx"], ["mine/lock"]])
+def test_a_folder_of_someone_else_is_not_taken_for_unfinished_work(scored, admissions, tmp_path, names):
+    path = put(admissions, tmp_path / "in.csv")
+    for name in names:
+        file = tmp_path / "out.csv.unfinished" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    with pytest.raises(OutputFailed, match="Nothing was touched"):
+        scored(path)
+    assert {(tmp_path / "out.csv.unfinished" / name).read_text() for name in names} == {"mine"}
+
+
 def test_a_second_process_is_refused_and_the_first_is_not_disturbed(scored, admissions, tmp_path):
     path = put(admissions, tmp_path / "in.csv")
     work = tmp_path / "out.csv.unfinished"

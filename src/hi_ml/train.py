@@ -1,7 +1,7 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Seed
+from hi_ml.app.config import STRICT, Seed, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
 from hi_ml.data.schema import Dataset, Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, build_settings
@@ -42,6 +42,7 @@ class TrainSettings:
     dataset: Dataset
     model: Model
     tasks: dict[str, Task]
+    trust: list[str]  # learners of other packages than scikit-learn, LightGBM and CatBoost, as module.Class
     split: Split
     seed: Seed  # fixes everything random
     horizon: Moment | None  # moves the moment of prediction of all tasks
@@ -63,7 +64,14 @@ class TrainSettings:
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
 
     def method(self) -> Method:
-        """Return what is done with every task."""
+        """Return what is done with every task.
+
+        Raises
+        ------
+        ConfigurationInvalid
+            If the model would run code that is not trusted.
+        """
+        refuse_strange_targets(asdict(self.model), self.trust, key="model")
         rule = Rule(level=self.interval, by=self.interval_by, bands=self.subgroups.bands) if self.interval else None
         elsewhere = {
             "verdict": Judging(smallest_skill=self.smallest_skill),

@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,11 @@ import hydra
 import hydra.utils
 from omegaconf import OmegaConf
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.options import of_user
+
+_LEARNERS = ("sklearn", "lightgbm", "catboost", "hi_ml")  # packages whose classes a model may name
 
 # For `pydantic.dataclasses.dataclass(config=STRICT)`: a misspelt key must not pass silently.
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -61,9 +66,9 @@ def compose(command: str, *overrides: str, config_dir: Path | str | None = None)
     hydra.errors.HydraException
         If there is no such key or option.
     """
-    mine = [] if config_dir is None else [f"hydra.searchpath=['file://{Path(config_dir).resolve()}']"]
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        node: dict[str, Any] = plain(hydra.compose(command, [*overrides, *mine]))
+    mine = None if config_dir is None else Path(config_dir)
+    with of_user(mine), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        node: dict[str, Any] = plain(hydra.compose(command, list(overrides)))
     return node
 
 
@@ -125,6 +130,44 @@ def leaves(node: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def refuse_strange_targets(node: Any, trust: Collection[str], *, key: str) -> None:
+    """Refuse, before anything is built, what would call other code than a learner's.
+
+    Parameters
+    ----------
+    node : plain value
+        Of which ``_target_`` is looked at, at any depth.
+    trust : collection of str
+        Other classes that the user trusts, as ``module.Class``.
+    key : str
+        Where the node stands, for the sentence.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If one is no class with a ``fit`` of the packages that learners come from.
+    """
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if target is not None and target not in trust and not _is_learner(str(target)):
+            raise ConfigurationInvalid.untrusted(f"{key}._target_", str(target))
+        for name, value in node.items():
+            refuse_strange_targets(value, trust, key=f"{key}.{name}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            refuse_strange_targets(value, trust, key=f"{key}[{index}]")
+
+
+def _is_learner(target: str) -> bool:
+    if target.split(".", maxsplit=1)[0] not in _LEARNERS:
+        return False
+    try:
+        learner = hydra.utils.get_object(target)
+    except Exception:  # noqa: BLE001 -- whatever the import of a name that a user wrote raises, it is no learner
+        return False
+    return isinstance(learner, type) and hasattr(learner, "fit")
 
 
 def instantiate(node: Mapping[str, Any]) -> Any:

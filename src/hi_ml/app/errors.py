@@ -78,6 +78,21 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def more_than_data(cls, path: Path, what: str, group: str) -> Self:
+        return cls(
+            f"{path} has {what}. A file of the group {group} describes data: it may fill its own place, and inherit "
+            f"another {group} by its name. Remove it; what changes other keys stands on the command line, or in a file "
+            f"of the group experiment, which is code that you trust."
+        )
+
+    @classmethod
+    def untrusted(cls, key: str, target: str) -> Self:
+        return cls(
+            f"{key}={target} is no learner of scikit-learn, LightGBM or CatBoost: a class with fit. Another class runs "
+            f"code of its own. If you trust it, say so: 'trust=[{target}]'"
+        )
+
+    @classmethod
     def not_composed(cls, reason: str) -> Self:
         text = _one_line(reason.replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception", ""))
         return cls(f"The configuration cannot be composed: {text.rstrip('.')}. See --help for its keys and options.")
@@ -613,6 +628,13 @@ class OutputFailed(HiMlError):
         return cls(
             f"{folder} is to hold one run and nothing else, and holds {listed}. Nothing there was touched. "
             f"Name a folder that is new or empty: hydra.run.dir={folder / 'run'}"
+        )
+
+    @classmethod
+    def not_ours(cls, folder: Path, names: list[str]) -> Self:
+        return cls(
+            f"{folder} is where the work for this output would go, and holds {', '.join(names[:3])}, which is none of "
+            f"it. Nothing was touched. Move it, or choose another output."
         )
 
     @classmethod

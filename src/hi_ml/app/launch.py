@@ -26,6 +26,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from hi_ml.app import options
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 from hi_ml.app.files import own
@@ -127,6 +128,7 @@ def _begin() -> None:
     for name in ("alembic", "matplotlib", "mlflow", "shap"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="hydra")
+    options.register()
     logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
     _interrupted.clear()
     for number in _STOPS:

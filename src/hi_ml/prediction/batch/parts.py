@@ -8,7 +8,7 @@ costs work, never rows. The output and the list of rejected cells are written an
 import hashlib
 import json
 import os
-import shutil
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,6 +32,7 @@ _COMPRESSION = "snappy"
 _ENCODING = {"row": "DELTA_BINARY_PACKED"}  # numbers that count up take next to no room
 _SYNC = 5.0  # seconds of work that a power cut may cost; waiting for the disk costs too
 _LOCK, _REQUEST, _PART, _COUNTS = "lock", "request.json", ".arrows", b"counts"
+_OURS = re.compile(r"lock|request\.json|rejected\.csv|manifest\.json|output\.\w+|.*\.arrows|\..*\.part")  # by name
 
 
 @dataclass
@@ -61,9 +62,12 @@ class Work:
         Raises
         ------
         OutputFailed
-            If one is at work.
+            If one is at work, or something else than such a work stands there.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        names = sorted(path.name for path in self.folder.iterdir())
+        if strangers := [name for name in names if not _OURS.fullmatch(name) or _LOCK not in names]:
+            raise OutputFailed.not_ours(self.folder, strangers)
         lock = FileLock(self.folder / _LOCK, blocking=False)
         try:
             with lock:
@@ -135,7 +139,11 @@ class Work:
     def remove(self) -> None:
         """Remove the folder; what says of which request it is first, so that what is left of it means nothing."""
         (self.folder / _REQUEST).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # what someone else put there stands
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.name == _LOCK):  # the mark goes last
+                if _OURS.fullmatch(path.name):
+                    path.unlink()
+            self.folder.rmdir()
 
     def _name(self, index: int, content: bytes | pa.Buffer) -> str:
         digest = hashlib.sha256(f"{index} {self._key_as_text}".encode())

@@ -1,0 +1,107 @@
+"""What may a user's own YAML say? A table, a task, a claim or a split is data: such a file runs no code."""
+
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+from hi_ml.app.errors import ConfigurationInvalid
+
+_DATA = {"dataset": "", "split": "", "task": "tasks.", "finding": "findings."}  # what a file of the group may fill
+_folders: list[Path] = []  # of a program that is no command
+
+
+class UserOptions(FileConfigSource):
+    """The options in a folder of the user: they come before those of the package that have the same names."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Return how its places in Hydra's search path begin."""
+        return "options"
+
+    def is_config(self, config_path: str) -> bool:
+        """Say whether the folder has an option: a member of a group, and not of Hydra's own ones."""
+        group = Path(config_path).parent.as_posix()
+        return group not in (".", "") and not group.startswith("hydra") and super().is_config(config_path)
+
+    def is_group(self, config_path: str) -> bool:
+        """Say whether the folder has a group."""
+        return not config_path.startswith("hydra") and super().is_group(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """List the options of a group."""
+        return super().list(config_path, results_filter) if super().is_group(config_path) else []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Read an option; in a group of data it fills its own place and no other.
+
+        Raises
+        ------
+        ConfigurationInvalid
+            If a file of such a group asks for more.
+        """
+        option = super().load_config(config_path)
+        group, name = Path(config_path).parent.as_posix(), Path(config_path).stem
+        if group in _DATA:
+            _refuse_more_than_data(Path(self.path) / f"{group}/{name}.yaml", group, option)
+            if _DATA[group] and option.header["package"] is None:
+                option.header["package"] = f"{_DATA[group]}{name}"
+        return option
+
+
+class UserFolders(SearchPathPlugin):
+    """Puts the user's folders before that of the package."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Take the folder that `of_user` was given, or the command line names."""
+        for folder in _folders or _of_command_line():
+            search_path.prepend("options", f"{UserOptions.scheme()}://{folder}")
+
+
+def register() -> None:
+    """Let Hydra know of the users' options; the second time nothing happens."""
+    Plugins.instance().register(UserOptions)
+    Plugins.instance().register(UserFolders)
+
+
+@contextmanager
+def of_user(folder: Path | None) -> Iterator[None]:
+    """Compose with the options of a folder, in a program that is no command; None: with none."""
+    register()
+    _folders[:] = [] if folder is None else [folder.absolute()]
+    try:
+        yield
+    finally:
+        _folders.clear()
+
+
+def _of_command_line() -> list[Path]:
+    words = ArgumentParser(add_help=False, exit_on_error=False)
+    words.add_argument("--config-dir", "-cd")
+    asked: str | None = words.parse_known_args(sys.argv[1:])[0].config_dir
+    return [Path(asked).absolute()] if asked and Path(asked).is_dir() else []
+
+
+def _refuse_more_than_data(path: Path, group: str, option: ConfigResult) -> None:
+    package, prefix = option.header["package"], _DATA[group]
+    own = rf"{re.escape(prefix)}\w[\w-]*" if prefix else group
+    if package is not None and not re.fullmatch(own, package):
+        raise ConfigurationInvalid.more_than_data(path, f"the line '# @package {package}'", group)
+    content: Any = OmegaConf.to_container(option.config, resolve=False)
+    names = content if isinstance(content, dict) else {}
+    if "hydra" in names:
+        raise ConfigurationInvalid.more_than_data(path, "the key 'hydra'", group)
+    for base in names.get("defaults", ()):
+        if not (isinstance(base, str) and re.fullmatch(r"\w[\w-]*", base)):
+            raise ConfigurationInvalid.more_than_data(path, f"{base!r} among its defaults", group)

@@ -8,6 +8,7 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -17,10 +18,11 @@ class TrackSettings:
     """The keys of ``conf/track.yaml``."""
 
     run: str | None  # the folder of one task, for example outputs/train/<timestamp>/billing
+    promote: Promote  # auto leaves a champion in its place, since there is no table to compare on; always, never
 
 
 def track(settings: TrackSettings, _here: launch.Invocation) -> None:
-    """Track one run folder; without its table, its model cannot take the place of a champion.
+    """Track one run folder; without its table, its model takes the place of a champion only if told to.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def track(settings: TrackSettings, _here: launch.Invocation) -> None:
     """
     if settings.run is None or not Path(settings.run).is_dir():
         raise RunFolderInvalid.of(Path(settings.run or "run=<folder>"), "folder")
-    tracked = send(RunFolder(Path(settings.run).resolve()))
+    tracked = send(RunFolder(Path(settings.run).resolve()), PromotionPolicy(settings.promote))
     print(f"{tracked.experiment}: run {tracked.run_id}")
     for sentence in tracked.sentences():
         print(sentence)

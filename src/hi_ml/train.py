@@ -27,8 +27,9 @@ from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import screen
 from hi_ml.reports.train import Request, make, prepare
+from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import FILES, RunFolder
-from hi_ml.tracking.registry import Promote, PromotionPolicy, head_to_head
+from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -62,6 +63,8 @@ class TrainSettings:
     charts: Literal["default", "all"]
     tracking: Literal["default", "none"]
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
+    # share of the present champion's loss (in tune, also of the defaults'); a smaller one is not worth a change
+    smallest_gain: Annotated[float, Field(ge=0, lt=1)]
 
     def method(self) -> Method:
         """Return what is done with every task.
@@ -91,7 +94,7 @@ class TrainSettings:
 
     def policy(self, run: FittedRun) -> PromotionPolicy:
         """Return on which terms a model may become champion."""
-        return PromotionPolicy(self.promote, partial(head_to_head, run, self.dataset))
+        return PromotionPolicy(self.promote, partial(head_to_head, run, self.dataset), self.smallest_gain)
 
 
 def train(settings: TrainSettings, here: launch.Invocation) -> None:

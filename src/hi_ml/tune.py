@@ -40,7 +40,6 @@ class TuneSettings(TrainSettings):
     folds: Annotated[int, Field(ge=2)]  # of the cross-validation
     # at most so many, while searching, of a learner that has no early stopping; the best is trained with all
     trees: Annotated[int, Field(ge=1)] | None
-    smallest_gain: Annotated[float, Field(ge=0, lt=1)]  # share of the defaults' loss; a smaller one does not matter
     resume: str | None  # the folder of an earlier search, whose finished trials are not repeated
 
     def plan(self) -> Plan:

@@ -607,6 +607,13 @@ class NoContest(HiMlError):
         return cls(f"the table has no {_some(roles)}, which the champion needs")
 
     @classmethod
+    def another_table(cls, differences: Sequence[str]) -> Self:
+        return cls(
+            f"this looks like another table than the champion's ({'; '.join(differences)}): give it a name of its own, "
+            "dataset.name=<name>"
+        )
+
+    @classmethod
     def incomplete(cls, missing: str) -> Self:
         return cls(f"the champion keeps no {missing}")
 

@@ -21,7 +21,7 @@ from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.reports.train import Prepared
 from hi_ml.tracking.folder import RunFolder
 
-_SEARCH_ONLY = ("trials", "folds", "trees", "smallest_gain", "resume")  # keys that train does not have
+_SEARCH_ONLY = ("trials", "folds", "trees", "resume")  # keys that train does not have
 
 
 def experiment_name(result: SearchResult) -> str:

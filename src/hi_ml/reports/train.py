@@ -16,14 +16,12 @@ import pandas as pd
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.launch import Invocation, Stage
 from hi_ml.app.timing import round_seconds, stopwatch
-from hi_ml.data.digests import row_digests
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling import problem as problems
-from hi_ml.modeling import splits
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task, select
@@ -31,6 +29,7 @@ from hi_ml.prediction import package
 from hi_ml.reports import train_charts
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_problem, provenance
+from hi_ml.tracking.contest import rows_of
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 
@@ -61,7 +60,7 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     assessments, seconds = catalogue(), run.seconds
     folder.write(config=request.here.config, overrides=request.here.overrides)
     folder.write(**{name: assessments[name].table(result) for name, result in run.results.items()})
-    folder.write(predictions=_predictions(run), rows=_rows(run.problem, admissions))
+    folder.write(predictions=_predictions(run), rows=rows_of(run.problem, admissions.dataset))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
     with stopwatch(seconds, "draw"):
@@ -88,15 +87,6 @@ def _predictions(run: FittedRun) -> pd.DataFrame:
     frame = frame.assign(target=labels[run.target.astype(int)], prediction=labels[run.predicted.argmax(axis=1)])
     probabilities = {f"p_{label}": run.predicted[:, k] for k, label in enumerate(problem.labels)}
     return frame.assign(**probabilities, **reach)
-
-
-def _rows(problem: Problem, admissions: Admissions) -> pd.DataFrame:
-    """Which row went to which part; ``attrs["roles"]`` names the public columns behind the digests."""
-    part = pd.Series(problem.parts).map(dict(enumerate(splits.PARTS)))  # missing where the split leaves a row out
-    digest = row_digests(problem.table, admissions.dataset.spellings())
-    rows = pd.DataFrame({"row": problem.row, "group": problem.group, "part": part, "digest": digest})
-    rows.attrs["roles"] = list(problem.table.columns)
-    return rows
 
 
 def _facts(run: FittedRun) -> dict[str, Any]:

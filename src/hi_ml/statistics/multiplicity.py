@@ -42,6 +42,17 @@ def holm_in_family(p_values: Sequence[float], *, size: int) -> list[float]:
     return [float(value) for value in holm(padded)[: len(p_values)]]
 
 
+def spent(position: int, *, error: float = LEVEL) -> float:
+    """Give what of an error the test at a position, from 1 on, of an endless sequence may spend: all sum up to it.
+
+    Examples
+    --------
+    >>> [round(spent(position), 4) for position in (1, 2, 3)]
+    [0.025, 0.0083, 0.0042]
+    """
+    return error / (position * (position + 1))
+
+
 def all_of(p_values: Sequence[float]) -> float:
     """Give the p-value of "every part holds": the largest (intersection-union, Berger 1982)."""
     return max(p_values)

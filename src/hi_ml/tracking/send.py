@@ -37,7 +37,7 @@ class Tracked:
             return []
         sentences = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
         if self.champion_verdict != "signal":
-            verdict = f"has the verdict '{self.champion_verdict}': it is no better than knowing nothing"
+            verdict = f"has the verdict '{self.champion_verdict}': it is not shown to be better than knowing nothing"
             sentences.append(f"Note: the champion of {self.model} {verdict}.")
         return sentences
 

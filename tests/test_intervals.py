@@ -380,7 +380,7 @@ def said(folder, name):
 
 def test_a_run_without_intervals_has_none(command):
     folder = command("interval=null", "task=length_of_stay", "dataset.rows=300", "model=baseline")
-    assert list(pd.read_parquet(folder / "predictions.parquet")) == ["row", "group", "target", "prediction"]
+    assert list(pd.read_parquet(folder / "predictions.parquet")) == ["row", "group", "twin", "target", "prediction"]
     assert not (folder / "charts" / "intervals.png").exists()
     assert not {"coverage", "width"} & set(pd.read_csv(folder / "scores.csv")["score"])
     assert said(folder, "run")["interval"] is None

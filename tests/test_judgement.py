@@ -9,7 +9,7 @@ import pytest
 from hi_ml.evaluation.judgement import judge
 from hi_ml.modeling.scores.score import Baseline, losses
 from hi_ml.modeling.tasks import Task
-from hi_ml.statistics.groups import group_means
+from hi_ml.statistics.groups import Units
 
 SMALLEST = 0.02
 DAYS = Task("stay", "length_of_stay", "regression", "days", "admission", "mae")
@@ -17,9 +17,8 @@ RESULTS = Task("result", "test_result", "classification", "label", "stay", "log_
 
 
 def judged(task, target, predicted, baseline, group):
-    loss, constant = (
-        group_means(losses(task, target, made), group) for made in (predicted, baseline.predict(len(target)))
-    )
+    units = Units.of(group)
+    loss, constant = (units.sums(losses(task, target, made)) for made in (predicted, baseline.predict(len(target))))
     return judge("lgbm", loss, constant, task=task, smallest=SMALLEST)
 
 
@@ -43,8 +42,8 @@ def test_skill_is_one_less_the_loss_over_that_of_the_constant(task):
         codes = target.astype(int)
         frequency = np.bincount(codes) / 200
         loss, constant = -np.log(predicted[np.arange(200), codes]), -np.log(frequency[codes])
-    ours, theirs = (group_means(one, group).mean() for one in (loss, constant))
-    found = judged(task, target, predicted, Baseline.of(task, target, classes=2), group)
+    ours, theirs = (Units.of(group).mean(one) for one in (loss, constant))
+    found = judged(task, target, predicted, Baseline.of(task, target, votes=np.ones(200), classes=2), group)
     assert found.skill == pytest.approx(1 - ours / theirs, abs=1e-12)
 
 
@@ -82,7 +81,7 @@ def test_between_the_90_and_the_95_percent_bound_the_wider_decides_presence():
 
 def test_a_model_equal_to_its_baseline_has_no_skill_and_no_signal():
     target = np.random.default_rng(0).integers(1, 31, 200).astype(float)
-    baseline = Baseline.of(DAYS, target[:100], classes=0)
+    baseline = Baseline.of(DAYS, target[:100], votes=np.ones(100), classes=0)
     found = judged(DAYS, target, baseline.predict(200), baseline, np.arange(200) // 2)
     assert (found.skill, found.low95, found.high95) == (0, 0, 0)
     assert found.verdict == "no_signal"

@@ -66,8 +66,8 @@ class Watched:
         self.right_on_twins, self.by, self.train, self.test = right_on_twins, by, [], []
         monkeypatch.setattr(leakage, "fit_rows", self.fit)
 
-    def fit(self, problem, _model, rows, *, seed):
-        assert seed == 0
+    def fit(self, problem, _model, rows, *, seed, copies):
+        assert (seed, copies) == (0, True)  # the naive analyst is taught by every row
         self.train.append(rows)
         return SimpleNamespace(predict=lambda frame: self.predict(problem, rows, frame.index.to_numpy()))
 
@@ -230,7 +230,7 @@ def test_what_a_patient_effect_flatters_is_measured():
     flattery = (
         (verdicts["random"].skill - verdicts["grouped"].skill) * found.patient_score / (1 - verdicts["grouped"].skill)
     )
-    assert found.patient_gap == pytest.approx(flattery, rel=0.25)
+    assert found.patient_gap == pytest.approx(flattery, rel=0.3)
     assert found.patient_low > 0.5 * flattery
 
 

@@ -100,10 +100,10 @@ def test_what_was_asked_can_be_asked_again(outputs, task):
 def test_the_scores_are_those_of_the_predictions(outputs):
     folder = outputs / REGRESSION
     rows = predictions(folder)
-    assert list(rows) == ["row", "group", "target", "prediction", "low", "high"]
-    error = (rows["target"] - rows["prediction"]).abs().groupby(rows["group"]).mean()
+    assert list(rows) == ["row", "group", "twin", "target", "prediction", "low", "high"]
+    error = (rows["target"] - rows["prediction"]).abs().groupby(rows["twin"]).mean()
     assert scores(folder).loc["mae", "value"] == pytest.approx(error.mean())
-    assert said(folder, "verdict")["n_groups"] == len(error)
+    assert said(folder, "verdict")["n_groups"] == rows["group"].nunique()
     inside = rows["target"].between(rows["low"], rows["high"])
     assert scores(folder).loc["coverage", "value"] == pytest.approx(inside.mean(), abs=0.05)  # of one row per group
     assert scores(folder).loc["width", "value"] == pytest.approx((rows["high"] - rows["low"]).mean(), rel=0.05)
@@ -115,14 +115,15 @@ def test_the_class_scores_are_those_of_the_predictions(outputs):
     folder = outputs / CLASSES
     rows = predictions(folder)
     labels = ["Abnormal", "Inconclusive", "Normal"]
-    assert list(rows) == ["row", "group", "target", "prediction", *(f"p_{label}" for label in labels), "prediction_set"]
-    shares = rows[[f"p_{label}" for label in labels]].to_numpy()
+    named = [f"p_{label}" for label in labels]
+    assert list(rows) == ["row", "group", "twin", "target", "prediction", *named, "prediction_set"]
+    shares = rows[named].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert [labels[k] for k in shares.argmax(axis=1)] == rows["prediction"].tolist()
-    right = (rows["prediction"] == rows["target"]).astype(float).groupby(rows["group"]).mean()
+    right = (rows["prediction"] == rows["target"]).astype(float).groupby(rows["twin"]).mean()
     assert scores(folder).loc["accuracy", "value"] == pytest.approx(right.mean())
     true = np.array([shares[i, labels.index(label)] for i, label in enumerate(rows["target"])])
-    loss = pd.Series(-np.log(true)).groupby(rows["group"]).mean()
+    loss = pd.Series(-np.log(true)).groupby(rows["twin"]).mean()
     assert scores(folder).loc["log_loss", "value"] == pytest.approx(loss.mean())
 
 

@@ -17,6 +17,7 @@ from hi_ml.evaluation.judgement import scores
 from hi_ml.modeling import scores as room
 from hi_ml.modeling.scores.score import Baseline, Predictions, scores_of, title
 from hi_ml.modeling.tasks import Task
+from hi_ml.statistics.groups import Units
 
 NAMES = {
     "length_of_stay": ["mae", "median_ae", "within_1_day", "rmse", "r2"],
@@ -51,12 +52,12 @@ def case(task, seed=0, **options):
     """Targets, predictions, baseline and groups, the first half of the rows having taught the baseline."""
     target, predicted, group = amounts(seed, **options) if task.kind == "regression" else labels(seed, **options)
     half = len(target) // 2
-    baseline = Baseline.of(task, target[:half], classes=3 if task.kind == "classification" else 0)
+    baseline = Baseline.of(task, target[:half], votes=np.ones(half), classes=3 if task.kind == "classification" else 0)
     return target[half:], predicted[half:], baseline, group[half:]
 
 
 def predictions(task, target, predicted, group, seed=0):
-    return Predictions.of(task, target, predicted, group=group, seed=seed)
+    return Predictions(task, target, predicted, Units.of(group), seed)
 
 
 def scored(task, target, predicted, baseline, group, seed=0):
@@ -144,7 +145,7 @@ def test_each_baseline_is_the_best_constant_for_its_score():
 
 def test_the_baseline_of_classes_is_their_frequency_and_the_commonest():
     target, share = np.array([0.0, 1.0, 1.0, 2.0]), np.full((4, 3), 1 / 3)
-    baseline = Baseline.of(RESULTS, np.array([0.0, 1, 1, 1, 2]), classes=3)
+    baseline = Baseline.of(RESULTS, np.array([0.0, 1, 1, 1, 2]), votes=np.ones(5), classes=3)
     np.testing.assert_allclose(baseline.predict(2), [[0.2, 0.6, 0.2]] * 2)
     found = scored(RESULTS, target, share, baseline, np.arange(4))["baseline"]
     assert found["accuracy"] == 0.5
@@ -153,7 +154,7 @@ def test_the_baseline_of_classes_is_their_frequency_and_the_commonest():
 
 
 def test_a_class_that_training_never_saw_costs_much_but_no_infinity():
-    baseline = Baseline.of(RESULTS, np.array([0.0, 1.0]), classes=3)
+    baseline = Baseline.of(RESULTS, np.array([0.0, 1.0]), votes=np.ones(2), classes=3)
     share = np.tile([0.5, 0.5, 0.0], (6, 1))
     found = scored(RESULTS, np.array([0.0, 1, 2, 0, 1, 2]), share, baseline, np.arange(6))
     assert np.isfinite(found[["value", "low", "high", "baseline"]].to_numpy()).all()
@@ -216,7 +217,7 @@ def test_pairing_tells_apart_what_two_intervals_cannot():
 
 
 def test_a_lone_class_has_no_area():
-    baseline, alone = Baseline.of(RESULTS, np.array([0.0, 1, 2]), classes=3), np.zeros(6)
+    baseline, alone = Baseline.of(RESULTS, np.array([0.0, 1, 2]), votes=np.ones(3), classes=3), np.zeros(6)
     assert "roc_auc" not in scored(RESULTS, alone, np.full((6, 3), 1 / 3), baseline, np.arange(6)).index
 
 

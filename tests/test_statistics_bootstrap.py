@@ -9,7 +9,7 @@ from sklearn import metrics
 from hi_ml.statistics import bootstrap
 from hi_ml.statistics.bootstrap import explained_difference, mean_difference, resampled_difference, root_difference
 from hi_ml.statistics.estimates import Interval
-from hi_ml.statistics.groups import mean_interval, ratio_interval, root_interval
+from hi_ml.statistics.groups import Units, mean_interval, ratio_interval
 
 CLASSES = 3
 ROWS = 90
@@ -61,9 +61,11 @@ def test_constant_shares_have_an_area_of_one_half():
 def test_label_scores_are_those_of_scikit_learn(weights):
     truth, share = classified(3)
     label = share.argmax(axis=1)
-    counts = bootstrap.confusion(truth, label, weights, classes=CLASSES)
+    each = bootstrap.label_counts(truth, label, Units.of(np.arange(ROWS)), classes=CLASSES)
+    counts = np.tensordot(weights, each, axes=1)
     for found, draw in zip(counts, weights, strict=True):
-        np.testing.assert_allclose(found, metrics.confusion_matrix(truth, label, sample_weight=draw))
+        matrix = metrics.confusion_matrix(truth, label, sample_weight=draw)
+        np.testing.assert_allclose(found, [matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)])
     f1 = [metrics.f1_score(truth, label, average="macro", sample_weight=draw) for draw in weights]
     balanced = [metrics.balanced_accuracy_score(truth, label, sample_weight=draw) for draw in weights]
     np.testing.assert_allclose(bootstrap.macro_f1(counts), f1, atol=1e-12)
@@ -75,7 +77,7 @@ def test_a_class_that_does_not_occur_is_left_out_of_the_averages():
     some = truth != 2
     truth, share = truth[some], share[some]
     label = share.argmax(axis=1)
-    counts = bootstrap.confusion(truth, label, unit(len(truth)), classes=CLASSES)
+    counts = bootstrap.label_counts(truth, label, Units.of(np.arange(len(truth))), classes=CLASSES).sum(axis=0)[None]
     recalls = [metrics.recall_score(truth == k, label == k) for k in (0, 1)]
     assert bootstrap.balanced_accuracy(counts) == pytest.approx(np.mean(recalls))
     assert bootstrap.macro_f1(counts) == pytest.approx(metrics.f1_score(truth, label, average="macro"))
@@ -110,27 +112,32 @@ def test_the_median_error_is_that_of_scikit_learn(rows):
     assert found == pytest.approx(metrics.median_absolute_error(truth, predicted), abs=1e-12)
 
 
-def test_the_first_draw_is_the_sample_and_every_draw_has_as_many_groups():
-    group = np.array([5, 5, 5, 8, 9, 9])
-    drawn = bootstrap.draws(group, count=50, seed=0)
-    np.testing.assert_allclose(drawn[0], [1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2])
-    np.testing.assert_allclose(drawn.sum(axis=1), 3)
-    assert drawn.shape == (51, 6)
+def drawn(units, *, count, seed=0):
+    return np.concatenate(list(bootstrap.draws(units, count=count, seed=seed)))
 
 
-def test_rows_of_a_group_are_drawn_together():
-    group = np.array([5, 5, 5, 8, 9, 9])
-    times = bootstrap.draws(group, count=50, seed=0)[1:] * [3, 3, 3, 1, 2, 2]
-    assert (times[:, 0] == times[:, 1]).all()
-    assert (times[:, 4] == times[:, 5]).all()
-    assert not (times[:, 0] == times[:, 3]).all()
+def test_the_first_draw_is_the_sample_and_every_draw_has_as_many_units():
+    times = drawn(3, count=50)
+    np.testing.assert_array_equal(times[0], [1, 1, 1])
+    np.testing.assert_array_equal(times.sum(axis=1), np.full(51, 3))
+    assert times.shape == (51, 3)
 
 
-def test_draws_depend_on_the_seed_alone():
-    group = np.arange(30)
-    first, again, other = (bootstrap.draws(group, count=20, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
+def test_draws_depend_on_the_seed_alone_and_not_on_how_many_are_held_at_once(monkeypatch):
+    once, again, other = (drawn(30, count=20, seed=seed) for seed in (0, 0, 1))
+    monkeypatch.setattr(bootstrap, "_CELLS", 100)
+    pieces = list(bootstrap.draws(30, count=20, seed=0))
+    assert max(map(len, pieces)) == 4
+    for same in (again, np.concatenate(pieces)):
+        np.testing.assert_array_equal(once, same)
+    assert (once != other).any()
+
+
+def test_the_labels_of_a_unit_are_counted_together_and_those_of_copies_once():
+    units = Units.of(np.array([0, 0, 1, 2]), np.array([5, 5, 5, 6]))
+    counts = bootstrap.label_counts(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 1]), units, classes=2)
+    np.testing.assert_array_equal(counts[0], [[1, 0.5], [1, 1], [1.5, 0.5]])
+    np.testing.assert_array_equal(counts[1], [[0, 0], [1, 0], [0, 1]])
 
 
 def test_the_percentile_interval_leaves_draws_without_a_value_out():
@@ -149,8 +156,8 @@ def test_the_interval_of_a_mean_is_as_wide_as_the_t_interval():
     rng = np.random.default_rng(6)
     group = np.repeat(np.arange(150), 2)
     values = rng.normal(size=150)[group] + rng.normal(size=300)
-    drawn = bootstrap.draws(group, count=2000, seed=0)
-    found = bootstrap.percentile_interval(drawn @ values / drawn.sum(axis=1))
+    units = Units.of(np.arange(300), group)
+    found = bootstrap.percentile_interval(drawn(150, count=2000) @ units.sums(values) / 300)
     error = values.reshape(150, 2).mean(axis=1).std(ddof=1) / 150**0.5
     assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.08)
 
@@ -195,7 +202,7 @@ def test_the_level_is_that_of_the_interval(level):
 def test_a_difference_of_roots_has_the_error_of_the_jackknife():
     first, second = pair()
     found = root_difference(first, second)
-    assert found.value == pytest.approx(root_interval(first).value - root_interval(second).value)
+    assert found.value == pytest.approx(first.mean() ** 0.5 - second.mean() ** 0.5)
     error = jackknife(lambda a, b: a.mean() ** 0.5 - b.mean() ** 0.5, first, second)
     assert reach(found) == pytest.approx(error, rel=0.02)
     assert found.p == pytest.approx(2 * stats.t.sf(abs(found.value) / reach(found), GROUPS - 1))
@@ -213,7 +220,7 @@ def test_a_difference_of_explained_shares_has_the_error_of_the_jackknife():
 
 def test_a_resampled_difference_of_means_is_near_the_t_test():
     first, second = pair(shift=0.05)
-    weights = bootstrap.draws(np.arange(GROUPS), count=4000, seed=0) / GROUPS
+    weights = drawn(GROUPS, count=4000) / GROUPS
     found, expected = resampled_difference(weights @ first, weights @ second), mean_difference(first, second)
     assert found.value == pytest.approx(expected.value)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.006)
@@ -261,6 +268,18 @@ def test_a_model_without_error_can_be_compared():
     assert root_difference(np.zeros(3), np.zeros(3)).p == 1
 
 
+@pytest.mark.parametrize("difference", [mean_difference, root_difference])
+def test_two_models_are_compared_per_admission_by_units(difference):
+    """A patient's admissions count each: the jackknife leaves out whole patients."""
+    rng, votes = np.random.default_rng(4), np.random.default_rng(5).integers(1, 6, GROUPS).astype(float)
+    first, second = (votes * values + rng.normal(0, 1, GROUPS) ** 2 for values in pair())
+    found, power = difference(first, second, votes=votes), 0.5 if difference is root_difference else 1
+    value = (first.sum() / votes.sum()) ** power - (second.sum() / votes.sum()) ** power
+    assert found.value == pytest.approx(value)
+    apart = lambda a, b, v: (a.sum() / v.sum()) ** power - (b.sum() / v.sum()) ** power  # noqa: E731 -- as the others
+    assert reach(found) == pytest.approx(jackknife(apart, first, second, votes), rel=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("difference", ["mean", "root", "explained", "resampled"])
 def test_intervals_cover_and_p_is_uniform_where_two_models_are_equally_good(difference):
@@ -270,7 +289,7 @@ def test_intervals_cover_and_p_is_uniform_where_two_models_are_equally_good(diff
         hard = rng.gamma(2.0, 2.0, 150)
         first, second = (hard * rng.gamma(20.0, 1 / 20, 150) for _ in range(2))
         if difference == "resampled":
-            draws = bootstrap.draws(np.arange(150), count=200, seed=int(rng.integers(2**31))) / 150
+            draws = drawn(150, count=200, seed=int(rng.integers(2**31))) / 150
             found = resampled_difference(draws @ first, draws @ second)
         else:
             spread = {"spread": hard + 1} if difference == "explained" else {}

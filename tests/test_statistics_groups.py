@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hi_ml.statistics.groups import (
+    Units,
     corrected_interval,
     corrected_p,
     group_means,
@@ -65,7 +66,7 @@ def test_the_ratio_interval_is_the_robust_regression_of_the_ratios(level):
 
 def test_the_root_interval_is_the_root_of_the_means_interval_and_stops_at_zero():
     squares = np.array([0.0, 0.0, 0.0, 100.0])
-    square, root = mean_interval(squares), root_interval(squares)
+    square, root = mean_interval(squares), root_interval(squares, np.ones(len(squares)))
     assert square.low < 0
     assert (root.value, root.low, root.high) == (5.0, 0.0, pytest.approx(square.high**0.5))
 
@@ -106,6 +107,89 @@ def test_the_ratio_interval_covers():
         found = ratio_interval(below * rng.normal(0.1, 0.5, size=80), below)
         covered += found.low <= 0.1 <= found.high
     assert 0.925 <= covered / repeats <= 0.975
+
+
+def recurring(seed, *, patients=60, copied=20):
+    """Values with an effect of the patient, some admissions copied; rows in mixed order: values, copies, patients."""
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients), rng.integers(1, 6, patients))
+    twin = np.append(np.arange(len(patient)), rng.integers(0, len(patient), copied))
+    order = rng.permutation(len(twin))
+    twin, patient = twin[order], patient[twin[order]]
+    return rng.normal(size=patients)[patient] + rng.gamma(1.0, size=len(twin)), 3 * twin, 5 * patient
+
+
+def test_a_mean_is_per_admission_and_its_interval_is_clustered_by_patient():
+    values, twin, patient = recurring(0)
+    units = Units.of(twin, patient)
+    fits = [
+        sm.WLS(values, np.ones(len(values)), weights=row_weights(twin)).fit(
+            cov_type="cluster", cov_kwds={"groups": code}, use_t=True
+        )
+        for code in (patient, twin)
+    ]
+    low, high = fits[0].conf_int()[0]
+    found = units.ratio(values)
+    assert (found.value, found.low, found.high) == pytest.approx((fits[0].params[0], low, high), rel=1e-9)
+    assert found.value == pytest.approx(units.mean(values))
+    assert units.design_effect(values) == pytest.approx((fits[0].bse[0] / fits[1].bse[0]) ** 2)
+    assert units.design_effect(values) > 1.2
+    assert (units.admissions, len(units)) == (len(np.unique(twin)), 60)
+
+
+def test_a_ratio_is_of_sums_over_patients_and_its_error_that_of_the_jackknife():
+    values, twin, patient = recurring(1, patients=300)
+    below = np.random.default_rng(2).gamma(3.0, size=len(values))
+    units = Units.of(twin, patient)
+    above, under = units.sums(values), units.sums(below)
+    found, all_but_one = units.ratio(values, below), (above.sum() - above) / (under.sum() - under)
+    assert found.value == pytest.approx(
+        np.average(values, weights=units.votes) / np.average(below, weights=units.votes)
+    )
+    error = np.sqrt(299 / 300 * ((all_but_one - all_but_one.mean()) ** 2).sum())
+    assert (found.high - found.low) / 2 / stats.t.ppf(0.975, 299) == pytest.approx(error, rel=0.02)
+    assert units.design_effect(values, below) > 1
+
+
+def test_where_no_unit_repeats_every_number_is_that_of_the_groups_to_the_last_bit():
+    values, group = clustered(3)
+    units, means = Units.of(group, group), group_means(values, group)
+    np.testing.assert_array_equal(units.sums(values), means)
+    centre, error = float(means.mean()), np.sqrt(np.sum((means - means.mean()) ** 2) / (len(means) - 1) / len(means))
+    reach = float(stats.t.ppf(0.975, len(means) - 1)) * float(error)
+    found = units.ratio(values)
+    assert (found.value, found.low, found.high) == (centre, centre - reach, centre + reach)
+    np.testing.assert_array_equal(units.votes, row_weights(group))
+    assert units.design_effect(values) == 1
+    assert units.describe(1.0) == "40 admissions"
+
+
+def test_copies_are_counted_anew_among_some_of_the_rows():
+    units = Units.of(np.array([0, 0, 1, 2]), np.array([4, 4, 4, 5])).only(np.array([True, False, True, False]))
+    np.testing.assert_array_equal(units.votes, [1, 1])
+    assert (len(units), units.admissions, units.repeat) == (1, 2, True)
+
+
+def test_rows_of_two_patients_are_no_copies():
+    assert Units.of(np.zeros(3, dtype=int), np.array([0, 0, 1])).admissions == 2
+
+
+@pytest.mark.parametrize(
+    ("tables", "allowed"), [(200, 1e-4), pytest.param(2000, 0.001, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_mean_covers_where_those_who_come_often_differ(tables, allowed):
+    """One vote a patient would miss: the value rises with how often he comes."""
+    rng, held, missed = np.random.default_rng(7), 0, 0
+    for _ in range(tables):
+        patient = np.repeat(np.arange(150), rng.choice([1, 2, 6], p=[0.6, 0.3, 0.1], size=150))
+        often = np.bincount(patient)
+        values = (often + rng.normal(size=150))[patient] + rng.normal(size=len(patient))
+        truth = (0.6 + 2 * 2 * 0.3 + 6 * 6 * 0.1) / (0.6 + 2 * 0.3 + 6 * 0.1)
+        found, one_vote = Units.of(np.arange(len(patient)), patient).ratio(values), Units.of(patient).ratio(values)
+        held += found.low <= truth <= found.high
+        missed += not one_vote.low <= truth <= one_vote.high
+    assert stats.binomtest(held, tables, 0.94).pvalue > allowed
+    assert missed == tables
 
 
 DIFFERENCES = st.lists(st.floats(-10, 10), min_size=2, max_size=12).map(np.array)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.problem import Problem, fit_rows
 from hi_ml.modeling.scores.score import Baseline, losses, primary
 from hi_ml.modeling.splits import Split
+from hi_ml.statistics.groups import Units
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -59,6 +61,11 @@ class FittedRun:
     def group(self) -> Rows:
         """The groups of the test part, shape (n_test,)."""
         return self.problem.group[self.problem.where("test")]
+
+    @cached_property
+    def units(self) -> Units:
+        """The admissions and the units of inference of the test part."""
+        return self.problem.units_of(self.problem.where("test"))
 
     def losses(self, predicted: Floats | None = None) -> Floats:
         """Return the primary loss of each test row, shape (n_test,), of the model's predictions or of others."""

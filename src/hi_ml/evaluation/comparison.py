@@ -10,9 +10,9 @@ import pandas as pd
 
 from hi_ml.app.config import build, leaves
 from hi_ml.app.errors import NotComparable
-from hi_ml.modeling.scores.score import DRAWS, Floats, Predictions, Score, primary, scores_of
+from hi_ml.modeling.scores.score import Floats, Predictions, Score, primary, scores_of
 from hi_ml.modeling.tasks import Task
-from hi_ml.statistics import bootstrap
+from hi_ml.statistics.groups import Units
 from hi_ml.statistics.multiplicity import holm
 
 _SEED = 0  # of the bootstrap: two comparisons of the same runs are the same
@@ -30,7 +30,8 @@ class Run:
     verdict: Mapping[str, Any]
     config: Mapping[str, Any]
     scores: pd.DataFrame  # ``score, part, value, low, high, baseline, unit``
-    predictions: pd.DataFrame  # shape (n_test, any); ``row, group, target, prediction`` and ``p_<label>`` of classes
+    # shape (n_test, any); ``row, group, twin, target, prediction`` and ``p_<label>`` of classes
+    predictions: pd.DataFrame
 
     @property
     def task(self) -> Task:
@@ -38,17 +39,22 @@ class Run:
         task: Task = build(Task, self.config["tasks"][self.about["task"]])
         return task
 
-    def against_truth(self, weights: Floats) -> Predictions:
-        """The predictions as a score takes them, with the weights of bootstrap draws, shape (1 + draws, n_test)."""
+    @property
+    def units(self) -> Units:
+        """The admissions and the units of the test part; a run of old, which kept no copies apart, has the units."""
+        twin = self.predictions["twin" if "twin" in self.predictions else "group"]
+        return Units.of(twin.to_numpy(), self.predictions["group"].to_numpy())
+
+    def against_truth(self) -> Predictions:
+        """The predictions as a score takes them."""
         frame, task = self.predictions, self.task
-        group = frame["group"].to_numpy()
         if task.kind == "regression":
             target, predicted = (frame[name].to_numpy(dtype=float) for name in ("target", "prediction"))
-            return Predictions(task, target, predicted, group, weights)
+            return Predictions(task, target, predicted, self.units, _SEED)
         labels = [name.removeprefix("p_") for name in map(str, frame) if name.startswith("p_")]
         codes = pd.Index(labels).get_indexer(pd.Index(frame["target"])).astype(float)
         probabilities = frame[[f"p_{label}" for label in labels]].to_numpy(dtype=float)
-        return Predictions(task, codes, probabilities, group, weights)
+        return Predictions(task, codes, probabilities, self.units, _SEED)
 
     def test_scores(self) -> pd.DataFrame:
         """The scores of the test part, by name."""
@@ -98,9 +104,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     decides = primary(runs[0].task)
     score, more = decides.name, decides.better == "more"
     ordered = sorted(runs, key=lambda run: float(run.test_scores()["value"][score]), reverse=more)
-    group = ordered[0].predictions["group"].to_numpy()
-    weights = bootstrap.draws(group, count=DRAWS, seed=_SEED)
-    values = _values(ordered, weights)
+    values = _values(ordered)
     scores = ordered[0].test_scores()
     return Comparison(
         score=score,
@@ -110,7 +114,7 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
         runs=pd.concat([_scores(run, [one.name for one in values]) for run in ordered], ignore_index=True),
         configuration=differences_in_settings(ordered),
         identical=_identical(ordered),
-        groups=len(np.unique(group)),
+        groups=len(ordered[0].units),
     )
 
 
@@ -150,9 +154,9 @@ def _refuse_different(runs: Sequence[Run]) -> None:
             raise NotComparable.differ(first.label, run.label, f"the definition of task {first.task.name}")
 
 
-def _values(runs: Sequence[Run], weights: Floats) -> dict[Score, dict[str, Floats]]:
+def _values(runs: Sequence[Run]) -> dict[Score, dict[str, Floats]]:
     """What is paired, by score and run: of the scores that all runs have and that are defined on these rows."""
-    predictions = {run.label: run.against_truth(weights) for run in runs}
+    predictions = {run.label: run.against_truth() for run in runs}
     shared = set.intersection(*({score.name for score in scores_of(one.task)} for one in predictions.values()))
     table = {}
     for score in scores_of(runs[0].task):

@@ -240,9 +240,10 @@ def _lines(checked: Checked, slices: Slices, calibrated: int) -> Iterator[dict[s
 
 def _with_bounds(run: FittedRun, rule: Rule) -> Fitted:
     """Fit learners of quantiles beside that of an amount, where it has some."""
-    problem, method, rows = run.problem, run.method, np.flatnonzero(run.problem.where("train"))
+    problem, method = run.problem, run.method
     if problem.labels:
         return run.fitted
+    rows = problem.first_copies(np.flatnonzero(problem.where("train")))  # that the model was fitted to
     features, target = problem.features.part(rows), problem.target[rows]
     group = problem.group[rows]
     return replace(

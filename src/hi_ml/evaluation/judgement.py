@@ -16,7 +16,7 @@ from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.scores.score import Baseline, Predictions, scores_of
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.estimates import Decision, Interval, decide
-from hi_ml.statistics.groups import group_means, ratio_interval
+from hi_ml.statistics.groups import ratio_interval
 
 Floats = NDArray[np.float64]
 Word = Literal["signal", "no_signal", "inconclusive"]
@@ -47,13 +47,13 @@ class Verdict:
 
 
 def judge(name: str, loss: Floats, baseline_loss: Floats, *, task: Task, smallest: float) -> Verdict:
-    """Decide from the group means of two losses on the same test rows.
+    """Decide from the sums over units of two losses on the same test rows.
 
     Parameters
     ----------
     name : str
         Of the model, for the sentence.
-    loss, baseline_loss : array of float64, shape (n_groups,)
+    loss, baseline_loss : array of float64, shape (n_units,)
     smallest : float
         Smallest skill that matters.
 
@@ -86,8 +86,8 @@ def scores(predictions: Predictions, baseline: Baseline) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``score, part, value, low, high, baseline, unit``; the primary score first. Rows of a group are averaged; 95 %
-        intervals are over groups and hold for this fitted model.
+        ``score, part, value, low, high, baseline, unit``; the primary score first. Per admission; 95 % intervals
+        are over units and hold for this fitted model.
     """
     rows = []
     for score in scores_of(predictions.task):
@@ -95,7 +95,7 @@ def scores(predictions: Predictions, baseline: Baseline) -> pd.DataFrame:
         if values is None:
             continue
         constant = baseline.predict(len(predictions.target), score.constant)
-        knowing_nothing = score.values(replace(predictions, predicted=constant, weights=predictions.weights[:1]))
+        knowing_nothing = score.values(replace(predictions, predicted=constant, draws=0))
         point = np.nan if knowing_nothing is None else score.reduce.point(knowing_nothing)
         interval = score.reduce.interval(values)
         rows.append((score.name, "test", interval.value, interval.low, interval.high, point, score.unit))
@@ -119,7 +119,7 @@ def _sentence(name: str, task: Task, verdict: str, skill: Interval, smallest: fl
 
 
 def _judge(run: FittedRun, how: Judging) -> Verdict:
-    loss, constant = (group_means(run.losses(one), run.group) for one in (run.predicted, run.constant()))
+    loss, constant = (run.units.sums(run.losses(one)) for one in (run.predicted, run.constant()))
     return judge(run.method.model.name, loss, constant, task=run.problem.task, smallest=how.smallest_skill)
 
 
@@ -129,8 +129,8 @@ def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
 
 def _score(run: FittedRun, _: object) -> pd.DataFrame:
     """Score the predictions and, where there are some, the intervals."""
-    task, seed = run.problem.task, run.method.seed
-    table = scores(Predictions.of(task, run.target, run.predicted, group=run.group, seed=seed), run.baseline)
+    predictions = Predictions(run.problem.task, run.target, run.predicted, run.units, run.method.seed)
+    table = scores(predictions, run.baseline)
     conformal = run.results.get("intervals")
     return table if conformal is None else pd.concat([table, conformal.scores], ignore_index=True)
 

@@ -13,7 +13,6 @@ from hi_ml.app.config import STRICT
 from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem, fit_rows
-from hi_ml.modeling.scores.score import Baseline
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.estimates import Interval
 from hi_ml.statistics.groups import corrected_interval, group_means
@@ -182,14 +181,13 @@ def _fits(run: FittedRun, train: Rows, test: Rows) -> Iterator[tuple[Floats, boo
         kept = train[~np.isin(unit[train], unit[test])]
         if len(kept) < len(rest):
             rest, constant = kept, len(np.unique(unit[kept])) < _FEWEST
-            baseline = Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
-            predicted = baseline.predict(len(test)) if constant else _fit_predict(run, kept, test)
+            predicted = problem.baseline(train).predict(len(test)) if constant else _fit_predict(run, kept, test)
             quality = _quality(problem, test, predicted)
         yield quality, constant
 
 
 def _fit_predict(run: FittedRun, train: Rows, test: Rows) -> Floats:
-    fitted = fit_rows(run.problem, run.method.model, train, seed=run.method.seed)
+    fitted = fit_rows(run.problem, run.method.model, train, seed=run.method.seed, copies=True)
     return fitted.predict(run.problem.features.frame.iloc[test])
 
 

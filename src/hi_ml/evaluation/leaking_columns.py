@@ -10,9 +10,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from hi_ml.app.errors import NotTrainable
 from hi_ml.app.text import percent
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores.score import Baseline, losses
+from hi_ml.modeling.scores.score import losses, primary
 from hi_ml.modeling.splits import folds
-from hi_ml.statistics.groups import group_means
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -97,13 +96,13 @@ def _skill(problem: Problem, values: Floats, rows: Rows, seed: int) -> float:
     group, target, X = problem.group[rows], problem.target[rows], values[rows, None]
     left, most = np.zeros(len(rows)), np.zeros(len(rows))
     for train, test in folds(group, count=_FOLDS, seed=seed):
-        baseline = Baseline.of(problem.task, target[train], classes=len(problem.labels))
-        constant = baseline.predict(len(test))
+        constant = problem.baseline(rows[train]).predict(len(test), primary(problem.task).constant)
         predicted = _predict(problem, X[train], target[train], X[test], constant)
         left[test] = losses(problem.task, target[test], predicted)
         most[test] = losses(problem.task, target[test], constant)
-    total = group_means(most, group).sum()
-    return float(1 - group_means(left, group).sum() / total) if total else 0.0
+    units = problem.units_of(rows)
+    total = units.mean(most)
+    return 1 - units.mean(left) / total if total else 0.0
 
 
 def _predict(problem: Problem, X: Floats, target: Floats, X_test: Floats, constant: Floats) -> Floats:

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.modeling.scores.score import primary
-from hi_ml.statistics.groups import group_means, mean_interval
 
-Floats = NDArray[np.float64]
 _SHARES = (0.125, 0.25, 0.5)  # of the training groups; all of them are fitted already
 _SHUFFLES = 5
 
@@ -19,7 +16,7 @@ def permutation_importance(run: FittedRun) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``column, importance, low, high, unit, n``: mean over shuffles and groups with a 95 % interval over groups,
+        ``column, importance, low, high, unit, n``: mean over shuffles and admissions with a 95 % interval over units,
         largest first. All features of a column are shuffled together. Breiman (2001), doi:10.1023/A:1010933404324.
     """
     features, before, unit = run.problem.features, run.losses(), primary(run.problem.task).unit
@@ -33,7 +30,7 @@ def permutation_importance(run: FittedRun) -> pd.DataFrame:
             shuffled = frame.copy()
             shuffled[names] = frame[names].to_numpy()[rng.permutation(len(frame))]
             growth += (run.losses(run.fitted.predict(shuffled)) - before) / _SHUFFLES
-        mean = mean_interval(group_means(growth, run.group))
+        mean = run.units.ratio(growth)
         rows.append((role, mean.value, mean.low, mean.high, unit, len(frame)))
     table = pd.DataFrame(rows, columns=["column", "importance", "low", "high", "unit", "n"])
     return table.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
@@ -45,20 +42,16 @@ def learning_curve(run: FittedRun) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``rows, groups, value, low, high, baseline, unit``: one line per size, 95 % intervals over test groups.
+        ``rows, groups, value, low, high, baseline, unit``: one line per size, 95 % intervals over test units.
     """
     problem, unit = run.problem, primary(run.problem.task).unit
     train, test = np.flatnonzero(problem.where("train")), problem.where("test")
     order = np.random.default_rng(run.method.seed).permutation(np.unique(problem.group[train]))
     few = [train[np.isin(problem.group[train], order[: max(2, round(share * len(order)))])] for share in _SHARES]
     fits = [(rows, run.method.fit(problem, rows).predict(problem.features.frame[test])) for rows in few]
-    baseline, table = _group_losses(run, run.constant()).mean(), []
+    baseline, table = run.units.ratio(run.losses(run.constant())).value, []
     for rows, predicted in [*fits, (train, run.predicted)]:
-        mean = mean_interval(_group_losses(run, predicted))
+        mean = run.units.ratio(run.losses(predicted))
         groups = len(np.unique(problem.group[rows]))
         table.append((len(rows), groups, mean.value, mean.low, mean.high, baseline, unit))
     return pd.DataFrame(table, columns=["rows", "groups", "value", "low", "high", "baseline", "unit"])
-
-
-def _group_losses(run: FittedRun, predicted: Floats) -> Floats:
-    return group_means(run.losses(predicted), run.group)

@@ -15,8 +15,7 @@ from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem, fit_rows
-from hi_ml.modeling.scores.score import Baseline, losses
-from hi_ml.statistics.groups import group_means
+from hi_ml.modeling.scores.score import losses, primary
 from hi_ml.statistics.permutation import Chance, besag_clifford, exchange_groups, movable_share
 
 _STREAM = 199  # random numbers of its own, apart from those that split the rows
@@ -92,15 +91,15 @@ def measure(run: FittedRun, how: Permutation) -> Significance:
 
 def skill(problem: Problem, model: Model, *, seed: int) -> float:
     """Return the share of the baseline's primary loss on the test part that a fit on the training part removes."""
-    train, test = problem.where("train"), problem.where("test")
-    target, group = problem.target[test], problem.group[test]
-    fitted = fit_rows(problem, model, np.flatnonzero(train), seed=seed)
-    constant = Baseline.of(problem.task, problem.target[train], classes=len(problem.labels)).predict(len(target))
+    train, test = (np.flatnonzero(problem.where(part)) for part in ("train", "test"))
+    target, units = problem.target[test], problem.units_of(test)
+    fitted = fit_rows(problem, model, train, seed=seed)
+    constant = problem.baseline(train).predict(len(target), primary(problem.task).constant)
     loss, most = (
-        group_means(losses(problem.task, target, predicted), group).mean()
-        for predicted in (fitted.predict(problem.features.frame[test]), constant)
+        units.mean(losses(problem.task, target, predicted))
+        for predicted in (fitted.predict(problem.features.frame.iloc[test]), constant)
     )
-    return float(1 - loss / most) if most else 0.0
+    return 1 - loss / most if most else 0.0
 
 
 def few_trees(model: Model, trees: int | None, *, classes: bool) -> tuple[Model, str]:

@@ -7,7 +7,6 @@ import numpy as np
 from hi_ml.app.timing import stopwatch
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores.score import Baseline
 
 
 def train(problem: Problem, method: Method, seconds: dict[str, float] | None = None) -> FittedRun:
@@ -39,7 +38,7 @@ def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = Non
         fitted = method.fit(problem, train)
     with stopwatch(seconds, "score"):
         predicted = fitted.predict(problem.features.frame[problem.where("test")])
-        baseline = Baseline.of(problem.task, problem.target[train], classes=len(problem.labels))
+        baseline = problem.baseline(train)
     return FittedRun(problem, method, fitted, predicted, baseline, seconds, results)
 
 

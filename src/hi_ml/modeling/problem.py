@@ -13,8 +13,9 @@ from hi_ml.modeling import models, recalibration, splits
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
-from hi_ml.modeling.scores.score import scores_of
+from hi_ml.modeling.scores.score import Baseline, scores_of
 from hi_ml.modeling.tasks import Task, select
+from hi_ml.statistics.groups import Units
 
 FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
 Floats = NDArray[np.float64]
@@ -32,14 +33,28 @@ class Problem:
     table: pd.DataFrame  # shape (n, n_roles); the public columns of these rows
     parts: splits.Parts  # int8, shape (n,); 0 train, 1 calibration, 2 test, -1 left out
     row: NDArray[np.int64]  # int64, shape (n,)
-    group: NDArray[np.int64]  # int64, shape (n,)
-    twin: NDArray[np.int64]  # int64, shape (n,)
+    group: NDArray[np.int64]  # int64, shape (n,); rows of one patient, or copies of one another
+    twin: NDArray[np.int64]  # int64, shape (n,); copies of one another
     refused: dict[str, str]  # role and reason of every column that is no feature
     units: dict[str, str]  # of the columns that have one, by role
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
         return np.asarray(self.parts == splits.PARTS.index(part))
+
+    def units_of(self, rows: Mask | NDArray[np.int64]) -> Units:
+        """Number the admissions, and the units of inference, of some rows: a mask or positions."""
+        return Units.of(self.twin[rows], self.group[rows])
+
+    def baseline(self, rows: NDArray[np.int64]) -> Baseline:
+        """Learn the constant predictors from some rows (positions), with the votes that the scores count."""
+        votes = self.units_of(rows).votes
+        return Baseline.of(self.task, self.target[rows], votes=votes, classes=len(self.labels))
+
+    def first_copies(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Keep, of some rows (positions), the first of the copies of each admission."""
+        _, first = np.unique(self.units_of(rows).admission, return_index=True)
+        return rows[np.sort(first)]
 
 
 def pose(
@@ -91,7 +106,13 @@ def pose(
 
 
 def fit_rows(
-    problem: Problem, model: Model, rows: NDArray[np.int64], *, seed: int, recalibrate: bool = False
+    problem: Problem,
+    model: Model,
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    recalibrate: bool = False,
+    copies: bool = False,
 ) -> Fitted:
     """Fit the whole pipeline of a model, encoding and learner, on some rows of a problem (positions).
 
@@ -99,7 +120,10 @@ def fit_rows(
     ----------
     recalibrate : bool
         Whether the probabilities of classes are recalibrated, which takes five fits more.
+    copies : bool
+        Whether the copies of an admission all teach; else the first stands for them, as encoders take no weights.
     """
+    rows = rows if copies else problem.first_copies(rows)
     features, target = problem.features.part(rows), problem.target[rows]
     fit = recalibration.fit if recalibrate else models.fit
     return fit(model, features, target, group=problem.group[rows], classes=len(problem.labels), seed=seed)

@@ -10,7 +10,6 @@ from hi_ml.modeling import models
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.splits import folds
 from hi_ml.statistics.calibration import Recalibration
-from hi_ml.statistics.groups import row_weights
 
 Floats = NDArray[np.float64]
 _FOLDS = 5  # of the training rows: each is predicted by a model fitted to the other four
@@ -44,5 +43,5 @@ def fit(
     for train, test in folds(group, count=_FOLDS, seed=seed):
         inner = models.fit(alike, features.part(train), target[train], group=group[train], classes=classes, seed=seed)
         probabilities[test] = inner.predict(features.frame.iloc[test])
-    recalibration = Recalibration.of(target.astype(int), probabilities, row_weights(group))
+    recalibration = Recalibration.of(target.astype(int), probabilities, np.ones(len(target)))
     return replace(fitted, recalibration=recalibration, seconds=time.perf_counter() - started)

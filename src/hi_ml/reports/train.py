@@ -79,7 +79,8 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
 
 def _predictions(run: FittedRun) -> pd.DataFrame:
     problem, conformal = run.problem, run.results.get("intervals")
-    frame = pd.DataFrame({"row": problem.row[problem.where("test")], "group": run.group})
+    test = problem.where("test")
+    frame = pd.DataFrame({"row": problem.row[test], "group": problem.group[test], "twin": problem.twin[test]})
     reach = {} if conformal is None else conformal.columns
     if not problem.labels:
         return frame.assign(target=run.target, prediction=run.predicted, **reach)

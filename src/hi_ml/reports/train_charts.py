@@ -17,7 +17,6 @@ from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import intervals, scores_against_baseline
 from hi_ml.reports.charts.style import caption
 from hi_ml.statistics import curves
-from hi_ml.statistics.groups import row_weights
 
 Chart = tuple[str, Figure, pd.DataFrame]
 BEFORE_RECALIBRATION = "Explanations are of the learner before recalibration."
@@ -48,7 +47,7 @@ def _none(_: FittedRun) -> Iterator[Chart]:
 
 def _of_scores(run: FittedRun) -> Iterator[Chart]:
     """How good is the model?"""
-    title, n, weights = run.results["verdict"].sentence, len(run.predicted), row_weights(run.group)
+    title, n, weights = run.results["verdict"].sentence, len(run.predicted), run.units.votes
     better = {score.name for score in scores_of(run.problem.task) if score.better == "more"}
     groups = run.results["verdict"].n_groups
     note = caption(n, f"Test part, {groups:,} groups; 95 % intervals over groups. {_PER_GROUP}")
@@ -74,7 +73,7 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
 
 def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     """Are predictions right on the whole, and their differences as large as those that occur?"""
-    title, n, weights = run.results["verdict"].sentence, len(run.predicted), row_weights(run.group)
+    title, n, weights = run.results["verdict"].sentence, len(run.predicted), run.units.votes
     note = caption(n, f"Test part. {_PER_GROUP}")
     if not run.problem.labels:
         table = curves.predicted_observed_table(run.target, run.predicted, weights)

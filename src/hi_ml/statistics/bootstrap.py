@@ -1,13 +1,13 @@
-"""Scores that are no means, resampled over whole groups; and by how much do two models differ on the same groups?
+"""Scores that are no means, resampled over whole units; and by how much do two models differ on the same units?
 
-What is resampled (median, area under a curve, per-class averages) takes one row of ``weights`` per bootstrap draw,
-shape (draws, n), so that all draws are computed at once.
+A draw says how often each unit was drawn, shape (draws, n_units); what is resampled is computed for many at once.
 
-A difference is the first model's score less the second's, in its unit. Its arrays have shape (n_groups,), both in the
-same order: rows inside a group are averaged first, and both models are measured on each group. ``level`` is the
+A difference is the first model's score less the second's, in its unit. Its arrays have shape (n_units,), both in the
+same order, and hold sums over the admissions of each unit, see `hi_ml.statistics.groups.Units`. ``level`` is the
 coverage of the interval, as a share.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,31 +15,27 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hi_ml.statistics.estimates import Floats, Interval
-from hi_ml.statistics.groups import error_of
+from hi_ml.statistics.groups import Units, error_of
 
 _ROUNDING = 1e-9  # relative error of a sum of weights such as 1/3
+_CELLS = 2**20  # of a draw's weights that stand in memory at once: some megabytes
 
 
-def draws(group: NDArray[np.int64], *, count: int, seed: int) -> Floats:
-    """Draw groups with replacement.
+def draws(units: int, *, count: int, seed: int) -> Iterator[Floats]:
+    """Draw units with replacement, some draws at a time.
 
-    Parameters
-    ----------
-    group : array of int64, shape (n,)
-    count : int
-        Number of bootstrap draws.
-
-    Returns
-    -------
-    array of float64, shape (1 + count, n)
-        Weight of each row: one over its group's size in row 0 (the sample itself), times how often its group was
-        drawn in the others.
+    Yields
+    ------
+    array of float64, shape (some, units)
+        How often each was drawn; in the very first row once each, which is the sample itself.
     """
-    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
-    groups = len(size)
-    rng = np.random.default_rng(seed)
-    times = np.stack([np.bincount(rng.integers(groups, size=groups), minlength=groups) for _ in range(count)])
-    return np.vstack([np.ones(groups), times])[:, code] / size[code]
+    rng, held = np.random.default_rng(seed), [np.ones(units)]
+    for _ in range(count):
+        if len(held) * units >= _CELLS:
+            yield np.stack(held)
+            held = []
+        held.append(np.bincount(rng.integers(units, size=units), minlength=units).astype(float))
+    yield np.stack(held)
 
 
 def percentile_interval(values: Floats, *, level: float = 0.95) -> Interval:
@@ -61,8 +57,8 @@ def weighted_median(values: Floats, weights: Floats) -> Floats:
     return np.asarray((values[order][reached] + values[order][passed]) / 2)
 
 
-def confusion(truth: NDArray[np.int64], label: NDArray[np.int64], weights: Floats, *, classes: int) -> Floats:
-    """Weighted counts per true class and predicted label.
+def label_counts(truth: NDArray[np.int64], label: NDArray[np.int64], units: Units, *, classes: int) -> Floats:
+    """Count, in each unit, the admissions by class.
 
     Parameters
     ----------
@@ -71,24 +67,25 @@ def confusion(truth: NDArray[np.int64], label: NDArray[np.int64], weights: Float
 
     Returns
     -------
-    array of float64, shape (draws, classes, classes)
-        True class first.
+    array of float64, shape (n_units, 3, classes)
+        Those rightly labelled, those of the class, those labelled so.
     """
-    cell = np.zeros((len(truth), classes * classes))
-    cell[np.arange(len(truth)), truth * classes + label] = 1.0
-    return (weights @ cell).reshape(-1, classes, classes)
+    hit, size = truth == label, len(units) * classes
+    each = [
+        np.bincount(units.unit * classes + code, weights=votes, minlength=size).reshape(-1, classes)
+        for code, votes in ((truth, units.votes * hit), (truth, units.votes), (label, units.votes))
+    ]
+    return np.stack(each, axis=1)
 
 
 def balanced_accuracy(counts: Floats) -> Floats:
-    """Mean recall over the classes that occur, from `confusion`, shape (draws,)."""
-    return np.asarray(np.nanmean(_recall(counts), axis=1))
+    """Mean recall over the classes that occur, from `label_counts` of each draw, (draws, 3, classes); (draws,)."""
+    return np.asarray(np.nanmean(_share(counts[:, 0], counts[:, 1]), axis=1))
 
 
 def macro_f1(counts: Floats) -> Floats:
-    """Mean F1 over the classes that occur or are predicted, from `confusion`, shape (draws,)."""
-    hit = np.diagonal(counts, axis1=1, axis2=2)
-    seen = counts.sum(axis=2) + counts.sum(axis=1)
-    return np.asarray(np.nanmean(np.divide(2 * hit, seen, out=np.full_like(hit, np.nan), where=seen > 0), axis=1))
+    """Mean F1 over the classes that occur or are predicted, from `label_counts` of each draw; shape (draws,)."""
+    return np.asarray(np.nanmean(_share(2 * counts[:, 0], counts[:, 1] + counts[:, 2]), axis=1))
 
 
 def roc_auc(truth: NDArray[np.int64], share: Floats, weights: Floats) -> Floats:
@@ -122,9 +119,9 @@ def _auc(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
     return np.asarray(np.divide((up * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
 
 
-def _recall(counts: Floats) -> Floats:
-    hit, total = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2)
-    return np.asarray(np.divide(hit, total, out=np.full_like(hit, np.nan), where=total > 0))
+def _share(part: Floats, whole: Floats) -> Floats:
+    """Divide; NaN where there is no whole."""
+    return np.asarray(np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0))
 
 
 @dataclass(frozen=True)
@@ -137,8 +134,13 @@ class Difference:
     p: float  # two-sided; 1 where the two do not differ at all
 
 
-def mean_difference(first: Floats, second: Floats, *, level: float = 0.95) -> Difference:
-    """Compare two means over groups, two of them at least, by the paired t-test.
+def mean_difference(first: Floats, second: Floats, *, votes: Floats | None = None, level: float = 0.95) -> Difference:
+    """Compare two means over units, two of them at least, by the paired t-test.
+
+    Parameters
+    ----------
+    votes : array of float64, shape (n_units,), optional
+        Admissions of each unit; one each, if there are none.
 
     Examples
     --------
@@ -147,36 +149,40 @@ def mean_difference(first: Floats, second: Floats, *, level: float = 0.95) -> Di
     >>> round(gap.value, 3), round(gap.low, 3), round(gap.high, 3), round(gap.p, 3)
     (1.0, -0.242, 2.242, 0.074)
     """
-    gaps = first - second
-    value = float(gaps.mean())
-    return _student(value, gaps - value, level)
+    votes = np.ones(len(first)) if votes is None else votes
+    gaps, below = first - second, float(votes.mean())
+    value = float(gaps.mean()) / below
+    return _student(value, (gaps - value * votes) / below, level)
 
 
-def root_difference(first: Floats, second: Floats, *, level: float = 0.95) -> Difference:
-    """Compare the roots of two means of squared errors over groups (delta method).
+def root_difference(first: Floats, second: Floats, *, votes: Floats | None = None, level: float = 0.95) -> Difference:
+    """Compare the roots of two means of squared errors over units (delta method); parameters as `mean_difference`.
 
     Notes
     -----
-    With root r = sqrt(mean(a)) the linearised contribution of group g is (a_g - r^2) / (2 r).
+    With root r = sqrt(sum(a) / sum(votes)) the linearised contribution of unit g is
+    (a_g - r^2 votes_g) / (2 r mean(votes)).
     """
-    roots = [float(squares.mean()) ** 0.5 for squares in (first, second)]
-    # A root of zero is a mean of zeros, from which no group deviates.
+    votes = np.ones(len(first)) if votes is None else votes
+    below = float(votes.mean())
+    roots = [(float(squares.mean()) / below) ** 0.5 for squares in (first, second)]
+    # A root of zero is a mean of zeros, from which no unit deviates.
     one, other = (
-        (squares - root**2) / (2 * root) if root else squares
+        (squares - root**2 * votes) / (2 * root * below) if root else squares
         for squares, root in zip((first, second), roots, strict=True)
     )
     return _student(roots[0] - roots[1], one - other, level)
 
 
 def explained_difference(first: Floats, second: Floats, *, spread: Floats, level: float = 0.95) -> Difference:
-    """Compare two shares of explained variance, 1 - mean(squares) / mean(spread), over groups (delta method).
+    """Compare two shares of explained variance, 1 - sum(squares) / sum(spread), over units (delta method).
 
     Parameters
     ----------
-    first, second : array of float64, shape (n_groups,)
-        Mean squared errors.
-    spread : array of float64, shape (n_groups,)
-        Mean squared distance of the target from its centre; not zero everywhere.
+    first, second : array of float64, shape (n_units,)
+        Squared errors.
+    spread : array of float64, shape (n_units,)
+        Squared distance of the target from its centre; not zero everywhere.
     """
     below = float(spread.mean())
     gained = second - first

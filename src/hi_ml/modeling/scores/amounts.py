@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from hi_ml.modeling.scores.score import EXPLAINED, RESAMPLED, ROOT, Predictions, Score
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import bootstrap
-from hi_ml.statistics.groups import group_means
 
 Floats = NDArray[np.float64]
 
@@ -27,14 +26,15 @@ def _near(task: Task, target: Floats, predicted: Floats) -> Floats:
 
 
 def _median_error(of: Predictions) -> Floats:
-    return bootstrap.weighted_median(np.abs(of.target - of.predicted), of.weights)
+    errors, units = np.abs(of.target - of.predicted), of.units
+    return of.resampled(lambda times: bootstrap.weighted_median(errors, times[:, units.unit] * units.votes))
 
 
 def _squares_and_spread(of: Predictions) -> Floats | None:
-    """Mean squares of the groups, around the predictions and around the centre, shape (2, n_groups)."""
-    centre = float(np.average(of.target, weights=of.weights[0]))
-    spread = group_means((of.target - centre) ** 2, of.group)
-    squares = group_means((of.target - of.predicted) ** 2, of.group)
+    """Sums of squares of the units, around the predictions and around the centre, shape (2, n_units)."""
+    centre = float(np.average(of.target, weights=of.units.votes))
+    spread = of.units.sums((of.target - centre) ** 2)
+    squares = of.units.sums((of.target - of.predicted) ** 2)
     return np.stack([squares, spread]) if spread.any() else None
 
 

@@ -28,7 +28,8 @@ def _right(_: Task, target: Floats, predicted: Floats) -> Floats:
 
 
 def _area(of: Predictions) -> Floats | None:
-    area = bootstrap.roc_auc(of.target.astype(int), of.predicted, of.weights)
+    truth, units = of.target.astype(int), of.units
+    area = of.resampled(lambda times: bootstrap.roc_auc(truth, of.predicted, times[:, units.unit] * units.votes))
     return area if np.isfinite(area[0]) else None
 
 
@@ -37,7 +38,8 @@ def _of_counts(average: Callable[[Floats], Floats]) -> Callable[[Predictions], F
 
     def values(of: Predictions) -> Floats:
         label, classes = of.predicted.argmax(axis=1), of.predicted.shape[1]
-        return average(bootstrap.confusion(of.target.astype(int), label, of.weights, classes=classes))
+        counts = bootstrap.label_counts(of.target.astype(int), label, of.units, classes=classes)
+        return of.resampled(lambda times: average(np.tensordot(times, counts, axes=1)))
 
     return values
 

@@ -20,7 +20,7 @@ from hi_ml.statistics.bootstrap import (
     root_difference,
 )
 from hi_ml.statistics.estimates import Interval
-from hi_ml.statistics.groups import group_means, mean_interval, ratio_interval, root_interval
+from hi_ml.statistics.groups import Units, ratio_interval, root_interval
 
 Floats = NDArray[np.float64]
 DRAWS = 200  # bootstrap draws for the scores that are no means
@@ -33,13 +33,20 @@ class Predictions:
     task: Task
     target: Floats  # float64, shape (n,); amounts, or class numbers
     predicted: Floats  # float64, shape (n,), or probabilities, shape (n, n_classes)
-    group: NDArray[np.int64]  # int64, shape (n,); rows of a group are averaged
-    weights: Floats  # float64, shape (1 + draws, n); of the bootstrap, see `hi_ml.statistics.bootstrap.draws`
+    units: Units  # of the rows
+    seed: int  # of the bootstrap
+    draws: int = DRAWS  # of the bootstrap
 
-    @classmethod
-    def of(cls, task: Task, target: Floats, predicted: Floats, *, group: NDArray[np.int64], seed: int) -> "Predictions":
-        """Draw the weights of the bootstrap, too."""
-        return cls(task, target, predicted, group, bootstrap.draws(group, count=DRAWS, seed=seed))
+    def resampled(self, statistic: Callable[[Floats], Floats]) -> Floats:
+        """Compute a statistic of the sample and of every draw, shape (1 + draws,).
+
+        Parameters
+        ----------
+        statistic : callable
+            Takes how often each unit was drawn, shape (some, n_units), and returns a value of each draw.
+        """
+        drawn = bootstrap.draws(len(self.units), count=self.draws, seed=self.seed)
+        return np.concatenate([statistic(times) for times in drawn])
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,20 @@ class Baseline:
     frequencies: Floats  # float64, shape (n_classes,); of the classes; empty for regression
 
     @classmethod
-    def of(cls, task: Task, target: Floats, *, classes: int) -> "Baseline":
-        """Learn the constants from the training rows' targets (class numbers or amounts), shape (n_train,)."""
+    def of(cls, task: Task, target: Floats, *, votes: Floats, classes: int) -> "Baseline":
+        """Learn the constants from the training rows.
+
+        Parameters
+        ----------
+        target : array of float64, shape (n_train,)
+            Class numbers or amounts.
+        votes : array of float64, shape (n_train,)
+            As the scores count the rows, see `hi_ml.statistics.groups.Units`.
+        """
         if task.kind == "regression":
-            return cls(float(np.median(target)), float(target.mean()), np.array([]))
-        counts = np.bincount(target.astype(int), minlength=classes)
+            median = float(bootstrap.weighted_median(target, votes[None])[0])
+            return cls(median, float(np.average(target, weights=votes)), np.array([]))
+        counts = np.bincount(target.astype(int), weights=votes, minlength=classes)
         return cls(np.nan, np.nan, counts / counts.sum())
 
     def predict(self, n: int, constant: Literal["median", "mean"] = "median") -> Floats:
@@ -79,11 +95,24 @@ def _explained_interval(values: Floats) -> Interval:
     return Interval(1 - left.value, 1 - left.high, 1 - left.low)
 
 
-# of values per group: their mean; the root of it; what of the second row of values the first does not leave
-MEAN = Reduction(lambda values: float(values.mean()), mean_interval, mean_difference)
-ROOT = Reduction(lambda values: float(values.mean()) ** 0.5, root_interval, root_difference)
+def _ratio(values: Floats) -> float:
+    return float(values[0].mean() / values[1].mean())
+
+
+# of the sums of each unit, shape (2, n_units), the second of votes: their mean; the root of it. Then what of the second
+# row of values the first does not leave
+MEAN = Reduction(
+    _ratio,
+    lambda values: ratio_interval(*values),
+    lambda one, other: mean_difference(one[0], other[0], votes=one[1]),
+)
+ROOT = Reduction(
+    lambda values: _ratio(values) ** 0.5,
+    lambda values: root_interval(*values),
+    lambda one, other: root_difference(one[0], other[0], votes=one[1]),
+)
 EXPLAINED = Reduction(
-    lambda values: 1 - float(values[0].mean() / values[1].mean()),
+    lambda values: 1 - _ratio(values),
     _explained_interval,
     lambda one, other: explained_difference(one[0], other[0], spread=one[1]),
 )
@@ -99,7 +128,7 @@ class Score:
     kind: Literal["regression", "classification"]  # of the tasks that have it
     better: Literal["less", "more"]
     rows: Callable[[Task, Floats, Floats], Floats] | None = None  # of target and prediction, the value of each row
-    # values of another shape than one per group; None where the score is not defined on the rows
+    # what is reduced where it is no sum of rows; None where the score is not defined on them
     sample: Callable[[Predictions], Floats | None] | None = None
     reduce: Reduction = MEAN
     unit: str = ""  # the task's, if empty
@@ -110,7 +139,8 @@ class Score:
         """Return what is reduced, and paired with that of another model; None where the score is not defined."""
         if self.sample is not None:
             return self.sample(predictions)
-        return group_means(self.losses(predictions.task, predictions.target, predictions.predicted), predictions.group)
+        values = self.losses(predictions.task, predictions.target, predictions.predicted)
+        return np.stack([predictions.units.sums(values), predictions.units.counts])
 
     def losses(self, task: Task, target: Floats, predicted: Floats) -> Floats:
         """Return the value of each row, shape (n,).

@@ -13,7 +13,6 @@ from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem, fit_rows
 from hi_ml.modeling.scores import score
-from hi_ml.statistics.groups import group_means
 
 _TREES = "n_estimators"  # the argument that counts them, in scikit-learn as in LightGBM
 Rows = NDArray[np.int64]
@@ -53,7 +52,7 @@ def losses(problem: Problem, model: Model, folds: list[Fold], *, seed: int) -> I
     Yields
     ------
     float
-        Mean over groups of the task's primary loss.
+        Mean over admissions of the task's primary loss.
 
     Raises
     ------
@@ -63,7 +62,7 @@ def losses(problem: Problem, model: Model, folds: list[Fold], *, seed: int) -> I
     for train, test in folds:
         predicted = fit_rows(problem, model, train, seed=seed).predict(problem.features.frame.iloc[test])
         row_losses = score.losses(problem.task, problem.target[test], predicted)
-        loss = float(group_means(row_losses, problem.group[test]).mean())
+        loss = problem.units_of(test).mean(row_losses)
         if not math.isfinite(loss):
             raise ConfigurationInvalid.no_loss(model.name, loss)
         yield loss

@@ -34,6 +34,7 @@ studies: install
 	$(BIN)/python experiments/operating_characteristics.py
 	$(BIN)/python experiments/operating_characteristics.py --tables 2000 --sizes 5000 --worlds "at the smallest" \
 		--output experiments/operating_characteristics_coverage.csv
+	$(BIN)/python experiments/null_calendar.py
 
 notebook: install
 	$(BIN)/python experiments/make_notebook.py

@@ -92,12 +92,12 @@ FILES = {
         lambda cells: cells.to_csv(index=False).replace("\n", '\n"', 9), "SourceUnreadable", "swallows the lines",
     ),
     "no dates": (
-        lambda cells: cells.assign(**{"Discharge Date": "soon"}), "TooManyRejected", "date 300 (such as 'soon')",
+        lambda cells: cells.assign(**{"Discharge Date": "soon"}), "TooManyRejected", "date 300 (such as 'aaaa')",
     ),
     "discharge before admission": (
         lambda cells: cells.assign(**{"Discharge Date": "1999-01-01"}), "TooManyRejected", "Discharge Date order 300",
     ),
-    "ages of letters": (lambda cells: cells.assign(Age="abc"), "TooManyRejected", "Age number 300 (such as 'abc')"),
+    "ages of letters": (lambda cells: cells.assign(Age="abc"), "TooManyRejected", "Age number 300 (such as 'aaa')"),
     "ages of 400": (lambda cells: cells.assign(Age="400"), "TooManyRejected", "Age range 300 (such as '400')"),
     "no value anywhere": (
         lambda cells: cells.assign(**dict.fromkeys(cells, "NaN")), "NotTrainable", "found none at all",

@@ -32,19 +32,22 @@ def damaged(tmp_path, cells, reading):
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "rule"),
+    ("column", "value", "rule", "shown"),
     [
-        ("Age", "abc", "number"),
-        ("Age", "400", "range"),
-        ("Billing Amount", "1e16", "range"),  # without a declared range
-        ("Date of Admission", "2020-02-30", "date"),
-        ("Discharge Date", "9999-12-31", "date"),
-        ("Gender", "Fe\0male", "text"),
+        ("Age", "abc", "number", "aaa"),  # of what should be a number, only where letters stood
+        ("Age", "Room 12 b\u00e9", "number", "Aaaa 99 aa"),
+        ("Age", "400", "range", "400"),
+        ("Billing Amount", "1e16", "range", "1e16"),  # without a declared range
+        ("Billing Amount", "$ 1,000", "number", "$ 1,000"),
+        ("Date of Admission", "2020-02-30", "date", "2020-02-30"),
+        ("Date of Admission", "3\u093f May\x1b[31m", "date", "9 Aaa\\x1b[99a"),
+        ("Discharge Date", "9999-12-31", "date", "9999-12-31"),
+        ("Gender", "Fe\0male", "text", "Fe\\x00male"),
     ],
 )
-def test_an_unreadable_cell_sets_its_row_aside_and_is_listed(damaged, column, value, rule):
+def test_an_unreadable_cell_sets_its_row_aside_and_is_listed(damaged, column, value, rule, shown):
     found = damaged({(column, 5): value})
-    assert found.rejected.to_dict("records") == [{"row": 6, "column": column, "value": value, "rule": rule}]
+    assert found.rejected.to_dict("records") == [{"row": 6, "column": column, "value": shown, "rule": rule}]
     assert found.row.tolist() == [row for row in range(1, N + 1) if row != 6]
     assert found.counts["rows_read"] == N
     assert found.counts["rows_rejected"] == 1
@@ -95,7 +98,7 @@ def test_the_file_of_rejected_cells_holds_the_four_columns(tmp_path, damaged):
     damaged({("Age", 5): 'a "b", c'})
     listed = pd.read_csv(tmp_path / "rejected.csv")
     assert list(listed) == ["row", "column", "value", "rule"]
-    assert listed.to_numpy().tolist() == [[6, "Age", 'a "b", c', "number"]]
+    assert listed.to_numpy().tolist() == [[6, "Age", 'a "a", a', "number"]]
 
 
 def test_no_file_is_written_where_nothing_is_rejected(tmp_path, damaged):
@@ -107,6 +110,52 @@ def test_a_value_of_a_private_column_is_hidden(damaged):
     private = {"admitted_on": {"from": "Date of Admission", "kind": "date", "known": "admission", "private": True}}
     found = damaged({("Date of Admission", 5): "soon"}, columns=private)
     assert found.rejected.to_numpy().tolist() == [[6, "Date of Admission", PRIVATE, "date"]]
+
+
+PEOPLE = {  # a name, and ways in which it may stand in another cell
+    "आशा देवी शर्मा": ["देखें आशा देवी शर्मा", "आशा  देवी शर्मा"],
+    "مُحَمَّد عَلِيّ": ["محمد علي", "see مُحَمَّد عَلِيّ"],
+    "สมชาย ใจดี": ["สมชาย ใจดี", "ดูสมชายใจดี"],
+    "山田太郎": ["患者山田太郎様", "山田太郎"],
+    "José Muñoz": ["Jose\u0301 Mun\u0303oz", "JOSE MUNOZ", "seen: Munoz"],
+    "Zoë O\u2019Brien": ["zoe o'brien", "Mrs O\u2019Brien"],
+}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_a_name_of_the_row_is_hidden_in_every_script_and_spelling(damaged, name):
+    for written in PEOPLE[name]:
+        found = damaged({("Name", 5): name, ("Gender", 5): f"{written}\0"})
+        assert found.rejected["value"].tolist() == [PRIVATE], written
+
+
+@pytest.mark.parametrize("name", list(PEOPLE)[:-1])
+def test_a_name_of_another_row_is_hidden_in_every_script(damaged, name):
+    found = damaged({("Name", 9): name, ("Gender", 5): f"see {name}\0"})
+    assert found.rejected["value"].tolist() == [PRIVATE]
+
+
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [("MRN-0012345", PRIVATE), ("0012345", PRIVATE), ("12", "see 12345-0012345\\x00")],
+)
+def test_an_identifier_of_the_row_is_hidden_without_its_prefix(damaged, own, shown):
+    private = {"patient_id": {"from": "Room Number", "kind": "identifier", "known": "admission", "private": True}}
+    found = damaged({("Room Number", 5): own, ("Gender", 5): "see 12345-0012345\0"}, columns={**private, "room": {
+        "from": None, "kind": "number", "known": "stay"}})  # fmt: skip
+    assert found.rejected["value"].tolist() == [shown]
+
+
+def test_a_private_column_without_letters_hides_no_row(damaged):
+    numbers = {("Doctor", row): str(1_000 + row) for row in range(N)}
+    assert damaged({**numbers, ("Age", 7): "400"}).rejected["value"].tolist() == ["400"]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", "+cmd", "-cmd|' /C calc'!A0", "\tx", "'quoted"])
+def test_no_cell_of_the_list_runs_in_a_spreadsheet(cell):
+    cells = pd.DataFrame({"row": [1, 2], "column": [cell, "Age"], "value": [cell, "-12.5"], "rule": ["number"] * 2})
+    back = pd.read_csv(io.StringIO(as_csv(cells), newline=""), keep_default_na=False, dtype=str)
+    assert back[["column", "value"]].to_numpy().tolist() == [[f"'{cell}"] * 2, ["Age", "-12.5"]]
 
 
 def test_every_value_of_a_row_is_hidden_where_its_private_text_holds_no_letter(tmp_path, cells, reading):
@@ -124,14 +173,14 @@ def test_every_value_of_a_row_is_hidden_where_its_private_text_holds_no_letter(t
 def test_a_private_name_in_another_column_is_hidden(damaged, cells, wrap, fold):
     for name in (cells.loc[200, "Name"], cells.loc[200, "Doctor"]):
         found = damaged({("Age", 5): fold(wrap.format(name, name)), ("Age", 7): "abc"})
-        assert found.rejected["value"].tolist() == [PRIVATE, "abc"]
+        assert found.rejected["value"].tolist() == [PRIVATE, "aaa"]
 
 
 def test_a_private_number_in_another_column_is_hidden_too(damaged):
     private = {"patient_id": {"from": "Room Number", "kind": "identifier", "known": "admission", "private": True}}
     found = damaged({("Room Number", 3): "98765", ("Age", 5): "98765", ("Age", 7): "abc"}, columns={**private, "room": {
         "from": None, "kind": "number", "known": "stay"}})  # fmt: skip
-    assert found.rejected["value"].tolist() == [PRIVATE, "abc"]
+    assert found.rejected["value"].tolist() == [PRIVATE, "aaa"]
 
 
 def test_more_than_the_allowed_share_stops_with_the_file_written(tmp_path, damaged):
@@ -141,7 +190,7 @@ def test_more_than_the_allowed_share_stops_with_the_file_written(tmp_path, damag
         damaged({**changes, ("Gender", 20): "a\0", ("Billing Amount", 21): "much"})
     said = str(found.value)
     assert "17 of 300 rows cannot be read (5.7%; at most 5.0% may be)" in said
-    assert "Age number 15 (such as 'abc'), Billing Amount number 1 (such as 'much')" in said
+    assert "Age number 15 (such as 'aaa'), Billing Amount number 1 (such as 'aaaa')" in said
     assert str(tmp_path / "rejected.csv") in said
     assert len(pd.read_csv(tmp_path / "rejected.csv")) == 17
 

@@ -291,6 +291,34 @@ def test_spellings_have_their_key():
     assert key("Miller", "exact") != key("miller", "exact")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Emergency", "Emer\u200bgency", True),  # zero width
+        ("Emergency", "\u202aEmergency\u202c", True),  # marks of direction
+        ("Kranken\u00adhaus", "Krankenhaus", True),  # soft hyphen
+        ("Jose\u0301", "Jos\u00e9", True),
+        ("San\u00a0Juan", "San\u3000 Juan", True),
+        ("1", "1.0", True),
+        ("-3", "-3.00", True),
+        ("250.1", "250.10", False),  # of a code, a digit more is another code
+        ("007", "7", False),
+        ("007", "007.0", False),
+        ("किरण", "करण", False),  # vowel signs belong to the word
+        ("อา", "อำ", False),
+        ("دكتور", "دُكتور", False),
+    ],
+)
+@pytest.mark.parametrize("spelling", ["exact", "case", "words"])
+def test_what_two_ways_to_write_a_text_have_in_common(one, other, same, spelling):
+    assert (key(one, spelling) == key(other, spelling)) == same
+
+
+def test_a_word_for_missing_may_hold_what_nobody_sees():
+    typed, faults = convert(pa.array(["n/a\u200b", "\ufeffN/A", "north"]), SEX)
+    assert (typed.to_pylist(), faults) == ([None, None, "north"], {})
+
+
 def test_codes_tell_levels_unseen_and_missing_apart():
     found = codes(pa.array(["m", "F ", None, "x", "gone"]), ["f", "m", None], "case")
     assert found.tolist() == pytest.approx([1, 0, np.nan, UNSEEN, UNSEEN], nan_ok=True)

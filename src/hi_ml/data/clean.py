@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hi_ml.scorer.serving import key
+from hi_ml.scorer.serving import comparable, key
 
 _SIGNIFICANT = 6  # digits in which two copies of a number agree, whatever their last bits
 _MOST_DIGITS = 300  # behind the point; the power of ten of more overflows
@@ -53,8 +53,8 @@ def cell_codes(values: pa.Array) -> NDArray[np.int64]:
     Numbers are rounded to six significant digits and text is case-folded, because copies differ in such trifles.
     """
     if pa.types.is_dictionary(values.type):
-        folded = pc.utf8_lower(values.dictionary)
-        code = np.append(pd.factorize(folded.to_numpy(zero_copy_only=False))[0], -1)
+        folded = np.array([comparable(text).casefold() for text in values.dictionary.to_pylist()], dtype=object)
+        code = np.append(pd.factorize(folded)[0], -1)
         indices = pc.fill_null(values.indices, len(folded)).to_numpy(zero_copy_only=False)
         return np.asarray(code[indices], dtype=np.int64)
     if pa.types.is_temporal(values.type):

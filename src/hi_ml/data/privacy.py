@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ _WORD = re.compile(r"\w+")
 # What may stand between two words of one name. Anything else (a quote, a bare comma, a line's end) ends a text.
 _JOINT = re.compile(r"[ \t.'’-]+|, +|[.,'’-]* +")
 _WORDS_OF_A_NAME = 2
+# Scripts that put no blank between words: a name in them may stand anywhere, as one run of two letters and more.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
+    "\U00020000-\U0003ffff]"
+)
 _ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 
 
@@ -29,7 +35,8 @@ _ESCAPE = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 class PrivateWords:
     """The names to look for."""
 
-    names: dict[str, frozenset[tuple[str, ...]]]  # by first word, the private values of two or more words, case-folded
+    names: dict[str, frozenset[tuple[str, ...]]]  # by first word, the private values of two or more words, as `fold`
+    runs: frozenset[str]  # private values of one word, in a script without blanks
 
     @classmethod
     def of(cls, private: Iterable[str], public: Iterable[str]) -> "PrivateWords":
@@ -41,14 +48,20 @@ class PrivateWords:
         >>> words.count("ann  LEE met Cher; Bo Ray did not")
         1
         """
-        wanted = {words for value in private if len(words := _words(value)) >= _WORDS_OF_A_NAME}
+        values = {words_in(value) for value in private}
+        wanted = {words for words in values if len(words) >= _WORDS_OF_A_NAME}
         lengths = sorted({len(words) for words in wanted})
-        excused = {run for value in public for run in _runs(_words(value), lengths) if run in wanted}
-        return cls(_by_first(wanted - excused))
+        shown = {words_in(value) for value in public}
+        excused = {run for words in shown for run in _runs(words, lengths) if run in wanted}
+        runs = frozenset("".join(words) for words in values if is_unspaced("".join(words)))
+        return cls(
+            _by_first(wanted - excused), runs - {run for words in shown for run in _within("".join(words), runs)}
+        )
 
     def count(self, text: str) -> int:
         """Count the private values in a text."""
-        return sum(1 for _ in _names_in(text, self.names))
+        runs = _within(fold(text), self.runs) if self.runs else ()
+        return sum(1 for _ in _names_in(text, self.names)) + sum(1 for _ in runs)
 
     def refuse(self, folder: Path) -> None:
         """Search every file below a folder.
@@ -66,8 +79,35 @@ class PrivateWords:
             raise PrivateValueFound.in_files(counts)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(text.casefold()))
+def fold(text: str) -> str:
+    """Return what all spellings of a name have in common: without case, accents, vowel signs, width and composition.
+
+    Examples
+    --------
+    >>> fold("JOSÉ Muñoz") == fold("Jose\u0301 munoz")
+    True
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in text if c.isascii() or unicodedata.category(c) not in ("Mn", "Mc", "Me", "Cf"))
+    return text.casefold()
+
+
+def words_in(text: str) -> tuple[str, ...]:
+    """Cut a text into its words, as `fold` makes them alike."""
+    return tuple(_WORD.findall(fold(text)))
+
+
+def is_unspaced(word: str) -> bool:
+    """Say whether a word is of a script in which it may stand inside a longer run of letters."""
+    return len(word) >= _WORDS_OF_A_NAME and _UNSPACED.search(word) is not None
+
+
+def _within(text: str, runs: frozenset[str]) -> Iterator[str]:
+    """Yield the runs that stand anywhere in a folded text."""
+    if runs and _UNSPACED.search(text):
+        for length in {len(run) for run in runs}:
+            yield from (text[i : i + length] for i in range(len(text) - length + 1) if text[i : i + length] in runs)
 
 
 def _runs(words: tuple[str, ...], lengths: list[int]) -> Iterator[tuple[str, ...]]:
@@ -83,7 +123,7 @@ def _by_first(names: Iterable[tuple[str, ...]]) -> dict[str, frozenset[tuple[str
 
 def _names_in(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
     """Yield the names that stand in a text as whole words, one after the other."""
-    for line in _unescaped(text).casefold().splitlines():
+    for line in fold(_unescaped(text)).splitlines():
         if names.keys().isdisjoint(_WORD.findall(line)):  # nearly every line of a model: numbers
             continue
         words = list(_WORD.finditer(line))

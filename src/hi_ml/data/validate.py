@@ -1,5 +1,7 @@
 """Which rows cannot be believed, which cell of them breaks which rule, and may that cell be shown?"""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import SourceUnreadable, TooManyRejected
-from hi_ml.data.privacy import PrivateWords
+from hi_ml.data.privacy import PrivateWords, is_unspaced, words_in
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
 from hi_ml.scorer.serving import convert, disordered
 
 PRIVATE, ROW = "<private>", "<row>"
+_MEASURED = ("number", "date", "range", "order")  # the rules of numbers and dates
+_NUMBER = re.compile(r"[+-]?[\d.,]+[eE][+-]?\d+")  # the only one with a letter
+_SHORTEST = 3  # letters or digits of a word that tells who someone is
 _EXAMPLE = 40  # characters of an unreadable value that an error shows
 Fault = tuple[str, str, NDArray[np.bool_]]  # source column, rule, rows of shape (n,)
 
@@ -80,9 +85,10 @@ def rejected_cells(
 ) -> pd.DataFrame:
     """List the cells that break a rule, and the rows with a wrong number of fields; no private value is among them.
 
-    A value is hidden if its column is private, if it is or holds a private value of any row, or if a private text of
-    its own row is missing, unreadable or without a letter: the fields of that row may be shifted, and a name stand
-    anywhere.
+    A value is hidden if its column is private, if it is or holds a private value of any row or a word of one of its
+    own, or if a private text of its own row is missing, unreadable or without a letter: the fields of that row may be
+    shifted, and a name stand anywhere. Of numbers and dates no letter is shown, only where some stood (``Aaaa 99``);
+    control characters are shown as escapes.
 
     Parameters
     ----------
@@ -99,24 +105,58 @@ def rejected_cells(
     """
     ragged = pd.DataFrame({"row": piece.ragged, "column": "", "value": ROW, "rule": "fields"})
     listed, secrets = [ragged], _Secrets.of(piece.table, private or ()) if faults else ()
+    texts = [name for name, kind in (private or {}).items() if kind == "text" and faults]
+    lettered = [name for name in texts if any(map(_has_letter, _as_text(piece.table.column(name))))]
     for column, rule, mask in faults:
         rows = piece.table.filter(pa.array(mask))
         values = _as_text(rows.column(column))
-        if column in (private or ()) or (private is None and _holds_text(rows.column(column).type)):
-            values = [PRIVATE] * len(values)
-        shifted = _shifted(rows, private or {}, missing)
-        values = [PRIVATE if hide or value in secrets else value for hide, value in zip(shifted, values, strict=True)]
+        anyone = column in (private or ()) or (private is None and _holds_text(rows.column(column).type))
+        hidden = _shifted(rows, lettered, missing) | _named(rows, private or (), values) | anyone
+        values = [
+            PRIVATE if hide or value in secrets else _legible(value, rule)
+            for hide, value in zip(hidden, values, strict=True)
+        ]
         listed.append(pd.DataFrame({"row": piece.row[mask], "column": column, "value": values, "rule": rule}))
     return pd.concat(listed).sort_values(["row", "column", "rule"], kind="stable", ignore_index=True)
 
 
-def _shifted(rows: pa.Table, private: Mapping[str, str], missing: Sequence[str]) -> NDArray[np.bool_]:
-    """Rows in which a private text is missing, unreadable or without a letter."""
+def _shifted(rows: pa.Table, lettered: Iterable[str], missing: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows in which a private text, of a column of letters, is missing, unreadable or without a letter."""
     shifted = np.zeros(rows.num_rows, dtype=bool)
-    for name in (name for name, kind in private.items() if kind == "text"):
+    for name in lettered:
         texts, _ = convert(pa.array(_as_text(rows.column(name)), pa.string()), {"kind": "text", "missing": missing})
-        shifted |= [text is None or not any(map(str.isalpha, text)) for text in texts.to_pylist()]
+        shifted |= [text is None or not _has_letter(text) for text in texts.to_pylist()]
     return shifted
+
+
+def _has_letter(text: str) -> bool:
+    return any(map(str.isalpha, text))
+
+
+def _named(rows: pa.Table, private: Iterable[str], values: Sequence[str]) -> NDArray[np.bool_]:
+    """Rows whose value holds a word of a private cell of their own: a surname alone, an id without its prefix."""
+    named = np.zeros(rows.num_rows, dtype=bool)
+    for name in private:
+        for index, (text, value) in enumerate(zip(_as_text(rows.column(name)), values, strict=True)):
+            words = {word for word in words_in(text) if len(word) >= _SHORTEST or is_unspaced(word)}
+            shown = words_in(value)
+            named[index] |= not words.isdisjoint(shown) or any(
+                is_unspaced(word) and word in other for word in words for other in shown
+            )
+    return named
+
+
+def _legible(value: str, rule: str) -> str:
+    """What may be shown of a cell that is nobody's secret."""
+    if rule in _MEASURED and _has_letter(value) and not _NUMBER.fullmatch(value.strip()):
+        value = "".join(_shape(c) for c in unicodedata.normalize("NFC", value) if unicodedata.category(c)[0] != "M")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+
+
+def _shape(character: str) -> str:
+    if character.isalpha():
+        return "A" if character.isupper() else "a"
+    return "9" if character.isdigit() else character
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ itself reads its tables through the same functions, so that training and serving
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +46,8 @@ _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind 
 # What a count of nanoseconds can reach, as libraries assume.
 _FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
 _WHOLE = 1e-9  # days by which a bound may miss a whole number and still be it
+_WHOLE_NUMBER = re.compile(r"^([+-]?(?:0|[1-9]\d*))\.0+$")
+_NO_WORD = re.compile(r"[^\w\s]")
 _REMEMBERED = 2**16  # keys of spellings: a file names the same categories in every chunk
 _OF_A_DATE = ("", ".weekday", ".month")  # what it becomes: the day counted from 1970, and these
 UNSEEN = -1  # the code of a category that the training rows did not hold
@@ -56,6 +59,38 @@ Floats = NDArray[np.float64]
 Numbers = tuple[Floats, NDArray[np.integer] | None]  # distinct ones, and which of them each row has; None: one a row
 
 
+def comparable(text: str) -> str:
+    """Return what all ways to write one text have in common, in every script.
+
+    Composed letters (NFC), no format characters (zero width, soft hyphen, marks of direction), one blank for any white
+    space, and a whole number without its decimals: 1.00 is 1, but 250.10 is not 250.1, and 007 stays.
+
+    Examples
+    --------
+    >>> comparable("Emer\u200bgency  ward"), comparable("1.0"), comparable("007")
+    ('Emergency ward', '1', '007')
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", "".join(c for c in text if unicodedata.category(c) != "Cf"))
+    text = " ".join(text.split())
+    return _WHOLE_NUMBER.sub(r"\1", text) if text[-1:] == "0" else text
+
+
+def words_of(text: str) -> list[str]:
+    """Cut a text into its words: runs of letters, marks and digits, lower case; what else stands in a word is left out.
+
+    Examples
+    --------
+    >>> words_of("O'Neill & Sons, 2nd")
+    ['oneill', 'sons', '2nd']
+    """
+    text = comparable(text).casefold()
+    if text.isascii():
+        return _NO_WORD.sub("", text).split()
+    kept = "".join(c for c in text if c.isspace() or c == "_" or unicodedata.category(c)[0] in "LMN")
+    return unicodedata.normalize("NFC", kept).split()
+
+
 @lru_cache(_REMEMBERED)
 def key(value: str, spelling: str) -> str:
     """Return what two spellings of one category have in common.
@@ -65,7 +100,8 @@ def key(value: str, spelling: str) -> str:
     value : str
         A category as written.
     spelling : {"exact", "case", "words"}
-        ``exact`` folds white space, ``case`` also upper and lower case, ``words`` also punctuation and word order.
+        ``exact`` folds what `comparable` does, ``case`` also upper and lower case, ``words`` also punctuation and the
+        order of words.
 
     Examples
     --------
@@ -73,10 +109,10 @@ def key(value: str, spelling: str) -> str:
     True
     """
     if spelling == "exact":
-        return " ".join(value.split())
+        return comparable(value)
     if spelling == "case":
-        return " ".join(value.casefold().split())
-    return " ".join(sorted(re.sub(r"[^\w\s]", "", value.casefold()).split()))
+        return comparable(value).casefold()
+    return " ".join(sorted(words_of(value)))
 
 
 def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
@@ -510,7 +546,11 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
     if not _is_text(values.type):
         return values
     values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
-    missing = pc.is_in(pc.utf8_lower(values), value_set=pa.array([word.lower() for word in words], pa.string()))
+    known = [word.lower() for word in words]
+    missing = pc.is_in(pc.utf8_lower(values), value_set=pa.array(known, pa.string()))
+    if not pc.all(pc.string_is_ascii(values)).as_py():
+        hidden = [text is not None and comparable(text).lower() in known for text in values.to_pylist()]
+        missing = pc.or_(missing, pa.array(hidden, pa.bool_()))
     return pc.if_else(missing, None, values)
 
 

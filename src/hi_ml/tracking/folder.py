@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     # a batch
     "manifest": "manifest.json",
 }
+_FORMULA, _NUMBER = re.compile(r"[=+\-@\t']"), re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
 OF_OTHER_STEPS = (FILES["rejected"], FILES["study"])  # stand in the folder before the rest is written
 REJECTED, ROWS = FILES["rejected"], FILES["rows"]
 _ALWAYS = ("run", "data", "timings", "config", "overrides")
@@ -150,12 +152,21 @@ class RunFolder:
 
 
 def as_csv(cells: pd.DataFrame, *, header: bool = True) -> str:
-    """Return rejected cells as CSV that reads back to the character, with all text quoted where it must be."""
+    """Return rejected cells as CSV; behind an apostrophe stands what a spreadsheet would run, or begins with one.
+
+    All text is quoted where it must be, so that it reads back to the character but for those apostrophes.
+    """
+    texts = [str(name) for name in cells if not pd.api.types.is_numeric_dtype(cells[name])]
+    cells = cells.assign(**{name: [_harmless(str(text)) for text in cells[name]] for name in texts})
     # a bare carriage return ends a line for a reader, but needs no quotes for the csv module before Python 3.13
     bare = any(cells[name].astype(str).str.contains("\r").any() for name in cells)
     return cells.to_csv(
         index=False, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL
     )
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:

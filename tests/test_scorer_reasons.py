@@ -1,4 +1,5 @@
 import re
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from hi_ml.prediction import package
 from hi_ml.scorer import serving
 from hi_ml.scorer.reasons import _amounts, _value, reasons
 from hi_ml.scorer.serving import Scorer
+from hi_ml.statistics.calibration import Recalibration
 
 SHIPPED = ["hist_gbm", "lgbm", "linear", "random_forest"]
 ROWS = 400
@@ -146,6 +148,19 @@ def test_the_reasons_of_a_recalibrated_label_are_scaled_with_its_log_odds():
     scorer, fitted, made = taught(shipped("lgbm"), 3, recalibration=told_of)
     found = explain(fitted, made, 3)
     check(told(scorer, admissions()[0]), 0.5 * found.values[2], admissions()[0], "log-odds")
+
+
+@pytest.mark.parametrize("name", ["lgbm", "linear", "random_forest"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_reasons_of_a_recalibrated_label_are_its_explanation(name, classes):
+    how = Recalibration(0.7, (0.0, 0.1, -0.2)[:classes])
+    scorer, fitted, made = taught(shipped(name), classes, recalibration=asdict(how))
+    fitted = replace(fitted, recalibration=how)
+    found = explain(fitted, made, classes)
+    likeliest = fitted.predict(made.frame).argmax(axis=1)
+    one = np.where(likeliest == 1, 1, -1)[:, None] * found.values[0]
+    expected = one if len(found.values) == 1 else found.values[likeliest, np.arange(ROWS)]
+    check(told(scorer, admissions()[0]), expected, admissions()[0], "log-odds")
 
 
 def test_columns_that_moved_nothing_are_no_reasons():

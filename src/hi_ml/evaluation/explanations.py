@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
+from scipy.special import expit, softmax
 
 from hi_ml.app.config import STRICT
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.models import Fitted
-from hi_ml.scorer.contributions import contributions, of_shap, owners, raw, unit_of
+from hi_ml.scorer.contributions import contributions, of_shap, owners, raw, recalibrated, unit_of
 from hi_ml.statistics.groups import mean_interval
 
 Floats = NDArray[np.float64]
@@ -51,7 +52,8 @@ class Explanation:
     base: Floats  # float64, shape (n_outputs,); the prediction before any column speaks
     classes: list[str]  # of each output; of two classes, the contributions are those of the second. Empty: an amount
     roles: list[str]
-    unit: str  # of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities
+    # of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities that are served as such
+    unit: str
     method: str  # how they were computed
 
 
@@ -61,12 +63,12 @@ def measure(run: FittedRun, how: Explain) -> Explanation:
     Raises
     ------
     ArithmeticError
-        If base and contributions do not add up to the learner's raw prediction.
+        If base and contributions do not add up to the learner's raw prediction, or to what is served.
     """
     problem, fitted, test = run.problem, run.fitted, run.problem.where("test")
     encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
     frame, role = problem.features.frame[test], problem.features.role
-    unit = unit_of(learner) if fitted.classes else problem.task.unit
+    unit = problem.task.unit if not fitted.classes else "log-odds" if fitted.recalibration else unit_of(learner)
     roles = list(dict.fromkeys(role[name] for name in fitted.features))
     index = _evenly(len(frame), _affordable(fitted, frame, how))
     row = problem.row[test][index]
@@ -77,9 +79,14 @@ def measure(run: FittedRun, how: Explain) -> Explanation:
         )
     X = fitted.encode(frame.iloc[index])
     encoded, base, method = _contributions(learner, X)
+    _check(encoded.sum(axis=2) + base[:, None], raw(learner, X))
+    if (made := fitted.recalibration) is not None:
+        shifts = [made.intercepts[int(code)] for code in learner.classes_]
+        encoded, base = recalibrated(learner, X, (encoded, base), slope=made.slope, intercepts=shifts)
+        served = run.predicted[index][:, learner.classes_.astype(int)].T
+        _check(_shares(encoded.sum(axis=2) + base[:, None]), served)
     owner = owners(encoder, fitted.features, role)
     values = np.stack([encoded[:, :, [who == name for who in owner]].sum(axis=2) for name in roles], axis=2)
-    _check(values.sum(axis=2) + base[:, None], learner, X)
     return Explanation(index, row, values, base, classes[-len(values) :], roles, unit, method)
 
 
@@ -289,11 +296,15 @@ def _any_learner(learner: Any, X: Floats) -> Any:
     return Permutation(predict, background, seed=0)(X, max_evals=_ORDERS * (2 * X.shape[1] + 1), silent=True)
 
 
-def _check(added: Floats, learner: Any, X: Floats) -> None:
-    expected = raw(learner, X)
-    worst = float(np.abs(added - expected).max(initial=0))
+def _check(added: Floats, expected: Floats) -> None:
+    worst = float(np.abs(added - expected[-len(added) :]).max(initial=0))
     if worst > _ADDITIVE * max(1.0, float(np.abs(expected).max(initial=0))):
         raise ArithmeticError(f"base + contributions differ from the prediction by up to {worst:.3g}")
+
+
+def _shares(sums: Floats) -> Floats:
+    """The probabilities, shape (n_outputs, n), that log-odds of one or several outputs stand for."""
+    return np.asarray(expit(sums) if len(sums) == 1 else softmax(sums, axis=0))
 
 
 def _affordable(fitted: Fitted, frame: pd.DataFrame, how: Explain) -> int:

@@ -90,7 +90,7 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
 
     Where nearly every training row has a tested twin (or patient), nothing is left to fit again: the constant of the
     training rows takes its place, and the sentence says so. Where no patient has two admissions there is no third fit.
-    The fits are not recalibrated, which would take five more each.
+    The fits are not recalibrated, which would take three more each.
     """
     task, seeds = run.problem.task, np.random.SeedSequence(run.method.seed).spawn(how.repeats)
     draws = [_draw(run, how.test, np.random.default_rng(seed)) for seed in seeds]

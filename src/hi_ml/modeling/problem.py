@@ -119,7 +119,7 @@ def fit_rows(
     Parameters
     ----------
     recalibrate : bool
-        Whether the probabilities of classes are recalibrated, which takes five fits more.
+        Whether the probabilities of classes are recalibrated, which takes three fits more.
     copies : bool
         Whether the copies of an admission all teach; else the first stands for them, as encoders take no weights.
     """

@@ -106,12 +106,10 @@ def _notes(run: FittedRun) -> Iterator[str]:
     method, model, classes = run.method, run.method.model, bool(run.problem.labels)
     if model.predicts == "mean" and not classes:
         yield f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
-    if method.recalibrate and not classes:
-        yield "recalibrate=true does nothing for a regression."
-    if method.recalibrate and classes:
+    if run.fitted.recalibration:
         yield (
-            "The class shares are recalibrated inside the training part. Explanations, the leak of a random split and "
-            "the permutation test are of the learner before recalibration."
+            "The class shares are recalibrated inside the training part, and explained as they are served. The leak of "
+            "a random split and the permutation test are of the learner before recalibration."
         )
     assessments = catalogue()
     for name, settings in method.assessments.items():

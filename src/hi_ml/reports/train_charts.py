@@ -19,7 +19,6 @@ from hi_ml.reports.charts.style import caption
 from hi_ml.statistics import curves
 
 Chart = tuple[str, Figure, pd.DataFrame]
-BEFORE_RECALIBRATION = "Explanations are of the learner before recalibration."
 _PER_GROUP = "Rows of a near-duplicate group count as one."
 _ONE_BY_ONE = "One class against the rest."
 _BAND = "Band: central 80 %."
@@ -141,8 +140,7 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     n, unit = len(explanation.index), explanation.unit
     if not n:
         return
-    before = f" {BEFORE_RECALIBRATION}" if run.fitted.recalibration else ""
-    note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.{before}")
+    note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.")
     ranking = contributions.importance(explanation)
     verdict = run.results["verdict"].verdict.replace("_", " ")
     title = f"What moves the prediction of {run.problem.task.name}: {verdict}"
@@ -153,7 +151,7 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     values = pd.DataFrame(explanation.values[focus], columns=explanation.roles, index=explanation.row)
     numbers, texts = _cells(run, explanation)
     base = float(explanation.base[focus])
-    look = {"title": title, "caption": caption(n, f"Test part; {explanation.method}.{before}"), "unit": unit}
+    look = {"title": title, "caption": caption(n, f"Test part; {explanation.method}."), "unit": unit}
     table = contributions.swarm_table(values, numbers)
     yield "beeswarm", explanations.beeswarm(table, **look), table
     table = contributions.dependence_table(values, numbers)

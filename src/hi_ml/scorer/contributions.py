@@ -1,12 +1,14 @@
 """What does each column that a learner takes contribute to each of its predictions?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_TINY = np.finfo(float).tiny
+_NEAR = 1e-8  # relative difference of two shares whose logarithms differ as much
 _LOG_ODDS = ("booster_", "decision_function", "class_prior_")  # what a classifier has that adds up log-odds
 
 
@@ -54,6 +56,43 @@ def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> t
         return None
 
 
+def recalibrated(
+    learner: Any, X: Floats, exact: tuple[Floats, Floats], *, slope: float, intercepts: Sequence[float]
+) -> tuple[Floats, Floats]:
+    """Turn the contributions to what a classifier adds up into those to its recalibrated log-odds.
+
+    Parameters
+    ----------
+    exact : (array of float64, shape (n_outputs, n, n_encoded), array of float64, shape (n_outputs,))
+        Contributions and base of the learner.
+    slope, intercepts : float, sequence of float
+        See `hi_ml.scorer.serving.recalibrate`; the intercepts of the learner's classes, in its order.
+
+    Returns
+    -------
+    (values, base)
+        Of the same shapes. The logistic function or, of several outputs, the softmax of their sums is what is served.
+
+    Notes
+    -----
+    Log-odds scale with the slope, and so do exact Shapley values. Averaged probabilities do not add up once they are
+    recalibrated; the logarithm of each does, along the straight way from its base (Aumann & Shapley 1974, *Values of
+    Non-Atomic Games*): its contributions times the mean of 1 / p on the way.
+    """
+    values, base = exact
+    if unit_of(learner) == "share":
+        share, first = raw(learner, X), base[:, None]
+        start = slope * np.log(first)
+        reached = np.where(share > 0, slope * np.log(np.where(share > 0, share, 1.0)), np.log(_TINY))  # 0 stays 0
+        moved = np.abs(share - first) > _NEAR * first
+        rate = np.where(moved, (reached - start) / np.where(moved, share - first, 1.0), slope / first)
+        values, base = rate[:, :, None] * values, start[:, 0]
+    else:
+        values, base = slope * values, slope * base
+    shifts = np.asarray(intercepts, dtype=float)
+    return values, base + (shifts if len(base) > 1 else shifts[1:] - shifts[:1])  # of two labels, one may be added up
+
+
 def unit_of(learner: Any) -> str:
     """Return the unit of what a classifier adds up: only a forest averages probabilities."""
     return "log-odds" if any(hasattr(learner, name) for name in _LOG_ODDS) else "share"
@@ -86,7 +125,7 @@ def raw(learner: Any, X: Floats) -> Floats:
     elif hasattr(learner, "predict_proba"):
         sums = learner.predict_proba(X)
         if hasattr(learner, "class_prior_"):
-            sums = np.log(np.clip(sums, np.finfo(float).tiny, None))
+            sums = np.log(np.clip(sums, _TINY, None))
     else:
         sums = learner.predict(X)
     return np.atleast_2d(np.asarray(sums, dtype=float).T)

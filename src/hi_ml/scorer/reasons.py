@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ModelRefused
-from hi_ml.scorer.contributions import contributions, owners, unit_of
+from hi_ml.scorer.contributions import contributions, owners, recalibrated, unit_of
 from hi_ml.scorer.serving import Scorer, Spec, names
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
 
     The contributions are exact Shapley values (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9); those of the
     columns that the encoding made of one source column are added up. They are in the task's unit; for classes they
-    speak of the predicted label, in log-odds or, where the learner averages probabilities, in share.
+    speak of the predicted label, in log-odds or, where probabilities are averaged and not recalibrated, in share.
 
     Parameters
     ----------
@@ -71,10 +71,14 @@ def _by_role(scorer: Scorer, matrix: Floats) -> tuple[list[str], Floats]:
     exact = contributions(learner, matrix, centre=None if centre is None else np.array(centre))
     if exact is None:
         raise ModelRefused.no_reasons(type(learner).__name__)
+    values, how = exact[0], mapping.get("recalibration")
+    if how:
+        shifts = [how["intercepts"][int(code)] for code in scorer.pipeline.classes_]
+        values, _ = recalibrated(learner, matrix, exact[:2], slope=how["slope"], intercepts=shifts)
     role = {name: spec["role"] for spec in mapping["columns"] for name in names(spec)}
     owner = owners(encoder, mapping["features"], role)  # the columns of one source column stand side by side
     starts = [index for index, role_of in enumerate(owner) if not index or role_of != owner[index - 1]]
-    return [owner[start] for start in starts], np.add.reduceat(_of_answer(scorer, matrix, exact[0]), starts, axis=1)
+    return [owner[start] for start in starts], np.add.reduceat(_of_answer(scorer, matrix, values), starts, axis=1)
 
 
 def _of_answer(scorer: Scorer, matrix: Floats, values: Floats) -> Floats:
@@ -82,16 +86,16 @@ def _of_answer(scorer: Scorer, matrix: Floats, values: Floats) -> Floats:
     if scorer.mapping["kind"] == "regression":
         return np.asarray(values[0])
     likeliest = np.searchsorted(scorer.pipeline.classes_, scorer.probabilities(matrix).argmax(axis=1))
-    recalibration = scorer.mapping.get("recalibration")
-    slope = recalibration["slope"] if recalibration and unit_of(scorer.pipeline[-1]) == "log-odds" else 1.0
     if len(values) > 1:
-        return np.asarray(slope * values[likeliest, np.arange(len(matrix))])
+        return np.asarray(values[likeliest, np.arange(len(matrix))])
     sign = np.where(likeliest == 1, 1.0, -1.0)[:, None]  # of two labels, the learner adds up one
-    return np.asarray(slope * sign * values[0])
+    return np.asarray(sign * values[0])
 
 
 def _unit(scorer: Scorer) -> str:
-    return str(scorer.mapping["unit"]) if scorer.mapping["kind"] == "regression" else unit_of(scorer.pipeline[-1])
+    if scorer.mapping["kind"] == "regression":
+        return str(scorer.mapping["unit"])
+    return "log-odds" if scorer.mapping.get("recalibration") else unit_of(scorer.pipeline[-1])
 
 
 def _values(typed: Typed, specs: list[Spec]) -> tuple[pa.Array, NDArray[np.int64]]:

@@ -17,8 +17,8 @@ def state(stated):
 def test_a_shift_is_held_against_the_smallest_that_matters_and_against_its_sign(
     n, older, reason, drawn, state, evidence
 ):
-    found = state(drawn(n, older=older))
-    assert (found.reason, found.parts, found.parts_testable) == (reason, 3, 2)
+    found = state(drawn(n, older=older), declared={"acute_conditions": ["Asthma"]})
+    assert (found.reason, found.parts, found.parts_testable) == (reason, 3, 3)
     assert evidence(found, "diabetes").estimate == pytest.approx(older, abs=0.02)
 
 

@@ -15,7 +15,7 @@ def state(stated):
 
 
 @pytest.mark.parametrize(
-    ("n", "days", "reason"), [(20_000, 2.5, "STRONG"), (90_000, 0.4, "NEGLIGIBLE"), (20_000, -2.0, "OPPOSITE")]
+    ("n", "days", "reason"), [(20_000, 2.5, "SUFFICIENT"), (90_000, 0.4, "NEGLIGIBLE"), (20_000, -2.0, "OPPOSITE")]
 )
 def test_a_difference_is_held_against_the_smallest_that_matters_and_against_its_sign(
     n, days, reason, drawn, state, evidence
@@ -23,6 +23,14 @@ def test_a_difference_is_held_against_the_smallest_that_matters_and_against_its_
     found = state(drawn(n, emergency=days))
     assert (found.reason, found.parts_testable) == (reason, 1)
     assert evidence(found, "emergency").estimate == pytest.approx(days, abs=0.5)
+
+
+def test_it_is_strong_only_with_what_it_says_of_severe_conditions(drawn, state):
+    found = state(drawn(20_000, emergency=2.5, severe=3.0), declared=SEVERE)
+    assert (found.reason, found.covered) == ("STRONG", found.claim)
+    without = state(drawn(20_000, emergency=2.5), declared=SEVERE)
+    assert (without.verdict, without.reason, without.gaps) == ("supported", "SUFFICIENT", ())
+    assert without.sentences[0].startswith("Supported in part: emergency admissions stay longer than the others. The")
 
 
 def test_a_striking_subgroup_cannot_change_the_verdict(drawn, state, evidence):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import tost_proportions_2indep
 
-from hi_ml.statistics.estimates import Margin
+from hi_ml.statistics.estimates import Margin, difference_effect
 from hi_ml.statistics.proportions import Share, share_difference, share_trend, wilson
 
 MARGIN = Margin(0.03)
@@ -46,10 +48,12 @@ def test_tests_are_pooled_for_no_difference_and_unpooled_for_the_margin():
 
 def test_a_design_effect_shrinks_both_samples_and_keeps_the_estimate():
     plain = share_difference(Share(60, 300), Share(40, 350), margin=MARGIN)
-    inflated = share_difference(Share(60, 300), Share(40, 350), margin=MARGIN, design_effect=4.0)
+    clustered = difference_effect(0.0, 1.0, 650, margin=MARGIN)
+    clustered = replace(clustered, design_effect=4.0, units=130)
+    inflated = share_difference(Share(60, 300), Share(40, 350), margin=MARGIN, clustered=clustered)
     assert inflated.estimate == pytest.approx(plain.estimate)
     assert inflated.statistic == pytest.approx(plain.statistic / 2)
-    assert inflated.n == 650
+    assert (inflated.n, inflated.units, inflated.design_effect) == (650, 130, 4.0)
     assert inflated.n_needed == pytest.approx(4 * plain.n_needed, abs=4)
 
 

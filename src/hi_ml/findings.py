@@ -74,7 +74,8 @@ def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> Distin
 
 def _say(stated: FindingsRun, here: launch.Invocation) -> None:
     for finding in stated.findings:
-        print(f"\n{finding.claim}\n  {finding.verdict.replace('_', ' ').upper()} ({finding.reason})")
+        verdict = finding.verdict.replace("_", " ") + finding.as_far
+        print(f"\n{finding.claim}\n  {verdict.upper()} ({finding.reason})")
         for sentence in finding.sentences:
             print(f"  {sentence}")
     if stated.with_copies:

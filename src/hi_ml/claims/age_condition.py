@@ -7,20 +7,22 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import counts, crosstab, cube, over
+from hi_ml.claims.aggregates import counts, crosstab, cube, cube_clusters, having, moments_of, over_units
 from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_columns, require_declared, require_sizes
 from hi_ml.statistics.contingency import association, can_vary
-from hi_ml.statistics.estimates import Effect, Margin
+from hi_ml.statistics.estimates import Effect, Floats, Margin
+from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.multiplicity import discoveries
-from hi_ml.statistics.proportions import Share, Trend, share_difference, share_trend, wilson
+from hi_ml.statistics.proportions import Trend, difference_of_shares, share_trend, wilson
 
 YEARS_A_DECADE = 10
 UNIT = "share of admissions"
@@ -69,7 +71,11 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
         "than before, and acute conditions a smaller one."
     )
     estimates = [(part.name, partial(_share_gap, counted, part, settings)) for part in parts]
-    draft = Draft.of(claim, "all", estimates, notes=[NOTE])
+    rise, fall = "takes a larger share of admissions than before", "acute conditions take a smaller one"
+    words = {part.name: f"{part.levels[0]} {rise}" if part.old else fall for part in parts}
+    draft = Draft.of(
+        claim, "all", estimates, notes=[NOTE], words=words, around=f"From age {settings.split_age:g} on, {{}}."
+    )
     try:
         table = counted()
     except Untestable:
@@ -86,11 +92,15 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
 def _both_sides(rows: pd.DataFrame, settings: AgeCondition) -> pd.DataFrame:
     require_columns(rows, "age", "condition")
     table = age_counts(rows, settings.split_age)
-    older = table.index.get_level_values("older").to_numpy(dtype=bool)
-    sizes = [int(table["n"].to_numpy()[side].sum()) for side in (older, ~older)]
     split = f"{settings.split_age:g}"
-    require_sizes(pd.Series(sizes, [f"aged {split} or more", f"aged under {split}"]), settings.smallest_group)
+    sides = _sides(table, np.ones(len(table), dtype=bool), [True, False])
+    require_sizes(sides, [f"aged {split} or more", f"aged under {split}"], settings.smallest_group)
     return table
+
+
+def _sides(table: pd.DataFrame, within: ArrayLike, order: Sequence[bool]) -> Moments:
+    """Count what is marked on the two sides of the split."""
+    return moments_of(over_units(having(table, within), ["older"]), pd.Index(order, name="older"))
 
 
 def _share_gap(
@@ -98,7 +108,7 @@ def _share_gap(
 ) -> Iterator[Evidence]:
     require_declared(part.levels, f"no condition is declared {part.name}", part.key)
     table = counted()
-    within = having(table, part.levels)
+    within = of_levels(table, part.levels)
     if not within.any():
         raise Untestable("NO_MAPPING", f"no admission has condition {' or '.join(part.levels)}", part.key)
     if within.all():
@@ -138,9 +148,10 @@ def _trends(table: pd.DataFrame, parts: Sequence[_Part]) -> Iterator[Evidence]:
 
 
 def _association(table: pd.DataFrame, settings: AgeCondition) -> Iterator[Evidence]:
-    cells = cube(over(table, ["decade", "condition"]), ("decade", "condition"))
-    if can_vary(cells):
-        effect = association(cells, margin=Margin(settings.smallest_association)).w
+    counted, keys = over_units(table, ["decade", "condition"]), ("decade", "condition")
+    if can_vary(cells := cube(counted, keys)):
+        margin = Margin(settings.smallest_association)
+        effect = association(cells, margin=margin, clusters=cube_clusters(counted, keys)).w
         estimand = Estimand("decade by condition", "association of decade of age and condition", "Cohen's w")
         yield Evidence.of_effect(estimand, effect, settings.smallest_association, role="secondary")
 
@@ -179,13 +190,7 @@ def difference(table: pd.DataFrame, levels: Sequence[str], smallest: float, *, o
     old : bool
         Whether to take old less young; else young less old.
     """
-    older = table.index.get_level_values("older").to_numpy(dtype=bool)
-    within = having(table, levels).to_numpy()
-    n = table["n"].to_numpy(dtype=np.float64)
-    first, second = (
-        Share(float(n[side & within].sum()), float(n[side].sum())) for side in (older == old, older != old)
-    )
-    return share_difference(first, second, margin=Margin(smallest))
+    return difference_of_shares(_sides(table, of_levels(table, levels), [old, not old]), margin=Margin(smallest))
 
 
 def trend(table: pd.DataFrame, levels: Sequence[str]) -> Trend | None:
@@ -196,17 +201,16 @@ def trend(table: pd.DataFrame, levels: Sequence[str]) -> Trend | None:
     Trend or None
         Per decade; None where there is one decade only, or nothing to vary.
     """
-    decades = crosstab(table, ("decade", "condition"))
-    n = decades.sum(axis=1).to_numpy()
-    count = decades.loc[:, among(decades.columns.to_series(), levels)].sum(axis=1).to_numpy()
-    if n.size == 1 or count.sum() in (0, n.sum()):
+    decades = table.index.get_level_values("decade").unique().sort_values()
+    groups = moments_of(over_units(having(table, of_levels(table, levels)), ["decade"]), decades)
+    if decades.size == 1 or groups.total.sum() in (0, groups.n.sum()):
         return None
-    return share_trend(count, n, decades.index.to_numpy() / YEARS_A_DECADE)
+    return share_trend(groups.total, groups.n, decades.to_numpy() / YEARS_A_DECADE, clusters=groups)
 
 
-def having(table: pd.DataFrame, levels: Sequence[str]) -> "pd.Series[bool]":
+def of_levels(table: pd.DataFrame, levels: Sequence[str]) -> NDArray[np.bool_]:
     """Mark the rows of a table whose condition is one of the levels, in any case."""
-    return among(table.index.get_level_values("condition").to_series(), levels)
+    return among(table.index.get_level_values("condition").to_series(), levels).to_numpy()
 
 
 def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
@@ -220,9 +224,16 @@ def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
     decades = crosstab(table, ("decade", "condition"))
     long = decades.reset_index().melt(id_vars="decade", var_name="condition", value_name="count")
     n = long["decade"].map(decades.sum(axis=1))
-    low, high = wilson(long["count"], n)
+    effective = np.concatenate([_design_effects(table, level, decades.index) for level in decades.columns])
+    low, high = wilson(long["count"] / effective, n / effective)
     long = long.assign(n=n, share=long["count"] / n, low=low, high=high).astype({"n": "int64", "count": "int64"})
     return long[["decade", "condition", "n", "count", "share", "low", "high"]]
+
+
+def _design_effects(table: pd.DataFrame, level: str, decades: pd.Index) -> Floats:
+    """Say by how much the variance of a condition's share in each decade grows since patients come again."""
+    groups = moments_of(over_units(having(table, of_levels(table, [level])), ["decade"]), decades)
+    return groups.design_effect if groups.clusters else np.ones(len(decades))
 
 
 def condition_forest(table: pd.DataFrame, claimed: Sequence[str], smallest: float) -> pd.DataFrame:

@@ -1,14 +1,20 @@
-"""Small tables of counts and sums that closed-form evidence needs: parts of a table add up to the whole."""
+"""Small tables of counts and sums that closed-form evidence needs: parts of a table add up to the whole.
+
+Where patients come again, such a table has the patient as its last key: all that is needed to tell how sure a mean is.
+"""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from hi_ml.statistics.estimates import Floats
+from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.means import mean_limits
-from hi_ml.statistics.moments import Moments
+from hi_ml.statistics.moments import Clusters, Moments, clustered
 
+UNIT = "unit of inference"
+"""The column that numbers the patients, or the hospitals; a table has it only where one of them comes again."""
 SUMS = ("n", "total", "squares")
 
 
@@ -23,9 +29,9 @@ def counts(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Column `n`, indexed by the keys.
+        Column `n`, indexed by the keys, and the unit of inference where the frame has it.
     """
-    return frame.groupby(list(keys), observed=True).size().to_frame("n")
+    return frame.groupby(_with_unit(frame, keys), observed=True).size().to_frame("n")
 
 
 def sums(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
@@ -39,11 +45,30 @@ def sums(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `n, total, squares`, indexed by the keys.
+        Columns `n, total, squares`, indexed by the keys, and the unit of inference where the frame has it.
     """
-    number = frame[value].astype("float64")
-    complete = frame[list(keys)].assign(n=1.0, total=number, squares=number**2)[number.notna()]
-    return complete.groupby(list(keys), observed=True)[list(SUMS)].sum()
+    number, by = frame[value].astype("float64"), _with_unit(frame, keys)
+    complete = frame[by].assign(n=1.0, total=number, squares=number**2)[number.notna()]
+    return complete.groupby(by, observed=True)[list(SUMS)].sum()
+
+
+def _with_unit(frame: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    return [*keys, *([UNIT] if UNIT in frame else [])]
+
+
+def keys_of(table: pd.DataFrame) -> list[str]:
+    """Name the keys of a table but for the unit of inference."""
+    return [str(name) for name in table.index.names if name != UNIT]
+
+
+def sizes(table: pd.DataFrame) -> "pd.Series[int]":
+    """Count the rows per combination of keys, the patients added up."""
+    return over(table, keys_of(table))["n"].astype("int64")
+
+
+def units_of(frame: pd.DataFrame) -> Integers | None:
+    """Return the number of each row's patient, or of its hospital; None where none comes again."""
+    return frame[UNIT].to_numpy(dtype=np.int64) if UNIT in frame else None
 
 
 def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -64,9 +89,62 @@ def over(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return table.groupby(level=list(keys), observed=True).sum()
 
 
-def moments_of(table: pd.DataFrame) -> Moments:
-    """Hand the rows of a table of sums to the statistics."""
-    return Moments(*(table[column].to_numpy(dtype=np.float64) for column in SUMS))
+def over_units(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Add up a table over all keys but these and the unit of inference."""
+    return over(table, [*keys, *(name for name in table.index.names if name == UNIT)])
+
+
+def moments_of(table: pd.DataFrame, groups: pd.Index | None = None) -> Moments:
+    """Hand a table of sums to the statistics.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Made by `sums`.
+    groups : Index, optional
+        The combinations of keys that are wanted, in this order, absent ones as empty; else those of the table in its
+        own order.
+    """
+    whole = over(table, keys_of(table)) if UNIT in table.index.names else table
+    if groups is not None:
+        ordered = whole.reorder_levels(list(map(str, groups.names))) if groups.nlevels > 1 else whole
+        chosen = ordered.reindex(groups, fill_value=0.0)
+    else:
+        chosen = whole
+    n, total, squares = (chosen[column].to_numpy(dtype=np.float64) for column in SUMS)
+    return Moments(n, total, squares, clusters_of(table, chosen.index))
+
+
+def clusters_of(table: pd.DataFrame, groups: pd.Index) -> Clusters | None:
+    """Spread what each patient has in these groups; None where no patient is a key.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Made by `counts` or by `sums`.
+    """
+    if UNIT not in table.index.names:
+        return None
+    own = table.reset_index(UNIT)
+    ordered = own.reorder_levels(list(map(str, groups.names))) if groups.nlevels > 1 else own
+    group = groups.get_indexer(ordered.index)
+    unit, inside = table.index.get_level_values(UNIT).to_numpy(), group >= 0
+    n = table["n"].to_numpy(dtype=np.float64)
+    total = table["total"].to_numpy(dtype=np.float64) if "total" in table else n
+    return clustered(n[inside], total[inside], group[inside], unit[inside], len(groups))
+
+
+def having(table: pd.DataFrame, within: ArrayLike) -> pd.DataFrame:
+    """Turn counts into the sums of an indicator: 1 for the rows of the table that are marked, else 0.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Made by `counts`.
+    within : array of bool, shape (rows of the table,)
+    """
+    marked = table["n"].to_numpy() * np.asarray(within)
+    return table.assign(total=marked, squares=marked).astype("float64")
 
 
 def mean_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,11 +158,11 @@ def mean_table(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The keys and `n, mean, low, high`; the limits are NaN for a single value.
+        The keys and `n, mean, low, high`; the limits are NaN for a single value or patient.
     """
     groups = moments_of(table)
     low, high = mean_limits(groups)
-    keys = table.index.to_frame(index=False)
+    keys = over(table, keys_of(table)).index.to_frame(index=False)
     return keys.assign(n=groups.n.astype(np.int64), mean=groups.mean, low=low, high=high)
 
 
@@ -101,9 +179,10 @@ def fill_cells(table: pd.DataFrame, last: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Sorted, with every combination of the levels of all keys.
+        Sorted, with every combination of the levels of all keys; patients are added up.
     """
-    order = [str(name) for name in table.index.names if name not in last] + list(last)
+    table = over(table, keys_of(table))
+    order = [name for name in keys_of(table) if name not in last] + list(last)
     levels = [table.index.get_level_values(name).unique().sort_values() for name in order]
     return table.reorder_levels(order).reindex(pd.MultiIndex.from_product(levels, names=order), fill_value=0)
 
@@ -126,6 +205,11 @@ def cube(table: pd.DataFrame, keys: tuple[str, str]) -> Floats:
     rows, columns = (full.index.get_level_values(key).nunique() for key in keys)
     strata = len(full) // max(rows * columns, 1)
     return full["n"].to_numpy(dtype=np.float64).reshape(strata, rows, columns)
+
+
+def cube_clusters(table: pd.DataFrame, keys: tuple[str, str]) -> Clusters | None:
+    """Spread counts as `cube` does, all cells in one line, patient by patient; None where no patient comes again."""
+    return clusters_of(table, fill_cells(table, keys).index) if UNIT in table.index.names else None
 
 
 def crosstab(table: pd.DataFrame, keys: tuple[str, str]) -> pd.DataFrame:

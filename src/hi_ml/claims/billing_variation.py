@@ -13,15 +13,17 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, percent
-from hi_ml.claims.aggregates import mean_table, moments_of, sums
+from hi_ml.claims.aggregates import UNIT, keys_of, mean_table, moments_of, over, sizes, sums, units_of
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.claim import BARS, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
-from hi_ml.claims.requirements import constant, has, require_columns, too_few
-from hi_ml.statistics.estimates import POWER, Floats, Margin, joint_power
-from hi_ml.statistics.means import largest_gap, mean_limits, one_way
-from hi_ml.statistics.permutation import enough_permutations, permutation_p
+from hi_ml.claims.requirements import constant, has, require_columns, require_two, too_few
+from hi_ml.claims.tails import Draws, Sample, is_heavy, permuted
+from hi_ml.statistics.estimates import POWER, Floats, Interval, Margin, joint_power
+from hi_ml.statistics.means import largest_gap, mean_limits, one_way, probability_of_exceeding
+from hi_ml.statistics.moments import Moments
+from hi_ml.statistics.permutation import enough_permutations, permutation_p, separation, unit_permutation_p
 from hi_ml.statistics.regression import residuals
 from hi_ml.statistics.variance_components import (
     GAP_PER_SD,
@@ -39,6 +41,7 @@ NOTE = (
     "Nothing in the table says how complex a procedure was, so a difference between hospitals may be one of patients."
 )
 HOSPITALS, INSURERS = "hospitals", "insurers"
+WORDS = {HOSPITALS: "between hospitals", INSURERS: "between insurers"}
 PARTS = 2
 CASE_MIX = ("age", "sex", "condition", "admission_type", "insurer")
 """Columns that may explain a bill without being the hospital's doing."""
@@ -54,7 +57,7 @@ class BillingVariation:
 
     smallest_gap: PositiveFloat  # average distance of two random hospitals that matters, as a share of the mean bill
     smallest_f: PositiveFloat  # Cohen's f between insurers that matters
-    permutations: PositiveInt  # of the bills over the hospitals
+    permutations: PositiveInt  # of the bills, patients taken together, over the hospitals and over the insurers
     smallest_pairs: int  # pairs of admissions of one hospital below which the hospitals stay undecided
     # admissions from which an insurer is compared; the hospitals together need twice as many
     smallest_group: PositiveInt
@@ -81,9 +84,9 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     compared = cache(partial(_compare, rows, settings, power=power))
     parts: list[Part] = [
         (HOSPITALS, lambda: _hospitals(admissions, compared(), settings)),
-        (INSURERS, partial(_insurers, rows, settings, power)),
+        (INSURERS, partial(_insurers, admissions.by("insurer"), settings, power)),
     ]
-    draft = Draft.of(SENTENCE, "any", parts)
+    draft = Draft.of(SENTENCE, "any", parts, words=WORDS, around="What is billed differs {}.")
     tables: dict[str, pd.DataFrame] = {}
     facts: dict[str, Any] = {"volume": settings.smallest_volume}
     notes = [NOTE]
@@ -95,6 +98,10 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
         tables |= hospital_tables(comparison.table, comparison.between, settings.smallest_volume)
         facts["hospitals"] = len(tables["hospital_effects"])
         notes += _hospital_notes(comparison, settings)
+    if any(part.detail.get("ranks_agree") == 0 for part in draft.evidence):
+        notes.append(
+            "Means and ranks of bills disagree on which insurer is dearer, so insurers cannot support the claim."
+        )
     if has(rows, "insurer", "billed"):
         tables["insurer_means"] = mean_table(sums(rows, ["insurer"], "billed"))
     return dataclasses.replace(draft, notes=tuple(notes), tables=tables, facts=facts)
@@ -115,15 +122,36 @@ def _compare(
 ) -> HospitalComparison:
     require_columns(rows, name, "billed")
     table = hospital_sums(rows, name)
-    groups = moments_of(table).large_enough(2)
+    groups = of_patients(table).large_enough(2)
     if groups.n.size <= 1:
-        raise too_few(f"{groups.n.size} hospitals of two admissions or more", "two")
+        raise too_few(f"{groups.n.size} hospitals of two {'patients' if UNIT in rows else 'admissions'} or more", "two")
     needed = 2 * settings.smallest_group  # a comparison has two sides
     if groups.n.sum() < needed:
         raise too_few(f"{groups.n.sum():,.0f} admissions in hospitals of two or more", str(needed))
     if not groups.within.any():
         raise constant("the bill within hospitals")
     return HospitalComparison(table, *compare_hospitals(table, settings.smallest_gap, power=power))
+
+
+def of_patients(table: pd.DataFrame) -> Moments:
+    """Take one value of each patient: the mean of his bills at the hospital where he was most often.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `hospital_sums`. Where no patient comes again, every bill is a value.
+
+    Returns
+    -------
+    Moments
+        Per hospital.
+    """
+    if UNIT not in table.index.names:
+        return moments_of(table)
+    most = table.sort_values("n", ascending=False, kind="stable").groupby(level=UNIT).head(1)
+    mean = most["total"] / most["n"]
+    values = most.assign(n=1.0, total=mean, squares=mean**2)
+    return moments_of(over(values, keys_of(table)))
 
 
 def hospital_sums(rows: pd.DataFrame, name: str = "hospital") -> pd.DataFrame:
@@ -144,7 +172,7 @@ def compare_hospitals(
 ) -> tuple[BetweenGroups, Evidence]:
     """Estimate the share of the variance of bills that lies between hospitals.
 
-    Hospitals of one admission are left out: they cannot separate within from between.
+    Hospitals of one admission, or patient, are left out: they cannot separate within from between.
 
     Parameters
     ----------
@@ -155,15 +183,17 @@ def compare_hospitals(
     power : float
         Chance of showing absence that `n_needed` should buy.
     """
-    bills, several = moments_of(table).together, moments_of(table).large_enough(2)
+    single, patients = moments_of(over(table, keys_of(table))), of_patients(table)
+    bills, several = single.together, patients.large_enough(2)
     mean, variance = float(bills.mean[0]), float(bills.variance[0])
     smallest = smallest_icc(smallest_gap, mean, variance)
-    between = between_groups(several, margin=Margin(smallest, power))
+    rows = single.large_enough(2) if UNIT in table.index.names else None
+    between = between_groups(several, margin=Margin(smallest, power), rows=rows)
     gap, gap_high = (GAP_PER_SD * np.sqrt(icc * variance) for icc in (between.icc.estimate, between.icc.high90))
     detail = {
         "hospitals": several.n.size,
         "pairs": between.pairs,
-        "pair_icc": pair_icc(several, mean, variance),
+        "pair_icc": pair_icc(several, float(patients.together.mean[0]), float(patients.together.variance[0])),
         "typical_gap": float(gap),
         "typical_gap_high90": float(gap_high),
         "mean_bill": mean,
@@ -185,12 +215,16 @@ def with_permuted_p(evidence: Evidence, admissions: DistinctAdmissions, permutat
     admissions : DistinctAdmissions
         The same.
     """
-    rows = admissions.rows
-    complete = rows.loc[rows["hospital"].notna() & rows["billed"].notna(), ["hospital", "billed"]]
+    rows, rng = admissions.rows, admissions.rng(HOSPITALS)
+    complete = rows[rows["hospital"].notna() & rows["billed"].notna()]
     hospital, _ = pd.factorize(complete["hospital"])
     several = np.bincount(hospital)[hospital] > 1
-    bills, rng = complete["billed"].to_numpy(dtype=np.float64), admissions.rng(HOSPITALS)
-    p_value = permutation_p(bills[several], hospital[several], permutations=permutations, rng=rng)
+    bills, hospital = complete["billed"].to_numpy(dtype=np.float64)[several], pd.factorize(hospital[several])[0]
+    units = units_of(complete[several])
+    if units is None:
+        p_value = permutation_p(bills, hospital, permutations=permutations, rng=rng)
+    else:
+        p_value = unit_permutation_p(bills, hospital, units, statistic=separation, permutations=permutations, rng=rng)
     drawn = {"permutations": permutations, "seed": admissions.seed}
     return dataclasses.replace(evidence, p_support=p_value, detail=dict(evidence.detail) | drawn)
 
@@ -231,19 +265,17 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
 
 def _hospital_notes(comparison: HospitalComparison, settings: BillingVariation) -> Iterator[str]:
     table, between = comparison.table, comparison.between
-    bills = moments_of(table).together
+    bills = moments_of(over(table, keys_of(table))).together
     gap, mean = GAP_PER_SD * np.sqrt(between.icc.high90 * bills.variance[0]), bills.mean[0]
     yield (
         f"Two hospitals drawn at random differ in their mean bill by at most {in_unit(gap, 'currency', signed=False)} "
         f"on average ({percent(gap / mean)} % of the mean bill), with 95 % confidence."
     )
-    if table["n"].median() == 1:
+    if sizes(table).median() == 1:
         yield "Hospital names do not behave like identifiers: at least half of them stand on a single admission."
     if between.pairs < settings.smallest_pairs:
-        yield (
-            f"Only {between.pairs:,} pairs of admissions share a hospital; below {settings.smallest_pairs:,} the "
-            "hospitals stay undecided."
-        )
+        pairs = f"{between.pairs:,} pairs of admissions{'' if between.icc.units is None else ' of two patients'}"
+        yield f"Only {pairs} share a hospital; below {settings.smallest_pairs:,} the hospitals stay undecided."
     if not enough_permutations(settings.permutations, PARTS * len(catalogue())):
         yield f"{settings.permutations} permutations are too few for the hospitals to support the claim."
 
@@ -267,25 +299,35 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
         outside95, outside998`, largest first, and layer `limit`, the same limits over the volumes shown. Both are empty
         where no hospital is large enough.
     """
-    large = table[table["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable")
-    groups, centre = moments_of(large), float(table["total"].sum() / table["n"].sum())
+    whole = over(table, keys_of(table))
+    large = whole[whole["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable").index
+    groups, centre = moments_of(table, large), float(table["total"].sum() / table["n"].sum())
     mean_low, mean_high = mean_limits(groups)
-    gamma = gamma_around(moments_of(table).large_enough(2), centre=centre, within=between.within)
-    effect, low, high = shrink(groups, centre=centre, within=between.within, gamma=gamma)
-    hospitals = pd.DataFrame({"hospital": large.index, "n": groups.n.astype(np.int64), "mean": groups.mean})
+    several = moments_of(table, whole.index[whole["n"] > 1])
+    inflation = _design_effect(several)
+    gamma = gamma_around(several.thinned(inflation), centre=centre, within=between.within)
+    effect, low, high = shrink(groups.thinned(inflation), centre=centre, within=between.within, gamma=gamma)
+    hospitals = pd.DataFrame({"hospital": large, "n": groups.n.astype(np.int64), "mean": groups.mean})
     effects = hospitals.assign(
         mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high, centre=centre
     ).sort_values("effect", kind="stable", ignore_index=True)
-    limits = _limits(groups.n, centre, between.within)
+    limits = _limits(groups.n / inflation, centre, between.within)
     outside = {
         f"outside{name}": (groups.mean < limits[f"low{name}"]) | (groups.mean > limits[f"high{name}"])
         for name in LEVELS
     }
     volumes = np.unique(np.geomspace(smallest_volume, groups.n.max(initial=smallest_volume), POINTS).round())
-    drawn = pd.DataFrame({"n": volumes.astype(np.int64), **_limits(volumes, centre, between.within)})
+    drawn = pd.DataFrame({"n": volumes.astype(np.int64), **_limits(volumes / inflation, centre, between.within)})
     layers = [hospitals.assign(**limits, **outside, layer="hospital"), drawn.assign(layer="limit")]
     together = pd.concat(layers, ignore_index=True)
     return {"hospital_effects": effects, "hospital_funnel": together if len(hospitals) else together.head(0)}
+
+
+def _design_effect(groups: Moments) -> float:
+    """Say by how much the variances of hospitals' mean bills grow, on average, since patients come again."""
+    if groups.clusters is None:
+        return 1.0
+    return float((groups.squared_error * groups.n**2).sum() / (groups.variance * groups.n).sum())
 
 
 def _limits(volumes: Floats, centre: float, within: float) -> dict[str, Floats]:
@@ -295,26 +337,54 @@ def _limits(volumes: Floats, centre: float, within: float) -> dict[str, Floats]:
     return limits
 
 
-def _insurers(rows: pd.DataFrame, settings: BillingVariation, power: float) -> Iterator[Evidence]:
-    """Estimate Cohen's f between insurers, and the largest gap between two of them."""
+def _insurers(admissions: DistinctAdmissions, settings: BillingVariation, power: float) -> Iterator[Evidence]:
+    """Estimate Cohen's f between insurers, and the largest gap between two of them.
+
+    Bills are permuted over the insurers, patient by patient: the F table is not to be trusted with a small insurer and
+    long tails. Where the two insurers that lie farthest apart change places when ranks are compared, the part stays
+    undecided.
+    """
+    rows = admissions.rows
     require_columns(rows, "insurer", "billed")
-    table = sums(rows, ["insurer"], "billed")
-    if len(table) == 1:
+    complete = rows[rows["billed"].notna() & rows["insurer"].notna()]
+    if len(complete["insurer"].unique()) == 1:
         raise constant("the insurer")
-    large = table[table["n"] >= settings.smallest_group]
-    if len(large) <= 1:
-        raise too_few(f"{len(large)} insurers of {settings.smallest_group} admissions or more", "two")
-    groups = moments_of(large)
+    large = require_two(complete, "insurer", settings.smallest_group).sort_values()
+    complete = complete[complete["insurer"].isin(large)]
+    groups = moments_of(sums(complete, ["insurer"], "billed"), large.rename("insurer"))
     if not groups.within.all():
         raise constant("the bill of some insurer")
+    bills, insurer = complete["billed"].to_numpy(dtype=np.float64), large.get_indexer(pd.Index(complete["insurer"]))
+    sample = Sample(bills, insurer.astype(np.int64), units_of(complete))
     effect = one_way(groups, margin=Margin(settings.smallest_f, power))
-    words = "spread of the mean bills of insurers over the spread of bills"
-    estimand = Estimand(INSURERS, words, "Cohen's f")
-    yield Evidence.of_effect(estimand, effect, settings.smallest_f, detail={"insurers": len(large)})
+    heavy, p_table = is_heavy(sample, float(groups.free.min())), effect.p_zero
+    effect = permuted(effect, sample, Draws(settings.permutations, admissions.rng(INSURERS)))
     higher, lower, gap = largest_gap(groups)
-    pair = {"higher": str(large.index[higher]), "lower": str(large.index[lower])}
+    ranks = _ranks(sample, higher, lower)
+    agree = ranks.value > 0.5  # noqa: PLR2004 -- of the pairs
+    words = "spread of the mean bills of insurers over the spread of bills"
+    detail = {"insurers": len(large), "permutations": settings.permutations, "p_f_table": p_table}
+    decided = effect if agree else dataclasses.replace(effect, p_zero=1.0)
+    yield Evidence.of_effect(
+        Estimand(INSURERS, words, "Cohen's f"),
+        decided,
+        settings.smallest_f,
+        detail=detail | {"p_permuted": effect.p_zero},
+        keeps_level=not heavy,
+    )
+    pair = {"higher": str(large[higher]), "lower": str(large[lower])}
     estimand = Estimand("insurers (largest gap)", "largest gap between the mean bills of two insurers", "currency")
     yield Evidence.of_figure(estimand, gap, effect.n, detail=pair)
+    words = "chance that a bill at the dearer of the two is higher than one at the other, ties counted half"
+    estimand = Estimand("insurers (ranks)", words, "probability")
+    yield Evidence.of_figure(estimand, ranks, effect.n, detail=pair | {"ranks_agree": int(agree)})
+
+
+def _ranks(sample: Sample, higher: int, lower: int) -> Interval:
+    """Compare the ranks of the bills of two insurers."""
+    first, second = (sample.groups == code for code in (higher, lower))
+    units = None if sample.units is None else (sample.units[first], sample.units[second])
+    return probability_of_exceeding(sample.values[first], sample.values[second], units)
 
 
 CLAIM = Claim(

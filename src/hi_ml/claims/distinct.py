@@ -1,24 +1,44 @@
-"""One row per admission: what every finding starts from, with what the dataset declares about its words."""
+"""One row per admission, with its patient: what every finding starts from, and what the dataset declares of words."""
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+
+from hi_ml.claims.aggregates import UNIT
+from hi_ml.data.duplicates import TELLING, Twins, groups, people
+from hi_ml.statistics.estimates import Integers
+from hi_ml.statistics.linkage import People
+
+PATIENTS, HOSPITALS = "patients", "hospitals"
 
 
 @dataclass(frozen=True)
 class DistinctAdmissions:
     """A table ready for inference."""
 
-    rows: pd.DataFrame  # one row per admission, columns by role, the first copy kept
+    # one row per admission, columns by role, the first copy kept; where a patient has several rows, they are numbered
+    # in the column `UNIT`
+    rows: pd.DataFrame
     # the same admissions, the last copy kept: where copies differ, nobody knows which is the original
     last: pd.DataFrame
     copies: int  # rows that were left out as near-duplicates
     declarations: Mapping[str, Sequence[str]]  # what the dataset's YAML says of its own categories, in any case
     seed: int
+    units: str = PATIENTS  # what the column `UNIT` numbers
+
+    def by(self, role: str) -> "DistinctAdmissions":
+        """Take the units that a comparison by this column has: hospitals, if it never differs within one.
+
+        A column that belongs to the hospital says as much as there are hospitals, however many patients they have, and
+        whether or not patients go from one to another.
+        """
+        if not _of_hospitals(self.rows, role):
+            return self
+        return replace(self, rows=_by_hospital(self.rows), last=_by_hospital(self.last), units=HOSPITALS)
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Give a stream of random numbers of its own to each purpose, whatever else runs."""
@@ -45,7 +65,7 @@ def one_row_each(
     seed : int
         Of everything random in the findings.
     keep_duplicates : bool
-        Keep every row, to show what would have been claimed. Never a result.
+        Keep every row, each as an admission of another patient, to show what would have been claimed. Never a result.
 
     Returns
     -------
@@ -54,15 +74,51 @@ def one_row_each(
     """
     categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
     frame = _without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str")))
-    group = pd.Series(np.asarray(twins))
+    twin = np.asarray(twins, dtype=np.int64)
+    alone = np.where(twin < 0, twin.max(initial=0) + 1 + np.arange(len(twin)), twin)
+    group = pd.Series(alone)
     declared = declarations or {}
     if keep_duplicates:
         every = frame.reset_index(drop=True)
         return DistinctAdmissions(every, every, 0, declared, seed)
-    alone = (group < 0).to_numpy()
-    first, last = (frame[alone | ~group.duplicated(keep=keep).to_numpy()] for keep in ("first", "last"))
-    copies = len(frame) - len(first)
-    return DistinctAdmissions(first.reset_index(drop=True), last.reset_index(drop=True), copies, declared, seed)
+    patient = _patients(frame, alone, seed)
+    kept = (~group.duplicated(keep=keep).to_numpy() for keep in ("first", "last"))
+    first, last = (_numbered(frame[rows], patient[rows]) for rows in kept)
+    return DistinctAdmissions(first, last, len(frame) - len(first), declared, seed)
+
+
+def _numbered(frame: pd.DataFrame, patient: Integers) -> pd.DataFrame:
+    frame = frame.reset_index(drop=True)
+    return frame.assign(**{UNIT: patient}) if len(np.unique(patient)) < len(patient) else frame
+
+
+def _patients(frame: pd.DataFrame, twin: Integers, seed: int) -> Integers:
+    """Number the patients, near-duplicates joined, as training does."""
+    number = frame["patient_id"].to_numpy(dtype=np.int64) if "patient_id" in frame else None
+    persons = persons_of(frame) if number is None and len(frame) else None
+    return groups(Twins(twin, {}, ()), persons, number, seed=seed)[0]
+
+
+def persons_of(rows: pd.DataFrame) -> People | None:
+    """Collect what could tell people of one name apart; None where a column for that is absent."""
+    if any(role not in rows for role in TELLING):
+        return None
+    codes = {role: pd.factorize(rows[role])[0] for role in ("sex", "blood_type")}
+    return people({role: codes.get(role, rows[role]) for role in TELLING})
+
+
+def _of_hospitals(rows: pd.DataFrame, role: str) -> bool:
+    if "hospital" not in rows or role not in rows:
+        return False
+    known = rows[["hospital", role]].dropna()
+    pairs = known.drop_duplicates()
+    one_level_each = not pairs["hospital"].duplicated().any()
+    return one_level_each and len(pairs) < len(known) and len(pairs[role].unique()) > 1
+
+
+def _by_hospital(rows: pd.DataFrame) -> pd.DataFrame:
+    code, levels = pd.factorize(rows["hospital"])
+    return rows.assign(**{UNIT: np.where(code < 0, len(levels) + np.arange(len(rows)), code)})
 
 
 def _without_codes_of_missing(frame: pd.DataFrame) -> pd.DataFrame:

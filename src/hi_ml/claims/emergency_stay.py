@@ -1,29 +1,33 @@
 """Do emergency admissions stay longer, the more so in severe conditions?"""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import p_statement, with_unit
-from hi_ml.claims.aggregates import counts, mean_table, moments_of, sums
+from hi_ml.claims.aggregates import UNIT, counts, keys_of, mean_table, moments_of, over, sums, units_of
 from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import MARKS, Draft, Estimand, Evidence, forest_lines
 from hi_ml.claims.requirements import constant, has, require_columns, require_declared, require_sizes
 from hi_ml.claims.subgroup_screen import stay_screen
-from hi_ml.statistics.estimates import LEVEL, Interval, Margin
+from hi_ml.claims.tails import Draws, Sample, guarded, is_heavy
+from hi_ml.statistics.estimates import LEVEL, Floats, Interval, Margin
 from hi_ml.statistics.means import cochran_q, comparable, contrast, differences, probability_of_exceeding
-from hi_ml.statistics.moments import Moments, moments
+from hi_ml.statistics.moments import moments
 
 SENTENCE = "Emergency admissions stay longer than the others, the more so in severe conditions."
+WORDS = {
+    "emergency": "emergency admissions stay longer than the others",
+    "severity": "the more so in severe conditions",
+}
 NOTE = (
     "The verdict stands on the difference between emergency and other admissions; what conditions add to it is shown "
     "beside it and cannot change it."
@@ -41,6 +45,7 @@ class EmergencyStay:
     smallest_group: PositiveInt  # admissions needed of each group
     # ages, in years, at which a band of the subgroup screen begins
     age_bands: Annotated[list[float], Field(min_length=1)]
+    permutations: PositiveInt  # of the patients, where stays have tails too heavy for a t interval
 
 
 def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> Draft:
@@ -51,12 +56,14 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
     admissions : DistinctAdmissions
         Needs `admission_type` and `length_of_stay`.
     """
+    admissions = admissions.by("admission_type")
     rows, severe = admissions.rows, admissions.declarations.get("severe_conditions", ())
+    draws = Draws(settings.permutations, admissions.rng("emergency"))
     parts = [
-        ("emergency", partial(_emergency, rows, settings)),
+        ("emergency", partial(_emergency, rows, settings, draws)),
         ("severity", partial(_severity, rows, severe, settings)),
     ]
-    draft = Draft.of(SENTENCE, "all", parts, notes=[NOTE])
+    draft = Draft.of(SENTENCE, "all", parts, notes=[NOTE], words=WORDS)
     if not has(rows, "admission_type", "length_of_stay"):
         return draft
     tables = {"stay_distribution": stay_distribution(rows)}
@@ -67,26 +74,35 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
             screen = stay_screen(rows, settings.age_bands, settings.smallest_group)
             forest = _marked(stay_by_condition(rows, settings), screen, settings.emergency)
             tables |= {"stay_by_condition": _with_all(draft.parts, forest), "stay_screen": screen}
-            draft = dataclasses.replace(draft.also(*_by_condition(forest)), notes=(NOTE, *_screen_note(screen)))
+            draft = draft.also(*_by_condition(forest, _dependence(rows, forest, settings)))
+            draft = dataclasses.replace(draft, notes=(NOTE, *_screen_note(screen)))
     if has(rows, "admitted_on"):
         tables["stay_by_month"] = stay_by_month(rows)
-    return dataclasses.replace(draft, tables=tables, facts=facts)
+    return dataclasses.replace(draft.in_units(admissions.units), tables=tables, facts=facts)
 
 
-def _emergency(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
+def _emergency(rows: pd.DataFrame, settings: EmergencyStay, draws: Draws) -> Iterator[Evidence]:
     require_columns(rows, "admission_type", "length_of_stay")
-    table = stay_sums(rows, settings.emergency)
-    n = table["n"].reindex([True, False], fill_value=0).astype("int64")
-    require_sizes(n.set_axis(["emergency", "other"]), settings.smallest_group)
-    groups = moments_of(table.reindex([True, False]))
+    groups = moments_of(stay_sums(rows, settings.emergency), pd.Index([True, False], name="emergency"))
+    require_sizes(groups, ["emergency", "other"], settings.smallest_group)
     if not groups.within.any():
         raise constant("the length of stay")
+    effect = contrast(groups, [1, -1], margin=Margin(settings.smallest_effect))
+    effect, keeps_level = guarded(effect, _sample(rows, settings.emergency), draws)
     yield Evidence.of_effect(
         Estimand("emergency", "mean stay of emergency admissions less that of the others", "days"),
-        contrast(groups, [1, -1], margin=Margin(settings.smallest_effect)),
+        effect,
         settings.smallest_effect,
         claims_positive=True,
+        keeps_level=keeps_level,
     )
+
+
+def _sample(rows: pd.DataFrame, emergency: str) -> Sample:
+    """Take the stays, the others first, with their patients."""
+    complete = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
+    urgent = among(complete["admission_type"], [emergency]).to_numpy().astype(np.int64)
+    return Sample(complete["length_of_stay"].to_numpy(dtype=np.float64), urgent, units_of(complete))
 
 
 def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay) -> Iterator[Evidence]:
@@ -95,31 +111,33 @@ def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay
     complete = rows[rows["condition"].notna()]
     table = stay_sums(complete.assign(severe=among(complete["condition"], severe)), settings.emergency, "severe")
     cells = pd.MultiIndex.from_product([[True, False], [True, False]], names=["severe", "emergency"])
-    table = table.reorder_levels(["severe", "emergency"]).reindex(cells, fill_value=0.0)
+    groups = moments_of(table, cells)
     names = ["severe emergency", "severe other", "milder emergency", "milder other"]
-    require_sizes(table["n"].astype("int64").set_axis(names), settings.smallest_group)
-    groups = moments_of(table)
+    require_sizes(groups, names, settings.smallest_group)
     if not groups.within.any():
         raise constant("the length of stay")
+    effect = contrast(groups, [1, -1, -1, 1], margin=Margin(settings.smallest_interaction))
     words = f"emergency difference in {', '.join(severe)} less that in other conditions"
     yield Evidence.of_effect(
         Estimand("severity", words, "days"),
-        contrast(groups, [1, -1, -1, 1], margin=Margin(settings.smallest_interaction)),
+        effect,
         settings.smallest_interaction,
         claims_positive=True,
         role="secondary",
+        keeps_level=not is_heavy(_sample(complete, settings.emergency), effect.df),
     )
 
 
 def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
     """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
-    complete = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
-    emergency = among(complete["admission_type"], [settings.emergency]).to_numpy()
-    days = complete["length_of_stay"].to_numpy(dtype=np.float64)
+    days, urgent, units = _sample(rows, settings.emergency)
+    first, second = (urgent == side for side in (1, 0))
     words = "chance that an emergency admission stays longer than another one, ties counted half"
-    superiority = probability_of_exceeding(days[emergency], days[~emergency])
+    superiority = probability_of_exceeding(
+        days[first], days[second], None if units is None else (units[first], units[second])
+    )
     yield Evidence.of_figure(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
-    logs = moments(np.log(np.maximum(days, 1.0)), (~emergency).astype(np.int64), 2)
+    logs = moments(np.log(np.maximum(days, 1.0)), 1 - urgent, 2, units)
     if days.min() > 0 and logs.within.any():
         effect = contrast(logs, [1, -1], margin=Margin(np.log(2)))
         ratio = Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))
@@ -153,7 +171,17 @@ def _screen_note(screen: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:
+def _dependence(rows: pd.DataFrame, forest: pd.DataFrame, settings: EmergencyStay) -> Floats | None:
+    """Give the covariance of the emergency differences of the conditions; None where no patient comes again."""
+    if UNIT not in rows:
+        return None
+    cells = moments_of(stay_sums(rows, settings.emergency, "condition"), _cells((True, False), forest["condition"]))
+    differ = np.hstack([np.eye(len(forest)), -np.eye(len(forest))])
+    covariance: Floats = differ @ cells.covariance @ differ.T
+    return covariance
+
+
+def _by_condition(forest: pd.DataFrame, covariance: Floats | None) -> Iterator[Evidence]:
     """Show the subgroups, which can never change the verdict, and whether they agree."""
     for row in forest.to_dict("records"):
         words = f"mean stay of emergency admissions less that of the others, {row['condition']}"
@@ -162,7 +190,7 @@ def _by_condition(forest: pd.DataFrame) -> Iterator[Evidence]:
         estimand = Estimand(f"emergency in {row['condition']}", words, "days")
         yield Evidence.of_figure(estimand, interval, row["n"], role="exploratory", detail=detail)
     if len(forest) > 1:
-        test = cochran_q(forest["estimate"], forest["error"])
+        test = cochran_q(forest["estimate"], forest["error"], covariance)
         words = "disagreement of the emergency difference between conditions (Cochran's Q)"
         detail = {"df": test.df, "p_value": test.p_value}
         estimand = Estimand("emergency by condition", words, "chi-square")
@@ -215,7 +243,8 @@ def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
     """
     complete = rows[rows["length_of_stay"].notna() & rows["admission_type"].notna()]
     days = np.floor(complete["length_of_stay"]).astype("int64")
-    table = counts(complete.assign(days=days), ["admission_type", "days"]).reset_index()
+    counted = counts(complete.assign(days=days), ["admission_type", "days"])
+    table = over(counted, keys_of(counted)).reset_index()
     means = complete.groupby("admission_type", observed=True)["length_of_stay"].mean()
     share = table["n"] / table.groupby("admission_type")["n"].transform("sum")
     return table.assign(share=share, mean=table["admission_type"].map(means))
@@ -232,7 +261,8 @@ def stay_by_condition(rows: pd.DataFrame, settings: EmergencyStay) -> pd.DataFra
     """
     table = stay_sums(rows, settings.emergency, "condition")
     conditions = np.array(sorted(table.index.get_level_values("condition").unique()), dtype=object)
-    first, second = (_side(table, emergency, conditions) for emergency in (True, False))
+    cells = moments_of(table, _cells((True, False), conditions))
+    first, second = (cells.at(np.arange(conditions.size) + side * conditions.size) for side in (0, 1))
     usable = comparable(first, second, settings.smallest_group)
     effect = differences(first.at(usable), second.at(usable))
     low, high = effect.limits()
@@ -253,9 +283,8 @@ def stay_by_condition(rows: pd.DataFrame, settings: EmergencyStay) -> pd.DataFra
     )
 
 
-def _side(table: pd.DataFrame, emergency: bool, conditions: NDArray[np.object_]) -> Moments:
-    cells = pd.MultiIndex.from_product([[emergency], conditions], names=["emergency", "condition"])
-    return moments_of(table.reindex(cells, fill_value=0.0))
+def _cells(emergency: Sequence[bool], conditions: Iterable[object]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_product([emergency, list(conditions)], names=["emergency", "condition"])
 
 
 CLAIM = Claim(

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.app.errors import Missing, Untestable
-from hi_ml.statistics.estimates import Effect, Interval
+from hi_ml.claims.distinct import HOSPITALS, PATIENTS
+from hi_ml.statistics.estimates import LEVEL, Effect, Interval
 
 Role = Literal["primary", "secondary", "exploratory"]
 Rule = Literal["all", "any"]
@@ -23,6 +24,11 @@ Detail = Mapping[str, float | int | str]
 
 MARKS = {"primary": "decides the verdict", "secondary": "shown beside it", "exploratory": "exploratory"}
 """What a line of a forest plot is, by the role of its evidence."""
+
+
+def as_far(gaps: Sequence[Untestable]) -> str:
+    """Say how a verdict is limited that covers less than the claim."""
+    return " as far as it can be tested" if gaps else " in part"
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,12 @@ class Evidence:
     n_needed: int | None = None  # admissions at which absence would be shown with 90 % power if it is true
     # statistic, degrees of freedom, permutations, two-sided tests, companions
     detail: Detail = field(default_factory=dict)
+    # what the admissions are of, and how many: the units of inference, patients, or hospitals for what belongs to them;
+    # None where every admission is one
+    units: int | None = None
+    units_are: str = "admissions"
+    design_effect: float = 1.0  # variance of the estimate over what it would be if every admission were a unit
+    keeps_level: bool = True  # False where tails are so heavy that the interval holds the truth less often than it says
 
     @classmethod
     def of_effect(
@@ -65,6 +77,7 @@ class Evidence:
         claims_positive: bool = False,
         role: Role = "primary",
         detail: Detail | None = None,
+        keeps_level: bool = True,
     ) -> "Evidence":
         """State an effect.
 
@@ -76,6 +89,8 @@ class Evidence:
             Whether the claim names the sign. Then support needs a positive estimate, and absence is one-sided.
         detail : mapping, optional
             Further figures.
+        keeps_level : bool
+            Whether the interval holds the truth as often as it says.
         """
         figures: dict[str, float | int | str] = {"statistic": effect.statistic}
         if np.isfinite(effect.df):
@@ -98,6 +113,10 @@ class Evidence:
             role=role,
             n_needed=effect.n_needed,
             detail=figures | dict(detail or {}),
+            units=effect.units,
+            units_are="admissions" if effect.units is None else PATIENTS,
+            design_effect=effect.design_effect,
+            keeps_level=keeps_level,
         )
 
     @classmethod
@@ -125,6 +144,14 @@ class Evidence:
             role=role,
             detail=dict(detail or {}),
         )
+
+    @property
+    def counted(self) -> str:
+        """How many admissions stand behind it, and of how many patients: the n that is printed."""
+        if self.units is None:
+            return f"{self.n:,}"
+        joined = "in" if self.units_are == HOSPITALS else "of"
+        return f"{self.n:,} admissions {joined} {self.units:,} {self.units_are}, design effect {self.design_effect:.1f}"
 
 
 def forest_lines(evidence: Iterable[Evidence]) -> pd.DataFrame:
@@ -160,9 +187,21 @@ class Draft:
     notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # what the charts draw
     facts: Mapping[str, Any] = field(default_factory=dict)  # what the charts say or need beside their tables
+    # by part, what the claim says of it; and the sentence around that, so that a verdict says no more than was tested
+    words: Mapping[str, str] = field(default_factory=dict)
+    around: str = "{}."
 
     @classmethod
-    def of(cls, claim: str, rule: Rule, parts: Sequence[Part], *, notes: Iterable[str] = ()) -> "Draft":
+    def of(
+        cls,
+        claim: str,
+        rule: Rule,
+        parts: Sequence[Part],
+        *,
+        notes: Iterable[str] = (),
+        words: Mapping[str, str] | None = None,
+        around: str = "{}.",
+    ) -> "Draft":
         """Estimate the parts of a claim, and collect what could not be tested."""
         evidence: list[Evidence] = []
         gaps: list[Untestable] = []
@@ -171,7 +210,42 @@ class Draft:
                 evidence += estimate()
             except Untestable as untestable:
                 gaps.append(dataclasses.replace(untestable, part=name))
-        return cls(claim, rule, len(parts), tuple(evidence), tuple(gaps), tuple(notes))
+        said = dict.fromkeys(name for name, _ in parts) if words is None else words
+        clauses = {name: said.get(name) or name.replace("_", " ") for name, _ in parts}
+        own = claim.rstrip(".").replace("{", "{{").replace("}", "}}")
+        return cls(
+            claim,
+            rule,
+            len(parts),
+            tuple(evidence),
+            tuple(gaps),
+            tuple(notes),
+            words=clauses,
+            around=around if words else f"{own} ({{}}).",
+        )
+
+    def in_units(self, units: str) -> "Draft":
+        """Name the units of inference of all evidence that has any: ``hospitals``."""
+        named = [dataclasses.replace(item, units_are=units) if item.units else item for item in self.evidence]
+        return dataclasses.replace(self, evidence=tuple(named))
+
+    @property
+    def shown(self) -> str:
+        """The claim, as far as its parts were tested and none beside the deciding ones was found wanting."""
+        wanting = {gap.part for gap in self.gaps}
+        wanting |= {
+            item.part
+            for item in self.evidence
+            if item.part in self.words
+            and item.role != "primary"
+            and ((item.p_support or 0.0) >= LEVEL or item.estimate <= 0)
+        }
+        clauses = [clause for part, clause in self.words.items() if part not in wanting]
+        if not wanting or not clauses:
+            return self.claim
+        *others, last = clauses
+        link = " and " if self.rule == "all" else " or "
+        return self.around.format(f"{', '.join(others)}{link}{last}" if others else last)
 
     def also(self, *evidence: Evidence) -> "Draft":
         """Add what is shown beside the parts."""
@@ -207,6 +281,14 @@ class Finding:
     notes: tuple[str, ...]  # as drafted
     tables: Mapping[str, pd.DataFrame]
     facts: Mapping[str, Any]
+    # the claim in the words that the verdict covers; another one than `claim` where a part of that is not tested, or
+    # where what it says beside the deciding parts is not found
+    covered: str
+
+    @property
+    def as_far(self) -> str:
+        """What follows the verdict where it covers less than the claim."""
+        return "" if self.covered == self.claim else as_far(self.gaps)
 
 
 def record(finding: Finding) -> dict[str, Any]:

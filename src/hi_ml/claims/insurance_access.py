@@ -13,18 +13,19 @@ from scipy.stats import norm
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import counts, crosstab, cube, fill_cells, moments_of, sums
+from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube, cube_clusters, fill_cells, moments_of, sums, units_of
 from hi_ml.claims.claim import STAR, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
-from hi_ml.claims.requirements import constant, has, large_levels, require_columns, too_few
+from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
 from hi_ml.claims.subgroup_screen import age_bins
+from hi_ml.claims.tails import Draws, Sample, guarded
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
 from hi_ml.statistics.estimates import Margin, joint_power
 from hi_ml.statistics.means import comparable, standardised_difference
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.multiplicity import discoveries
-from hi_ml.statistics.regression import within_strata
+from hi_ml.statistics.regression import wald_statistic, within_strata
 
 SENTENCE = "Recorded care differs between insurers."
 NOTE = (
@@ -46,6 +47,7 @@ class InsuranceAccess:
     smallest_difference: float
     age_bands: Annotated[list[float], Field(min_length=1)]  # ages, in years, at which a stratum of age begins
     smallest_group: PositiveInt  # admissions from which an insurer is compared
+    permutations: PositiveInt  # of the patients, where stays have tails too heavy for a chi-square
 
 
 def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Draft:
@@ -56,10 +58,14 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     admissions : DistinctAdmissions
         Needs `insurer` and some of the four; compares within `condition` and age bin where they are there.
     """
+    admissions = admissions.by("insurer")
     stratified_rows = cache(partial(_stratified, admissions.rows, settings))
     margin = Margin(settings.smallest_effect, joint_power(len(CARE) + 1))
+    draws = Draws(settings.permutations, admissions.rng(STAY))
     parts = [(role, partial(_care, stratified_rows, role, margin)) for role in CARE]
-    draft = Draft.of(SENTENCE, "any", [*parts, (STAY, partial(_stay, stratified_rows, margin))], notes=[NOTE])
+    parts.append((STAY, partial(_stay, stratified_rows, margin, draws)))
+    around = "Recorded care differs between insurers in {}."
+    draft = Draft.of(SENTENCE, "any", parts, notes=[NOTE], words=CARE | {STAY: "length of stay"}, around=around)
     try:
         rows = stratified_rows()
     except Untestable:
@@ -68,7 +74,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     balance = standardised_differences(rows, cared)
     extreme = list(_largest(balance, settings.smallest_difference))
     return dataclasses.replace(
-        draft.also(*_marginal(rows, cared, margin), *extreme),
+        draft.also(*_marginal(rows, cared, margin), *extreme).in_units(admissions.units),
         tables={"payer_care": care_residuals(rows, cared), "payer_balance": balance},
         facts={"zone": settings.smallest_difference if extreme else None},
     )
@@ -77,42 +83,54 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
 def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
     """Keep the insurers that are large enough, and say to which stratum each row belongs."""
     require_columns(rows, "insurer")
-    sizes = rows["insurer"].value_counts()
-    if len(sizes) == 1:
+    if len(rows["insurer"].dropna().unique()) == 1:
         raise constant("the insurer")
-    large = int((sizes >= settings.smallest_group).sum())
-    if large <= 1:
-        raise too_few(f"{large} insurers of {settings.smallest_group} admissions or more", "two")
+    require_two(rows, "insurer", settings.smallest_group)
     return with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
 
 
 def _care(stratified_rows: Callable[[], pd.DataFrame], role: str, margin: Margin) -> Iterator[Evidence]:
     rows = stratified_rows()
     require_columns(rows, role)
-    cells = cube(counts(rows, ["stratum", "insurer", role]), ("insurer", role))
-    if not can_vary(cells):
+    table, keys = counts(rows, ["stratum", "insurer", role]), ("insurer", role)
+    if not can_vary(cells := cube(table, keys)):
         raise constant(f"the {CARE[role]} between insurers of one stratum")
-    test = association(cells, margin=margin)
+    test = association(cells, margin=margin, clusters=cube_clusters(table, keys))
     words = f"association of insurer and {CARE[role]} within condition and age band"
     detail = {"strata": len(cells), "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
     yield Evidence.of_effect(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
 
 
-def _stay(stratified_rows: Callable[[], pd.DataFrame], margin: Margin) -> Iterator[Evidence]:
+def _stay(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, draws: Draws) -> Iterator[Evidence]:
     rows = stratified_rows()
     require_columns(rows, STAY)
-    table = fill_cells(sums(rows, ["stratum", "insurer"], STAY), ["insurer"])
-    effect = within_strata(moments_of(table), table.index.get_level_values("insurer").nunique(), margin=margin)
+    table = sums(rows, ["stratum", "insurer"], STAY)
+    cells = fill_cells(table, ["insurer"]).index
+    insurers = cells.get_level_values("insurer").nunique()
+    effect = within_strata(moments_of(table, cells), insurers, margin=margin)
     if effect is None:
         raise constant("the length of stay within insurers of one stratum")
+    sample, free = _within_stratum(rows, cells)
+    effect, keeps_level = guarded(effect, sample, draws, free=free, statistic=partial(wald_statistic, groups=insurers))
     words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
-    yield Evidence.of_effect(Estimand(STAY, words, "Cohen's f"), effect, margin.size)
+    yield Evidence.of_effect(Estimand(STAY, words, "Cohen's f"), effect, margin.size, keeps_level=keeps_level)
+
+
+def _within_stratum(rows: pd.DataFrame, cells: pd.Index) -> tuple[Sample, float]:
+    """Take the stays less the mean of their stratum, their cells, and the patients of the smallest insurer less one."""
+    complete = rows[rows["stratum"].notna() & rows["insurer"].notna() & rows[STAY].notna()]
+    stay = complete[STAY] - complete.groupby("stratum")[STAY].transform("mean")
+    cell = cells.get_indexer(pd.MultiIndex.from_frame(complete[["stratum", "insurer"]]))
+    by_insurer = complete.groupby("insurer")
+    units = by_insurer[UNIT].nunique() if UNIT in complete else by_insurer.size()
+    return Sample(stay.to_numpy(dtype=np.float64), cell.astype(np.int64), units_of(complete)), float(units.min() - 1)
 
 
 def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
     """Repeat the associations without strata, with the figures that people quote."""
     for role in roles:
-        table = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
+        counted, keys = counts(rows, ["insurer", role]), ("insurer", role)
+        table = crosstab(counted, keys)
         if not can_vary(table.to_numpy()[None]):
             continue
         higher, lower, level, gap = largest_share_gap(table)
@@ -124,7 +142,8 @@ def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Itera
             "lower": str(table.index[lower]),
         }
         words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
-        effect = association(table.to_numpy()[None], margin=margin).w
+        clusters = cube_clusters(counted, keys)
+        effect = association(table.to_numpy()[None], margin=margin, clusters=clusters).w
         estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
         yield Evidence.of_effect(estimand, effect, margin.size, role="secondary", detail=detail)
 
@@ -209,10 +228,10 @@ def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.Data
 
 def _residuals(rows: pd.DataFrame, role: str) -> Iterator[pd.DataFrame]:
     table = counts(rows, ["stratum", "insurer", role])
-    cells = cube(table, ("insurer", role))
+    cells, seen = cube(table, ("insurer", role)), crosstab(table, ("insurer", role))
     if not can_vary(cells):
         return
-    test, seen = association(cells, margin=Margin(1.0)), crosstab(table, ("insurer", role))
+    test = association(cells, margin=Margin(1.0), clusters=cube_clusters(table, ("insurer", role)))
     insurer, level = seen.index.repeat(seen.shape[1]), np.tile(seen.columns, len(seen))
     n = np.repeat(seen.sum(axis=1).to_numpy(), seen.shape[1])
     count, expected = seen.to_numpy().ravel(), test.expected.ravel() / n
@@ -230,7 +249,7 @@ def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.
 
 def _mean_difference(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
     if has(rows, role):
-        table = sums(rows, ["insurer"], role)
+        table = sums(rows.drop(columns=UNIT, errors="ignore"), ["insurer"], role)
         yield from _against_rest(table.index, moments_of(table), (kind, role, ""))
 
 

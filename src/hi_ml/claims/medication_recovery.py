@@ -1,7 +1,7 @@
 """Do advanced medications go with a shorter stay, and with fewer readmissions?"""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,16 +13,18 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import fill_cells, mean_table, moments_of, sums
+from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sums, units_of
 from hi_ml.claims.claim import BARS, Chart, Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.patients import Patients, identify, identity_evidence, identity_table
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_declared, require_sizes
+from hi_ml.claims.tails import Draws, Sample, guarded
 from hi_ml.statistics.estimates import Integers, Margin
 from hi_ml.statistics.linkage import IdentityRule
-from hi_ml.statistics.means import contrast, design_effect, one_way
-from hi_ml.statistics.proportions import Share, share_difference
+from hi_ml.statistics.means import contrast, one_way
+from hi_ml.statistics.moments import Moments
+from hi_ml.statistics.proportions import difference_of_shares
 from hi_ml.statistics.regression import within_strata
 
 SENTENCE = "Advanced medications go with a shorter stay and with fewer readmissions."
@@ -30,7 +32,8 @@ NOTE = (
     "Who gets which medication depends on how ill they are (confounding by indication), so no difference here says "
     "what a medication does."
 )
-KEY = "advanced_medications"
+WORDS = {"stay": "with a shorter stay", "readmission": "with fewer readmissions"}
+KEY, ENDED = "advanced_medications", "death_or_transfer"
 ARMS = ["discharges with other medications", "discharges with advanced medications"]
 
 
@@ -46,6 +49,7 @@ class MedicationRecovery:
     identity_value: float  # what the lower limit of the names' predictive value must reach
     identity_pairs: int  # compatible same-name pairs needed
     resamples: PositiveInt  # of the names
+    permutations: PositiveInt  # of the patients, where stays have tails too heavy for a t interval
 
 
 def medication_recovery(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Draft:
@@ -54,8 +58,10 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
     Parameters
     ----------
     admissions : DistinctAdmissions
-        Needs `medication`, with `length_of_stay`, and with patients and dates.
+        Needs `medication`, with `length_of_stay`, and with patients and dates; stays whose `disposition` is declared to
+        be death or transfer are followed by no readmission.
     """
+    admissions = admissions.by("medication")
     rows = admissions.rows
     rule = IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
     patients = identify(admissions, rule)
@@ -63,7 +69,11 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
         ("stay", partial(_stay, admissions, settings)),
         ("readmission", partial(_readmission, admissions, patients, settings)),
     ]
-    draft = Draft.of(SENTENCE, "all", parts, notes=[NOTE, patients.words])
+    draft = Draft.of(
+        SENTENCE, "all", parts, notes=[NOTE, patients.words], words=WORDS, around="Advanced medications go {}."
+    )
+    if any(part.part == "readmission" for part in draft.parts):
+        draft = dataclasses.replace(draft, notes=(*draft.notes, _on_deaths(admissions)))
     tables: dict[str, pd.DataFrame] = {}
     facts: dict[str, Any] = {}
     if has(rows, "medication", "length_of_stay"):
@@ -74,14 +84,27 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
         tables["identity"] = identity_table(rows, patients.identity)
         facts["pairs"] = patients.identity.same_name.pairs
         draft = draft.also(*identity_evidence(patients.identity))
-    return dataclasses.replace(draft, tables=tables, facts=facts)
+    return dataclasses.replace(draft.in_units(admissions.units), tables=tables, facts=facts)
 
 
-def _arms(rows: pd.DataFrame, admissions: DistinctAdmissions, value: str, smallest: int) -> pd.DataFrame:
+def _on_deaths(admissions: DistinctAdmissions) -> str:
+    """Say whether a stay that ended in death or transfer counts as one that nobody returned from."""
+    words = admissions.declarations.get(ENDED, ())
+    if has(admissions.rows, "disposition") and words:
+        return f"Stays that ended as {', '.join(words)} are not followed: nobody returns from them."
+    lacking = (
+        f"no words of the column for disposition are declared: set declarations.{ENDED}"
+        if has(admissions.rows, "disposition")
+        else "the table has no column for disposition: set columns.disposition.from"
+    )
+    return f"Stays that ended in death or transfer count as not readmitted, since {lacking}."
+
+
+def _arms(marked: pd.DataFrame, value: str, smallest: int) -> Moments:
     """Count and sum a value by whether the medication is declared advanced, the other ones first."""
-    table = sums(_marked(rows, admissions), ["advanced"], value).reindex([False, True], fill_value=0.0)
-    require_sizes(table["n"].astype("int64").set_axis(ARMS), smallest)
-    return table
+    groups = moments_of(sums(marked, ["advanced"], value), pd.Index([False, True], name="advanced"))
+    require_sizes(groups, ARMS, smallest)
+    return groups
 
 
 def _marked(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
@@ -101,14 +124,21 @@ def _require_advanced(admissions: DistinctAdmissions) -> None:
 def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Iterator[Evidence]:
     _require_advanced(admissions)
     require_columns(admissions.rows, "length_of_stay")
-    groups = moments_of(_arms(admissions.rows, admissions, "length_of_stay", settings.smallest_group))
+    marked = _marked(admissions.rows, admissions)
+    groups = _arms(marked, "length_of_stay", settings.smallest_group)
     if not groups.within.any():
         raise constant("the length of stay")
+    known = marked[marked["length_of_stay"].notna()]
+    stays, advanced = (known[name].to_numpy() for name in ("length_of_stay", "advanced"))
+    sample = Sample(stays.astype(np.float64), advanced.astype(np.int64), units_of(known))
+    effect = contrast(groups, [1, -1], margin=Margin(settings.smallest_stay))
+    effect, keeps_level = guarded(effect, sample, Draws(settings.permutations, admissions.rng("stay")))
     yield Evidence.of_effect(
         Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
-        contrast(groups, [1, -1], margin=Margin(settings.smallest_stay)),
+        effect,
         settings.smallest_stay,
         claims_positive=True,
+        keeps_level=keeps_level,
     )
 
 
@@ -120,27 +150,42 @@ def _readmission(
         raise Untestable("NO_PATIENT_ID", clause, "columns.patient_id.from")
     _require_advanced(admissions)
     require_columns(admissions.rows, "admitted_on", "discharged_on")
-    stays = _marked(index_discharges(admissions.rows, patients.code, settings.window), admissions)
-    arms = _arms(stays, admissions, "readmitted", settings.smallest_group)
-    other, advanced = (Share(float(arm["total"]), float(arm["n"])) for _, arm in arms.iterrows())
-    inflation = design_effect(stays["readmitted"], ~stays["advanced"], stays["patient"])
+    ended = _ended(admissions.rows, admissions.declarations.get(ENDED, ()))
+    stays = _marked(index_discharges(admissions.rows, patients.code, settings.window, ended=ended), admissions)
+    if UNIT not in stays:
+        stays = stays.assign(**{UNIT: stays["patient"]})
+    arms = _arms(stays, "readmitted", settings.smallest_group)
+    effect = difference_of_shares(arms, margin=Margin(settings.smallest_readmission))
     words = (
         f"share of discharges followed by an admission within {settings.window} days, other medications less advanced"
     )
     yield Evidence.of_effect(
         Estimand("readmission", words, "share of discharges"),
-        share_difference(other, advanced, margin=Margin(settings.smallest_readmission), design_effect=inflation),
+        effect,
         settings.smallest_readmission,
         claims_positive=True,
-        detail={"design_effect": inflation, "share_other": other.value, "share_advanced": advanced.value},
+        detail={
+            "design_effect": effect.design_effect,
+            "share_other": float(arms.mean[0]),
+            "share_advanced": float(arms.mean[1]),
+        },
     )
 
 
-def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.DataFrame:
+def _ended(rows: pd.DataFrame, words: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark the stays that ended in a way declared to be death or transfer."""
+    if not has(rows, "disposition"):
+        return np.zeros(len(rows), dtype=np.bool_)
+    return among(rows["disposition"], words).to_numpy()
+
+
+def index_discharges(
+    rows: pd.DataFrame, patients: Integers, window: int, ended: NDArray[np.bool_] | None = None
+) -> pd.DataFrame:
     """Follow each discharge of a known patient for a window of days.
 
     Discharges whose window reaches beyond the last admission of the table are left out: their readmission could not
-    have been seen.
+    have been seen; and so are stays from which nobody returns, though they may be returns themselves.
 
     Parameters
     ----------
@@ -150,6 +195,8 @@ def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.
         Number of the patient; -1 where unknown.
     window : int
         Days after discharge.
+    ended : ndarray of bool, shape (n,), optional
+        Stays that ended in death or transfer.
 
     Returns
     -------
@@ -158,11 +205,12 @@ def index_discharges(rows: pd.DataFrame, patients: Integers, window: int) -> pd.
         began 0 to `window` days after the discharge.
     """
     complete = rows["admitted_on"].notna() & (rows["discharged_on"] >= rows["admitted_on"]) & (patients >= 0)
-    stays = rows[complete].assign(patient=pd.factorize(patients[complete.to_numpy()])[0])
+    stays = rows.assign(ended=False if ended is None else ended)[complete]
+    stays = stays.assign(patient=pd.factorize(patients[complete.to_numpy()])[0])
     stays = stays.sort_values(["patient", "admitted_on"], kind="stable")
     followed = stays["discharged_on"] + pd.Timedelta(days=window) <= rows["admitted_on"].max()
-    marked: pd.DataFrame = stays.assign(readmitted=_readmitted(stays, window))[followed]
-    return marked
+    marked: pd.DataFrame = stays.assign(readmitted=_readmitted(stays, window))[followed & ~stays["ended"]]
+    return marked.drop(columns="ended")
 
 
 def _readmitted(stays: pd.DataFrame, window: int) -> NDArray[np.bool_]:
@@ -192,9 +240,9 @@ def _between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Eviden
         estimand = Estimand("any medication", words, unit)
         yield Evidence.of_effect(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
     if has(rows, "condition"):
-        table = fill_cells(sums(rows, ["condition", "medication"], "length_of_stay"), ["medication"])
-        levels = table.index.get_level_values("medication").nunique()
-        effect = within_strata(moments_of(table), levels, margin=margin)
+        table = sums(rows, ["condition", "medication"], "length_of_stay")
+        cells = fill_cells(table, ["medication"]).index
+        effect = within_strata(moments_of(table, cells), cells.get_level_values("medication").nunique(), margin=margin)
         if effect:
             estimand = Estimand("any medication (within conditions)", f"{words}, within conditions", unit)
             yield Evidence.of_effect(estimand, effect, smallest, role="exploratory")

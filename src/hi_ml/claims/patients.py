@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hi_ml.claims.distinct import DistinctAdmissions
+from hi_ml.claims.distinct import DistinctAdmissions, persons_of
 from hi_ml.claims.finding import Detail, Estimand, Evidence
-from hi_ml.data.duplicates import TELLING, people
+from hi_ml.data.duplicates import TELLING
 from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.linkage import (
     LINKABLE,
@@ -38,11 +38,10 @@ def identify(admissions: DistinctAdmissions, rule: IdentityRule) -> Patients:
     rows = admissions.rows
     if "patient_id" in rows:
         return Patients(rows["patient_id"].to_numpy(dtype=np.int64), None, "Patients are told apart by their number.")
-    absent = [role for role in TELLING if role not in rows]
-    if absent:
+    persons = persons_of(rows)
+    if persons is None:
+        absent = [role for role in TELLING if role not in rows]
         return Patients(None, None, f"Patients cannot be told apart: the table has no {', no '.join(absent)}.")
-    codes = {role: pd.factorize(rows[role])[0] for role in ("sex", "blood_type")}
-    persons = people({role: codes.get(role, rows[role]) for role in TELLING})
     identity = judge_identity(persons, rule, rng=admissions.rng("identity"))
     linked = identity.verdict == LINKABLE
     return Patients(link(persons) if linked else None, identity, _words(identity))

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hi_ml.app.errors import Untestable
+from hi_ml.claims.aggregates import UNIT
+from hi_ml.statistics.moments import FEWEST_UNITS, Moments
 
 
 def has(frame: pd.DataFrame, *roles: str) -> bool:
@@ -45,26 +47,51 @@ def constant(what: str) -> Untestable:
     return Untestable("CONSTANT", f"{what} does not vary")
 
 
-def require_sizes(sizes: "pd.Series[int]", smallest: int) -> None:
-    """Ask for a smallest number of admissions in each group that is compared.
+def require_sizes(groups: Moments, names: Sequence[str], smallest: int) -> None:
+    """Ask for a smallest number of admissions in each group that is compared, and of patients where they come again.
 
     Parameters
     ----------
-    sizes : Series of int
-        Admissions, by the group's name; at least one group.
+    groups : Moments
+        At least one group.
+    names : sequence of str
+        Of the groups, in front of "admissions".
     """
-    if sizes.min() < smallest:
-        there = ", ".join(f"{n:,} {name}" for name, n in sizes.items())
-        raise too_few(f"{there} admissions", f"{smallest} of each")
+    asked = [(groups.n, smallest, "admissions")]
+    if groups.clusters:
+        asked.append((groups.clusters.effective, FEWEST_UNITS, "patients or hospitals of like numbers of admissions"))
+    for sizes, least, what in asked:
+        if sizes.min() < least:
+            there = ", ".join(f"{n:,.0f} {name}" for n, name in zip(sizes, names, strict=True))
+            raise too_few(f"{there} {what}", f"{least} of each")
 
 
 def large_levels(frame: pd.DataFrame, role: str, smallest: int) -> pd.DataFrame:
-    """Keep the rows whose level of a category has so many rows or more.
+    """Keep the rows whose level of a category has so many rows or more, and enough patients where they come again.
 
     Parameters
     ----------
     role : str
         A column of `frame`.
     """
+    return frame[frame[role].isin(large_enough(frame, role, smallest))]
+
+
+def require_two(frame: pd.DataFrame, role: str, smallest: int) -> pd.Index:
+    """Ask for two levels of a category that are large enough, and name all that are."""
+    large = large_enough(frame, role, smallest)
+    if len(large) <= 1:
+        patients = f" and {FEWEST_UNITS} patients or hospitals" if UNIT in frame else ""
+        raise too_few(f"{len(large)} {role}s of {smallest} admissions{patients} or more", "two")
+    return large
+
+
+def large_enough(frame: pd.DataFrame, role: str, smallest: int) -> pd.Index:
+    """Name the levels of a category with so many rows or more, and enough patients where they come again."""
     sizes = frame[role].value_counts()
-    return frame[frame[role].isin(sizes.index[sizes >= smallest])]
+    large = sizes.index[sizes >= smallest]
+    if UNIT not in frame:
+        return large
+    n = frame.groupby([role, UNIT], observed=True).size()
+    effective = sizes.astype("float64") ** 2 / (n**2).groupby(level=role, observed=True).sum()
+    return large[effective.reindex(large).to_numpy() >= FEWEST_UNITS]

@@ -6,6 +6,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
+from hi_ml.claims.aggregates import units_of
 from hi_ml.statistics.bins import bins
 from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.means import comparable, differences
@@ -37,10 +38,10 @@ def stay_screen(rows: pd.DataFrame, age_bands: Sequence[float], smallest_group: 
         p_value, n, discovery` (Benjamini-Hochberg over all of them), smallest p-value first.
     """
     complete = rows[rows["length_of_stay"].notna()]
-    days = complete["length_of_stay"].to_numpy(dtype=np.float64)
+    days, units = complete["length_of_stay"].to_numpy(dtype=np.float64), units_of(complete)
     coded = {name: pd.factorize(labels, sort=True) for name, labels in _categories(complete, age_bands)}
     tables = [
-        _contrasts(days, (column, *coded[column]), (stratum, *coded[stratum]), smallest_group)
+        _contrasts(days, units, (column, *coded[column]), (stratum, *coded[stratum]), smallest_group)
         for column, stratum in permutations(coded, 2)
     ]
     if not tables:
@@ -73,10 +74,13 @@ def _categories(rows: pd.DataFrame, age_bands: Sequence[float]) -> Iterator[tupl
         yield "year", rows["admitted_on"].dt.strftime("%Y")
 
 
-def _contrasts(days: Floats, column: _Coded, stratum: _Coded, smallest_group: int) -> pd.DataFrame:
+def _contrasts(
+    days: Floats, units: Integers | None, column: _Coded, stratum: _Coded, smallest_group: int
+) -> pd.DataFrame:
     both = (column[1] >= 0) & (stratum[1] >= 0)
     levels, strata = len(column[2]), len(stratum[2])
-    cells = moments(days[both], column[1][both] * strata + stratum[1][both], levels * strata)
+    cell_of, patients = column[1][both] * strata + stratum[1][both], None if units is None else units[both]
+    cells = moments(days[both], cell_of, levels * strata, patients)
     cell = np.arange(levels * strata)
     rest = cells.pooled([cell % strata == number for number in range(strata)]).at(cell % strata).less(cells)
     usable = comparable(cells, rest, smallest_group)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, interval, with_unit
-from hi_ml.claims.finding import Draft, Evidence, Finding, Reason, Verdict
+from hi_ml.claims.finding import Draft, Evidence, Finding, Reason, Verdict, as_far
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.statistics.multiplicity import all_of, any_of, holm, holm_in_family
 
@@ -64,6 +64,7 @@ def _p_absence(draft: Draft) -> float:
 def _finding(name: str, draft: Draft, p_support: float, p_absence: float, family: int) -> Finding:
     verdict, reason = _verdict(draft, p_support, p_absence, family)
     n_needed = _n_needed(draft) if verdict == "inconclusive" else None
+    covered = _covered(draft, verdict)
     return Finding(
         finding=name,
         claim=draft.claim,
@@ -78,7 +79,8 @@ def _finding(name: str, draft: Draft, p_support: float, p_absence: float, family
         parts_testable=draft.asked - len(draft.gaps),
         excludes_effects_above={part.part: part.high90 for part in draft.parts if part.high90 is not None},
         n_needed=n_needed,
-        sentences=sentences(draft, reason, n_needed),
+        sentences=sentences(draft, reason, n_needed, covered),
+        covered=covered,
         notes=draft.notes,
         tables=draft.tables,
         facts=draft.facts,
@@ -89,13 +91,20 @@ def _verdict(draft: Draft, p_support: float, p_absence: float, family: int) -> t
     if not draft.parts:
         return "not_testable", draft.gaps[0].reason
     if p_support < LEVEL and (carrying := _carrying(draft)):
-        strong = [part.low is not None and part.low > _smallest(part) for part in carrying]
-        return "supported", "STRONG" if (all if draft.rule == "all" else any)(strong) else "SUFFICIENT"
+        strong = [part.keeps_level and part.low is not None and part.low > _smallest(part) for part in carrying]
+        whole = draft.shown == draft.claim
+        return "supported", "STRONG" if whole and (all if draft.rule == "all" else any)(strong) else "SUFFICIENT"
     if p_absence < LEVEL:
         if any(_opposite(part, len(draft.parts) * family) for part in draft.parts):
             return "not_supported", "OPPOSITE"
         return "not_supported", "NEGLIGIBLE" if p_support < LEVEL else "ABSENT"
     return "inconclusive", "UNCERTAIN"
+
+
+def _covered(draft: Draft, verdict: Verdict) -> str:
+    """Say the claim as the verdict covers it: one absent part refutes a claim of which all must hold as a whole."""
+    whole = verdict != "supported" and (verdict != "not_supported" or draft.rule == "all")
+    return draft.claim if whole else draft.shown
 
 
 def _carrying(draft: Draft) -> list[Evidence]:
@@ -130,15 +139,20 @@ def _p(p_value: float | None) -> float:
     return 1.0 if p_value is None else p_value
 
 
-def sentences(draft: Draft, reason: Reason, n_needed: int | None) -> tuple[str, ...]:
+def sentences(draft: Draft, reason: Reason, n_needed: int | None, covered: str) -> tuple[str, ...]:
     """Say the verdict, then each estimate that decided, then what could not be tested.
 
     Parameters
     ----------
     n_needed : int or None
         Admissions that would settle an undecided claim.
+    covered : str
+        The claim, as far as the verdict covers it.
     """
     verdict = VERDICTS.get(reason, UNTESTABLE)
+    if covered != draft.claim:
+        word, _, why = verdict.partition(": ")
+        verdict = f"{word}{as_far(draft.gaps)}: {covered[:1].lower()}{covered[1:]} {why[:1].upper()}{why[1:]}"
     testable = draft.asked - len(draft.gaps)
     if 0 < testable < draft.asked:
         verdict = f"{verdict} {testable} of {draft.asked} parts could be tested."
@@ -148,7 +162,9 @@ def sentences(draft: Draft, reason: Reason, n_needed: int | None) -> tuple[str, 
 
 
 def _estimate(part: Evidence) -> str:
-    figures = [f"n = {part.n:,}"]
+    figures = [f"n = {part.counted}"]
+    if not part.keeps_level:
+        figures.append("its tails are so heavy that the interval does not keep its level")
     if part.low is not None and part.high is not None:
         figures.insert(0, f"95 % interval {interval(part.low, part.high, part.unit)}")
     if part.smallest_effect is not None:

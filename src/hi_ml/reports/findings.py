@@ -26,6 +26,7 @@ from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 _FLAT = (
     "part", "role", "estimand", "estimate", "low", "high", "unit", "n", "smallest_effect", "p_support", "p_absence",
+    "units", "units_are", "design_effect", "keeps_level",
 )  # fmt: skip
 
 
@@ -174,7 +175,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "name": finding.finding.replace("_", " "),
         "claim": finding.claim,
         "verdict": finding.verdict,
-        "verdict_words": VERDICTS[finding.verdict],
+        "verdict_words": VERDICTS[finding.verdict] + finding.as_far,
         "reason": finding.reason,
         "sentence": verdict,
         "statements": statements,
@@ -205,7 +206,7 @@ def _row(item: Evidence) -> dict[str, Any]:
         "estimate": in_unit(item.estimate, item.unit),
         "interval": interval(item.low, item.high, item.unit),
         "unit": scale_of(item.unit).words,
-        "n": f"{item.n:,}",
+        "n": item.counted,
         "smallest_effect": _NOTHING if smallest is None else in_unit(smallest, item.unit, signed=False),
         "p_support": p_value(item.p_support),
         "p_absence": p_value(item.p_absence),
@@ -214,6 +215,8 @@ def _row(item: Evidence) -> dict[str, Any]:
 
 def _remarks(item: Evidence) -> Iterator[str]:
     """Say which details a reader needs to understand the estimate."""
+    if not item.keeps_level:
+        yield "tails so heavy that the interval does not keep its level"
     for name, value in item.detail.items():
         if isinstance(value, str):
             yield f"{name.replace('_', ' ')}: {value.replace('_', ' ') if name == 'verdict' else value}"

@@ -57,7 +57,9 @@ def of_finding(finding: Finding) -> Iterator[Drawn]:
 def title_of(finding: Finding) -> str:
     """Put the claim into its verdict sentence, so that a chart on its own says what was refuted or supported."""
     verdict, _, why = finding.sentences[0].rstrip(".").partition(": ")
-    return f"{verdict}: “{finding.claim}” {why[:1].upper()}{why[1:]}".rstrip() + ("." if why else "")
+    if finding.as_far:
+        why = why[len(finding.covered) :].strip()
+    return f"{verdict}: “{finding.covered}” {why[:1].upper()}{why[1:]}".rstrip() + ("." if why else "")
 
 
 def _forest(finding: Finding) -> Chart:

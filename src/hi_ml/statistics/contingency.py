@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import chi2, chi2_contingency
 
 from hi_ml.statistics.estimates import Effect, Floats, Margin
-from hi_ml.statistics.noncentral import chi_square_effect
+from hi_ml.statistics.moments import Clusters
+from hi_ml.statistics.noncentral import chi_square_effect, wald_effect
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Association:
     # sum of the strata's own chi-squares: far above its degrees of freedom where an association changes sign
     sum_of_strata: float
     sum_df: float  # its degrees of freedom
-    p_sum: float  # its p-value
+    p_sum: float  # its p-value, the sum divided by the design effect
     expected: Floats  # float64, shape (r, c); counts if rows and columns were independent within each stratum, added up
     # float64, shape (r, c); adjusted residuals given the strata: standard normal where there is no association;
     # 0 where nothing can vary
@@ -37,7 +38,7 @@ def can_vary(tables: ArrayLike) -> bool:
     return bool(((rows > 1) & (columns > 1)).any())
 
 
-def association(tables: ArrayLike, *, margin: Margin) -> Association:
+def association(tables: ArrayLike, *, margin: Margin, clusters: Clusters | None = None) -> Association:
     """Test nominal x nominal association given strata (generalised Cochran-Mantel-Haenszel).
 
     Parameters
@@ -46,6 +47,11 @@ def association(tables: ArrayLike, *, margin: Margin) -> Association:
         Counts that `can_vary`; a stratum of fewer than two observations tells nothing and is left out.
     margin : Margin
         As w.
+    clusters : Clusters, optional
+        Where patients have several observations: the observations of each in the k r c cells, in their order. Then the
+        test is the cluster-robust score test: an observation in row i and column j of stratum k adds
+        sqrt(K_k / (K_k - 1)) (1[i] - p_ki) (1[j] - q_kj), with the K_k patients of the stratum and its margins p and q;
+        what a patient adds in all is multiplied with itself. A stratum of one patient is left out.
 
     References
     ----------
@@ -53,27 +59,58 @@ def association(tables: ArrayLike, *, margin: Margin) -> Association:
     Analysis, 3rd ed.
     """
     counts = np.asarray(tables, dtype=np.float64)
-    counts = counts[counts.sum(axis=(1, 2)) > 1]
+    telling = counts.sum(axis=(1, 2)) > 1
+    people = np.full(len(counts), np.inf)
+    if clusters is not None:
+        cells = [np.arange(counts[0].size) + first for first in range(0, counts.size, counts[0].size)]
+        people = clusters.pooled(cells).per_group
+        telling = people > 1
+        clusters = clusters.at(np.repeat(telling, counts[0].size))
+    counts, people = counts[telling], people[telling]
     rows, columns, n = counts.sum(axis=2), counts.sum(axis=1), counts.sum(axis=(1, 2))
     excess = (counts - rows[:, :, None] * columns[:, None, :] / n[:, None, None]).sum(axis=0)
     row_part, column_part = _multinomial(rows, n), _multinomial(columns, n)
     covariance = np.einsum("k,kij,kab->iajb", 1 / (n - 1), row_part, column_part)
-    size = excess[:-1, :-1].size
-    deviation = excess[:-1, :-1].ravel()
-    dispersion = covariance[:-1, :-1, :-1, :-1].reshape(size, size)
-    statistic = float(deviation @ np.linalg.pinv(dispersion, hermitian=True) @ deviation)
-    df = int(np.linalg.matrix_rank(dispersion, hermitian=True))
-    variance = np.einsum("iaia->ia", covariance)
-    residuals = np.divide(excess, np.sqrt(variance), out=np.zeros_like(excess), where=variance > 0)
+    deviation, dispersion = excess[:-1, :-1].ravel(), _without_last(covariance)
     total, total_df = _sum_of_chi_squares(counts)
+    if clusters is None:
+        statistic = float(deviation @ np.linalg.pinv(dispersion, hermitian=True) @ deviation)
+        df = int(np.linalg.matrix_rank(dispersion, hermitian=True))
+        effect = chi_square_effect(statistic, df, round(float(n.sum())), margin=margin)
+    else:
+        covariance = _clustered_covariance(clusters, (rows, columns, n), people)
+        together = _without_last(covariance)
+        effect = wald_effect(
+            deviation, dispersion, together, round(float(n.sum())), units=clusters.units, margin=margin
+        )
+    variance = np.einsum("iaia->ia", covariance)
     return Association(
-        w=chi_square_effect(statistic, df, round(float(n.sum())), margin=margin),
+        w=effect,
         sum_of_strata=total,
         sum_df=total_df,
-        p_sum=float(chi2.sf(total, total_df)),
+        p_sum=float(chi2.sf(total / effect.design_effect, total_df)),
         expected=counts.sum(axis=0) - excess,
-        residuals=residuals,
+        residuals=np.divide(excess, np.sqrt(variance), out=np.zeros_like(excess), where=variance > 0),
     )
+
+
+def _without_last(covariance: Floats) -> Floats:
+    """Leave out the last row and column, which the others determine; shape (size, size)."""
+    inner = covariance[:-1, :-1, :-1, :-1]
+    size = inner.shape[0] * inner.shape[1]
+    return inner.reshape(size, size)
+
+
+def _clustered_covariance(clusters: Clusters, margins: tuple[Floats, Floats, Floats], people: Floats) -> Floats:
+    """Add up by patient what observations add to each cell's excess, and multiply; shape (r, c, r, c)."""
+    rows, columns, n = margins
+    r, c = rows.shape[1], columns.shape[1]
+    left = np.eye(r) - (rows / n[:, None])[:, None, :]  # by stratum, row of the observation, row of the excess
+    right = np.eye(c) - (columns / n[:, None])[:, None, :]
+    scale = np.sqrt(people / (people - 1))
+    added = np.einsum("k,kia,kjb->kijab", scale, left, right).reshape(-1, r * c)
+    scores = clusters.sizes @ added
+    return np.asarray(scores.T @ scores, dtype=np.float64).reshape(r, c, r, c)
 
 
 def cramers_v(table: ArrayLike) -> float:

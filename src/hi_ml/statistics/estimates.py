@@ -48,6 +48,8 @@ class Effect:
     n_needed: int  # observations at which a true zero is shown to be smaller than the margin with the power asked for
     statistic: float  # the test statistic behind `p_zero`
     df: float  # its degrees of freedom (of the numerator, where it has two); infinite for a normal statistic
+    units: int | None = None  # patients behind the observations; None where every observation is a unit of its own
+    design_effect: float = 1.0  # variance of the estimate over what it would be if all observations were independent
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
 """How often would chance alone separate the groups this much?"""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_ml.statistics.estimates import LEVEL
+from hi_ml.statistics.estimates import LEVEL, Floats, Integers
 
 _ROUNDING = 1e-12
 """Relative difference below which two sums of the same numbers count as tied."""
+_AT_ONCE = 500_000
+"""Values that are permuted at once: what fits into a cache or two."""
+ENOUGH = 50
+"""Permutations as far apart as the data after which it is known that the p-value is not small."""
+Statistic = Callable[[Floats, Floats, Floats], Floats]
+"""Of the counts, sums and sums of squares of k groups, each of shape (b, k): b numbers, large ones against chance."""
 
 
 def permutation_p(values: ArrayLike, groups: ArrayLike, *, permutations: int, rng: np.random.Generator) -> float:
@@ -54,6 +60,99 @@ def permutation_p(values: ArrayLike, groups: ArrayLike, *, permutations: int, rn
         rng.shuffle(shuffled)
         as_far += separation() >= observed
     return (as_far + 1) / (permutations + 1)
+
+
+def unit_permutation_p(
+    values: ArrayLike,
+    groups: ArrayLike,
+    units: ArrayLike,
+    *,
+    statistic: Statistic,
+    permutations: int,
+    rng: np.random.Generator,
+) -> float:
+    """Test that values do not depend on the group, by permuting those of whole patients.
+
+    Where a patient never changes his group, the groups are exchanged between all patients. Else the values of a patient
+    are exchanged with those of another one of as many rows, in the order of the rows; a patient whose number of rows no
+    other has keeps his own. Either way rows of one patient stay together, so that what they share is no evidence.
+
+    Parameters
+    ----------
+    values : array of float, shape (n,)
+    groups, units : array of int, shape (n,)
+        Codes of the groups from 0; any numbers for the patients.
+    statistic : callable
+        Such as `separation` or `welch_f`.
+    permutations : int
+        B; the smallest possible p-value is 1 / (B + 1).
+
+    Returns
+    -------
+    float
+        (b + 1) / (B + 1), b the permutations at least as far apart as the data; or, once `ENOUGH` of them are, that
+        number over how many were drawn (`besag_clifford`).
+    """
+    value, code = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    value = value - value.mean()
+    blocks = _exchangeable(value, code, np.asarray(units))
+    size = int(code.max()) + 1
+    observed = float(statistic(*next(_sums(blocks, size, 1, None)))[0])
+    drawn = (one for sums in _sums(blocks, size, permutations, rng) for one in statistic(*sums))
+    return besag_clifford(observed, drawn, stop_after=ENOUGH).p
+
+
+_Block = tuple[Integers, Floats]
+"""The groups of the places of m patients, s each, shape (m, s), and their counts, sums and squares, (3, m, s)."""
+
+
+def _exchangeable(value: Floats, code: Integers, units: Integers) -> list[_Block]:
+    """Lay out the patients in blocks in which any two may be exchanged."""
+    _, unit, size = np.unique(units, return_inverse=True, return_counts=True)
+    together = np.argsort(unit, kind="stable")
+    first = np.cumsum(size) - size
+    rows, own = np.array([np.ones_like(value), value, value**2])[:, together], code[together]
+    if (own == own[first][unit[together]]).all():
+        return [(own[first][:, None], np.add.reduceat(rows, first, axis=1)[:, :, None])]
+    places = [first[size == length][:, None] + np.arange(length) for length in np.unique(size)]
+    return [(own[place], rows[:, place]) for place in places]
+
+
+def _sums(
+    blocks: list[_Block], size: int, permutations: int, rng: np.random.Generator | None
+) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Count and sum by group, some permutations at a time; nothing is permuted without a generator."""
+    step = max(1, _AT_ONCE // sum(code.size for code, _ in blocks))
+    for begin in range(0, permutations, step):
+        times = min(step, permutations - begin)
+        sums = np.zeros((3, times, size))
+        for code, held in blocks:
+            place = np.argsort(code, axis=None, kind="stable")  # by group, so that neighbours are added up
+            present, starts = np.unique(code.ravel()[place], return_index=True)
+            order = np.tile(np.arange(code.shape[0]), (times, 1))
+            if rng is not None:
+                order = rng.permuted(order, axis=1)
+            taken = order[:, place // code.shape[1]] * code.shape[1] + place % code.shape[1]
+            for kind, column in enumerate(held.reshape(3, -1)):
+                sums[kind][:, present] += np.add.reduceat(column[taken], starts, axis=1)
+        yield sums[0], sums[1], sums[2]
+
+
+def separation(n: Floats, total: Floats, squares: Floats) -> Floats:  # noqa: ARG001 -- the shape of a statistic
+    """Add up what the group means lie apart: with the total sum of squares fixed, it rises with the one-way F."""
+    return np.asarray(np.divide(total**2, n, out=np.zeros_like(total), where=n > 0).sum(axis=1))
+
+
+def welch_f(n: Floats, total: Floats, squares: Floats) -> Floats:
+    """Welch's F of each set of groups; for two of them the square of his t."""
+    k, mean = n.shape[1], total / np.maximum(n, 1)
+    within = np.maximum(squares - n * mean**2, _ROUNDING * squares.sum(axis=1, keepdims=True))
+    weight = n * np.maximum(n - 1, 1) / within
+    share = weight / weight.sum(axis=1, keepdims=True)
+    centre = (share * mean).sum(axis=1, keepdims=True)
+    spare = ((1 - share) ** 2 / np.maximum(n - 1, 1)).sum(axis=1)
+    apart = (weight * (mean - centre) ** 2).sum(axis=1) / (k - 1)
+    return np.asarray(apart / (1 + 2 * (k - 2) / (k**2 - 1) * spare), dtype=np.float64)
 
 
 def enough_permutations(permutations: int, tests: int) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.stats import norm, t
 from statsmodels.stats.contingency_tables import Table
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
@@ -13,6 +13,8 @@ from statsmodels.stats.proportion import (
 )
 
 from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Interval, Margin, difference_effect, n_for_difference
+from hi_ml.statistics.means import contrast
+from hi_ml.statistics.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Trend:
     p_value: float  # of "no trend", two-sided
 
 
-def share_difference(first: Share, second: Share, *, margin: Margin, design_effect: float = 1.0) -> Effect:
-    """Compare two independent shares: first minus second.
+def share_difference(first: Share, second: Share, *, margin: Margin, clustered: Effect | None = None) -> Effect:
+    """Compare two shares: first minus second.
 
     Interval: Newcombe's hybrid of two Wilson intervals. No difference: pooled z, two-sided. Margin: unpooled z, one
     side and both.
@@ -54,12 +56,14 @@ def share_difference(first: Share, second: Share, *, margin: Margin, design_effe
         Neither total may be 0.
     margin : Margin
         As a share.
-    design_effect : float
-        Variance of the difference over its variance if all observations were independent; both samples shrink by it.
+    clustered : Effect, optional
+        Where patients have several observations: the same difference from `hi_ml.statistics.means.contrast` of zeros
+        and ones. Both samples shrink by its design effect and, so that a normal quantile serves, by the square of that
+        of t with its degrees of freedom over the normal one.
 
     References
     ----------
-    Newcombe (1998), Statistics in Medicine 17, 873.
+    Newcombe (1998), Statistics in Medicine 17, 873. Korn & Graubard (1998), Survey Methodology 24, 193.
 
     Examples
     --------
@@ -67,13 +71,15 @@ def share_difference(first: Share, second: Share, *, margin: Margin, design_effe
     >>> round(effect.estimate, 4), round(effect.low, 4), round(effect.high, 4)
     (0.0667, 0.0069, 0.1262)
     """
-    first, second = (Share(part.count / design_effect, part.total / design_effect) for part in (first, second))
+    shrink, n = 1.0, first.total + second.total
+    if clustered is not None:
+        shrink = clustered.design_effect * float(t.isf(LEVEL / 2, clustered.df) / norm.isf(LEVEL / 2)) ** 2
+    first, second = (Share(part.count / shrink, part.total / shrink) for part in (first, second))
     samples = first.count, first.total, second.count, second.total
     low, high = confint_proportions_2indep(*samples, method="newcomb", compare="diff", alpha=LEVEL)
     low90, high90 = confint_proportions_2indep(*samples, method="newcomb", compare="diff", alpha=2 * LEVEL)
     statistic, p_zero = _pooled_test(first, second)
     p_above, p_outside = _margin_tests(first, second, margin)
-    n = (first.total + second.total) * design_effect
     return Effect(
         estimate=first.value - second.value,
         low=float(low),
@@ -87,7 +93,17 @@ def share_difference(first: Share, second: Share, *, margin: Margin, design_effe
         n_needed=n_for_difference(n, float(np.sqrt(first.variance + second.variance)), margin),
         statistic=statistic,
         df=np.inf,
+        units=clustered.units if clustered else None,
+        design_effect=clustered.design_effect if clustered else 1.0,
     )
+
+
+def difference_of_shares(groups: Moments, *, margin: Margin) -> Effect:
+    """Compare the shares of ones in two groups of zeros and ones: `share_difference`, patients taken together."""
+    first, second = (Share(float(total), float(n)) for total, n in zip(groups.total, groups.n, strict=True))
+    vary = groups.units is not None and groups.within.any()
+    clustered = contrast(groups, [1, -1], margin=margin) if vary else None
+    return share_difference(first, second, margin=margin, clustered=clustered)
 
 
 def wilson(counts: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
@@ -107,7 +123,7 @@ def wilson(counts: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
     return np.asarray(limits[0], dtype=np.float64), np.asarray(limits[1], dtype=np.float64)
 
 
-def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike) -> Trend:
+def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike, *, clusters: Moments | None = None) -> Trend:
     """Fit a straight line to a share over ordered levels (Cochran-Armitage).
 
     Parameters
@@ -116,6 +132,9 @@ def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike) -> Tren
         Of each level; at least two levels, no total 0, and a share over all levels that is neither 0 nor 1.
     scores : array of float, shape (k,)
         Position of each level.
+    clusters : Moments, optional
+        The zeros and ones of each level; where patients have several, the slope is a weighted sum of their means,
+        whose design effect widens its error.
 
     Returns
     -------
@@ -130,7 +149,14 @@ def share_trend(counts: ArrayLike, totals: ArrayLike, scores: ArrayLike) -> Tren
     centred = score - (total @ score) / total.sum()
     spread = float(total @ centred**2)
     slope, half = float(centred @ count) / spread, float(norm.isf(LEVEL / 2) * np.sqrt(share * (1 - share) / spread))
-    return Trend(Interval(slope, slope - half, slope + half), float(test.zscore), float(test.pvalue))
+    z, p_value = float(test.zscore), float(test.pvalue)
+    if clusters is not None and clusters.units is not None:
+        known = clusters.free > 0
+        weights = (total * centred / spread)[known]
+        wider = contrast(clusters.at(known), weights, margin=Margin(np.inf)).design_effect ** 0.5
+        half, z = half * wider, z / wider
+        p_value = float(2 * norm.sf(abs(z)))
+    return Trend(Interval(slope, slope - half, slope + half), z, p_value)
 
 
 def _pooled_test(first: Share, second: Share) -> tuple[float, float]:

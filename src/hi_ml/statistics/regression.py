@@ -4,7 +4,7 @@ import numpy as np
 
 from hi_ml.statistics.estimates import Effect, Floats, Margin
 from hi_ml.statistics.moments import Moments
-from hi_ml.statistics.noncentral import chi_square_effect
+from hi_ml.statistics.noncentral import chi_square_effect, wald_effect
 
 _NO_VARIANCE = 1e-9
 """Smallest over largest variance of the coefficients below which the smallest is what rounding leaves of zero."""
@@ -36,7 +36,8 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | No
     Parameters
     ----------
     cells : Moments
-        Of k strata x g groups, stratum by stratum; cells may be empty, strata too.
+        Of k strata x g groups, stratum by stratum; cells may be empty, strata too. Where patients have several values,
+        the covariance adds up by patient (CR1).
     groups : int
         g.
     margin : Margin
@@ -49,9 +50,11 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | No
         the values do not vary enough to give every coefficient a variance.
     """
     shape = (cells.n.size // max(groups, 1), groups)
-    n, total, within = (values.reshape(shape) for values in (cells.n, cells.total, cells.within))
+    n = cells.n.reshape(shape)
     columns, strata = n.sum(axis=0) > 0, n.sum(axis=1) > 0
-    n, total, within = (values[strata][:, columns] for values in (n, total, within))
+    used = np.outer(strata, columns).ravel()
+    cells, shape = cells.at(used), (int(strata.sum()), int(columns.sum()))
+    n, total, within = (values.reshape(shape) for values in (cells.n, cells.total, cells.within))
     if not ((n > 0).sum(axis=1) > 1).any():
         return None
     design = _centred_indicators(n)
@@ -61,13 +64,45 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | No
     missed = np.divide(total, n, out=np.zeros_like(total), where=n > 0) - mean - design @ coefficients
     df, observations = int(np.linalg.matrix_rank(bread, hermitian=True)), float(n.sum())
     spare = observations - n.shape[0] - df
-    meat = np.einsum("kg,kgi,kgj->ij", within + n * missed**2, design, design) * observations / max(spare, 1.0)
+    few = observations / max(spare, 1.0)
+    meat = np.einsum("kg,kgi,kgj->ij", within + n * missed**2, design, design) * few
     covariance = bread @ meat @ bread
     spread = np.linalg.eigvalsh(covariance)[-df:]
     if spare < 1 or spread[0] <= _NO_VARIANCE * spread[-1]:
         return None
-    wald = float(coefficients @ np.linalg.pinv(covariance, hermitian=True) @ coefficients)
-    return chi_square_effect(wald, df, round(observations), margin=margin)
+    if cells.clusters is None:
+        wald = float(coefficients @ np.linalg.pinv(covariance, hermitian=True) @ coefficients)
+        return chi_square_effect(wald, df, round(observations), margin=margin)
+    units = cells.clusters.units
+    fitted = mean + design @ coefficients
+    scores = cells.clusters.deviations(fitted.ravel()) @ design.reshape(-1, design.shape[-1])
+    meat = scores.T @ scores * few * (1 - 1 / observations) / (1 - 1 / max(units, 2))
+    return wald_effect(coefficients, covariance, bread @ meat @ bread, round(observations), units=units, margin=margin)
+
+
+def wald_statistic(n: Floats, total: Floats, squares: Floats, *, groups: int) -> Floats:
+    """Compute the Wald statistic of `within_strata` for each of b layouts of one table of cells.
+
+    Parameters
+    ----------
+    n, total, squares : ndarray of float64, shape (b, k * groups)
+        Counts, the same in each layout; sums and sums of squares.
+
+    Returns
+    -------
+    ndarray of float64, shape (b,)
+    """
+    n, total, squares = (values.reshape(len(values), -1, groups) for values in (n, total, squares))
+    known = n[0].sum(axis=1) > 0
+    n, total, squares = n[0][known], total[:, known], squares[:, known]
+    design = _centred_indicators(n)
+    mean = total.sum(axis=2, keepdims=True) / n.sum(axis=1)[:, None]
+    bread = np.linalg.pinv(np.einsum("kg,kgi,kgj->ij", n, design, design), hermitian=True)
+    coefficients = np.einsum("bkg,kgi->bi", total - n * mean, design) @ bread
+    fitted = mean + np.einsum("kgi,bi->bkg", design, coefficients)
+    meat = np.einsum("bkg,kgi,kgj->bij", squares - 2 * fitted * total + n * fitted**2, design, design)
+    inverse = np.linalg.pinv(bread @ meat @ bread, hermitian=True)
+    return np.asarray(np.einsum("bi,bij,bj->b", coefficients, inverse, coefficients), dtype=np.float64)
 
 
 def _centred_indicators(n: Floats) -> Floats:

@@ -24,11 +24,11 @@ class BetweenGroups:
     # intraclass correlation: share of the variance that lies between groups. `p_zero` is that of the F table,
     # indicative only; `statistic` is F
     icc: Effect
-    within: float  # variance within groups (mean square), in squared units
+    within: float  # variance of values within groups (mean square), in squared units
     pairs: int  # pairs of observations that share a group
 
 
-def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
+def between_groups(groups: Moments, *, margin: Margin, rows: Moments | None = None) -> BetweenGroups:
     """Estimate the intraclass correlation with Wald's exact interval.
 
     W(gamma) = sum w_i (m_i - m_w)^2 / (k - 1) / MSW with w_i = n_i / (1 + n_i gamma) follows F(k - 1, N - k) at the
@@ -42,6 +42,9 @@ def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
         At least two groups, more values than groups, and spread within.
     margin : Margin
         Smallest intraclass correlation that matters, below 1.
+    rows : Moments, optional
+        Where `groups` has one mean of each patient: his single values. The ratio of the variances within groups turns
+        the correlation of patients' means, which is estimated, into that of single values, which is returned.
 
     References
     ----------
@@ -52,12 +55,15 @@ def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
     within = float(groups.within.sum()) / (n - k)
     pivot = _pivot(groups, within)
     law = f(k - 1, n - k)
+    single = within if rows is None else float(rows.within.sum() / (rows.n.sum() - rows.n.size))
+    ratio, each = within / single, 1.0 if rows is None else float(rows.n.sum()) / n  # values of a patient
     low, low90, high90, high = (
-        _icc(_where_equal(pivot, float(law.ppf(q)))) for q in (1 - LEVEL / 2, 1 - LEVEL, LEVEL, LEVEL / 2)
+        _icc(ratio * _where_equal(pivot, float(law.ppf(q)))) for q in (1 - LEVEL / 2, 1 - LEVEL, LEVEL, LEVEL / 2)
     )
-    p_above = float(law.cdf(pivot(_gamma(margin.size))))
+    gamma = _gamma(margin.size) / ratio
+    p_above = float(law.cdf(pivot(gamma)))
     icc = Effect(
-        estimate=_icc(_where_equal(pivot, 1.0)),
+        estimate=_icc(ratio * _where_equal(pivot, 1.0)),
         low=low,
         high=high,
         low90=low90,
@@ -65,13 +71,15 @@ def between_groups(groups: Moments, *, margin: Margin) -> BetweenGroups:
         p_zero=float(law.sf(pivot(0.0))),
         p_above=p_above,
         p_outside=p_above,
-        n=round(n),
-        n_needed=_n_needed(groups.n, margin),
+        n=round(n * each),
+        n_needed=rounded_up(_n_needed(groups.n, gamma, margin.power) * each),
         statistic=pivot(0.0),
         df=k - 1,
+        units=None if rows is None else round(n),
+        design_effect=ratio * each,
     )
     pairs = round(float((groups.n * (groups.n - 1)).sum() / 2))
-    return BetweenGroups(icc, within, pairs)
+    return BetweenGroups(icc, single, pairs)
 
 
 def smallest_icc(share_of_mean: float, mean: float, variance: float) -> float:
@@ -137,19 +145,19 @@ def _where_equal(pivot: Callable[[float], float], wanted: float) -> float:
     return float(brentq(lambda gamma: pivot(gamma) - wanted, 0.0, upper, xtol=1e-14, rtol=1e-12))
 
 
-def _n_needed(sizes: Floats, margin: Margin) -> int:
-    """Say how many observations, in groups of these sizes, would rule the margin out where no group differs.
+def _n_needed(sizes: Floats, gamma: float, power: float) -> int:
+    """Say how many observations, in groups of these sizes, would rule a gamma out where no group differs.
 
-    There W(margin) is a sum of k chi-squares, each over 1 + n_i gamma; a scaled chi-square of equal mean and variance
+    There W(gamma) is a sum of k chi-squares, each over 1 + n_i gamma; a scaled chi-square of equal mean and variance
     stands for it (Satterthwaite), and the number of groups is multiplied until its quantile falls below that of F.
     """
-    shrink = 1 / (1 + sizes * _gamma(margin.size))
+    shrink = 1 / (1 + sizes * gamma)
     scale, df = float((shrink**2).sum() / shrink.sum()), float(shrink.sum() ** 2 / (shrink**2).sum())
     k, n = sizes.size, float(sizes.sum())
 
     def lacking(times: float) -> float:
         critical = float(f.ppf(LEVEL, max(times * k - 1, 1.0), times * (n - k)))
-        return scale * float(chi2.ppf(margin.power, times * df)) / (times * k) - critical
+        return scale * float(chi2.ppf(power, times * df)) / (times * k) - critical
 
     lower, upper = 2 / k, 2.0
     while lacking(upper) > 0 and upper * n < LARGEST_N:

@@ -18,7 +18,7 @@ from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import package
 from hi_ml.scorer import serving
-from hi_ml.scorer.reasons import _amounts, _value, reasons
+from hi_ml.scorer.reasons import _amounts, _factor, _value, reasons
 from hi_ml.scorer.serving import Scorer
 from hi_ml.statistics.calibration import Recalibration
 
@@ -233,6 +233,14 @@ def test_a_learner_without_exact_contributions_is_refused():
 def test_contributions_are_written_in_two_digits_or_whole_numbers(moved, written):
     texts, place = _amounts(np.array([[moved, 3.0]]), "days")
     assert texts.take(place[0]).to_pylist() == [written, " (+3.0 days)"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "written"),
+    [(1.35, "1.35"), (0.7412, "0.74"), (3.0, "3.0"), (132.6, "133"), (1.0062, "1.0062"), (0.0213, "0.021")],
+)
+def test_contributions_to_a_logarithm_are_written_as_what_they_multiply_by(factor, written):
+    assert _factor(np.log(factor), "days") == f" (×{written} days)"
 
 
 @pytest.mark.parametrize(

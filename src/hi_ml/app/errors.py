@@ -112,6 +112,13 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def no_log(cls, task: str, count: int, rows: int) -> Self:
+        return cls(
+            f"tasks.{task}.scale=log expects amounts above 0, or whole ones from 0 on: {count:,} of {rows:,} targets "
+            "are 0 or less, and have no logarithm. Set scale=raw, or null to leave the choice to the training part."
+        )
+
+    @classmethod
     def interval_by(cls, role: str, task: str, seen: Sequence[str]) -> Self:
         return cls(
             f"Intervals of {task} cannot be apart by '{role}'{_hint(role, seen)}: expected a category or number that "

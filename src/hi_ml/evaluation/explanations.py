@@ -52,7 +52,8 @@ class Explanation:
     base: Floats  # float64, shape (n_outputs,); the prediction before any column speaks
     classes: list[str]  # of each output; of two classes, the contributions are those of the second. Empty: an amount
     roles: list[str]
-    # of the task; for classes ``log-odds``, or ``share`` where a learner averages probabilities that are served as such
+    # of the task, or a logarithm of it (`hi_ml.modeling.scale`); for classes ``log-odds``, or ``share`` where a
+    # learner averages probabilities that are served as such
     unit: str
     method: str  # how they were computed
 
@@ -68,7 +69,8 @@ def measure(run: FittedRun, how: Explain) -> Explanation:
     problem, fitted, test = run.problem, run.fitted, run.problem.where("test")
     encoder, learner = fitted.pipeline[0], fitted.pipeline[-1]
     frame, role = problem.features.frame[test], problem.features.role
-    unit = problem.task.unit if not fitted.classes else "log-odds" if fitted.recalibration else unit_of(learner)
+    unit = "log-odds" if fitted.recalibration else unit_of(learner)
+    unit = unit if fitted.classes else fitted.scale.unit(problem.task.unit)
     roles = list(dict.fromkeys(role[name] for name in fitted.features))
     index = _evenly(len(frame), _affordable(fitted, frame, how))
     row = problem.row[test][index]

@@ -248,7 +248,9 @@ def _with_bounds(run: FittedRun, rule: Rule) -> Fitted:
     group = problem.group[rows]
     return replace(
         run.fitted,
-        bounds=fit_bounds(method.model, features, target, group=group, level=rule.level, seed=method.seed),
+        bounds=fit_bounds(
+            method.model, features, target, group=group, level=rule.level, seed=method.seed, scale=problem.scale
+        ),
     )
 
 
@@ -266,10 +268,7 @@ def _forecast(problem: Problem, fitted: Fitted, rows: Codes) -> Forecast:
     predicted = fitted.predict(frame)
     if fitted.classes:
         return ClassForecast(predicted)
-    if fitted.bounds is None:
-        return AmountForecast(predicted, predicted, predicted, problem.task.whole)
-    X = fitted.encode(frame)
-    low, high = (np.asarray(learner.predict(X), dtype=float) for learner in fitted.bounds)
+    low, high = fitted.limits(frame) or (predicted, predicted)
     return AmountForecast(predicted, low, high, problem.task.whole)
 
 

@@ -11,7 +11,7 @@ from hi_ml.app.errors import NotTrainable
 from hi_ml.app.text import percent
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import losses, primary
-from hi_ml.modeling.splits import folds
+from hi_ml.modeling.splits import folds, some_groups
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -48,7 +48,7 @@ def look(problem: Problem, *, largest_skill: float, seed: int) -> str:
     Transactions on Knowledge Discovery from Data 6, 15. https://doi.org/10.1145/2382577.2382579
     """
     train = np.flatnonzero(problem.where("train"))
-    few = _some_groups(problem, train, np.random.default_rng([seed, _STREAM]))
+    few = some_groups(problem.group[train], train, _ROWS, np.random.default_rng([seed, _STREAM]))
     nearest, most = "", -np.inf
     for roles, values in chain(_singles(problem), _pairs(problem, few)):
         skill = _skill(problem, values, few, seed)
@@ -82,13 +82,6 @@ def _pairs(problem: Problem, few: Rows) -> Iterator[tuple[tuple[str, ...], Float
             continue
         for weights in (line, (1.0, -1.0), (1.0, 1.0)):
             yield roles, columns[:, a] * weights[0] + columns[:, b] * weights[1]
-
-
-def _some_groups(problem: Problem, train: Rows, rng: np.random.Generator) -> Rows:
-    """Whole groups of training rows, about as many rows as a first look needs."""
-    groups = rng.permutation(np.unique(problem.group[train]))
-    chosen = groups[: max(2, round(len(groups) * _ROWS / len(train)))]
-    return train[np.isin(problem.group[train], chosen)]
 
 
 def _skill(problem: Problem, values: Floats, rows: Rows, seed: int) -> float:

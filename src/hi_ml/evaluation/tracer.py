@@ -11,6 +11,7 @@ from hi_ml.app.errors import GroupsTorn
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.problem import Problem, fit_rows
+from hi_ml.modeling.scale import RAW
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -83,7 +84,8 @@ def _trace_problem(problem: Problem, seed: int) -> Problem:
     frame = pd.DataFrame({"row": np.arange(len(index)), "group": index}, dtype=float)
     specs: dict[str, dict[str, Any]] = {"row": {}, "group": {"levels": [str(name) for name in names]}}
     target = np.random.default_rng([seed, _STREAM]).random(len(names))[index]
-    return replace(problem, features=Features(frame, specs, {"row": "row", "group": "group"}), target=target, labels=[])
+    features = Features(frame, specs, {"row": "row", "group": "group"})
+    return replace(problem, features=features, target=target, labels=[], scale=RAW)
 
 
 def _spy_model(model: Model) -> Model:

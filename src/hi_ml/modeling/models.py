@@ -18,6 +18,7 @@ from hi_ml.app.config import STRICT, instantiate
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.modeling.encoding import Encoding, encoder, forget_folds
 from hi_ml.modeling.features import Features
+from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.spaces import Space
 from hi_ml.modeling.splits import hold_out
 from hi_ml.scorer.serving import recalibrate
@@ -78,17 +79,26 @@ class Fitted:
     recalibration: Recalibration | None = None  # what is made of the learner's probabilities
     # of a low and a high quantile, on the matrix that the pipeline's encoder makes
     bounds: tuple[Any, Any] | None = None
+    scale: TargetScale = RAW  # that pipeline and bounds predict on
 
     def predict(self, frame: pd.DataFrame) -> Floats:
         """Predict amounts, shape (n,), or probabilities of all labels of the task, shape (n, n_classes)."""
         X = frame[self.features].to_numpy()
         if not self.classes:
-            return np.asarray(self.pipeline.predict(X), dtype=float)
+            return self.scale.amounts(np.asarray(self.pipeline.predict(X), dtype=float))
         probabilities = np.zeros((len(frame), self.classes))
         probabilities[:, self.pipeline.classes_.astype(int)] = self.pipeline.predict_proba(X)
         if self.recalibration is None:
             return probabilities
         return recalibrate(probabilities, self.recalibration.slope, self.recalibration.intercepts)
+
+    def limits(self, frame: pd.DataFrame) -> tuple[Floats, Floats] | None:
+        """Predict the low and the high quantile, each of shape (n,); None without bounds."""
+        if self.bounds is None:
+            return None
+        X = self.encode(frame)
+        low, high = (self.scale.quantiles(np.asarray(bound.predict(X), dtype=float)) for bound in self.bounds)
+        return low, high
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """Make the learner's matrix, shape (n, n_encoded)."""
@@ -96,7 +106,14 @@ class Fitted:
 
 
 def fit(
-    model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], classes: int, seed: int
+    model: Model,
+    features: Features,
+    target: Floats,
+    *,
+    group: NDArray[np.int64],
+    classes: int,
+    seed: int,
+    scale: TargetScale = RAW,
 ) -> Fitted:
     """Fit encoding and learner.
 
@@ -110,18 +127,27 @@ def fit(
         Groups stay together in every inner split (early stopping, cross-fitted encoding).
     classes : int
         Number of labels; 0 for regression.
+    scale : TargetScale
+        On which amounts are learned, and target statistics of the encoding are means.
     """
     started = time.perf_counter()
     if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
         model = replace(model, classification=_CONSTANT, early_stopping=None, space={})
-    encode, fold = _encode(model, features, target, group=group, classes=classes, seed=seed)
+    encode, fold = _encode(model, features, scale.learned(target), group=group, classes=classes, seed=seed)
     learner = _fit_learner(model, model.classification if classes else model.regression, fold, seed=seed)
     pipeline = Pipeline([("encode", encode), ("learn", learner)])
-    return Fitted(pipeline, list(features.role), classes, time.perf_counter() - started)
+    return Fitted(pipeline, list(features.role), classes, time.perf_counter() - started, scale=scale)
 
 
 def fit_bounds(
-    model: Model, features: Features, target: Floats, *, group: NDArray[np.int64], level: float, seed: int
+    model: Model,
+    features: Features,
+    target: Floats,
+    *,
+    group: NDArray[np.int64],
+    level: float,
+    seed: int,
+    scale: TargetScale = RAW,
 ) -> tuple[Any, Any] | None:
     """Fit learners of the quantiles between which a share ``level`` of the targets lies, half of the rest either side.
 
@@ -132,6 +158,8 @@ def fit_bounds(
     target : array of float64, shape (n,)
         Amounts.
     group : array of int64, shape (n,)
+    scale : TargetScale
+        Of the learner, as for `fit`: the bounds are quantiles on it.
 
     Returns
     -------
@@ -142,7 +170,7 @@ def fit_bounds(
     how = model.quantile
     if how is None:
         return None
-    _, fold = _encode(model, features, target, group=group, classes=0, seed=seed)
+    _, fold = _encode(model, features, scale.learned(target), group=group, classes=0, seed=seed)
     low, high = (
         _fit_learner(model, {**model.regression, **how.arguments, how.level: quantile}, fold, seed=seed)
         for quantile in ((1 - level) / 2, (1 + level) / 2)

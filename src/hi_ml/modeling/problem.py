@@ -1,6 +1,6 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from hi_ml.modeling import models, recalibration, splits
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
+from hi_ml.modeling.scale import RAW, TargetScale
+from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.scores.score import Baseline, scores_of
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.statistics.groups import Units
@@ -37,6 +39,7 @@ class Problem:
     twin: NDArray[np.int64]  # int64, shape (n,); copies of one another
     refused: dict[str, str]  # role and reason of every column that is no feature
     units: dict[str, str]  # of the columns that have one, by role
+    scale: TargetScale = RAW  # on which a regression learner is taught
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
@@ -67,7 +70,8 @@ def pose(
     NotTrainable
         If the target's role is absent or constant, no column is left, or the groups are too few, in all or in a part.
     ConfigurationInvalid
-        If the task asks for a column that it may not have, or for a score that there is not.
+        If the task asks for a column that it may not have, for a score that there is not, or for a logarithm of
+        amounts that have none.
     """
     dataset, table = admissions.dataset, admissions.table
     scores_of(task)
@@ -90,9 +94,10 @@ def pose(
     names, left_out = usable(model.encoding, chosen, parts == 0)
     if not names:
         raise NotTrainable.no_features(task.name, refused | left_out)
-    return Problem(
+    chosen = chosen.part(np.arange(len(target)), names)
+    problem = Problem(
         task=task,
-        features=chosen.part(np.arange(len(target)), names),
+        features=chosen,
         target=target,
         labels=labels,
         table=rows,
@@ -103,6 +108,8 @@ def pose(
         refused=refused | left_out | dict.fromkeys(admissions.extra, "not described by the dataset"),
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
     )
+    train = problem.first_copies(np.flatnonzero(parts == 0))
+    return replace(problem, scale=choose(task, model, chosen, target, group=group, train=train, seed=seed))
 
 
 def fit_rows(
@@ -125,8 +132,10 @@ def fit_rows(
     """
     rows = rows if copies else problem.first_copies(rows)
     features, target = problem.features.part(rows), problem.target[rows]
-    fit = recalibration.fit if recalibrate else models.fit
-    return fit(model, features, target, group=problem.group[rows], classes=len(problem.labels), seed=seed)
+    group, classes = problem.group[rows], len(problem.labels)
+    if recalibrate and classes:
+        return recalibration.fit(model, features, target, group=group, classes=classes, seed=seed)
+    return models.fit(model, features, target, group=group, classes=classes, seed=seed, scale=problem.scale)
 
 
 def available(admissions: Admissions) -> dict[str, Any]:

@@ -73,6 +73,28 @@ def folds(group: NDArray[np.int64], *, count: int, seed: int) -> list[tuple[NDAr
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)]
 
 
+def some_groups(
+    group: NDArray[np.int64], rows: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw whole groups that hold about so many rows.
+
+    Parameters
+    ----------
+    group : array of int64, shape (n,)
+        Of the rows.
+    rows : array of int64, shape (n,)
+        Their positions in a table.
+
+    Returns
+    -------
+    array of int64
+        Those of the positions that were drawn, in order; rows of two groups at least.
+    """
+    groups = rng.permutation(np.unique(group))
+    chosen = groups[: max(2, round(len(groups) * count / len(rows)))]
+    return rows[np.isin(group, chosen)]
+
+
 def hold_out(
     group: NDArray[np.int64], *, share: float, seed: int, labels: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

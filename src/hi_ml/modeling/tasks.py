@@ -25,6 +25,8 @@ class Task:
     unit: str  # of the target and of its errors (``days``, ``currency``, ``label``)
     horizon: Moment  # the moment of prediction; only columns known by then are features
     score: Literal["mae", "log_loss"]  # the primary score, on which the verdict stands
+    # on which a regression learner is taught; None chooses inside the training part. Predictions are raw either way
+    scale: Literal["log", "raw"] | None = None
     # how near a prediction must be to count as a hit: an amount, or a share of the target where ``relative``
     within: float | None = None
     relative: bool = False
@@ -33,7 +35,9 @@ class Task:
     scores: list[str] | None = None  # names of those computed beside the primary one; None computes all of the kind
 
     def __post_init__(self) -> None:
-        """Check that the score is one of the kind."""
+        """Check that the score and the scale are of the kind."""
+        if self.scale == "log" and self.kind == "classification":
+            raise ValueError("scale: log is for regression; classes have no logarithm")
         if (self.score == "log_loss") != (self.kind == "classification"):
             raise ValueError(f"{self.score} scores no {self.kind}; mae is for regression, log_loss for classification")
 

@@ -64,6 +64,7 @@ def mapping(
         "features": fitted.features,
         "interval": interval,
         "recalibration": asdict(fitted.recalibration) if fitted.recalibration else None,
+        "scale": fitted.scale.describe(),
         "centre": _centre(fitted, seen),
     }
 

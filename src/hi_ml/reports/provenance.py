@@ -36,6 +36,7 @@ def of_problem(problem: Problem, admissions: Admissions, *, model: Model, seed: 
         "unit": problem.task.unit,
         "horizon": problem.task.horizon,
         "model": model.name,
+        "scale": "log" if problem.scale.is_log else "raw",
         "features": len(problem.features.frame.columns),
         "seed": seed,
         "rows": len(problem.target),

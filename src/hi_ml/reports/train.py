@@ -106,6 +106,8 @@ def _notes(run: FittedRun) -> Iterator[str]:
     method, model, classes = run.method, run.method.model, bool(run.problem.labels)
     if model.predicts == "mean" and not classes:
         yield f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
+    if run.problem.scale.reason:
+        yield run.problem.scale.reason
     if run.fitted.recalibration:
         yield (
             "The class shares are recalibrated inside the training part, and explained as they are served. The leak of "

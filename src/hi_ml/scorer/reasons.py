@@ -1,7 +1,7 @@
 """Why did this row get its prediction? The largest contributions of its columns, in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
     The contributions are exact Shapley values (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9); those of the
     columns that the encoding made of one source column are added up. They are in the task's unit; for classes they
     speak of the predicted label, in log-odds or, where probabilities are averaged and not recalibrated, in share.
+    Contributions to a logarithm are given as what they multiply the prediction by (of counts that may be 0: one more
+    than it), and the product of them all and of what every row begins with is the prediction.
 
     Parameters
     ----------
@@ -40,7 +42,8 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
     Returns
     -------
     dict of str to pyarrow.Array, shape (n,)
-        ``reason_1``...: such as ``admission_type=Emergency (+2.1 days)``; null where no column is left that moved it.
+        ``reason_1``...: such as ``admission_type=Emergency (+2.1 days)``, of a logarithm ``(×1.3 days)``; null where
+        no column is left that moved it.
 
     Raises
     ------
@@ -55,7 +58,8 @@ def reasons(scorer: Scorer, matrix: Floats, typed: Typed, count: int) -> dict[st
     texts, text = _values(typed, [specs[role] for role in roles])
     order = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :count]
     text = text[order, np.arange(len(order))[:, None]]
-    amounts, amount = _amounts(np.take_along_axis(moved, order, axis=1), _unit(scorer))
+    moved, in_words = np.take_along_axis(moved, order, axis=1), _factor if scorer.mapping.get("scale") else _amount
+    amounts, amount = _amounts(moved, _unit(scorer), in_words)
     pairs, pair = _distinct(text * len(amounts) + amount)
     first, second = (pa.array(part) for part in np.divmod(pairs, len(amounts)))
     words = pc.binary_join_element_wise(texts.take(first), amounts.take(second), "")  # each pair once
@@ -93,9 +97,10 @@ def _of_answer(scorer: Scorer, matrix: Floats, values: Floats) -> Floats:
 
 
 def _unit(scorer: Scorer) -> str:
-    if scorer.mapping["kind"] == "regression":
-        return str(scorer.mapping["unit"])
-    return "log-odds" if scorer.mapping.get("recalibration") else unit_of(scorer.pipeline[-1])
+    if scorer.mapping["kind"] != "regression":
+        return "log-odds" if scorer.mapping.get("recalibration") else unit_of(scorer.pipeline[-1])
+    unit, scale = str(scorer.mapping["unit"]), scorer.mapping.get("scale")
+    return f"({unit} + {scale['shift']:g})" if scale and scale["shift"] else unit
 
 
 def _values(typed: Typed, specs: list[Spec]) -> tuple[pa.Array, NDArray[np.int64]]:
@@ -124,24 +129,33 @@ def _value(value: Any) -> str:
     return f"{value:.0f}" if value.is_integer() and abs(value) < _EXACT else f"{value:g}"
 
 
-def _amounts(moved: Floats, unit: str) -> tuple[pa.Array, NDArray[np.integer]]:
+def _amount(value: float, unit: str) -> str:
+    size = abs(value)
+    decimals = max(_DIGITS - 1 - math.floor(math.log10(size)), 0)
+    number = f"{value:+,.{decimals}f}" if size >= _SMALLEST else f"{value:+.{_DIGITS - 1}e}"
+    return f" ({number} {unit})"
+
+
+def _factor(value: float, unit: str) -> str:
+    """What a contribution to a logarithm multiplies by, with as many digits as its distance from 1 needs."""
+    factor = math.exp(value)
+    decimals = max(_DIGITS - 1 - math.floor(math.log10(min(abs(factor - 1), factor))), 0)
+    return f" (×{factor:,.{decimals}f} {unit})" if abs(value) >= _SMALLEST else f" (×1 {unit})"
+
+
+def _amounts(
+    moved: Floats, unit: str, in_words: Callable[[float, str], str] = _amount
+) -> tuple[pa.Array, NDArray[np.integer]]:
     """Contributions in words, such as `` (+2.1 days)``, null where nothing was moved, and which of them each is."""
     size = np.abs(moved)
     decimals = np.maximum(_DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1))), 0)
     powers = 10.0 ** np.arange(decimals.max(initial=0) + 1)
     power = powers[decimals.astype(int)]
     distinct, index = _distinct(np.rint(moved * power) / power)
-    return pa.array([_amount(value, unit) if value else None for value in distinct.tolist()], pa.string()), index
+    return pa.array([in_words(value, unit) if value else None for value in distinct.tolist()], pa.string()), index
 
 
 def _distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.integer]]:
     """The distinct values, in no order, and which of them each one is."""
     encoded = pa.array(values.ravel()).dictionary_encode()  # hashed, which is sooner done than sorted
     return encoded.dictionary.to_numpy(), encoded.indices.to_numpy().reshape(values.shape)
-
-
-def _amount(value: float, unit: str) -> str:
-    size = abs(value)
-    decimals = max(_DIGITS - 1 - math.floor(math.log10(size)), 0)
-    number = f"{value:+,.{decimals}f}" if size >= _SMALLEST else f"{value:+.{_DIGITS - 1}e}"
-    return f" ({number} {unit})"

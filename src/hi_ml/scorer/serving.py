@@ -40,6 +40,7 @@ TRUSTED = [
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _LARGEST = 1e15  # of a number: a larger one is no measurement, and its powers overflow in single precision
+_LARGEST_LOG = 34.6  # of a prediction: about the logarithm of the largest number
 _EXACT = 2.0**53  # up to which a whole number in floating point is exact
 _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
 _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day
@@ -229,6 +230,20 @@ def recalibrate(probabilities: Floats, slope: float, intercepts: Sequence[float]
     powers[~possible] = -np.inf
     weights = np.exp(powers - powers.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def from_log(values: Floats, shift: float, factor: float = 1.0) -> Floats:
+    """Return the amounts of which a learner predicted the logarithm: ``exp(value) * factor - shift``.
+
+    Parameters
+    ----------
+    values : array of float64, shape (n,)
+    shift : float
+        What was added to the amounts before their logarithm was taken.
+    factor : float
+        1 for a median or another quantile; what makes a mean of amounts of a mean of logarithms.
+    """
+    return np.asarray(np.exp(np.minimum(values, _LARGEST_LOG)) * factor - shift)
 
 
 def widen(
@@ -425,10 +440,14 @@ class Scorer:
         return recalibrate(whole, recalibration["slope"], recalibration["intercepts"]) if recalibration else whole
 
     def _amounts(self, matrix: Floats, threshold: float | Floats | None) -> dict[str, Floats]:
-        prediction = self._ask(self.pipeline[-1], "predict", matrix)
+        learners = (self.pipeline[-1], *(self.bounds or ()))
+        prediction, *limits = (self._ask(learner, "predict", matrix) for learner in learners)
+        if scale := self.mapping.get("scale"):
+            limits = [from_log(limit, scale["shift"]) for limit in limits]
+            prediction = from_log(prediction, scale["shift"], scale["factor"])
         if threshold is None:
             return {"prediction": prediction}
-        low, high = (self._ask(bound, "predict", matrix) for bound in self.bounds) if self.bounds else (prediction,) * 2
+        low, high = limits or (prediction, prediction)
         low, high = widen(prediction, low, high, threshold, whole=self.mapping["interval"]["whole"])
         return {"prediction": prediction, "low": low, "high": high}
 

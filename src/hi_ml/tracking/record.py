@@ -130,7 +130,7 @@ def _model_params(files: Files) -> dict[str, Any]:
 def _shared_params(files: Files) -> dict[str, Any]:
     run = files["run"]
     names = {"model": run["model"], "split": files["config"]["split"]["name"]}
-    return names | {key: run[key] for key in ("rows", "seed", "horizon", "features")}
+    return names | {key: run[key] for key in ("rows", "seed", "horizon", "features", "scale") if key in run}
 
 
 def _of_search(files: Files) -> Record:

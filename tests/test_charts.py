@@ -14,13 +14,14 @@ from PIL import Image
 
 from hi_ml.app.text import short
 from hi_ml.evaluation import explanations as contributions
-from hi_ml.evaluation.intervals import Checked, Slices, slice_table
+from hi_ml.evaluation.coverage import Checked, Slices, slice_table
 from hi_ml.reports import charts
 from hi_ml.reports.charts import explanations, forests, heat_maps, means, predictions, scores, tuning
 from hi_ml.reports.charts.layout import new_figure
 from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, save, wrap
 from hi_ml.reports.findings_charts import KINDS
 from hi_ml.statistics import curves
+from hi_ml.statistics.groups import Units
 
 SITES = ["lower extremity", "gastrointestinal system", "upper respiratory tract", "eye and adnexa"]
 LONG = [
@@ -107,9 +108,9 @@ def of_intervals(names, *, unit="days", scale=1.0, by="prediction"):
     n = len(names)
     rng = np.random.default_rng(3)
     covered, size, codes = rng.random(100 * n) < 0.9, scale * rng.uniform(10, 30, 100 * n), np.arange(n)
-    checked = Checked(covered, size, 0.9, 25 * scale, level=0.9, unit=unit)
+    checked = Checked(covered, size, Units.of(np.arange(100 * n)), 0.9, 25 * scale, level=0.9, unit=unit)
     slices = Slices(f"{by} ({unit})", np.repeat(codes, 100), names, [500] * n)
-    return {scores.intervals: slice_table(checked, slices, calibrated=500)}
+    return {scores.intervals: slice_table(checked, slices, behind=500)}
 
 
 def of_differences(names, *, smallest=0.1, better="less"):
@@ -318,7 +319,7 @@ def test_coverage_stands_against_its_level_and_size_against_knowing_nothing():
                                100 * table[["low", "high"]])  # fmt: skip
     assert right.get_xlim()[0] == 0
     assert labels(left)[:2] == ["all, n = 400", "under 11.7, n = 100"]
-    assert (left.get_ylabel(), left.get_xlabel()) == ("Prediction (days)", "Coverage (% of groups)")
+    assert (left.get_ylabel(), left.get_xlabel()) == ("Prediction (days)", "Coverage (% of admissions)")
     assert right.get_xlabel() == "Mean width (days)"
     assert figure_of(*first("sets of long labels")).axes[1].get_xlabel() == "Mean size (labels)"
 

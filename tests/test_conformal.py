@@ -2,6 +2,12 @@ import numpy as np
 import pytest
 
 from hi_ml.evaluation.conformal import AmountForecast, AmountIntervals, ClassForecast, LabelSets, Thresholds
+from hi_ml.statistics.groups import Units
+
+
+def alone(n):
+    """So many admissions of as many patients."""
+    return Units.of(np.arange(n))
 
 
 def test_an_interval_holds_its_ends():
@@ -38,15 +44,15 @@ def test_whole_amounts_get_whole_bounds():
 def test_a_level_gets_its_own_threshold_where_it_has_enough_groups_and_training_rows():
     codes = np.array([0] * 20 + [1] * 30 + [2] * 5 + [3] * 20 + [-1] * 10)
     scores = np.arange(85.0)
-    found = Thresholds.of(scores, codes, np.array([True, True, True, False]), 0.9)
+    found = Thresholds.of(scores, alone(85), codes, np.array([True, True, True, False]), level=0.9)
     assert found.all == 77
     assert found.own.tolist() == [18, 47, np.inf, np.inf]
-    assert found.groups == [20, 30, 85, 85]
+    assert found.behind == [20, 30, 85, 85]
     assert found.of_rows(np.array([1, 0, 2, 3, -1])).tolist() == [47, 18, 77, 77, 77]
     assert found.describe() == {"all": 77.0, "levels": [18.0, 47.0, None, None]}
 
 
 def test_without_levels_there_is_one_threshold():
-    found = Thresholds.of(np.arange(20.0), np.full(20, -1), np.zeros(0, dtype=bool), 0.9)
+    found = Thresholds.of(np.arange(20.0), alone(20), np.full(20, -1), np.zeros(0, dtype=bool), level=0.9)
     assert found.of_rows(np.full(3, -1)).tolist() == [18, 18, 18]
     assert found.describe() == {"all": 18.0, "levels": None}

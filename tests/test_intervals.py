@@ -9,30 +9,25 @@ import pytest
 import yaml
 from scipy import stats
 
+import hi_ml
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import training
 from hi_ml.evaluation.assessment import Method
-from hi_ml.evaluation.intervals import LABELS as UNIT_OF_SETS
-from hi_ml.evaluation.intervals import (
-    SCORES,
-    Checked,
-    Rule,
-    Slices,
-    conformalise,
-    measure,
-    scores,
-    sentence,
-    slice_table,
-)
+from hi_ml.evaluation.coverage import LABELS as UNIT_OF_SETS
+from hi_ml.evaluation.coverage import SCORES, Checked, Slices, scores, sentence, slice_table
+from hi_ml.evaluation.intervals import Rule, conformalise, measure
+from hi_ml.evaluation.subgroups import Subgroups
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.splits import PARTS, Split
-from hi_ml.modeling.tasks import Task
+from hi_ml.modeling.tasks import Task, check_whole
+from hi_ml.reports import screen
 from hi_ml.scorer import serving
 from hi_ml.statistics import conformal
+from hi_ml.statistics.groups import Units
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 KNOW_QUANTILES = {"lgbm", "hist_gbm", "baseline"}
@@ -172,17 +167,247 @@ def test_whole_days_are_covered_and_little_more(signal):
         assert np.median(made.columns["high"] - made.columns["low"]) == 27  # [2, 29] or as wide: 28 days
 
 
-def test_one_row_of_each_group_counts():
+def rows_of(problem, rows, **changed):
+    """The same problem on other rows of it."""
+    arrays = {name: getattr(problem, name)[rows] for name in ("target", "group", "twin", "parts")}
+    features = problem.features.part(rows, list(problem.features.frame))
+    return replace(problem, features=features, table=features.frame, row=np.arange(len(rows)), **arrays | changed)
+
+
+def test_copies_of_an_admission_count_once():
     """Copies of calibration rows, among them ones that the model misses by far, change nothing but who is drawn."""
     problem = posed()
     first, once = conformal_of(problem), run(problem)
     twice = np.concatenate([np.arange(4000), np.flatnonzero(problem.where("calibration"))])
-    features = problem.features.part(twice, list(problem.features.frame))
-    arrays = {"target": problem.target[twice], "group": problem.group[twice], "parts": problem.parts[twice]}
-    again = conformalise(replace(once, problem=replace(problem, features=features, **arrays)), PLAIN, first.fitted)
+    again = conformalise(replace(once, problem=rows_of(problem, twice)), PLAIN, first.fitted)
     assert again.description["thresholds"] == first.description["thresholds"]
-    assert "calibration groups" in first.note
+    assert "calibration admissions" in first.note
     assert again.note == first.note
+
+
+def test_all_admissions_of_a_patient_count_and_their_number_is_that_of_patients():
+    problem = posed()
+    first, once = conformal_of(problem), run(problem)
+    group = np.where(problem.where("train"), problem.group, problem.parts * 1000 + np.arange(4000) % 50)
+    made = conformalise(replace(once, problem=replace(problem, group=group)), PLAIN, first.fitted)
+    calibration = np.flatnonzero(problem.where("calibration"))
+    X = first.fitted.encode(problem.features.frame.iloc[calibration])
+    low, high = (bound.predict(X) for bound in first.fitted.bounds)
+    errors = np.sort(np.maximum(low - problem.target[calibration], problem.target[calibration] - high))
+    expected = errors[int(np.ceil(len(errors) * 0.9 * 51 / 50)) - 1]
+    assert made.description["thresholds"]["all"] == pytest.approx(expected)
+    assert "admissions of 50 patients, design effect" in made.sentence
+    coverage = made.scores.set_index("score").loc["coverage"]
+    sums = pd.DataFrame({"group": group[problem.where("test")], "covered": made.covered * 1.0}).groupby("group")
+    sums = sums["covered"].agg(["sum", "size"])
+    left = sums["sum"] - sums["size"] * made.covered.mean()
+    error = (50 / 49 * (left**2).sum()) ** 0.5 / sums["size"].sum()
+    assert coverage["value"] == pytest.approx(made.covered.mean())
+    assert coverage["high"] - coverage["value"] == pytest.approx(stats.t.ppf(0.975, 49) * error)
+
+
+# --- whole and fractional amounts ---
+
+
+def amounts(law, *, rows=3000, seed=0, whole=True):
+    """A target of some law of a number and a category, and a column of noise."""
+    rng = np.random.default_rng(seed)
+    x, z = rng.normal(size=rows), rng.integers(0, 4, rows)
+    frame = pd.DataFrame({"x": x, "z": z.astype(float), "u": rng.normal(size=rows)})
+    specs = {name: {"kind": "number"} for name in frame} | {"z": {"kind": "category", "levels": list("abcd")}}
+    problem = replace(posed(rows, seed=seed), table=frame)
+    return replace(
+        problem, task=replace(DAYS, whole=whole), target=law(rng, x, z).astype(float),
+        features=Features(frame, specs, {name: name for name in frame}),
+    )  # fmt: skip
+
+
+def stays(rng, x, z):
+    """Nights, none of them negative, with a long tail."""
+    return np.floor(np.exp(1.2 + 0.5 * x + 0.2 * z + 0.7 * rng.normal(size=len(x))))
+
+
+def counts(rng, x, z):
+    """Mostly 0."""
+    return rng.poisson(np.exp(0.4 * x + 0.2 * z - 0.2))
+
+
+def waits(rng, x, _):
+    """A tail that nothing explains; at least 1."""
+    return 1 + np.floor(np.exp(1.6 + 1.2 * rng.normal(size=len(x))))
+
+
+def centred(rng, x, z):
+    """Far from their floor."""
+    return np.maximum(0, np.round(15 + 4 * x + z + (2 + z) * rng.normal(size=len(x))))
+
+
+def narrower(made, problem):
+    """Coverage of the intervals, and of those that end, or begin, one day nearer the middle."""
+    target, low, high = problem.target[problem.where("test")], made.columns["low"], made.columns["high"]
+    return [((low + a <= target) & (target <= high - b)).mean() for a, b in ((0, 0), (0, 1), (1, 0))]
+
+
+@pytest.mark.parametrize("law", [stays, counts, waits])
+def test_intervals_of_a_floored_amount_spend_all_misses_above(law):
+    """Both sides apart, 92 to 94 % are covered where 90 were asked for, and intervals are up to a third wider."""
+    problem = amounts(law)
+    made = conformal_of(problem)
+    target = problem.target[problem.where("test")]
+    assert len(made.fitted.bounds) == 1
+    assert (made.columns["low"] == problem.target.min()).all()
+    assert made.description["floor"] == problem.target.min()
+    assert (target > made.columns["high"]).mean() == pytest.approx(0.1, abs=0.025)
+    both = replace(problem, task=replace(problem.task, whole=False))
+    assert score(made, "width") < 0.95 * score(conformal_of(both), "width")
+    assert score(made, "width") < score(made, "width", "baseline") + 1
+    assert "all misses lie above" in made.note
+    covered, above, _ = narrower(made, problem)
+    assert covered > 0.88
+    assert above < 0.9
+
+
+def test_an_amount_far_from_its_floor_keeps_half_of_its_misses_below():
+    problem = amounts(centred)
+    made = conformal_of(problem)
+    assert len(made.fitted.bounds) == 2
+    assert (problem.target[problem.where("test")] < made.columns["low"]).mean() > 0.02
+    assert "above" not in made.note
+
+
+def test_no_interval_reaches_below_the_floor():
+    problem = amounts(stays)
+    made, predicted = conformal_of(problem, "linear"), run(problem, "linear").predicted
+    assert (made.columns["low"] >= np.minimum(0, predicted)).all()
+    unbounded = conformal_of(replace(problem, task=replace(problem.task, whole=False)), "linear")
+    assert unbounded.columns["low"].min() < 0
+    np.testing.assert_array_equal(made.covered, unbounded.covered)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", [stays, counts, waits, centred])
+def test_over_many_tables_no_interval_one_day_narrower_covers_as_much(law):
+    found = np.mean(
+        [narrower(conformal_of(problem), problem) for problem in (amounts(law, seed=s) for s in range(12))], 0
+    )
+    assert found[0] > 0.89
+    assert max(found[1:]) < 0.9
+
+
+def fractional_stays(path, rows=3000):
+    """A table of age, sex and stays that are no whole days, described."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"Age": rng.integers(18, 90, rows), "Gender": rng.choice(["Male", "Female"], rows)})
+    table["days"] = np.exp(0.7 + 0.01 * (table["Age"] - 50) + 0.6 * rng.normal(size=rows)).round(3)
+    table.to_csv(path, index=False)
+    absent = {role: {"from": None} for role in hi_ml.describe("kaggle").present() if role not in ("age", "sex")}
+    stay = {"from": "days", "kind": "number", "known": "discharge", "unit": "days"}
+    return hi_ml.describe(path, columns=absent | {"length_of_stay": stay})
+
+
+def test_whole_is_held_against_the_data(tmp_path):
+    """Found: 90 % intervals of fractional days, rounded to whole ones, held 38 %."""
+    run = hi_ml.fit(hi_ml.read(fractional_stays(tmp_path / "stays.csv")), "length_of_stay")
+    assert not run.problem.task.whole
+    (note,) = run.problem.notes
+    assert "tasks.length_of_stay.whole=true does not hold" in note
+    results = hi_ml.assess(run, "verdict", "intervals", "scores")
+    assert note in screen.summary(replace(run, results=results), tmp_path)
+    made = results["intervals"]
+    assert 0.87 <= score(made, "coverage") <= 0.93
+    assert made.description["whole"] is False
+    assert made.description["floor"] is None
+
+
+def test_what_is_left_open_is_whole_where_it_is_a_count():
+    rng, asked = np.random.default_rng(0), replace(DAYS, whole=None)
+    for target, whole in (
+        (rng.poisson(2, 400), True),
+        (rng.poisson(2, 400) + 0.5, False),
+        (np.round(np.exp(rng.normal(9, 1, 400))), False),  # bills in whole currency
+    ):
+        task, notes = check_whole(asked, target.astype(float))
+        assert (task.whole, notes) == (whole, ())
+        assert check_whole(replace(DAYS, whole=False), target.astype(float))[0].whole is False
+
+
+# --- classes, subgroups, and a level that is not kept ---
+
+
+def rare(rows=6000, share=0.03, seed=0):
+    """A class of 3 % that a number tells from the others now and then."""
+    rng = np.random.default_rng(seed)
+    problem = posed(rows, labels=("dead", "home"), seed=seed)
+    dead = rng.random(rows) < share
+    frame = problem.features.frame.assign(age=rng.normal(60, 10, rows) + 12 * dead)
+    features = replace(problem.features, frame=frame)
+    return replace(problem, features=features, table=frame, target=np.where(dead, 0.0, 1.0))
+
+
+def test_plain_sets_miss_a_rare_class_and_say_so():
+    problem = rare()
+    made = conformal_of(problem)
+    dead = problem.target[problem.where("test")] == 0
+    assert score(made, "coverage") > 0.95
+    assert made.covered[dead].mean() < 0.3
+    assert f"The sets miss class dead ({100 * made.covered[dead].mean():.1f} % of {dead.sum()} held)" in made.note
+    assert "interval_by=class" in made.note
+    assert made.description["sentence"].endswith(made.note)
+
+
+def test_sets_by_class_hold_each_class_as_often_as_they_say():
+    problem = rare(20_000)
+    made = conformal_of(problem, rule=replace(PLAIN, by="class"))
+    test, calibration = (problem.target[problem.where(part)] for part in ("test", "calibration"))
+    assert in_band(made.covered[test == 0].mean(), (calibration == 0).sum(), (test == 0).sum())
+    assert made.covered[test == 1].mean() > 0.9  # the likeliest label is always inside
+    assert made.description["by"] == {"label": True}
+    assert made.table["slice"].tolist() == ["all", "dead", "home"]
+    assert made.note.endswith("apart for 2 of 2 classes.")
+    expected = []
+    shares = made.fitted.predict(problem.features.frame[problem.where("calibration")])
+    for code in (0, 1):
+        missed = np.where(shares.argmax(1) == code, -np.inf, 1 - shares[:, code])[calibration == code]
+        expected.append(conformal.threshold(missed, 0.9))
+    assert made.description["thresholds"]["levels"] == expected
+
+
+def test_a_class_of_too_few_calibration_cases_shares_the_threshold_of_all():
+    problem = rare(3000)
+    cases = np.flatnonzero(problem.where("calibration") & (problem.target == 0))[29:]
+    made = conformal_of(replace(problem, parts=np.where(np.isin(np.arange(3000), cases), -1, problem.parts)),
+                        rule=replace(PLAIN, by="class"))  # fmt: skip
+    assert made.description["thresholds"]["levels"][0] is None
+    assert "apart for 1 of 2 classes" in made.note
+
+
+def test_amounts_have_no_classes():
+    with pytest.raises(ConfigurationInvalid, match=r"only sets of labels can.*age, sex"):
+        replace(PLAIN, by="class").codes(posed(100))
+
+
+def test_a_declared_subgroup_that_is_not_covered_names_the_column():
+    problem, asked = posed(9000), {"subgroups": Subgroups(roles=["age", "sex", "ward"], bands={"age": [40, 65]})}
+    once = run(problem, "linear")
+    once = replace(once, method=replace(once.method, assessments=asked))
+    made = measure(once, replace(PLAIN, bands={"age": [40, 65]}))
+    man = problem.features.frame.loc[problem.where("test"), "sex"].to_numpy() == 1
+    assert f"Under-covered: sex m ({100 * made.covered[man].mean():.1f} % of {man.sum():,} held)" in made.note
+    assert made.note.endswith("interval_by=sex gives its levels intervals of their own.")
+    assert "Under-covered" not in measure(once, replace(PLAIN, by="sex", bands={"age": [40, 65]})).note
+    assert "Under-covered" not in conformal_of(problem, "linear").note  # none declared
+
+
+def test_a_level_that_is_not_kept_is_said_in_the_run_and_in_the_model():
+    problem = posed()
+    worse = np.where(problem.where("test"), problem.target + 3, problem.target)
+    made = conformal_of(replace(problem, target=worse))
+    low = made.table["low"][0]
+    assert score(made, "coverage") < low
+    assert f"Intervals do not keep their level: chance explains coverages from {100 * low:.1f} % on" in made.note
+    assert made.description["keeps_level"] is False
+    assert "do not keep" in made.description["sentence"]
+    assert conformal_of(problem).description["keeps_level"] is True
 
 
 def test_the_thresholds_read_the_calibration_part_alone():
@@ -262,7 +487,7 @@ def test_a_calibration_part_that_is_too_small_gives_no_intervals_and_says_what_i
     assert made.description is None
     assert not made.columns
     assert made.scores.empty
-    assert f"at least {conformal.fewest(level)} groups, and has {groups}" in made.sentence
+    assert f"at least {conformal.fewest(level)} admissions, and has {groups}" in made.sentence
 
 
 @pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
@@ -285,7 +510,7 @@ def test_what_serving_is_told_is_plain_json(labels):
     problem = posed(600, labels=labels)
     made = conformal_of(problem, rule=replace(PLAIN, by="sex")).description
     assert json.loads(json.dumps(made, allow_nan=False)) == made
-    keys = ["level", "method", "whole", "by", "thresholds", "approximate", "sentence"]
+    keys = ["level", "method", "whole", "floor", "by", "thresholds", "approximate", "keeps_level", "sentence"]
     assert list(made) == keys
 
 
@@ -314,7 +539,8 @@ def test_the_slices_follow_the_prediction():
 # --- what is said of coverage and width ---
 
 HELD = np.array([True] * 180 + [False] * 20)
-WIDE = Checked(HELD, np.linspace(1, 3, 200), 0.92, 4.0, level=0.9, unit="days")
+ALONE = Units.of(np.arange(200))
+WIDE = Checked(HELD, np.linspace(1, 3, 200), ALONE, 0.92, 4.0, level=0.9, unit="days")
 SLICES = Slices("sex", np.array([0] * 120 + [1] * 79 + [-1]), ["f", "m", "x"], [500, 40, 500])
 
 
@@ -330,13 +556,13 @@ def test_scores_are_means_with_t_intervals_over_groups():
 
 
 def test_the_size_of_a_set_is_a_score_of_its_own():
-    made = scores(Checked(HELD, np.full(200, 2.0), 0.9, 2.7, level=0.9, unit=UNIT_OF_SETS))
+    made = scores(Checked(HELD, np.full(200, 2.0), ALONE, 0.9, 2.7, level=0.9, unit=UNIT_OF_SETS))
     assert made["score"].tolist() == ["coverage", "set_size"]
     assert set(made["score"]) <= set(SCORES)
 
 
 def test_the_table_holds_all_groups_and_each_slice_that_has_some():
-    found = slice_table(WIDE, SLICES, calibrated=500)
+    found = slice_table(WIDE, SLICES, behind=500)
     assert found["by"].tolist() == ["", "sex", "sex"]
     assert found["slice"].tolist() == ["all", "f", "m"]
     assert found["n"].tolist() == [200, 120, 79]
@@ -354,8 +580,8 @@ def test_the_table_holds_all_groups_and_each_slice_that_has_some():
     ("unit", "words"), [("days", "they are 2.00 days wide"), (UNIT_OF_SETS, "they hold 2.00 labels")]
 )
 def test_the_sentence_says_coverage_and_size_against_knowing_nothing(unit, words):
-    made = sentence(Checked(HELD, WIDE.size, 0.92, 4.0, level=0.9, unit=unit))
-    assert "cover 90.0 % of the test groups (95 % interval 85.8 to 94.2)" in made
+    made = sentence(Checked(HELD, WIDE.size, ALONE, 0.92, 4.0, level=0.9, unit=unit))
+    assert "cover 90.0 % of the test part (200 admissions; 95 % interval 85.8 to 94.2)" in made
     assert words in made
     assert made.endswith("knowing nothing takes 4.00 to cover 92.0 %.")
 
@@ -390,7 +616,7 @@ def test_a_run_without_intervals_has_none(command):
 def test_a_run_without_a_calibration_part_says_what_its_intervals_lack(command):
     small = ["task=test_results", "dataset.rows=300", "model=baseline"]
     folder = command(*small, "split.train=0.8", "split.calibration=0")
-    assert "at least 9 groups, and has 0" in said(folder, "run")["interval"]
+    assert "at least 9 admissions, and has 0" in said(folder, "run")["interval"]
     assert "prediction_set" not in pd.read_parquet(folder / "predictions.parquet")
     assert not (folder / "charts" / "intervals.png").exists()
 

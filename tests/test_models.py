@@ -13,7 +13,7 @@ from hi_ml.evaluation.judgement import judge
 from hi_ml.modeling import encoding
 from hi_ml.modeling.encoding import Encoding, usable
 from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_bounds
+from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_quantiles
 from hi_ml.modeling.scores.score import Baseline, losses
 from hi_ml.modeling.splits import hold_out
 from hi_ml.modeling.tasks import Task
@@ -319,7 +319,7 @@ def test_scikit_learn_learners_that_stop_early_get_the_held_rows_too():
 def test_bounds_are_quantiles_where_the_learner_has_some(name):
     made, group = admissions(3000)
     target = outcome(made, 0)
-    found = fit_bounds(shipped(name), made, target, group=group, level=0.8, seed=0)
+    found = fit_quantiles(shipped(name), made, target, group=group, quantiles=[0.1, 0.9], seed=0)
     if shipped(name).quantile is None:
         assert found is None
         return
@@ -337,16 +337,16 @@ def test_bounds_learn_from_the_rows_of_the_model_and_stop_on_those_it_stops_on(n
     model = shipped(name)
     median = {**model.regression, **model.quantile.arguments, model.quantile.level: 0.5}
     expected = fitted(replace(model, regression=median), made, target, group)
-    low, _ = fit_bounds(model, made, target, group=group, level=1e-12, seed=0)
+    (learner,) = fit_quantiles(model, made, target, group=group, quantiles=[0.5], seed=0)
     X = expected.encode(made.frame)
-    np.testing.assert_allclose(low.predict(X), expected.predict(made.frame), rtol=1e-9)
+    np.testing.assert_allclose(learner.predict(X), expected.predict(made.frame), rtol=1e-9)
 
 
 def test_what_is_asked_of_the_learner_is_asked_of_its_bounds():
     made, group = admissions()
     model = shipped("lgbm")
     model = replace(model, regression={**model.regression, "num_leaves": 3})
-    low, high = fit_bounds(model, made, outcome(made, 0), group=group, level=0.9, seed=7)
+    low, high = fit_quantiles(model, made, outcome(made, 0), group=group, quantiles=[0.05, 0.95], seed=7)
     for learner, level in ((low, 0.05), (high, 0.95)):
         asked = learner.get_params()
         assert (asked["num_leaves"], asked["objective"], asked["random_state"]) == (3, "quantile", 7)
@@ -357,4 +357,4 @@ def test_a_learner_that_refuses_its_quantile_says_so():
     made, group = admissions()
     model = replace(shipped("linear"), quantile=Quantile(level="quantile", arguments={}))
     with pytest.raises(ConfigurationInvalid, match="model=linear refuses its settings"):
-        fit_bounds(model, made, outcome(made, 0), group=group, level=0.9, seed=0)
+        fit_quantiles(model, made, outcome(made, 0), group=group, quantiles=[0.05, 0.95], seed=0)

@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ import hi_ml
 from hi_ml.app.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.data.sources import csv as csv_source
 from hi_ml.data.sources.files import sha256
+from hi_ml.predict import _show
 from hi_ml.prediction import batch
 from hi_ml.prediction.batch.run import prefetch
 
@@ -197,6 +199,25 @@ def test_the_manifest_says_what_was_done(scored, admissions, model, tmp_path):
     assert set(done.told["drift"]["Age"]) >= {"statistic", "threshold", "alarm"}
     assert done.told["drift"]["Age"]["n"] == 40
     assert set(done.told) >= {"versions", "seconds", "output_sha256", "id", "separator", "encoding", "chunk_rows"}
+
+
+def test_intervals_that_do_not_keep_their_level_are_marked(scored, admissions, model, tmp_path, capsys):
+    source = put(admissions, tmp_path / "in.csv")
+    told = scored(source).told["interval"]
+    described = model.scorer.mapping["interval"]
+    assert told == {key: described[key] for key in ("level", "keeps_level", "sentence")}
+    of_old = {key: value for key, value in described.items() if key not in ("keeps_level", "floor")}
+    for interval, marked in (
+        (described | {"keeps_level": False, "sentence": "38 % held."}, True),
+        (described | {"keeps_level": True}, False),
+        (of_old, False),
+        (None, False),
+    ):
+        other = replace(model, scorer=replace(model.scorer, mapping=model.scorer.mapping | {"interval": interval}))
+        done = scored(source, of=other)
+        assert (done.told["interval"] is None) == (interval is None)
+        _show(batch.BatchRequest(str(source), done.path, None), other, done.told)
+        assert ("Note: intervals do not keep their level. 38 % held." in capsys.readouterr().out) == marked
 
 
 def test_the_share_that_is_done_is_told_and_not_guessed_of_a_compressed_file(scored, admissions, tmp_path):

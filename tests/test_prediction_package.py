@@ -28,7 +28,7 @@ from hi_ml.data.simulation import simulate
 from hi_ml.modeling import problem
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import Fitted, Model, fit, fit_bounds
+from hi_ml.modeling.models import Fitted, Model, fit, fit_quantiles
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import load, package
 from hi_ml.scorer import serving
@@ -97,7 +97,8 @@ def save(tmp_path_factory):
         part = features.part(first, usable(model.encoding, features, first)[0])
         rows, group, asked = target[first], admissions.group[first], {"classes": len(labels), "seed": 0}
         fitted = fit(model, part, rows, group=group, **asked)
-        bounds = fit_bounds(model, part, rows, group=group, level=0.9, seed=0) if interval and not labels else None
+        quantiles = () if labels or not interval else (0.9,) if "floor" in interval else (0.05, 0.95)
+        bounds = fit_quantiles(model, part, rows, group=group, quantiles=quantiles, seed=0) if quantiles else None
         fitted = replace(fitted, bounds=bounds, recalibration=recalibration)
         described = package.mapping(task, fitted, part, labels=labels, seen=part.frame, interval=interval)
         path = folder / str(next(numbers))
@@ -119,7 +120,12 @@ def with_intervals(save):
     sets = {**INTERVAL, "method": "labels", "thresholds": {"all": 0.8, "levels": [0.3, 0.9]}}
     recalibration = Recalibration(0.5, (0.0, 0.3, -0.2))
     amounts = {name: save(name, "length_of_stay", interval=INTERVAL) for name in BOUNDED}
-    return amounts | {"sets": save("lgbm", "test_results", interval=sets, recalibration=recalibration)}
+    amounts["floor"] = save("lgbm", "length_of_stay", interval={**INTERVAL, "floor": 4.0})
+    by_class = {**sets, "by": {"label": True}, "thresholds": {"all": 0.6, "levels": [0.7, None, 0.62]}}
+    return amounts | {
+        "sets": save("lgbm", "test_results", interval=sets, recalibration=recalibration),
+        "by class": save("lgbm", "test_results", interval=by_class, recalibration=recalibration),
+    }
 
 
 INTERVAL = {
@@ -150,6 +156,27 @@ def test_mlflow_answers_with_the_bounds_that_the_learners_and_thresholds_give(wi
     same(found["high"], high, name)
     assert len(set(found["high"])) > 1
     pd.testing.assert_frame_equal(one.by_hi_ml.predict(raw), found, check_exact=name != "linear")
+
+
+def test_mlflow_answers_with_intervals_that_begin_at_the_floor(with_intervals, raw):
+    one = with_intervals["floor"]
+    found = one.by_mlflow.predict(raw)
+    np.testing.assert_array_equal(found["low"], np.minimum(4, one.expected))
+    (bound,) = one.fitted.bounds
+    threshold = np.where(raw["Gender"].str.casefold() == "female", 0.5, 2.0)
+    high = np.floor(bound.predict(one.fitted.encode(one.features.frame)) + threshold + 1e-9)
+    np.testing.assert_array_equal(found["high"], np.maximum(high, one.expected))
+    pd.testing.assert_frame_equal(one.by_hi_ml.predict(raw), found)
+
+
+def test_mlflow_answers_with_sets_of_a_threshold_for_each_label(with_intervals, raw):
+    one = with_intervals["by class"]
+    found = one.by_mlflow.predict(raw)
+    inside = one.expected >= 1 - np.array([0.7, 0.6, 0.62])
+    inside[np.arange(len(raw)), one.expected.argmax(axis=1)] = True
+    assert found["prediction_set"].tolist() == ["|".join(np.array(one.labels)[row]) for row in inside]
+    assert found["prediction_set"].nunique() > 2
+    pd.testing.assert_frame_equal(one.by_hi_ml.predict(raw), found)
 
 
 def test_mlflow_answers_with_the_set_of_recalibrated_labels(with_intervals, raw):

@@ -617,6 +617,22 @@ def test_whatever_the_learners_say_an_interval_holds_its_prediction_and_grows_wi
     assert (small[1] <= large[1]).all()
 
 
+def test_no_interval_reaches_below_the_floor_but_to_its_prediction():
+    prediction, high = np.array([5.0, 5.0, -1.0]), np.array([8.0, 9.0, 4.0])
+    found = serving.widen(prediction, np.array([3.0, 1.0, -2.0]), high, 2.0, whole=True, floor=0.0)
+    np.testing.assert_array_equal(found, [[1, 0, -1], [10, 11, 6]])
+    begins = serving.outer(prediction, [high])
+    for threshold, top in ((2.0, [10, 11, 6]), (-2.0, [6, 7, 2])):  # what narrows it leaves the floor
+        found = serving.widen(prediction, *begins, threshold, whole=True, floor=0.0)
+        np.testing.assert_array_equal(found, [[0, 0, -1], top])
+
+
+def test_each_label_may_have_a_threshold_of_its_own():
+    shares = np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [0.9, 0.1, 0.0]])
+    inside = serving.label_set(shares, np.array([[0.4, 0.7, 0.85]]))
+    assert inside.tolist() == [[True, True, True], [False, True, True], [True, False, False]]
+
+
 def test_a_set_holds_the_likeliest_label_and_all_that_are_likely_enough():
     shares = np.array([[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [1.0, 0.0, 0.0]])
     inside = serving.label_set(shares, 0.7)

@@ -112,6 +112,8 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     print(f"Model: {model.uri}, verdict {manifest['verdict']}")
     if manifest["verdict"] != _SIGNAL:
         print("Note: the verdict is not 'signal': the model was not shown to be better than knowing nothing.")
+    if manifest["interval"] and manifest["interval"]["keeps_level"] is False:
+        print(f"Note: intervals do not keep their level. {manifest['interval']['sentence']}")
     if not model.same_code:
         print("Note: the model was made by another version of hi_ml; MLflow may serve it by other rules than these.")
     if manifest["columns_ignored"]:

@@ -59,7 +59,7 @@ class TrainSettings:
     permutation: Permutation
     # with which probability intervals and sets of labels hold the truth; None makes none
     interval: Annotated[float, Field(gt=0, lt=1)] | None
-    interval_by: str | None  # column whose levels get intervals of that probability each
+    interval_by: str | None  # column whose levels, or `class` for sets of labels, get that probability each
     charts: Literal["default", "all"]
     tracking: Literal["default", "none"]
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both

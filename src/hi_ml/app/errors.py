@@ -126,6 +126,13 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def interval_by_class(cls, role: str, task: str, seen: Sequence[str]) -> Self:
+        return cls(
+            f"Intervals of {task} cannot be apart by '{role}': only sets of labels can. Choose tasks that predict "
+            f"labels, or set interval_by to one of {', '.join(seen)}, or to null."
+        )
+
+    @classmethod
     def interval_bands(cls, role: str) -> Self:
         return cls(
             f"Intervals cannot be apart by every value of '{role}', which is a number. Say where its bands begin: "

@@ -11,7 +11,7 @@ import pandas as pd
 from hi_ml.app.config import build, leaves
 from hi_ml.app.errors import NotComparable
 from hi_ml.modeling.scores.score import Floats, Predictions, Score, primary, scores_of
-from hi_ml.modeling.tasks import Task
+from hi_ml.modeling.tasks import Task, check_whole
 from hi_ml.statistics.groups import Units
 from hi_ml.statistics.multiplicity import holm
 
@@ -37,7 +37,9 @@ class Run:
     def task(self) -> Task:
         """The task as the run had it."""
         task: Task = build(Task, self.config["tasks"][self.about["task"]])
-        return task
+        if task.kind != "regression":
+            return task
+        return check_whole(task, self.predictions["target"].to_numpy(dtype=float))[0]
 
     @property
     def units(self) -> Units:

@@ -1,11 +1,12 @@
 """Between which bounds does the truth lie, how often was it so on the test part, and how wide are they?
 
 A fitted model is calibrated on the calibration part, which nothing else reads: conformalised quantile regression where
-its learner knows quantiles, residuals around the prediction where it does not, sets of labels for classes. One row of
-each group counts, for the thresholds as for the coverage.
+its learner knows quantiles, residuals around the prediction where it does not, sets of labels for classes. Every
+admission counts, for the thresholds as for the coverage, copies as one; how sure a coverage is, patients tell. Where
+intervals do not keep their level, or not for some, the run says so, and so does the model that it serves.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -18,19 +19,34 @@ from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.text import number, percent
+from hi_ml.app.text import number
 from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
 from hi_ml.evaluation.conformal import AmountForecast, ClassForecast, Codes, Floats, Forecast, Mask, Thresholds
-from hi_ml.modeling.models import Fitted, fit_bounds
+from hi_ml.evaluation.coverage import (
+    LABELS,
+    Checked,
+    Part,
+    Slices,
+    broken,
+    listed,
+    missed,
+    scores,
+    sentence,
+    slice_table,
+)
+from hi_ml.evaluation.subgroups import Subgroups
+from hi_ml.modeling.models import Fitted, fit_quantiles
 from hi_ml.modeling.problem import Problem
+from hi_ml.scorer import serving
 from hi_ml.statistics import conformal
 from hi_ml.statistics.bins import OUTSIDE, bins
-from hi_ml.statistics.groups import mean_interval
+from hi_ml.statistics.groups import Units
 
-SCORES = ("coverage", "width", "set_size")  # judged against the level that was asked for, not by more or less
-LABELS = "labels"  # the unit of the size of a set
-_BAND = 0.95  # confidence of the band of coverages that chance alone explains
-_SLICES, _FEWEST = 10, 20  # slices of the predictions, at most so many, each of at least about so many groups
+CLASS = "class"  # what sets of labels may be apart by, besides columns
+_SLICES, _FEWEST = 10, 20  # slices of the predictions, at most so many, each of at least about so many admissions
+_FEWEST_CASES = 30  # in the calibration part, of a class that gets a threshold of its own
+_CLEARLY = 0.95  # of the width of intervals with two learned bounds: below it one bound and the floor are better
+_LOOKED_AT = 5000  # training rows, at most about so many, on which this is found out
 _METHODS = {
     "quantiles": "Conformalised quantile regression",
     "residual": "Conformal residuals",
@@ -47,7 +63,8 @@ class Rule:
     """Which intervals are asked for."""
 
     level: float = Field(0.9, gt=0, lt=1)  # with which probability they hold the truth
-    by: str | None = None  # a column whose levels each get a threshold of their own (Mondrian; Vovk 2012)
+    # a column whose levels each get a threshold of their own (Mondrian; Vovk 2012), or, for sets of labels, `CLASS`
+    by: str | None = None
     bands: dict[str, list[float]] = Field(default_factory=dict)  # by role, where the bands of a number begin
 
     def codes(self, problem: Problem) -> tuple[Codes, list[str]]:
@@ -56,20 +73,23 @@ class Rule:
         Returns
         -------
         codes : array of int64, shape (n,)
-            Positions in ``names``; -1 where missing, and everywhere if no column was asked for.
+            Positions in ``names``; -1 where missing, and everywhere if nothing was asked for.
         names : list of str
 
         Raises
         ------
         ConfigurationInvalid
-            If the model does not see the column, or it is a number without bands.
+            If the model does not see the column, or it is a number without bands, or amounts shall be apart by class.
         """
         features = problem.features
         if self.by is None:
             return np.full(len(problem.target), OUTSIDE), []
-        seen = [role for role in dict.fromkeys(features.role.values()) if features.specs[role]["kind"] != "date"]
+        if self.by_label(problem):
+            return problem.target.astype(np.int64), problem.labels
+        seen = seen_by(problem)
         if self.by not in seen:
-            raise ConfigurationInvalid.interval_by(self.by, problem.task.name, seen)
+            refuse = ConfigurationInvalid.interval_by_class if self.by == CLASS else ConfigurationInvalid.interval_by
+            raise refuse(self.by, problem.task.name, seen)
         names, values = features.levels(self.by), features.frame[self.by].to_numpy(dtype=float)
         if names is not None:
             return np.where(np.isnan(values), OUTSIDE, values).astype(np.int64), names
@@ -77,34 +97,24 @@ class Rule:
             raise ConfigurationInvalid.interval_bands(self.by)
         return bins(values, self.bands[self.by], problem.units.get(self.by, ""))
 
+    def by_label(self, problem: Problem) -> bool:
+        """Tell whether each label shall be in as many of the sets of its own cases."""
+        return self.by == CLASS and bool(problem.labels)
+
     def describe(self, problem: Problem) -> dict[str, Any] | None:
-        """Say by which column, and where its bands begin."""
+        """Say by which column, and where its bands begin, or that it is by label."""
         if self.by is None:
             return None
+        if self.by_label(problem):
+            return {"label": True}
         edges = None if problem.features.levels(self.by) else list(self.bands[self.by])
         return {"role": self.by, "edges": edges}
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What the intervals, or sets of labels, of the test groups turned out to be."""
-
-    covered: Mask  # bool, shape (n_groups,); whether the truth of the row that stands for its group is inside
-    size: Floats  # float64, shape (n_groups,); width, or number of labels
-    baseline_coverage: float  # of what knows nothing
-    baseline_size: float  # its mean
-    level: float  # the coverage that was asked for
-    unit: str  # of the size
-
-
-@dataclass(frozen=True)
-class Slices:
-    """A cut through the test groups."""
-
-    by: str
-    codes: Codes  # int64, shape (n_groups,); positions in ``names``; what is outside is in no slice
-    names: list[str]
-    calibrated: list[int]  # calibration groups behind the threshold of each
+def seen_by(problem: Problem) -> list[str]:
+    """List the columns that the model sees and that have levels."""
+    features = problem.features
+    return [role for role in dict.fromkeys(features.role.values()) if features.specs[role]["kind"] != "date"]
 
 
 @dataclass(frozen=True)
@@ -118,9 +128,9 @@ class Conformal:
     columns: dict[str, NDArray[Any]]
     covered: Mask  # bool, shape (n_test,); whether the truth is inside
     scores: pd.DataFrame  # of `scores`; the baseline knows nothing
-    table: pd.DataFrame  # of `slice_table`: all test groups, and the levels asked for or slices of the prediction
+    table: pd.DataFrame  # of `slice_table`: all test admissions, and the levels asked for or slices of the prediction
     sentence: str  # what was reached
-    note: str  # how
+    note: str  # how, and for whom it was not reached
 
 
 def measure(run: FittedRun, rule: Rule) -> Conformal:
@@ -139,165 +149,150 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
     problem, seed = run.problem, run.method.seed
     codes, names = rule.codes(problem)
     calibration, test = (np.flatnonzero(problem.where(part)) for part in ("calibration", "test"))
-    calibration = calibration[conformal.one_per_group(problem.group[calibration], seed=seed)]
-    drawn = conformal.one_per_group(problem.group[test], seed=seed)
-    if len(calibration) < conformal.fewest(rule.level):
-        return _none(run, rule, len(calibration))
-    in_training = np.isin(np.arange(len(names)), codes[problem.where("train")])
-    nonconformity = _forecast(problem, fitted, calibration).scores(problem.target[calibration])
-    thresholds = Thresholds.of(nonconformity, codes[calibration], in_training, rule.level)
-    forecast = _forecast(problem, fitted, test)
-    sets = forecast.prediction_set(thresholds.of_rows(codes[test]))
+    calibration = calibration[conformal.one_per_group(problem.twin[calibration], seed=seed)]
+    drawn = conformal.one_per_group(problem.twin[test], seed=seed)
+    units = problem.units_of(calibration)
+    if len(units) < conformal.fewest(rule.level):
+        return _none(run, rule, units)
+    by_label, floor = rule.by_label(problem), _floor(problem)
+    thresholds = Thresholds.of(
+        _forecast(problem, fitted, calibration, floor).scores(problem.target[calibration]),
+        units,
+        codes[calibration],
+        np.isin(np.arange(len(names)), codes[problem.where("train")]),
+        level=rule.level,
+        fewest=_FEWEST_CASES if by_label else 1,
+    )
+    forecast = _forecast(problem, fitted, test, floor)
+    sets = forecast.prediction_set(thresholds.of_levels[None] if by_label else thresholds.of_rows(codes[test]))
     covered, unit = sets.covers(problem.target[test]), LABELS if problem.labels else problem.task.unit
     baseline = _baseline(run, rule, calibration, test[drawn])
-    checked = Checked(covered[drawn], sets.size[drawn], *baseline, level=rule.level, unit=unit)
+    units = problem.units_of(test[drawn])
+    checked = Checked(covered[drawn], sets.size[drawn], units, *baseline, level=rule.level, unit=unit)
     if rule.by:
-        slices = Slices(rule.by, codes[test[drawn]], names, thresholds.groups)
+        slices = Slices(rule.by, codes[test[drawn]], names, thresholds.behind)
     else:
-        slices = _slices(problem, forecast, drawn, calibrated=len(calibration))
-    reached, how = sentence(checked), _note(rule, run.method, _method(fitted), thresholds, len(calibration))
+        slices = _slices(problem, forecast, drawn, behind=thresholds.behind_all)
+    table = slice_table(checked, slices, behind=thresholds.behind_all)
+    reached, fault = sentence(checked), broken(checked, table)
+    how = [
+        _note(rule, run, fitted, thresholds, len(calibration)),
+        fault,
+        _missed_classes(run, rule, checked, thresholds, test[drawn]),
+        _missed_subgroups(run, rule, checked, thresholds, test[drawn]),
+    ]
+    note = " ".join(filter(None, how))
     description = {
         "level": rule.level,
         "method": _method(fitted),
-        "whole": problem.task.whole,
+        "whole": bool(problem.task.whole),
+        "floor": floor,
         "by": rule.describe(problem),
         "thresholds": thresholds.describe(),
         "approximate": run.method.split.name in _APPROXIMATE,
-        "sentence": f"{reached} {how}",
+        "keeps_level": not fault,
+        "sentence": f"{reached} {note}",
     }
-    table = slice_table(checked, slices, calibrated=len(calibration))
-    return Conformal(fitted, description, sets.columns(problem.labels), covered, scores(checked), table, reached, how)
-
-
-def scores(checked: Checked) -> pd.DataFrame:
-    """Score coverage and size, laid out as by `hi_ml.evaluation.judgement.scores`; 95 % t intervals over groups.
-
-    The score of the size is ``width`` or, for sets of labels, ``set_size``. Best is a coverage at the level that was
-    asked for, neither below nor above, and then a small size.
-    """
-    size = "set_size" if checked.unit == LABELS else "width"
-    coverage, mean = mean_interval(checked.covered.astype(float)), mean_interval(checked.size)
-    rows = [
-        ("coverage", "test", coverage.value, coverage.low, coverage.high, checked.baseline_coverage, "share"),
-        (size, "test", mean.value, mean.low, mean.high, checked.baseline_size, checked.unit),
-    ]
-    return pd.DataFrame(rows, columns=["score", "part", "value", "low", "high", "baseline", "unit"])
-
-
-def slice_table(checked: Checked, slices: Slices, *, calibrated: int) -> pd.DataFrame:
-    """Measure coverage and mean size of all test groups, and of slices of them.
-
-    Parameters
-    ----------
-    calibrated : int
-        Calibration groups behind the threshold of all.
-
-    Returns
-    -------
-    DataFrame
-        ``by, slice, n, coverage, low, high, level, size, baseline_size, unit``; low and high bound the coverages that
-        chance explains, at 95 %. The first line is of all groups; a slice without a group has none.
-    """
-    return pd.DataFrame(_lines(checked, slices, calibrated))
-
-
-def sentence(checked: Checked) -> str:
-    """Say what was reached."""
-    coverage, size = scores(checked).to_dict("records")
-    what, verb, wide = ("label sets", "hold", "") if checked.unit == LABELS else ("intervals", "are", " wide")
-    return (
-        f"{100 * checked.level:g} % {what} cover {percent(coverage['value'])} % of the test groups (95 % interval "
-        f"{percent(coverage['low'])} to {percent(coverage['high'])}); on average they {verb} "
-        f"{number(size['value'], digits=3)} {checked.unit}{wide}, where knowing nothing takes "
-        f"{number(size['baseline'], digits=3)} to cover {percent(coverage['baseline'])} %."
-    )
-
-
-def _lines(checked: Checked, slices: Slices, calibrated: int) -> Iterator[dict[str, Any]]:
-    parts = [("", "all", np.full(len(checked.covered), fill_value=True), calibrated)]
-    parts += [
-        (slices.by, name, slices.codes == code, groups)
-        for code, (name, groups) in enumerate(zip(slices.names, slices.calibrated, strict=True))
-    ]
-    for by, name, inside, groups in parts:
-        n = int(inside.sum())
-        if not n:
-            continue
-        low, high = conformal.coverage_band(groups, n, level=checked.level, confidence=_BAND)
-        yield {
-            "by": by,
-            "slice": name,
-            "n": n,
-            "coverage": float(checked.covered[inside].mean()),
-            "low": low,
-            "high": high,
-            "level": checked.level,
-            "size": float(checked.size[inside].mean()),
-            "baseline_size": checked.baseline_size,
-            "unit": checked.unit,
-        }
+    return Conformal(fitted, description, sets.columns(problem.labels), covered, scores(checked), table, reached, note)
 
 
 def _with_bounds(run: FittedRun, rule: Rule) -> Fitted:
-    """Fit learners of quantiles beside that of an amount, where it has some."""
-    problem, method = run.problem, run.method
-    if problem.labels:
+    """Fit learners of quantiles beside that of an amount, where it has some.
+
+    They are those between which a share ``level`` lies, half of the rest on either side. An amount that counts whole
+    units has a floor, where the lower half may be of no use, since nothing lies below: if intervals from the floor to
+    the quantile ``level`` are clearly narrower on the training part, they are taken instead.
+    """
+    problem, method, level = run.problem, run.method, rule.level
+    if problem.labels or method.model.quantile is None:
         return run.fitted
     rows = problem.first_copies(np.flatnonzero(problem.where("train")))  # that the model was fitted to
-    features, target = problem.features.part(rows), problem.target[rows]
-    group = problem.group[rows]
-    return replace(
-        run.fitted,
-        bounds=fit_bounds(
-            method.model, features, target, group=group, level=rule.level, seed=method.seed, scale=problem.scale
-        ),
+    learners = fit_quantiles(
+        method.model,
+        problem.features.part(rows),
+        problem.target[rows],
+        group=problem.group[rows],
+        quantiles=[(1 - level) / 2, (1 + level) / 2, *([level] if problem.task.whole else [])],
+        seed=method.seed,
+        scale=problem.scale,
+    )
+    if learners is None or not problem.task.whole:
+        return replace(run.fitted, bounds=learners)
+    some = rows[:: math.ceil(len(rows) / _LOOKED_AT)]
+    both, above = (replace(run.fitted, bounds=bounds) for bounds in (learners[:2], learners[2:]))
+    wide, narrow = (_amounts(problem, one, some, _floor(problem)) for one in (both, above))
+    return above if _floor_is_better(wide, narrow, problem.target[some], level) else both
+
+
+def _floor_is_better(both: AmountForecast, above: AmountForecast, target: Floats, level: float) -> bool:
+    """Tell whether intervals from the floor on are clearly narrower than those of two bounds, on training rows."""
+    return above.mean_width(target, level) < _CLEARLY * both.mean_width(target, level)
+
+
+def _floor(problem: Problem) -> float | None:
+    """The smallest amount of those that count whole units, in the parts that intervals are made from."""
+    return (
+        float(problem.target[problem.where("train") | problem.where("calibration")].min())
+        if problem.task.whole
+        else None
     )
 
 
-def _none(run: FittedRun, rule: Rule, groups: int) -> Conformal:
+def _none(run: FittedRun, rule: Rule, units: Units) -> Conformal:
     words = (
         f"No intervals: at {100 * rule.level:g} % the calibration part needs at least {conformal.fewest(rule.level)} "
-        f"groups, and has {groups}."
+        f"{'patients' if units.repeat else 'admissions'}, and has {len(units)}."
     )
     note = "Raise split.calibration, lower interval, or add admissions."
     return Conformal(run.fitted, None, {}, np.zeros(0, dtype=bool), pd.DataFrame(), pd.DataFrame(), words, note)
 
 
-def _forecast(problem: Problem, fitted: Fitted, rows: Codes) -> Forecast:
+def _forecast(problem: Problem, fitted: Fitted, rows: Codes, floor: float | None) -> Forecast:
+    if fitted.classes:
+        return ClassForecast(fitted.predict(problem.features.frame.iloc[rows]))
+    return _amounts(problem, fitted, rows, floor)
+
+
+def _amounts(problem: Problem, fitted: Fitted, rows: Codes, floor: float | None) -> AmountForecast:
     frame = problem.features.frame.iloc[rows]
     predicted = fitted.predict(frame)
-    if fitted.classes:
-        return ClassForecast(predicted)
-    low, high = fitted.limits(frame) or (predicted, predicted)
-    return AmountForecast(predicted, low, high, problem.task.whole)
+    low, high = serving.outer(predicted, fitted.limits(frame))
+    return AmountForecast(predicted, low, high, bool(problem.task.whole), floor)
 
 
 def _baseline(run: FittedRun, rule: Rule, calibration: Codes, test: Codes) -> tuple[float, float]:
     """Coverage and mean size without a single feature.
 
-    Amounts get quantiles of the training targets, calibrated like those of a model; labels the smallest random set that
-    their frequencies in training allow (2.7 labels of three equally frequent ones at 90 %).
+    Amounts get quantiles of the training targets, chosen and calibrated like those of a model; labels the smallest
+    random set that their frequencies in training allow (2.7 labels of three equally frequent ones at 90 %).
     """
-    problem, truth = run.problem, run.problem.target[test]
+    problem, level, truth = run.problem, rule.level, run.problem.target[test]
     if problem.labels:
-        chance = conformal.marginal_set(run.baseline.frequencies, rule.level)
+        chance = conformal.marginal_set(run.baseline.frequencies, level)
         return float(chance[truth.astype(np.int64)].mean()), float(chance.sum())
-    ends = np.quantile(problem.target[problem.where("train")], [0.5, (1 - rule.level) / 2, (1 + rule.level) / 2])
+    rows, floor = problem.first_copies(np.flatnonzero(problem.where("train"))), _floor(problem)
+    median, *ends = np.quantile(problem.target[rows], [0.5, (1 - level) / 2, (1 + level) / 2, level])
 
-    def constant(n: int) -> AmountForecast:
-        median, low, high = np.tile(ends[:, None], n)
-        return AmountForecast(median, low, high, problem.task.whole)
+    def constant(n: int, *bounds: float) -> AmountForecast:
+        prediction = np.full(n, median)
+        outer = serving.outer(prediction, [np.full(n, bound) for bound in bounds])
+        return AmountForecast(prediction, *outer, bool(problem.task.whole), floor)
 
-    nonconformity = constant(len(calibration)).scores(problem.target[calibration])
-    sets = constant(len(test)).prediction_set(conformal.threshold(nonconformity, rule.level))
-    return float(sets.covers(truth).mean()), float(sets.size.mean())
+    both, above = ends[:2], ends[2:]
+    wide, narrow = (constant(len(rows), *bounds) for bounds in (both, above))
+    bounds = above if floor is not None and _floor_is_better(wide, narrow, problem.target[rows], level) else both
+    nonconformity = constant(len(calibration), *bounds).scores(problem.target[calibration])
+    units = problem.units_of(calibration)
+    sets = constant(len(test), *bounds).prediction_set(conformal.threshold(nonconformity, level, len(units)))
+    baseline = problem.units_of(test)
+    return baseline.mean(sets.covers(truth).astype(float)), baseline.mean(sets.size)
 
 
-def _slices(problem: Problem, forecast: Forecast, drawn: Codes, *, calibrated: int) -> Slices:
+def _slices(problem: Problem, forecast: Forecast, drawn: Codes, *, behind: int) -> Slices:
     """Cut the drawn rows by the likeliest label, or at quantiles of the prediction, rounded to be read."""
     if isinstance(forecast, ClassForecast):
         codes, names = forecast.probabilities[drawn].argmax(axis=1), problem.labels
-        return Slices("predicted label", codes, names, [calibrated] * len(names))
+        return Slices("predicted label", codes, names, [behind] * len(names))
     predicted, count = forecast.prediction[drawn], max(1, min(_SLICES, len(drawn) // _FEWEST))
     cuts = {float(f"{cut:.3g}") for cut in np.quantile(predicted, np.arange(1, count) / count)}
     edges = sorted(cut for cut in cuts if predicted.min() < cut <= predicted.max())
@@ -305,7 +300,7 @@ def _slices(problem: Problem, forecast: Forecast, drawn: Codes, *, calibrated: i
     names = [f"{low} to {high}" for low, high in pairwise(ends)]
     names = [f"under {ends[0]}", *names, f"from {ends[-1]}"] if ends else []  # a constant has no slices
     codes = np.searchsorted(edges, predicted, side="right")
-    return Slices(f"prediction ({problem.task.unit})", codes, names, [calibrated] * len(names))
+    return Slices(f"prediction ({problem.task.unit})", codes, names, [behind] * len(names))
 
 
 def _method(fitted: Fitted) -> str:
@@ -314,10 +309,45 @@ def _method(fitted: Fitted) -> str:
     return "residual" if fitted.bounds is None else "quantiles"
 
 
-def _note(rule: Rule, method: Method, kind: str, thresholds: Thresholds, groups: int) -> str:
+def _note(rule: Rule, run: FittedRun, fitted: Fitted, thresholds: Thresholds, admissions: int) -> str:
     own = int(np.isfinite(thresholds.own).sum())
-    by = f", apart for {own} of {len(thresholds.own)} levels of {rule.by}" if rule.by else ""
-    return f"{_METHODS[kind]}, {groups:,} calibration groups{by}.{_APPROXIMATE.get(method.split.name, '')}"
+    what = "classes" if rule.by_label(run.problem) else f"levels of {rule.by}"
+    by = f", apart for {own} of {len(thresholds.own)} {what}" if rule.by else ""
+    floor = " Nothing lies below the floor: all misses lie above." if fitted.bounds and len(fitted.bounds) == 1 else ""
+    how = f"{_METHODS[_method(fitted)]}, {admissions:,} calibration admissions{by}.{floor}"
+    return f"{how}{_APPROXIMATE.get(run.method.split.name, '')}"
+
+
+def _missed_classes(run: FittedRun, rule: Rule, checked: Checked, thresholds: Thresholds, rows: Codes) -> str:
+    """Say which classes the sets hold less often than they promise on the whole."""
+    problem, by_label = run.problem, rule.by_label(run.problem)
+    behind = thresholds.behind if by_label else [thresholds.behind_all] * len(problem.labels)
+    parts = missed(checked, Slices(CLASS, problem.target[rows].astype(np.int64), problem.labels, behind).parts())
+    if not problem.labels or not parts:
+        return ""
+    cure = "" if by_label else f" interval_by={CLASS} holds each class as often as it says."
+    return f"The sets miss {listed(checked, parts)}.{cure}"
+
+
+def _missed_subgroups(run: FittedRun, rule: Rule, checked: Checked, thresholds: Thresholds, rows: Codes) -> str:
+    """Name the declared column whose levels should have intervals of their own.
+
+    Sets of labels of a model without a signal differ in size by chance alone, and are left out.
+    """
+    problem, how, verdict = run.problem, run.method.assessments.get("subgroups"), run.results.get("verdict")
+    if not isinstance(how, Subgroups) or (problem.labels and (verdict is None or verdict.verdict != "signal")):
+        return ""
+    parts: list[Part] = []
+    for role in how.roles:
+        if role != rule.by and role in seen_by(problem) and (problem.features.levels(role) or role in rule.bands):
+            codes, names = replace(rule, by=role).codes(problem)
+            parts += Slices(role, codes[rows], names, [thresholds.behind_all] * len(names)).parts()
+    parts = missed(checked, parts)
+    if not parts:
+        return ""
+    return (
+        f"Under-covered: {listed(checked, parts)}. interval_by={parts[0].by} gives its levels intervals of their own."
+    )
 
 
 def _refuse_column(problem: Problem, _: Method, rule: Rule) -> None:

@@ -15,7 +15,7 @@ from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem, fit_rows
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.estimates import Interval
-from hi_ml.statistics.groups import corrected_interval, group_means
+from hi_ml.statistics.groups import Units, corrected_interval
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -133,18 +133,18 @@ def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
     has_twin, has_patient = _repeated(problem, train, test)
     sign = -1.0 if task.kind == "regression" else 1.0  # an error falls where accuracy rises
-    twin, group = problem.twin[test], problem.group[test]
+    units = problem.units_of(test)
     (leaky, _), *fits = _fits(run, train, test)
     before, leaks = leaky, []
     for (quality, constant), has in zip(fits, (has_twin, has_patient), strict=True):
         flattery = sign * (before - quality)
-        gap = _bootstrap(flattery, twin, group, rng) if has.any() else Interval(0.0, 0.0, 0.0)
-        leaks.append(Leak(float(has.mean()), _mean(group_means(quality, twin)), gap, constant, flattery))
+        gap = _bootstrap(flattery, units, rng) if has.any() else Interval(0.0, 0.0, 0.0)
+        leaks.append(Leak(float(has.mean()), units.mean(quality), gap, constant, flattery))
         before = quality
     copies, patients = leaks
     wrong = copies.score if task.kind == "regression" else 1 - copies.score
     return Draw(
-        random_score=_mean(group_means(leaky, twin)),
+        random_score=units.mean(leaky),
         copies=copies,
         patients=patients,
         predicted_gap=copies.share * wrong,
@@ -198,14 +198,12 @@ def _quality(problem: Problem, rows: Rows, predicted: Floats) -> Floats:
     return np.asarray(predicted.argmax(axis=1) == target, dtype=float)
 
 
-def _bootstrap(values: Floats, twin: Rows, group: Rows, rng: np.random.Generator) -> Interval:
+def _bootstrap(values: Floats, units: Units, rng: np.random.Generator) -> Interval:
     """Average the rows over admissions, copies sharing one vote, and draw patients."""
-    means, (_, first) = group_means(values, twin), np.unique(twin, return_index=True)
-    _, patient, size = np.unique(group[first], return_inverse=True, return_counts=True)
-    sums = np.bincount(patient, weights=means) if (size > 1).any() else means  # in today's order where none repeats
-    chosen = rng.integers(len(sums), size=(_DRAWS, len(sums)))
-    low, high = np.quantile(sums[chosen].sum(axis=1) / size[chosen].sum(axis=1), [0.025, 0.975])
-    return Interval(float(means.mean()), float(low), float(high))
+    sums, counts = units.sums(values), units.counts
+    chosen = rng.integers(len(units), size=(_DRAWS, len(units)))
+    low, high = np.quantile(sums[chosen].mean(axis=1) / counts[chosen].mean(axis=1), [0.025, 0.975])
+    return Interval(units.mean(values), float(low), float(high))
 
 
 def _averaged(leaks: Sequence[Leak], how: Leakage) -> Interval:

@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
 from typing import Any, Literal
@@ -77,8 +78,8 @@ class Fitted:
     classes: int  # number of labels of the task; 0 for regression
     seconds: float  # of the fit
     recalibration: Recalibration | None = None  # what is made of the learner's probabilities
-    # of a low and a high quantile, on the matrix that the pipeline's encoder makes
-    bounds: tuple[Any, Any] | None = None
+    # of a low and a high quantile, or of the high one alone, on the matrix that the pipeline's encoder makes
+    bounds: tuple[Any, ...] | None = None
     scale: TargetScale = RAW  # that pipeline and bounds predict on
 
     def predict(self, frame: pd.DataFrame) -> Floats:
@@ -92,13 +93,12 @@ class Fitted:
             return probabilities
         return recalibrate(probabilities, self.recalibration.slope, self.recalibration.intercepts)
 
-    def limits(self, frame: pd.DataFrame) -> tuple[Floats, Floats] | None:
-        """Predict the low and the high quantile, each of shape (n,); None without bounds."""
+    def limits(self, frame: pd.DataFrame) -> list[Floats]:
+        """Predict the quantiles of the bounds, each of shape (n,); none without bounds."""
         if self.bounds is None:
-            return None
+            return []
         X = self.encode(frame)
-        low, high = (self.scale.quantiles(np.asarray(bound.predict(X), dtype=float)) for bound in self.bounds)
-        return low, high
+        return [self.scale.quantiles(np.asarray(bound.predict(X), dtype=float)) for bound in self.bounds]
 
     def encode(self, frame: pd.DataFrame) -> Floats:
         """Make the learner's matrix, shape (n, n_encoded)."""
@@ -139,17 +139,17 @@ def fit(
     return Fitted(pipeline, list(features.role), classes, time.perf_counter() - started, scale=scale)
 
 
-def fit_bounds(
+def fit_quantiles(
     model: Model,
     features: Features,
     target: Floats,
     *,
     group: NDArray[np.int64],
-    level: float,
+    quantiles: Sequence[float],
     seed: int,
     scale: TargetScale = RAW,
-) -> tuple[Any, Any] | None:
-    """Fit learners of the quantiles between which a share ``level`` of the targets lies, half of the rest either side.
+) -> tuple[Any, ...] | None:
+    """Fit a learner of each of some quantiles of the target.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def fit_bounds(
 
     Returns
     -------
-    (learner, learner) or None
+    tuple of learners, or None
         Fitted and early-stopped on the very matrices that the same rows and seed give the learner of `fit`; None where
         the model's learner has no quantiles.
     """
@@ -171,11 +171,8 @@ def fit_bounds(
     if how is None:
         return None
     _, fold = _encode(model, features, scale.learned(target), group=group, classes=0, seed=seed)
-    low, high = (
-        _fit_learner(model, {**model.regression, **how.arguments, how.level: quantile}, fold, seed=seed)
-        for quantile in ((1 - level) / 2, (1 + level) / 2)
-    )
-    return low, high
+    nodes = ({**model.regression, **how.arguments, how.level: quantile} for quantile in quantiles)
+    return tuple(_fit_learner(model, node, fold, seed=seed) for node in nodes)
 
 
 def as_stopped(model: Model, fitted: Fitted) -> Model:

@@ -16,7 +16,7 @@ from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.scores.score import Baseline, scores_of
-from hi_ml.modeling.tasks import Task, select
+from hi_ml.modeling.tasks import Task, check_whole, select
 from hi_ml.statistics.groups import Units
 
 FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
@@ -40,6 +40,7 @@ class Problem:
     refused: dict[str, str]  # role and reason of every column that is no feature
     units: dict[str, str]  # of the columns that have one, by role
     scale: TargetScale = RAW  # on which a regression learner is taught
+    notes: tuple[str, ...] = ()  # what of the task does not hold for this table, for the screen
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
@@ -82,6 +83,7 @@ def pose(
         raise NotTrainable.no_features(task.name, refused)
     has_target = table[task.target].notna().to_numpy()
     target, labels = _target(task, table[task.target][has_target])
+    task, notes = (task, ()) if labels else check_whole(task, target)
     group = admissions.group[has_target]
     groups = len(np.unique(group))
     if groups < FEWEST_GROUPS:
@@ -107,6 +109,7 @@ def pose(
         twin=admissions.twins.group[has_target],
         refused=refused | left_out | dict.fromkeys(admissions.extra, "not described by the dataset"),
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
+        notes=notes,
     )
     train = problem.first_copies(np.flatnonzero(parts == 0))
     return replace(problem, scale=choose(task, model, chosen, target, group=group, train=train, seed=seed))

@@ -1,8 +1,11 @@
 """What is predicted, from what, and at which moment?"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
@@ -10,6 +13,9 @@ from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.schema import Column, Moment
 
 MOMENTS: tuple[Moment, ...] = ("admission", "stay", "discharge", "after")  # in the order of time
+
+_ROUNDING = 1e-9  # of a unit by which a whole number may be missed
+_TIES = 5  # targets of each value, on average, from which on whole numbers are counts
 
 # The column that ends the interval which a target measures: with the admission date it is the target itself.
 PARENTS = {"length_of_stay": ("discharged_on",), "discharged_on": ("length_of_stay",)}
@@ -30,7 +36,9 @@ class Task:
     # how near a prediction must be to count as a hit: an amount, or a share of the target where ``relative``
     within: float | None = None
     relative: bool = False
-    whole: bool = False  # whether the target counts whole units: a prediction is rounded before it is called a hit
+    # whether the target counts whole units: a prediction is rounded before it is called a hit, and intervals end on
+    # whole numbers, none of them below the smallest. None: where all are whole, and of few values, as bills are not
+    whole: bool | None = None
     features: list[str] | None = None  # roles to use; None takes all that the horizon allows
     scores: list[str] | None = None  # names of those computed beside the primary one; None computes all of the kind
 
@@ -75,6 +83,28 @@ def select(task: Task, columns: Mapping[str, Column]) -> tuple[list[str], dict[s
             raise ConfigurationInvalid.refused_column(role, never.get(role, "no such column"), task.name, usable)
     unasked = {role: "not among the task's features" for role in usable if role not in task.features}
     return [role for role in usable if role in task.features], refused | unasked
+
+
+def check_whole(task: Task, target: NDArray[np.float64]) -> tuple[Task, tuple[str, ...]]:
+    """Hold ``whole`` against the targets of a regression: intervals of whole numbers would miss the fractions.
+
+    Returns
+    -------
+    task : Task
+        Without the claim, where it does not hold; with what the targets show, where it is left open.
+    notes : tuple of str
+        What was found, and the key to set; empty where it holds.
+    """
+    fractions = int((np.abs(target - np.round(target)) > _ROUNDING).sum())
+    if task.whole is None:
+        return replace(task, whole=not fractions and len(np.unique(target)) * _TIES <= len(target)), ()
+    if not task.whole or not fractions:
+        return task, ()
+    note = (
+        f"tasks.{task.name}.whole=true does not hold: {fractions:,} of {len(target):,} targets are no whole "
+        f"{task.unit}. It is taken as false."
+    )
+    return replace(task, whole=False), (note,)
 
 
 def _reason(task: Task, role: str, column: Column) -> str:

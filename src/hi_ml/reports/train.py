@@ -104,6 +104,7 @@ def _facts(run: FittedRun) -> dict[str, Any]:
 
 def _notes(run: FittedRun) -> Iterator[str]:
     method, model, classes = run.method, run.method.model, bool(run.problem.labels)
+    yield from run.problem.notes
     if model.predicts == "mean" and not classes:
         yield f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
     if run.problem.scale.reason:

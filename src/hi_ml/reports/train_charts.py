@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from hi_ml.evaluation import calibration, refits
 from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.assessment import FittedRun
-from hi_ml.evaluation.intervals import SCORES
+from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import scores_of
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
@@ -94,8 +94,8 @@ def _of_intervals(run: FittedRun) -> Iterator[Chart]:
     conformal = run.results["intervals"]
     if conformal.description is None:
         return
-    note = f"Test part, one row per group. {conformal.note} Grey: 95 % band of the coverage of sound intervals."
-    words = caption(int(conformal.table["n"].iloc[0]), note, noun="groups")
+    note = f"Test part, copies counted once. {conformal.note} Grey: 95 % band of the coverage of sound intervals."
+    words = caption(int(conformal.table["n"].iloc[0]), note)
     yield "intervals", intervals(conformal.table, title=conformal.sentence, caption=words), conformal.table
 
 

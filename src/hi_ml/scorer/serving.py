@@ -246,19 +246,36 @@ def from_log(values: Floats, shift: float, factor: float = 1.0) -> Floats:
     return np.asarray(np.exp(np.minimum(values, _LARGEST_LOG)) * factor - shift)
 
 
+def outer(prediction: Floats, quantiles: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Return the bounds that `widen` takes, of the quantiles that were learned: two, the high one alone, or none."""
+    if not quantiles:
+        return prediction, prediction
+    low = quantiles[0] if len(quantiles) > 1 else np.full(len(prediction), -np.inf)
+    return low, quantiles[-1]
+
+
 def widen(
-    prediction: Floats, low: Floats, high: Floats, threshold: float | Floats, *, whole: bool
+    prediction: Floats,
+    low: Floats,
+    high: Floats,
+    threshold: float | Floats,
+    *,
+    whole: bool,
+    floor: float | None = None,
 ) -> tuple[Floats, Floats]:
     """Widen two bounds by a threshold into an interval that holds the prediction.
 
     Parameters
     ----------
     prediction, low, high : array of float64, shape (n,)
-        In the task's unit; ``low`` and ``high`` are the learners' quantiles, or both the prediction.
+        In the task's unit; ``low`` and ``high`` are the learners' quantiles, or both the prediction; ``low`` is -inf
+        where every interval begins at the floor.
     threshold : float or array of float64, shape (n,)
         The conformal threshold; a negative one narrows.
     whole : bool
         The target takes whole values only: the bounds become the outermost whole values inside.
+    floor : float, optional
+        The smallest value of the target: below it an interval holds nothing but the prediction.
 
     Returns
     -------
@@ -268,6 +285,8 @@ def widen(
     low, high = np.minimum(low - threshold, prediction), np.maximum(high + threshold, prediction)
     if whole:
         low, high = np.ceil(low - _WHOLE), np.floor(high + _WHOLE)
+    if floor is not None:
+        low = np.maximum(low, floor)
     return np.minimum(low, prediction), np.maximum(high, prediction)
 
 
@@ -277,15 +296,16 @@ def label_set(probabilities: Floats, threshold: float | Floats) -> NDArray[np.bo
     Parameters
     ----------
     probabilities : array of float64, shape (n, n_labels)
-    threshold : float or array of float64, shape (n,)
-        The conformal threshold of ``1 - probability`` (least ambiguous sets: Sadinle, Lei and Wasserman 2019,
-        doi:10.1080/01621459.2017.1395341).
+    threshold : float or array of float64, shape (n,), or shape (1, n_labels)
+        The conformal threshold of ``1 - probability``, of each row or of each label (least ambiguous sets: Sadinle, Lei
+        and Wasserman 2019, doi:10.1080/01621459.2017.1395341).
 
     Returns
     -------
     array of bool, shape (n, n_labels)
     """
-    inside = 1 - probabilities <= np.reshape(threshold, (-1, 1))
+    limit = threshold if np.ndim(threshold) > 1 else np.reshape(threshold, (-1, 1))
+    inside = 1 - probabilities <= limit
     inside[np.arange(len(probabilities)), probabilities.argmax(axis=1)] = True
     return np.asarray(inside)
 
@@ -328,8 +348,9 @@ class Scorer:
 
     mapping: dict[str, Any]
     pipeline: Any  # a ColumnTransformer with one step per feature, and a learner
-    # of the low and the high quantile, on the same matrix as the pipeline's learner
-    bounds: tuple[Any, Any] | None = None
+    # of the low and the high quantile, on the same matrix as the pipeline's learner; of the high one alone where every
+    # interval begins at the floor
+    bounds: tuple[Any, ...] | None = None
 
     def read(self, columns: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], list[Fault]]:
         """Type the raw columns, and tell which cells cannot be read.
@@ -447,8 +468,9 @@ class Scorer:
             prediction = from_log(prediction, scale["shift"], scale["factor"])
         if threshold is None:
             return {"prediction": prediction}
-        low, high = limits or (prediction, prediction)
-        low, high = widen(prediction, low, high, threshold, whole=self.mapping["interval"]["whole"])
+        interval = self.mapping["interval"]
+        low, high = outer(prediction, limits)
+        low, high = widen(prediction, low, high, threshold, whole=interval["whole"], floor=interval.get("floor"))
         return {"prediction": prediction, "low": low, "high": high}
 
     def _labels(self, matrix: Floats, threshold: float | Floats | None) -> dict[str, Any]:
@@ -687,17 +709,19 @@ def _rows(indices: pa.Array, missing: int) -> NDArray[np.integer]:
 
 
 def _threshold(interval: Spec, columns: Iterable[Spec], typed: Mapping[str, pa.Array]) -> float | Floats:
-    """The threshold of an interval, or of each row where it depends on a column, shape (n,)."""
+    """The threshold of an interval; of each row, shape (n,), by a column; of each label, shape (1, n_labels)."""
     everyone, by = float(interval["thresholds"]["all"]), interval["by"]
     if by is None:
         return everyone
+    thresholds = [everyone if own is None else own for own in interval["thresholds"]["levels"]]
+    if by.get("label"):
+        return np.array([thresholds])
     spec = next(spec for spec in columns if spec["role"] == by["role"])
     if by["edges"] is None:
         level = np.nan_to_num(codes(typed[by["role"]], spec["levels"], spec["spelling"]), nan=UNSEEN).astype(int)
     else:
         numbers = typed[by["role"]].to_numpy(zero_copy_only=False)
         level = np.where(np.isnan(numbers), -1, np.searchsorted(by["edges"], numbers, side="right"))
-    thresholds = [everyone if own is None else own for own in interval["thresholds"]["levels"]]
     return np.asarray(np.array([*thresholds, everyone])[level])  # -1, unseen or missing, is the last
 
 

@@ -1,14 +1,17 @@
 """How wide must an interval be, or how large a set of labels, to hold the truth as often as it says?
 
-Split conformal prediction: the rows of a calibration part, one per group, are scored by how badly the model missed
-them; the threshold is a quantile of these scores, corrected for their number. The regions of that threshold hold the
-truth of a new exchangeable row with a probability of at least the level, whatever the model and the distribution.
+Split conformal prediction: the admissions of a calibration part, copies counted once, are scored by how badly the
+model missed them; the threshold is a quantile of these scores, corrected for the number of patients. The regions of
+that threshold hold the truth of an admission of a new exchangeable patient with a probability of at least the level,
+whatever the model and the distribution.
 
 References
 ----------
 Lei et al. (2018), JASA 113, 1094. https://doi.org/10.1080/01621459.2017.1307116
 Romano, Patterson and Candes (2019), Conformalized quantile regression, NeurIPS.
 Sadinle, Lei and Wasserman (2019), JASA 114, 223. https://doi.org/10.1080/01621459.2017.1395341
+Compare Dunn, Wasserman and Ramdas (2023), Prediction sets for two-layer hierarchical models, JASA 118, 2491.
+https://doi.org/10.1080/01621459.2022.2060112
 """
 
 import math
@@ -18,22 +21,26 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from hi_ml.statistics.estimates import Floats
+from hi_ml.statistics.groups import Units
 
 _DIGITS = 9  # after the point, beyond which (n + 1) * level is rounding error
 _NARROWEST = float(np.finfo(np.float64).min)  # a threshold that leaves the prediction alone; JSON has no -inf
 
 
-def rank(n: int, level: float) -> int:
+def rank(n: int, level: float, units: int | None = None) -> int:
     """Return which of n calibration scores, in increasing order from 1, is the threshold; above n there is none.
 
-    >>> rank(9, 0.9), rank(8, 0.9), rank(10_000, 0.9)
-    (9, 9, 9001)
+    The scores are of so many independent units, one each if not said: the level is raised by its share 1 / units.
+
+    >>> rank(9, 0.9), rank(8, 0.9), rank(10_000, 0.9), rank(10_000, 0.9, units=2_000)
+    (9, 9, 9001, 9005)
     """
-    return math.ceil(round((n + 1) * level, _DIGITS))
+    units = n if units is None else units
+    return math.ceil(round((units + 1) * level * (n / units if n else 1), _DIGITS))
 
 
 def fewest(level: float) -> int:
-    """Return the smallest number of calibration groups that has a threshold at a level between 0 and 1.
+    """Return the smallest number of calibration units that has a threshold at a level between 0 and 1.
 
     >>> fewest(0.9), fewest(0.95), fewest(0.5)
     (9, 19, 1)
@@ -41,27 +48,29 @@ def fewest(level: float) -> int:
     return math.ceil(round(level / (1 - level), _DIGITS))
 
 
-def threshold(scores: Floats, level: float) -> float:
+def threshold(scores: Floats, level: float, units: int | None = None) -> float:
     """Return the threshold at which regions hold the truth of a new row with probability ``level`` or more.
 
     Parameters
     ----------
     scores : array of float64, shape (n,)
-        Nonconformity of the calibration rows, one per group; -inf where no region can miss.
+        Nonconformity of the calibration admissions; -inf where no region can miss.
     level : float
         Between 0 and 1.
+    units : int, optional
+        Independent units, patients, that these are of; every admission is one if not said.
 
     Returns
     -------
     float
-        The ``rank``-th smallest score; infinite where there are fewer than `fewest` scores.
+        The ``rank``-th smallest score; infinite where there are fewer than `fewest` units.
 
     Examples
     --------
     >>> threshold(np.arange(1.0, 10.0), 0.9), threshold(np.arange(8.0), 0.9)
     (9.0, inf)
     """
-    position = rank(len(scores), level)
+    position = rank(len(scores), level, units)
     if position > len(scores):
         return math.inf
     return max(float(np.partition(scores, position - 1)[position - 1]), _NARROWEST)
@@ -135,7 +144,7 @@ def coverage_band(n_calibration: int, n_test: int, *, level: float, confidence: 
     Parameters
     ----------
     n_calibration, n_test : int
-        Groups, one row each; at least `fewest` and 1.
+        Independent admissions, see `effective`; at least `fewest` and 1.
     level : float
         Of the interval.
     confidence : float
@@ -144,7 +153,7 @@ def coverage_band(n_calibration: int, n_test: int, *, level: float, confidence: 
     Returns
     -------
     low, high : float
-        Shares of the test groups. Scores without ties give the beta-binomial distribution; ties only add coverage.
+        Shares of the test admissions. Scores without ties give the beta-binomial distribution; ties only add coverage.
 
     Examples
     --------
@@ -156,8 +165,25 @@ def coverage_band(n_calibration: int, n_test: int, *, level: float, confidence: 
     return float(ends[0]) / n_test, float(ends[1]) / n_test
 
 
+def effective(units: Units, covered: NDArray[np.bool_]) -> int:
+    """Count the independent admissions that would tell as much of a coverage as these of patients who come again.
+
+    Parameters
+    ----------
+    units : Units
+        Of the rows, one per admission.
+    covered : array of bool, shape (n,)
+
+    Returns
+    -------
+    int
+        The number of admissions over the design effect, if that exceeds 1.
+    """
+    return max(1, round(units.admissions / max(1.0, units.design_effect(covered.astype(float)))))
+
+
 def one_per_group(group: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
-    """Draw one row of each group, all rows of a group alike: rows of a group are not exchangeable with others.
+    """Draw one row of each group, all rows of a group alike: of the copies of an admission, the one that stands for it.
 
     Parameters
     ----------

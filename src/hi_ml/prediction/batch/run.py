@@ -204,6 +204,7 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
         "model_uri": model.uri,
         "model_sha256": model.sha256,
         "verdict": model.verdict,
+        "interval": _interval(model),
         "input": request.input,
         "input_sha256": digest_of_all(job.files),
         "files": [
@@ -225,6 +226,12 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
         "command": ["python", "-m", "hi_ml.predict", *request.command],
         "versions": versions(),
     }
+
+
+def _interval(model: LoadedModel) -> dict[str, Any] | None:
+    """How often intervals hold the truth, and whether they did on the test part, which older models do not tell."""
+    described = model.scorer.mapping.get("interval")
+    return {key: described.get(key) for key in ("level", "keeps_level", "sentence")} if described else None
 
 
 def _put_in_place(request: BatchRequest, work: Work, output: Path, manifest: dict[str, Any]) -> None:

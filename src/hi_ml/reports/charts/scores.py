@@ -116,7 +116,7 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.evaluation.intervals.slice_table`: `by, slice, n, coverage, low, high, level, size, baseline_size,
+        Of `hi_ml.evaluation.coverage.slice_table`: `by, slice, n, coverage, low, high, level, size, baseline_size,
         unit`,
         in the order of the lines. The first 24 are drawn.
     """
@@ -126,7 +126,7 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     top = first.to_dict("records")[0]
     coverage = Panel(
         lines=pd.DataFrame({"name": names, "value": 100 * first["coverage"], **chance}),
-        axis="Coverage (% of groups)",
+        axis="Coverage (% of admissions)",
         reference=Reference(100 * top["level"], "asked for"),
         ends=(None, 100.0),
         zone_height=0.42,

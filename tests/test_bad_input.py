@@ -100,7 +100,7 @@ FILES = {
     "ages of letters": (lambda cells: cells.assign(Age="abc"), "TooManyRejected", "Age number 300 (such as 'aaa')"),
     "ages of 400": (lambda cells: cells.assign(Age="400"), "TooManyRejected", "Age range 300 (such as '400')"),
     "no value anywhere": (
-        lambda cells: cells.assign(**dict.fromkeys(cells, "NaN")), "NotTrainable", "found none at all",
+        lambda cells: cells.assign(**dict.fromkeys(cells, "NaN")), "TooManyRejected", "none is left",
     ),
     "constant target": (
         lambda cells: cells.assign(**{"Date of Admission": "2024-01-01", "Discharge Date": "2024-01-08"}),
@@ -136,7 +136,13 @@ def test_one_class_is_not_trainable(train, write, cells):
 
 
 def test_one_group_is_not_trainable(train, write, cells):
-    write(cells.assign(Patient="1"))
+    days = pd.Timestamp("2019-01-01") + pd.to_timedelta(np.arange(len(cells)) * 5, unit="D")
+    one = {"Patient": "1", "Gender": "Female", "Blood Type": "A+", "Date of Admission": days.astype(str)}
+    write(
+        cells.assign(
+            **one, **{"Discharge Date": (days + pd.to_timedelta(np.arange(len(cells)) % 4, unit="D")).astype(str)}
+        )
+    )
     patient = "+dataset.columns.patient_id={from: Patient, kind: identifier, known: admission, private: true}"
     assert one_sentence(train(patient), "NotTrainable", "found 1 in 300 usable rows")
 

@@ -292,3 +292,92 @@ def test_a_file_with_any_bytes_damaged_ends_in_a_table_or_a_sentence(data, tmp_p
         assert rows == list(range(1, found.counts["rows_read"] + 1))
         said = "one sentence"
     assert len(said.splitlines()) == 1
+
+
+# Rows that cannot be believed although each of their cells can be read
+
+
+def totals(cells, first):
+    row = dict.fromkeys(cells, "") | {
+        first: "Total",
+        "Billing Amount": str(cells["Billing Amount"].astype(float).sum()),
+    }
+    return pd.concat([cells, pd.DataFrame([row])], ignore_index=True)
+
+
+@pytest.mark.parametrize("first", ["Name", "Hospital", "Doctor", "Medical Condition"])
+def test_a_row_of_totals_is_set_aside_and_named(tmp_path, cells, reading, caplog, first):
+    totals(cells, first).to_csv(tmp_path / "mine.csv", index=False)
+    found = reading(tmp_path / "mine.csv")
+    assert found.rejected.to_numpy().tolist() == [[N + 1, "", ROW, "empty"]]
+    assert found.table["billed"].mean() == pytest.approx(cells["Billing Amount"].astype(float).mean())
+    assert "set aside: 1 of which hardly more than numbers is known, as of a row of totals" in caplog.text
+
+
+def test_rows_of_separators_are_set_aside_and_sparse_ones_are_not(damaged, cells):
+    bare = {(column, 5): "" for column in cells}
+    sparse = {(column, 6): "" for column in cells if column not in ("Age", "Gender", "Date of Admission")}
+    found = damaged(bare | sparse)
+    assert found.rejected.to_numpy().tolist() == [[6, "", ROW, "empty"]]
+
+
+@pytest.mark.parametrize(
+    ("day", "kept"), [("2099-12-31", False), ("1900-01-01", False), ("2030-01-01", False), ("2021-01-01", True)]
+)
+def test_a_stay_that_nobody_stays_is_set_aside(damaged, caplog, day, kept):
+    found = damaged({("Date of Admission", 5): "2020-01-10", ("Discharge Date", 5): day})
+    rule = "order" if day < "2020" else "stay_range"
+    assert found.rejected.to_numpy().tolist() == ([] if kept else [[6, "Discharge Date", day, rule]])
+    assert (f"Discharge Date {rule} 1 (such as '{day}')" in caplog.text) != kept
+
+
+def test_how_long_anybody_stays_may_be_declared(damaged):
+    short = {"length_of_stay": {"from": None, "kind": "number", "known": "discharge", "high": 3}}
+    changes = {("Date of Admission", 5): "2020-01-10", ("Discharge Date", 5): "2020-01-14"}
+    found = damaged(changes, columns=short, max_rejected=1)
+    assert [6, "Discharge Date", "2020-01-14", "stay_range"] in found.rejected.to_numpy().tolist()
+    assert found.table["length_of_stay"].max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("admitted", "discharged", "nights"),
+    [
+        ("2020-01-10 14:30:00", "2020-01-10", 0),  # a bare date says nothing of the hour
+        ("2020-01-10", "2020-01-10 08:00:00", 0),
+        ("2020-01-10 14:30:00", "2020-01-11", 1),
+        ("2020-01-10 14:30:00", "2020-01-10 14:29:59", None),
+        ("2020-01-10 14:30:00", "2020-01-09", None),
+    ],
+)
+def test_the_order_of_two_dates_is_that_of_the_coarser_one(damaged, admitted, discharged, nights):
+    found = damaged({("Date of Admission", 5): admitted, ("Discharge Date", 5): discharged})
+    assert found.rejected["rule"].tolist() == ([] if nights is not None else ["order"])
+    assert nights is None or found.table.loc[5, "length_of_stay"] == nights
+
+
+IDENTIFIER = {"patient_id": {"from": "MRN", "kind": "identifier", "known": "admission", "private": True}}
+
+
+@pytest.mark.parametrize("value", ["0", "99999", "UNKNOWN", "000-00-0000"])
+def test_an_identifier_of_too_many_is_nobodys(tmp_path, cells, reading, caplog, value):
+    numbers = [value if row % 3 == 0 else f"P{row}" for row in range(N)]
+    cells.assign(MRN=numbers).to_csv(tmp_path / "mine.csv", index=False)
+    found = reading(tmp_path / "mine.csv", columns=IDENTIFIER)
+    assert np.bincount(found.group).max() == np.bincount(found.twins.group).max()
+    assert found.provenance()["warnings"] == list(found.warnings)
+    assert "stands for 100 of 300 rows that are not one person's" in caplog.text
+    assert value not in "".join(found.warnings).replace("100 of 300", "")
+
+
+def test_an_identifier_of_many_rows_of_one_person_is_a_person(tmp_path, cells, reading):
+    cells, often = cells.copy(), np.arange(N) % 3 == 0
+    days = pd.Timestamp("2019-01-01") + pd.to_timedelta(np.arange(N) * 5, unit="D")
+    cells.loc[often, ["Gender", "Blood Type"]] = ["Female", "A+"]
+    cells.loc[often, "Date of Admission"] = days[often].astype(str)
+    cells.loc[often, "Discharge Date"] = (days + pd.Timedelta(days=3))[often].astype(str)
+    cells.assign(MRN=[f"P{0 if many else row}" for row, many in enumerate(often)]).to_csv(
+        tmp_path / "mine.csv", index=False
+    )
+    found = reading(tmp_path / "mine.csv", columns=IDENTIFIER)
+    assert np.bincount(found.group).max() >= 100
+    assert found.warnings == ()

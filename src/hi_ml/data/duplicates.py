@@ -13,6 +13,8 @@ from scipy.sparse.csgraph import connected_components
 from hi_ml.statistics.linkage import DAYS_A_YEAR, LINKABLE, IdentityRule, People, judge_identity, link
 
 Codes = NDArray[np.int64]
+_MOST_ROWS, _MOST_SHARE = 20, 0.01  # of one patient; more of them must look like one person
+_SLIPS = 0.1  # share of a person's rows that may contradict it: errors of typing
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: its multiples lie far apart
 
 
@@ -114,6 +116,43 @@ def people(columns: Mapping[str, Any]) -> People:
     admitted = np.asarray(columns["admitted_on"]).astype("datetime64[D]")
     day = np.where(np.isnat(admitted), np.nan, admitted.astype("int64").astype(float))
     return People(name, sex, blood_type, day - DAYS_A_YEAR * np.floor(np.asarray(columns["age"], dtype=np.float64)))
+
+
+def impersonal(patient: Codes, traits: Mapping[str, Codes], stay: tuple[Any, Any] | None) -> dict[int, int]:
+    """Find the identifiers that stand for so many rows that they are nobody's, as 0 or 99999 do, unless they behave.
+
+    Parameters
+    ----------
+    patient : array of int64, shape (n,)
+        Codes, -1 where missing.
+    traits : mapping of str to array of int64, shape (n,)
+        What one person has one value of, -1 where missing.
+    stay : (array of datetime64, array of datetime64) or None
+        When each row's stay begins and ends: nobody lies in two beds.
+
+    Returns
+    -------
+    dict of int to int
+        Rows by code: more than 20 and more than 1 % of all, whose traits or dates are not one person's.
+    """
+    counts = np.bincount(patient[patient >= 0])
+    crowded = np.flatnonzero(counts > max(_MOST_ROWS, _MOST_SHARE * len(patient)))
+    return {int(code): int(counts[code]) for code in crowded if not _behaves(patient == code, traits, stay)}
+
+
+def _behaves(rows: NDArray[np.bool_], traits: Mapping[str, Codes], stay: tuple[Any, Any] | None) -> bool:
+    for trait in traits.values():
+        known = trait[rows][trait[rows] >= 0]
+        if len(known) and np.bincount(known).max() < (1 - _SLIPS) * len(known):
+            return False
+    if stay is None:
+        return True
+    begin, end = (np.asarray(days)[rows] for days in stay)
+    known = ~np.isnat(begin) & ~np.isnat(end)
+    order = np.argsort(begin[known], kind="stable")
+    begin, end = begin[known][order], end[known][order]
+    overlapping = begin[1:] < np.maximum.accumulate(end)[:-1]
+    return bool(overlapping.mean() <= _SLIPS) if len(overlapping) else True
 
 
 def groups(twins: Twins, persons: People | None, patient: Codes | None, *, seed: int) -> tuple[Codes, str]:

@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 
 from hi_ml.data.clean import cell_codes, one_spelling
 from hi_ml.data.digests import column_digest, table_digest
-from hi_ml.data.duplicates import TELLING, Twins, groups, near_duplicates, people
+from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import load
-from hi_ml.data.validate import check_share, quarantine
+from hi_ml.data.validate import check_share, quarantine, set_aside
 from hi_ml.scorer.serving import stays
 from hi_ml.statistics.linkage import People
 
 log = logging.getLogger("hi_ml")
+_NOBODY = (
+    "One value of patient_id stands for {rows:,} of {n:,} rows that are not one person's: it counts as no identity. "
+    "Add it to dataset.missing, the words for missing."
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Admissions:
     private: frozenset[str]  # text values for the search of private words in results. Never written anywhere
     public: frozenset[str]
     extra: tuple[str, ...] = ()  # columns of the source that the dataset does not describe
+    warnings: tuple[str, ...] = ()  # what can be read and should not be believed
 
     @property
     def sha256(self) -> str:
@@ -68,6 +73,7 @@ class Admissions:
             "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
             "duplicates_differ_in": {name or "(nothing)": count for name, count in self.twins.differ.items()},
             "patients_told_apart_by": self.identity,
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
 
@@ -101,6 +107,9 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     }
     typed, merged = _one_spelling_each(dataset, typed)
     codes = {role: cell_codes(values) for role, values in typed.items()}
+    if (nobody := _nobody(codes, typed)) and "patient_id" in codes:
+        codes["patient_id"] = np.where(np.isin(codes["patient_id"], list(nobody)), -1, codes["patient_id"])
+    warnings = [_NOBODY.format(rows=rows, n=len(row)) for rows in nobody.values()]
     twins = near_duplicates(_comparable(dataset, codes))
     group, identity = groups(twins, _people(codes, typed), codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(
@@ -117,12 +126,15 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         private=private,
         public=public,
         extra=extra,
+        warnings=tuple(warnings),
     )
     pairs = sum(twins.differ.values())
     log.info(
         "read %d admissions, %d rejected, %d near-duplicate pairs, patients: %s",
         len(admissions.row), result.rows, pairs, identity.replace("_", " "),
     )  # fmt: skip
+    for line in (*set_aside(result.cells), *warnings):
+        log.warning(line)
     return admissions
 
 
@@ -150,6 +162,15 @@ def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) ->
         if pa.types.is_dictionary(values.type) and dataset.columns[role].private == private:
             texts.update(values.unique().dictionary_decode().to_pylist())
     return frozenset(text for text in texts if text is not None)
+
+
+def _nobody(codes: Mapping[str, NDArray[np.int64]], typed: Mapping[str, pa.Array]) -> dict[int, int]:
+    """Count the rows of each patient's identifier that is no patient's."""
+    if "patient_id" not in codes:
+        return {}
+    dates = [typed[role].to_numpy(zero_copy_only=False) for role in ("admitted_on", "discharged_on") if role in typed]
+    traits = {role: codes[role] for role in ("sex", "blood_type") if role in codes}
+    return impersonal(codes["patient_id"], traits, (dates[0], dates[1]) if len(dates) == 2 else None)  # noqa: PLR2004 -- both
 
 
 def _people(codes: Mapping[str, NDArray[np.int64]], typed: Mapping[str, pa.Array]) -> People | None:

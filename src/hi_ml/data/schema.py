@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteF
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
+from hi_ml.scorer.serving import LONGEST_STAY
 
 # The roles that hi_ml knows; any other column may be added under its own name.
 ROLES = (
@@ -18,6 +19,7 @@ ROLES = (
     "length_of_stay", "doctor", "hospital", "insurer", "billed", "room", "admission_type", "medication", "test_result",
 )  # fmt: skip
 _KINDS = {"admitted_on": "date", "discharged_on": "date", "length_of_stay": "number", "billed": "number"}
+_DAYS = ("", "days", "nights")
 _TAKEN = ("row", "class", "base_value")  # columns beside the roles in explanation/shap_values.parquet
 
 MISSING_WORDS = ["", "na", "n/a", "nan", "null", "none", "?"]
@@ -164,16 +166,34 @@ class Dataset:
         A length of stay that the source lacks is described by the two dates it is computed from.
         """
         if role == "length_of_stay" and self.computes_stay():
-            dates = [self.spec("admitted_on"), self.spec("discharged_on")]
-            return {"role": role, "kind": "stay", "between": dates, "inclusive": self.stay == "inclusive"}
+            return self.span()[0]
         column = self.columns[role]
+        low, high = self._range(role)
         return {
             "role": role,
             "source": column.source,
             "kind": column.kind,
             "missing": self.missing,
-            "low": column.low,
-            "high": column.high,
+            "low": low,
+            "high": high,
             "format": column.format,
             "spelling": column.spelling,
         }
+
+    def span(self) -> list[dict[str, Any]]:
+        """Describe the stay between the two dates, in a list; an empty one where the table lacks a date."""
+        if not {"admitted_on", "discharged_on"} <= set(self.present()):
+            return []
+        dates = [self.spec("admitted_on"), self.spec("discharged_on")]
+        low, high = self._range("length_of_stay")
+        inclusive = self.stay == "inclusive"
+        span = {"role": "length_of_stay", "kind": "stay", "between": dates, "inclusive": inclusive}
+        return [{**span, "low": low, "high": high}]
+
+    def _range(self, role: str) -> tuple[float | None, float | None]:
+        """Return the lowest and the highest value that a column may hold; of a stay in days, what people stay."""
+        column = self.columns.get(role)
+        low, high = (None, None) if column is None else (column.low, column.high)
+        if role == "length_of_stay" and (column is None or column.unit in _DAYS):
+            return 0.0 if low is None else low, LONGEST_STAY if high is None else high
+        return low, high

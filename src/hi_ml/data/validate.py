@@ -16,10 +16,15 @@ from hi_ml.app.errors import SourceUnreadable, TooManyRejected
 from hi_ml.data.privacy import PrivateWords, is_unspaced, words_in
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
-from hi_ml.scorer.serving import convert, disordered
+from hi_ml.scorer.serving import convert, row_faults
 
 PRIVATE, ROW = "<private>", "<row>"
-_MEASURED = ("number", "date", "range", "order")  # the rules of numbers and dates
+_OF_ROWS = {
+    "fields": "with another number of fields than the header",
+    "empty": "of which hardly more than numbers is known, as of a row of totals",
+}
+_OF_THE_ROW = ("order", "stay_range", "empty")
+_MEASURED = ("number", "date", "range", "order", "stay_range")  # the rules of numbers and dates
 _NUMBER = re.compile(r"[+-]?[\d.,]+[eE][+-]?\d+")  # the only one with a letter
 _SHORTEST = 3  # letters or digits of a word that tells who someone is
 _EXAMPLE = 40  # characters of an unreadable value that an error shows
@@ -38,8 +43,8 @@ class Quarantine:
 def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
     """Type every column and set aside the rows with a cell that breaks a rule.
 
-    Rules: ``fields`` (a wrong number of them), ``number``, ``date``, ``text``, ``range``, ``order`` (discharge before
-    admission).
+    Rules: ``fields`` (a wrong number of them), ``number``, ``date``, ``text``, ``range``, and those of
+    `hi_ml.scorer.serving.row_faults`: ``order``, ``stay_range``, ``empty``.
 
     Returns
     -------
@@ -57,9 +62,8 @@ def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quara
     for role, column in dataset.present().items():
         typed[role], broken = _typed(raw, dataset, role)
         faults += [(str(column.source), rule, mask) for rule, mask in broken.items()]
-    if {"admitted_on", "discharged_on"} <= set(typed):
-        early = disordered(typed["admitted_on"], typed["discharged_on"])
-        faults += [(str(dataset.columns["discharged_on"].source), "order", early)] if early.any() else []
+    public = [dataset.spec(role) for role in dataset.present() if dataset.columns[role].kind != "text"]
+    faults += row_faults(typed, [*public, *dataset.span()])
     good = ~np.any([np.zeros(len(raw.row), dtype=bool), *(mask for _, _, mask in faults)], axis=0)
     private = {str(column.source): column.kind for column in dataset.present().values() if column.private}
     cells = rejected_cells(raw, faults, private, missing=dataset.missing)
@@ -78,6 +82,12 @@ def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) 
         faults = [_in_words(cells) for _, cells in result.cells.groupby(["column", "rule"])]
         share = (result.rows, len(raw), dataset.max_rejected)
         raise TooManyRejected.of(dataset.source or f"dataset={dataset.name}", faults, share, listed)
+
+
+def set_aside(cells: pd.DataFrame) -> list[str]:
+    """Say which rules of the row, that a cell alone does not break, took how many rows."""
+    taken = cells[cells["rule"].isin(_OF_THE_ROW)]
+    return [f"set aside: {_in_words(of_rule)}" for _, of_rule in taken.groupby(["column", "rule"])]
 
 
 def rejected_cells(
@@ -108,6 +118,9 @@ def rejected_cells(
     texts = [name for name, kind in (private or {}).items() if kind == "text" and faults]
     lettered = [name for name in texts if any(map(_has_letter, _as_text(piece.table.column(name))))]
     for column, rule, mask in faults:
+        if not column:
+            listed.append(pd.DataFrame({"row": piece.row[mask], "column": column, "value": ROW, "rule": rule}))
+            continue
         rows = piece.table.filter(pa.array(mask))
         values = _as_text(rows.column(column))
         anyone = column in (private or ()) or (private is None and _holds_text(rows.column(column).type))
@@ -178,8 +191,8 @@ class _Secrets:
 def _in_words(cells: pd.DataFrame) -> str:
     """One rule of one column in words, with a value that broke it."""
     first = cells.iloc[0]
-    if first["rule"] == "fields":
-        return f"{len(cells)} with another number of fields than the header"
+    if first["rule"] in _OF_ROWS:
+        return f"{len(cells)} {_OF_ROWS[first['rule']]}"
     example = "" if first["value"] == PRIVATE else f" (such as {first['value'][:_EXAMPLE]!r})"
     return f"{first['column']} {first['rule']} {len(cells)}{example}"
 

@@ -41,6 +41,8 @@ TRUSTED = [
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _LARGEST = 1e15  # of a number: a larger one is no measurement, and its powers overflow in single precision
 _LARGEST_LOG = 34.6  # of a prediction: about the logarithm of the largest number
+LONGEST_STAY = 1_000.0  # nights, where nothing else is declared
+_FEWEST_TELLING = 5  # columns that are no numbers, of which a row of totals names one at most
 _EXACT = 2.0**53  # up to which a whole number in floating point is exact
 _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
 _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day
@@ -207,9 +209,44 @@ def stays(typed: Mapping[str, pa.Array], columns: Iterable[Spec]) -> dict[str, p
     return days
 
 
-def disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
-    """Tell the rows whose second date lies before the first, shape (n,)."""
-    return _true(pc.less(end, start))
+def row_faults(typed: Mapping[str, pa.Array], specs: Iterable[Spec]) -> list[Fault]:
+    """Tell the rows that cannot be believed although each of their cells can be read.
+
+    Parameters
+    ----------
+    typed : mapping of str to pyarrow.Array, shape (n,)
+        By role.
+    specs : iterable of mapping
+        Of the columns, those of stays between two dates among them.
+
+    Returns
+    -------
+    list of (str, str, array of bool, shape (n,))
+        Source column, rule and rows, for every rule that is broken: ``order`` (discharge before admission, at the
+        coarser precision of the two), ``stay_range`` (a stay that nobody stays) and ``empty`` (column ``""``: of five
+        and more columns that are no numbers at most one is known, as in a row of totals).
+    """
+    specs = list(specs)
+    faults: list[Fault] = []
+    for spec in (spec for spec in specs if spec["kind"] == "stay"):
+        first, last = spec["between"]
+        early = _disordered(typed[first["role"]], typed[last["role"]])
+        nights = stays(typed, [spec])[spec["role"]]
+        low, high = spec.get("low") or 0.0, spec.get("high") or LONGEST_STAY
+        strange = _true(pc.or_(pc.less(nights, low), pc.greater(nights, high))) & ~early
+        faults += [(last["source"], "order", early), (last["source"], "stay_range", strange)]
+    telling = [spec["role"] for spec in specs if spec["kind"] in ("category", "date", "identifier")]
+    if len(telling) >= _FEWEST_TELLING:
+        known = sum(pc.is_valid(typed[role]).to_numpy(zero_copy_only=False).astype(np.int8) for role in telling)
+        faults.append(("", "empty", np.asarray(known <= 1)))
+    return [fault for fault in faults if fault[2].any()]
+
+
+def _disordered(start: pa.Array, end: pa.Array) -> NDArray[np.bool_]:
+    """Tell the rows whose second date lies before the first, where one is a bare date by the day, shape (n,)."""
+    first, last = (pc.floor_temporal(date, unit="day") for date in (start, end))
+    timed = pc.and_(pc.not_equal(first, start), pc.not_equal(last, end))
+    return _true(pc.or_(pc.less(last, first), pc.and_(timed, pc.less(end, start))))
 
 
 def recalibrate(probabilities: Floats, slope: float, intercepts: Sequence[float]) -> Floats:
@@ -365,8 +402,8 @@ class Scorer:
         typed : dict of str to pyarrow.Array, shape (n,)
             By role, with the stays computed from two dates.
         faults : list of (str, str, array of bool, shape (n,))
-            Source column, rule (``number``, ``date``, ``text``, ``range``, ``order``) and the rows that break it, for
-            every rule that is broken.
+            Source column, rule (``number``, ``date``, ``text``, ``range``, or of `row_faults`) and the rows that break
+            it, for every rule that is broken.
 
         Raises
         ------
@@ -379,17 +416,16 @@ class Scorer:
         for spec in needed:
             typed[spec["role"]], broken = convert(columns[spec["source"]], spec)
             faults += [(spec["source"], rule, mask) for rule, mask in broken.items()]
-        for start, end in (spec["between"] for spec in self.mapping["columns"] if spec["kind"] == "stay"):
-            early = disordered(typed[start["role"]], typed[end["role"]])
-            faults += [(end["source"], "order", early)] if early.any() else []
-        return typed | stays(typed, self.mapping["columns"]), faults
+        spans = [spec for spec in self.mapping["columns"] if spec["kind"] == "stay"]
+        faults += row_faults(typed, [*needed, *spans])
+        return typed | stays(typed, spans), faults
 
     def typed(self, frame: pd.DataFrame) -> dict[str, pa.Array]:
         """Read the raw columns, or raise ValueError that names each missing column and unreadable cell."""
         sources = [spec["source"] for spec in self._needed(frame.columns)]
         typed, faults = self.read({name: _arrow(frame[name]) for name in sources})
         if faults:
-            broken = [f"{source}: {rule} in rows {_first(mask)}" for source, rule, mask in faults]
+            broken = [f"{source or 'row'}: {rule} in rows {_first(mask)}" for source, rule, mask in faults]
             raise ValueError(f"Cannot read {'; '.join(broken)} (1 = first row). Mend or remove these rows.")
         return typed
 

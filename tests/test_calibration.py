@@ -40,7 +40,7 @@ def test_every_class_has_both_measures_against_the_rest():
     assert list(zip(found["class"], found["measure"], found["ideal"], strict=True)) == [
         (label, name, ideal) for label in "xyz" for name, ideal in (("in_the_large", 0.0), ("slope", 1.0))
     ]
-    expected = calibration.slope(truth[100:] == 1, shares[100:, 1], asked.group)
+    expected = calibration.slope(truth[100:] == 1, shares[100:, 1], asked.units)
     row = found[(found["class"] == "y") & (found["measure"] == "slope")].iloc[0]
     assert (row["value"], row["low"], row["high"]) == (expected.value, expected.low, expected.high)
     assert set(found["n"]) == {1900}
@@ -77,7 +77,8 @@ def test_a_constant_says_why_it_has_no_slope():
 def test_each_measure_is_said_with_its_interval_and_judged_where_there_is_an_ideal():
     rows = [("", "share_above", 0.51, 0.505, 0.515, 0.5), ("", "slope", 0.97, 0.9, 1.04, np.nan)]
     assert sentence(pd.DataFrame(rows, columns=COLUMNS[:6])) == (
-        "Calibration: share above 0.510 (0.505 to 0.515); slope 0.970 (0.900 to 1.04); 1 of 1 intervals miss the ideal."
+        "Calibration: share above 0.510 (0.505 to 0.515); slope 0.970 (0.900 to 1.04; no ideal); "
+        "1 of 1 intervals miss the ideal."
     )
 
 

@@ -3,10 +3,21 @@ import pytest
 from scipy import stats
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
+from statsmodels.regression.linear_model import OLS
 
 from hi_ml.scorer.serving import recalibrate
 from hi_ml.statistics import calibration
-from hi_ml.statistics.calibration import Recalibration, in_the_large, linear_slope, share_above, slope
+from hi_ml.statistics.calibration import Recalibration
+from hi_ml.statistics.groups import Units
+
+
+def of_copies(measure):
+    """A measure that takes the number of each row's admission."""
+    return lambda outcome, prediction, group: measure(outcome, prediction, Units.of(group))
+
+
+in_the_large, slope = of_copies(calibration.in_the_large), of_copies(calibration.slope)
+share_above, linear_slope = of_copies(calibration.share_above), of_copies(calibration.linear_slope)
 
 
 def binary(n=4000, *, shift=0.0, steep=1.0, seed=0):
@@ -80,6 +91,26 @@ def test_right_probabilities_are_called_right():
     assert found.note == ""
 
 
+def test_a_patients_admissions_count_each_and_the_intervals_are_clustered_by_patient():
+    """Held against the sandwich written out with a weight of 1 a row, and against least squares clustered."""
+    occurred, probability = binary(600, shift=0.3, steep=0.7)
+    patient = np.sort(np.random.default_rng(2).integers(0, 150, 600))
+    units, log_odds = Units.of(np.arange(600), patient), np.log(probability / (1 - probability))
+    design = np.column_stack([log_odds, np.ones(600)])
+    beta, error, groups = sandwich(occurred, design, patient, np.ones(600), np.zeros(600))
+    reach = stats.t.ppf(0.975, groups - 1) * error[0]
+    found = calibration.slope(occurred, probability, units)
+    np.testing.assert_allclose([found.value, found.low, found.high], beta[0] + reach * np.array([0, -1, 1]), rtol=1e-6)
+    above = calibration.share_above(log_odds, np.zeros(600), units)
+    assert above.value == pytest.approx((log_odds > 0).mean())
+    target = log_odds + np.random.default_rng(3).normal(size=150)[patient]
+    line = calibration.linear_slope(target, log_odds, units)
+    oracle = OLS(target, design).fit(cov_type="cluster", cov_kwds={"groups": patient})
+    assert line.value == pytest.approx(oracle.params[0])
+    reach = stats.t.ppf(0.975, groups - 1) * oracle.bse[0]
+    assert line.high - line.value == pytest.approx(reach, rel=1e-6)
+
+
 @pytest.mark.parametrize("measure", [in_the_large, slope])
 def test_copies_of_every_row_tell_nothing_new(measure):
     occurred, probability = binary(500)
@@ -117,7 +148,7 @@ def test_a_class_that_hardly_ever_occurs_or_nearly_always_is_not_judged(measure,
 
 def test_copies_of_few_groups_do_not_make_them_many():
     occurred, group = copied(np.arange(18) < 9, np.full(18, 50))
-    assert "the class occurs in 9 groups" in slope(occurred, np.linspace(0.1, 0.9, 900), group).note
+    assert "the class occurs in 9 units" in slope(occurred, np.linspace(0.1, 0.9, 900), group).note
 
 
 def test_classes_separated_perfectly_have_no_slope():
@@ -164,7 +195,7 @@ def test_constant_amounts_have_no_slope():
     target = np.random.default_rng(0).normal(size=100)
     assert "hardly vary" in linear_slope(target, np.full(100, 2.0), np.arange(100)).note
     assert "hardly vary" in linear_slope(np.full(100, 2.0), np.full(100, 2.0), np.arange(100)).note
-    assert "fewer than 10 groups" in linear_slope(target, target, np.arange(100) % 9).note
+    assert "fewer than 10 units" in linear_slope(target, target, np.arange(100) % 9).note
 
 
 def test_a_note_never_hides_why_there_is_no_estimate():

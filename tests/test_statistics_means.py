@@ -4,9 +4,10 @@ from scipy import stats
 from statsmodels.stats.oneway import anova_oneway, equivalence_oneway
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
 
+from hi_ml.statistics import means
 from hi_ml.statistics.estimates import Margin
+from hi_ml.statistics.groups import Units
 from hi_ml.statistics.means import (
-    against_the_rest,
     cochran_q,
     comparable,
     contrast,
@@ -20,6 +21,13 @@ from hi_ml.statistics.means import (
 from hi_ml.statistics.moments import Moments, moments
 
 RNG = np.random.default_rng(3)
+
+
+def against_the_rest(values, inside, group, *, margin):
+    """The comparison of rows that are copies where their numbers are equal."""
+    return means.against_the_rest(values, inside, Units.of(group), margin=margin)
+
+
 SAMPLES = [RNG.normal(10, 1, 40), RNG.gamma(2, 5, 90), RNG.uniform(0, 30, 55)]
 GROUPS = moments(np.concatenate(SAMPLES), np.repeat([0, 1, 2], [40, 90, 55]), 3)
 

@@ -13,8 +13,8 @@ from hi_ml.statistics import calibration
 Floats = NDArray[np.float64]
 Line = tuple[str, str, calibration.Agreement, float]
 _COLUMNS = ["class", "measure", "value", "low", "high", "ideal", "n", "note"]
-_OF_MEAN = "the learner predicts the mean: 0.5 is ideal for a median"
-_OF_MEDIAN = "the learner predicts the median: 1 is ideal for a mean, and for a median where errors are symmetric"
+_OF_MEAN = "no ideal: the learner predicts the mean, with half of the targets above where errors are symmetric"
+_OF_MEDIAN = "no ideal: the learner predicts the median, with a slope of 1 where errors are symmetric"
 
 
 def measure(run: FittedRun, _: object = None) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def measure(run: FittedRun, _: object = None) -> pd.DataFrame:
     -------
     DataFrame
         ``class, measure, value, low, high, ideal, n, note``. Per class, against the rest: ``in_the_large`` (log-odds)
-        and ``slope``; for a regression, with an empty class, ``share_above`` and ``slope``. 95 % intervals over groups;
+        and ``slope``; for a regression, with an empty class, ``share_above`` and ``slope``. 95 % intervals over units;
         ``n`` counts rows; ``note`` says why there is no estimate, or no ideal. See `hi_ml.statistics.calibration`.
     """
     lines = _of_classes(run) if run.problem.labels else _of_amounts(run)
@@ -51,7 +51,7 @@ def _measure(name: str, part: pd.DataFrame) -> str:
     name = name.replace("_", " ")
     if len(part) == 1:
         value, low, high = (number(float(part[end].iloc[0]), digits=3) for end in ("value", "low", "high"))
-        return f"{name} {value} ({low} to {high})"
+        return f"{name} {value} ({low} to {high}{'; no ideal' if part['ideal'].isna().any() else ''})"
     low, high = (number(float(end), digits=3) for end in (part["value"].min(), part["value"].max()))
     return f"{name} between {low} and {high} over {len(part)} classes"
 
@@ -59,13 +59,13 @@ def _measure(name: str, part: pd.DataFrame) -> str:
 def _of_classes(run: FittedRun) -> Iterator[Line]:
     for code, label in enumerate(run.problem.labels):
         occurred, probability = run.target == code, run.predicted[:, code]
-        yield label, "in_the_large", calibration.in_the_large(occurred, probability, run.group), 0.0
-        yield label, "slope", calibration.slope(occurred, probability, run.group), 1.0
+        yield label, "in_the_large", calibration.in_the_large(occurred, probability, run.units), 0.0
+        yield label, "slope", calibration.slope(occurred, probability, run.units), 1.0
 
 
 def _of_amounts(run: FittedRun) -> Iterator[Line]:
-    above = calibration.share_above(run.target, run.predicted, run.group)
-    slope = calibration.linear_slope(run.target, run.predicted, run.group)
+    above = calibration.share_above(run.target, run.predicted, run.units)
+    slope = calibration.linear_slope(run.target, run.predicted, run.units)
     if run.method.model.predicts == "median":
         yield "", "share_above", above, 0.5
         yield "", "slope", slope.noted(_OF_MEDIAN), np.nan

@@ -17,22 +17,24 @@ from hi_ml.modeling.scores.score import primary
 from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
 from hi_ml.statistics.estimates import LEVEL, Effect
-from hi_ml.statistics.groups import group_means, mean_interval
+from hi_ml.statistics.groups import Units
 from hi_ml.statistics.means import against_the_rest
 from hi_ml.statistics.multiplicity import holm
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 DIFFERENT, SAME, INCONCLUSIVE = VERDICTS = ("different", "no difference that matters", "inconclusive")
+NOT_JUDGED = "not judged"  # what the coverage of a model without signal is: its label sets differ in size by nature
 ERRORS_ONLY = (
     "Without a signal, subgroups show parity of errors only: who is selected by predictions that know nothing has no "
     "meaning."
 )
 _NAMED = 5  # levels that differ, in a sentence
 _MISSING = "missing"  # the level of rows without a value
+_FEWEST_EVENTS = 10  # units with the event, and without, in a level and in the rest
 _COLUMNS = [
-    "role", "level", "score", "value", "low", "high", "difference", "difference_low", "difference_high", "p", "p_holm",
-    "margin", "n", "groups", "verdict", "unit",
+    "role", "level", "score", "value", "low", "high", "difference", "difference_low", "difference_high", "p",
+    "p_exploratory", "p_holm", "margin", "n", "groups", "verdict", "unit", "control",
 ]  # fmt: skip
 
 
@@ -56,7 +58,7 @@ class Subgroups:
     # per unit of a score, the smallest difference that matters
     margins: dict[str, PositiveFloat] = Field(default_factory=dict)
     margin_otherwise: PositiveFloat = 0.05  # the same for any other unit, as a share of the baseline's loss
-    # groups of rows, in a level or in the rest, below which the verdict is always inconclusive
+    # units, in a level or in the rest, below which the verdict is always inconclusive
     fewest: int = Field(default=100, ge=2)
 
 
@@ -68,6 +70,9 @@ class Quality:
     unit: str
     values: Floats  # float64, shape (n_test,)
     margin: float  # the smallest difference of means that matters, in the unit
+    # bool, shape (k, n_test); the events behind the values: of few of one kind, a mean is luck
+    events: Mask
+    judged: bool = True
 
 
 def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
@@ -76,47 +81,61 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``role, level, score, value, low, high, difference, difference_low, difference_high, p, p_holm, margin, n,
-        groups, verdict, unit``. Scores: the primary loss; ``share_above``, or per class ``observed_minus_predicted_``
-        (calibration in the large, in shares); ``coverage``, where there are intervals. Rows inside a group are
-        averaged; 95 % intervals over groups; ``difference`` is the level less the rest; Holm (1979) over the levels of
-        one role and score.
+        ``role, level, score, value, low, high, difference, difference_low, difference_high, p, p_exploratory, p_holm,
+        margin, n, groups, verdict, unit, control``. Scores: the primary loss; ``share_above``, or per class
+        ``observed_minus_predicted_`` (calibration in the large, in shares); ``coverage``, where there are intervals.
+        Per admission, 95 % intervals by patient; ``difference`` is the level less the rest. ``p_exploratory`` is
+        adjusted over the levels of one role and score alone; ``p_holm`` (Holm 1979) over all comparisons of all roles,
+        scores and controls in which level and rest have the ``fewest`` units, and 10 units with and 10 without each
+        event: NaN for the others.
 
     Notes
     -----
-    A level is ``different`` if its adjusted p is below 0.05 and the difference reaches the margin; there is ``no
+    A level is ``different`` if ``p_holm`` is below 0.05 and the difference reaches the margin; there is ``no
     difference that matters`` if two one-sided tests at 5 % each rule the margin out (Schuirmann 1987); all else, and
-    any level with few groups in it or outside it, is ``inconclusive``.
+    any level with few units or events in it or outside it, is ``inconclusive``. Without a signal, ``coverage`` is ``not
+    judged``.
     """
-    group, rows = run.group, []
+    units, rows, effects, judged = run.units, [], [], []
     qualities = list(_qualities(run, how))
     for role in comparable(run.problem, how):
         levels = list(_levels(run.problem, role, how.bands.get(role)))
         for quality in qualities:
-            effects = [against_the_rest(quality.values, inside, group, margin=quality.margin) for _, inside in levels]
-            for (level, inside), effect, adjusted in zip(levels, effects, _adjust(effects), strict=True):
-                enough = _smaller_side(inside, group) >= how.fewest
+            found = [against_the_rest(quality.values, inside, units, margin=quality.margin) for _, inside in levels]
+            for (level, inside), effect, adjusted in zip(levels, found, _adjust(found), strict=True):
+                side = units.only(inside)
                 rows.append(
                     {"role": role, "level": level, "score": quality.name, "unit": quality.unit}
-                    | _inside(quality.values[inside], group[inside])
-                    | _difference(effect, adjusted)
-                    | {"margin": quality.margin, "verdict": _verdict(effect, adjusted, quality.margin, enough)}
+                    | _inside(quality.values[inside], side)
+                    | _difference(effect)
+                    | {"p_exploratory": adjusted, "margin": quality.margin, "control": role in how.controls}
                 )
-    return pd.DataFrame(rows, columns=_COLUMNS)
+                effects.append(effect)
+                judged.append(quality.judged and effect is not None and _enough(quality, inside, run, how.fewest))
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    table["p_holm"] = _over_all(table, effects, np.array(judged, dtype=bool))
+    unjudged = table["score"].isin([quality.name for quality in qualities if not quality.judged])
+    verdicts = map(_verdict, effects, table["p_holm"].to_list(), table["margin"].to_list())
+    table["verdict"] = np.where(unjudged, NOT_JUDGED, np.array(list(verdicts), dtype=object))
+    return table
 
 
 def sentence(table: pd.DataFrame) -> str | None:
-    """Say which levels differ from the rest by what matters, and how many comparisons tell nothing."""
+    """Say first which control differs, then which levels do by what matters, and how many comparisons tell nothing."""
     if table.empty:
         return None
-    different = table[table["verdict"] == DIFFERENT]
-    unsure = int((table["verdict"] == INCONCLUSIVE).sum())
-    head = f"Subgroups: {len(different)} of {len(table)} differences matter, {unsure} inconclusive"
-    if different.empty:
-        return f"{head}."
+    judged = table[table["verdict"] != NOT_JUDGED]
+    different = judged[judged["verdict"] == DIFFERENT]
+    unsure = int((judged["verdict"] == INCONCLUSIVE).sum())
+    said = f"{len(different)} of {len(judged)} comparisons differ by what matters, {unsure} inconclusive"
+    if (fired := different["control"]).any():
+        said = f"the control differs too ({_named(different[fired])}): do not trust the others; {said}"
+    return f"Subgroups: {said}{': ' if len(different) else ''}{_named(different)}."
+
+
+def _named(different: pd.DataFrame) -> str:
     names = [f"{row.role} {row.level} ({row.score})" for row in different.head(_NAMED).itertuples()]
-    more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-    return f"{head}: {', '.join(names)}{more}."
+    return ", ".join(names) + (f" and {len(different) - _NAMED} more" if len(different) > _NAMED else "")
 
 
 def notes(run: FittedRun, how: Subgroups) -> Iterator[str]:
@@ -169,19 +188,22 @@ def _levels(problem: Problem, role: str, edges: list[float] | None) -> Iterator[
 
 
 def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
-    task, baseline = run.problem.task, float(group_means(run.losses(run.constant()), run.group).mean())
+    task, baseline = run.problem.task, run.units.mean(run.losses(run.constant()))
+    occurred = run.target == np.arange(len(run.problem.labels))[:, None]
 
-    def quality(name: str, values: Floats, unit: str = "share") -> Quality:
-        return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline))
+    def quality(name: str, values: Floats, events: Mask, unit: str = "share", *, judged: bool = True) -> Quality:
+        return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline), events, judged)
 
-    yield quality(task.score, run.losses(), primary(task).unit)
+    yield quality(task.score, run.losses(), occurred, primary(task).unit)
     if not run.problem.labels:
-        yield quality("share_above", above(run.target, run.predicted))
+        yield quality("share_above", above(run.target, run.predicted), run.target[None] > run.predicted)
     for code, label in enumerate(run.problem.labels):
-        yield quality(f"observed_minus_predicted_{label}", (run.target == code) - run.predicted[:, code])
-    conformal = run.results.get("intervals")
+        values = occurred[code] - run.predicted[:, code]
+        yield quality(f"observed_minus_predicted_{label}", values, occurred[[code]])
+    conformal, verdict = run.results.get("intervals"), run.results.get("verdict")
     if conformal is not None and conformal.description is not None:
-        yield quality("coverage", conformal.covered.astype(float))
+        known = verdict is None or verdict.verdict == "signal"
+        yield quality("coverage", conformal.covered.astype(float), conformal.covered[None].astype(bool), judged=known)
 
 
 def _adjust(effects: list[Effect | None]) -> list[float]:
@@ -193,28 +215,43 @@ def _adjust(effects: list[Effect | None]) -> list[float]:
     return adjusted.tolist()
 
 
-def _inside(values: Floats, group: NDArray[np.int64]) -> dict[str, float]:
-    means = group_means(values, group)
-    counts = {"n": len(values), "groups": len(means)}
-    if len(means) < 2:  # noqa: PLR2004 -- an interval needs two
-        return counts | {"value": float(means[0]), "low": np.nan, "high": np.nan}
-    mean = mean_interval(means)
+def _over_all(table: pd.DataFrame, effects: list[Effect | None], judged: Mask) -> Floats:
+    """Adjust over all comparisons; one and its mirror image (of two levels, or of two labels) count once."""
+    adjusted = np.full(len(table), np.nan)
+    size = [f"{abs(effect.statistic):.9g}" if effect is not None else "" for effect in effects]
+    keys = pd.Series(size, index=table.index).str.cat(table["role"], sep=" ")[judged]
+    _, first, same = np.unique(keys, return_index=True, return_inverse=True)
+    adjusted[judged] = holm(table["p"].to_numpy()[judged][first])[same] if judged.any() else []
+    return adjusted
+
+
+def _inside(values: Floats, side: Units) -> dict[str, float]:
+    counts = {"n": len(values), "groups": len(side)}
+    if len(side) < 2:  # noqa: PLR2004 -- an interval needs two
+        return counts | {"value": side.mean(values), "low": np.nan, "high": np.nan}
+    mean = side.ratio(values)
     return counts | {"value": mean.value, "low": mean.low, "high": mean.high}
 
 
-def _difference(effect: Effect | None, adjusted: float) -> dict[str, float]:
-    names = ("difference", "difference_low", "difference_high", "p", "p_holm")
+def _difference(effect: Effect | None) -> dict[str, float]:
+    names = ("difference", "difference_low", "difference_high", "p")
     if effect is None:
         return dict.fromkeys(names, np.nan)
-    return dict(zip(names, (effect.estimate, effect.low, effect.high, effect.p_zero, adjusted), strict=True))
+    return dict(zip(names, (effect.estimate, effect.low, effect.high, effect.p_zero), strict=True))
 
 
-def _smaller_side(inside: Mask, group: NDArray[np.int64]) -> int:
-    return min(len(np.unique(group[inside])), len(np.unique(group[~inside])))
+def _enough(quality: Quality, inside: Mask, run: FittedRun, fewest: int) -> bool:
+    """Whether level and rest have enough units, and enough of them with and without each event."""
+    unit = run.units.unit
+    sides = (inside, ~inside)
+    cells = (side & cell for side in sides for event in quality.events for cell in (event, ~event))
+    return all(len(np.unique(unit[side])) >= fewest for side in sides) and all(
+        len(np.unique(unit[cell])) >= _FEWEST_EVENTS for cell in cells
+    )
 
 
-def _verdict(effect: Effect | None, adjusted: float, margin: float, enough: bool) -> str:
-    if effect is None or not enough:
+def _verdict(effect: Effect | None, adjusted: float, margin: float) -> str:
+    if effect is None or np.isnan(adjusted):
         return INCONCLUSIVE
     if adjusted < LEVEL and abs(effect.estimate) >= margin:
         return DIFFERENT

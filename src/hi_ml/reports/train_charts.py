@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.evaluation import calibration, refits
+from hi_ml.evaluation import calibration, refits, subgroups
 from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.coverage import SCORES
@@ -102,19 +102,23 @@ def _of_intervals(run: FittedRun) -> Iterator[Chart]:
 def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
     """For whom is the model better or worse?
 
-    Levels too small for a verdict are left to the table, unless all are: their intervals would make the others look
-    like points.
+    Levels that differ in any score come first, then all in the primary one. Levels too small for a verdict are left to
+    the table, unless all are: their intervals would make the others look like points.
     """
     task, table, how = run.problem.task, run.results["subgroups"], run.method.assessments["subgroups"]
-    compared = table[(table["score"] == task.score) & table["difference_low"].notna()]
+    differs, primary = table["verdict"] == DIFFERENT, table["score"] == task.score
+    compared = table[(differs | primary) & table["difference_low"].notna()].sort_values(
+        "verdict", key=lambda verdicts: verdicts != DIFFERENT, kind="stable"
+    )
     if compared.empty:
         return
     large = compared["groups"] >= how.fewest
     lines = compared[large] if large.any() else compared
-    control = lines["role"].isin(how.controls).map({True: " (negative control)", False: ""})
+    control = lines["control"].map({True: " (negative control)", False: ""})
+    score = (", " + lines["score"].str.replace("_", " ")).where(lines["score"] != task.score, "")
     table = pd.DataFrame(
         {
-            "label": lines["role"].str.replace("_", " ") + ": " + lines["level"] + control,
+            "label": lines["role"].str.replace("_", " ") + ": " + lines["level"] + score + control,
             "unit": lines["unit"],
             "estimate": lines["difference"],
             "low": lines["difference_low"],
@@ -124,11 +128,11 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
             "mark": lines["verdict"],
         }
     )
-    different = int((lines["verdict"] == DIFFERENT).sum())
-    title = f"{task.score} of {task.name}, level less rest: {different} of {len(lines)} levels differ by what matters"
+    title = f"{task.score} of {task.name}, level less rest. {subgroups.sentence(run.results['subgroups'])}"
     note = f"Test part; 95 % intervals over groups. Right of 0: larger errors than the rest has. {_PER_GROUP}"
+    note += f" Drawn: {task.score}, and what differs in another score."
     if small := len(compared) - len(lines):
-        note += f" Levels of fewer than {how.fewest} groups, not shown: {small}."
+        note += f" Levels of fewer than {how.fewest} units, not shown: {small}."
     note += f" {ERRORS_ONLY}" if run.results["verdict"].verdict != "signal" else ""
     words = caption(len(run.predicted), note)
     yield "subgroups", forest(table, title=title, caption=words, marks=VERDICTS), table

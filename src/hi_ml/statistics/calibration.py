@@ -1,9 +1,9 @@
 """Do predictions agree with what occurs, on the whole and in their spread, and what would make them agree?
 
 Arrays have shape (n,), one entry a row: whether the event occurred and its predicted ``probability``, or ``target`` and
-``prediction`` in one unit, and the number of the row's ``group``. A group counts once, and intervals are robust to
-dependence inside it: every row weighs one over the size of its group, the covariance is clustered by group, and bounds
-are Student's t with one degree of freedom less than groups.
+``prediction`` in one unit. An admission counts once, however many copies its ``units`` have of it, and intervals are
+robust to dependence inside a unit: the covariance is clustered by unit, and bounds are Student's t with one degree of
+freedom less than units.
 """
 
 import warnings
@@ -16,15 +16,14 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from hi_ml.statistics.estimates import Floats
-from hi_ml.statistics.estimates import Integers as Groups
-from hi_ml.statistics.groups import group_means, mean_interval, row_weights
+from hi_ml.statistics.groups import Units
 
 LEAST_SHARE = 1e-6
 """A probability of 0 or 1 has no logit: nearer than this to them, it is taken for this."""
 LEAST_SPREAD = 0.05
 """Standard deviation of logits below which a slope on them is not estimable."""
 _LEAST_LINEAR = 0.01  # standard deviation of predicted amounts, as a share of that of the targets: the same
-_FEWEST = 10  # groups in which a class occurs, and in which it does not
+_FEWEST = 10  # units in which a class occurs, and in which it does not
 _LEVEL = 0.95
 
 
@@ -47,24 +46,24 @@ class Agreement:
         return replace(self, note=self.note or note)
 
 
-def in_the_large(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Agreement:
+def in_the_large(occurred: NDArray[np.bool_], probability: Floats, units: Units) -> Agreement:
     """Estimate by how much all logits are too low: the intercept of a logistic model with the logit as offset.
 
     Returns
     -------
     Agreement
-        In log-odds; 0 is ideal. Needs 10 groups with and 10 without the event.
+        In log-odds; 0 is ideal. Needs 10 units with and 10 without the event.
 
     References
     ----------
     Van Calster et al. (2019), BMC Medicine 17, 230. https://doi.org/10.1186/s12916-019-1466-7
     """
-    if why := _too_few(occurred, group):
+    if why := _too_few(occurred, units):
         return Agreement.missing(why)
-    return _fitted(occurred, np.ones((len(occurred), 1)), group, offset=logits(probability))
+    return _fitted(occurred, np.ones((len(occurred), 1)), units, offset=logits(probability))
 
 
-def slope(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Agreement:
+def slope(occurred: NDArray[np.bool_], probability: Floats, units: Units) -> Agreement:
     """Estimate the slope of the event's log-odds on the predicted ones (Cox 1958).
 
     Returns
@@ -77,18 +76,18 @@ def slope(occurred: NDArray[np.bool_], probability: Floats, group: Groups) -> Ag
     ----------
     Cox (1958), Biometrika 45, 562. https://doi.org/10.1093/biomet/45.3-4.562
     """
-    if why := _too_few(occurred, group):
+    if why := _too_few(occurred, units):
         return Agreement.missing(why)
     predicted = logits(probability)
-    spread = _deviation(predicted, group)
+    spread = _deviation(predicted, units)
     if spread < LEAST_SPREAD:
         return Agreement.missing(f"the predictions hardly vary (standard deviation of the logits {spread:.2g})")
-    return _fitted(occurred, np.column_stack([predicted, np.ones(len(predicted))]), group)
+    return _fitted(occurred, np.column_stack([predicted, np.ones(len(predicted))]), units)
 
 
-def share_above(target: Floats, prediction: Floats, group: Groups) -> Agreement:
+def share_above(target: Floats, prediction: Floats, units: Units) -> Agreement:
     """Estimate the share of targets above their prediction, equal ones counting half: 0.5 is ideal for a median."""
-    share = mean_interval(group_means(above(target, prediction), group), level=_LEVEL)
+    share = units.ratio(above(target, prediction), level=_LEVEL)
     return Agreement(share.value, share.low, share.high)
 
 
@@ -97,7 +96,7 @@ def above(target: Floats, prediction: Floats) -> Floats:
     return np.asarray((1 + np.sign(target - prediction)) / 2)
 
 
-def linear_slope(target: Floats, prediction: Floats, group: Groups) -> Agreement:
+def linear_slope(target: Floats, prediction: Floats, units: Units) -> Agreement:
     """Estimate the slope of target on prediction by least squares: 1 is ideal; below it, predictions differ too much.
 
     Returns
@@ -105,12 +104,12 @@ def linear_slope(target: Floats, prediction: Floats, group: Groups) -> Agreement
     Agreement
         Not estimable where predictions vary by less than 1 % of what targets vary by.
     """
-    if len(np.unique(group)) < _FEWEST:
-        return Agreement.missing(f"fewer than {_FEWEST} groups")
-    spread = _deviation(prediction, group)
-    if spread < _LEAST_LINEAR * _deviation(target, group) or spread == 0:
+    if len(units) < _FEWEST:
+        return Agreement.missing(f"fewer than {_FEWEST} units")
+    spread = _deviation(prediction, units)
+    if spread < _LEAST_LINEAR * _deviation(target, units) or spread == 0:
         return Agreement.missing(f"the predictions hardly vary (standard deviation {spread:.2g})")
-    return _fitted(target, np.column_stack([prediction, np.ones(len(prediction))]), group, linear=True)
+    return _fitted(target, np.column_stack([prediction, np.ones(len(prediction))]), units, linear=True)
 
 
 def logits(probability: Floats) -> Floats:
@@ -119,23 +118,22 @@ def logits(probability: Floats) -> Floats:
     return np.asarray(np.log(inside / (1 - inside)))
 
 
-def _too_few(occurred: NDArray[np.bool_], group: Groups) -> str:
-    with_it, without = (len(np.unique(group[rows])) for rows in (occurred, ~occurred))
+def _too_few(occurred: NDArray[np.bool_], units: Units) -> str:
+    with_it, without = (len(np.unique(units.unit[rows])) for rows in (occurred, ~occurred))
     if min(with_it, without) >= _FEWEST:
         return ""
-    return f"the class occurs in {with_it} groups, and not in {without}; {_FEWEST} of each are needed"
+    return f"the class occurs in {with_it} units, and not in {without}; {_FEWEST} of each are needed"
 
 
-def _deviation(values: Floats, group: Groups) -> float:
-    weights = row_weights(group)
-    centre = np.average(values, weights=weights)
-    return float(np.average((values - centre) ** 2, weights=weights) ** 0.5)
+def _deviation(values: Floats, units: Units) -> float:
+    centre = np.average(values, weights=units.votes)
+    return float(np.average((values - centre) ** 2, weights=units.votes) ** 0.5)
 
 
 def _fitted(
     outcome: NDArray[np.bool_] | Floats,
     design: Floats,
-    group: Groups,
+    units: Units,
     *,
     offset: Floats | None = None,
     linear: bool = False,
@@ -145,19 +143,18 @@ def _fitted(
     from statsmodels.genmod.generalized_linear_model import GLM  # noqa: PLC0415 -- as above
     from statsmodels.tools.sm_exceptions import PerfectSeparationWarning, SpecificationWarning  # noqa: PLC0415
 
-    _, code = np.unique(group, return_inverse=True)
     family = Gaussian() if linear else Binomial()
-    model = GLM(np.asarray(outcome, dtype=float), design, family=family, offset=offset, var_weights=row_weights(group))
+    model = GLM(np.asarray(outcome, dtype=float), design, family=family, offset=offset, var_weights=units.votes)
     with warnings.catch_warnings(), np.errstate(over="ignore"):  # exp of the logits of separated classes
         # "not fully supported with weights": the tests hold it against the sandwich written out
         warnings.simplefilter("ignore", SpecificationWarning)
         warnings.simplefilter("error", PerfectSeparationWarning)
         try:
-            fit = model.fit(cov_type="cluster", cov_kwds={"groups": code})
+            fit = model.fit(cov_type="cluster", cov_kwds={"groups": units.unit})
         except PerfectSeparationWarning:
             return Agreement.missing("the predictions separate the classes perfectly")
     value, error = float(fit.params[0]), float(fit.bse[0])
-    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, code.max())) * error
+    reach = float(stats.t.ppf(0.5 + _LEVEL / 2, len(units) - 1)) * error
     return Agreement(value, value - reach, value + reach)
 
 
@@ -182,7 +179,7 @@ class Recalibration:
         shares : array of float64, shape (n, k)
             Predicted probabilities; one of 0 is taken for one in a million.
         weights : array of float64, shape (n,)
-            One over the size of a row's group, so that a group counts once.
+            Votes of the rows, see `hi_ml.statistics.groups.Units`.
 
         Notes
         -----

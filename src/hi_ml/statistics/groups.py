@@ -91,6 +91,10 @@ class Units:
         """Estimate the mean of values over admissions or, with ``per``, the ratio of the sums of the two."""
         return ratio_interval(self.sums(values), self.counts if per is None else self.sums(per), level=level)
 
+    def deviations(self, values: Floats) -> Floats:
+        """Say what each unit adds to the mean over admissions, around zero; shape (n_units,)."""
+        return _deviations(self.sums(values), self.counts)
+
     def design_effect(self, values: Floats, per: Floats | None = None) -> float:
         """By how much does the variance of `ratio` exceed that of as many independent admissions? 1 where they are."""
         if not self.repeat:

@@ -15,7 +15,7 @@ from statsmodels.stats.nonparametric import rank_compare_2indep
 from statsmodels.stats.oneway import anova_generic
 
 from hi_ml.statistics.estimates import LEVEL, Effect, Floats, Integers, Interval, Margin, difference_effect
-from hi_ml.statistics.groups import group_means
+from hi_ml.statistics.groups import Units
 from hi_ml.statistics.moments import Moments, moments
 from hi_ml.statistics.noncentral import f_effect
 
@@ -318,41 +318,40 @@ def _below(values: Floats, at: Floats) -> Floats:
     return np.asarray(sum(sides) / 2 / values.size, dtype=np.float64)
 
 
-def against_the_rest(values: Floats, inside: NDArray[np.bool_], group: Integers, *, margin: float) -> Effect | None:
-    """Compare the mean over some rows with the mean over all others.
+def against_the_rest(values: Floats, inside: NDArray[np.bool_], units: Units, *, margin: float) -> Effect | None:
+    """Compare the mean over some rows with the mean over all others, per admission.
 
     Parameters
     ----------
     values : array of float64, shape (n,)
     inside : array of bool, shape (n,)
         The rows to compare with the rest.
-    group : array of int64, shape (n,)
-        The rows that a group has on one side are averaged; a group may stand on both.
+    units : Units
+        Of the n rows; copies are averaged on each side, and a unit may stand on both.
     margin : float
         The smallest difference that matters, in the unit of the values.
 
     Returns
     -------
     Effect or None
-        Inside minus outside; None where a side has fewer than two groups, or nothing varies.
+        Inside minus outside; None where a side has fewer than two units, or nothing varies.
 
     Notes
     -----
-    Each group contributes (its mean - the mean of its side) / groups of the side, with opposite signs on the two sides;
-    the squared contributions add up to the variance. This is the group bootstrap in closed form, since means are
-    linear, and Welch's test where no group stands on both sides. Degrees of freedom by Welch and Satterthwaite.
+    Each unit contributes what it adds to the mean of its side, with opposite signs on the two sides; the squared
+    contributions add up to the variance. This is the bootstrap of units in closed form, and Welch's test where every
+    unit is one admission. Degrees of freedom by Welch and Satterthwaite.
     """
-    _, code = np.unique(group, return_inverse=True)
-    contributions, estimate = np.zeros(code.max() + 1), 0.0
+    contributions, estimate = np.zeros(len(units)), 0.0
     variances, freedom = [], []
     for rows, sign in ((inside, 1.0), (~inside, -1.0)):
-        present = np.unique(code[rows])
+        present = np.unique(units.unit[rows])
         if len(present) < 2:  # noqa: PLR2004 -- a variance needs two
             return None
-        means = group_means(values[rows], code[rows])
-        spread = (means - means.mean()) / np.sqrt(len(present) * (len(present) - 1))
+        side = units.only(rows)
+        spread = side.deviations(values[rows]) / np.sqrt(len(present) * (len(present) - 1))
         contributions[present] += sign * spread
-        estimate += sign * means.mean()
+        estimate += sign * side.mean(values[rows])
         variances.append(float((spread**2).sum()))
         freedom.append(len(present) - 1)
     error = float(np.sqrt((contributions**2).sum()))

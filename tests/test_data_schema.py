@@ -19,7 +19,7 @@ def column(**keys):
 
 def test_the_kaggle_table_has_a_column_for_each_role_but_the_ones_it_lacks(described):
     kaggle = described("mine.csv")
-    assert set(ROLES) - set(kaggle.columns) == {"patient_id", "length_of_stay"}
+    assert set(ROLES) - set(kaggle.columns) == {"patient_id", "length_of_stay", "disposition"}
     assert {role for role, column in kaggle.columns.items() if column.private} == {"patient_name", "doctor"}
 
 

@@ -169,9 +169,10 @@ def age_counts(rows: pd.DataFrame, split_age: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Column `n`, indexed by `older` (bool), `decade` (its first year) and `condition`.
+        Column `n`, indexed by `older` (bool), `decade` (its first year) and `condition`, and by patient where patients
+        come again.
     """
-    complete = rows.loc[rows["age"].notna() & rows["condition"].notna(), ["age", "condition"]]
+    complete = rows[rows["age"].notna() & rows["condition"].notna()]
     decade = (complete["age"] // YEARS_A_DECADE * YEARS_A_DECADE).astype("int64")
     return counts(complete.assign(older=complete["age"] >= split_age, decade=decade), ["older", "decade", "condition"])
 

@@ -80,13 +80,14 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     admissions : DistinctAdmissions
         Needs `billed`, and `hospital` or `insurer`.
     """
-    rows, power = admissions.rows, joint_power(PARTS)
+    rows, by_insurer, power = admissions.rows, admissions.by("insurer"), joint_power(PARTS)
     compared = cache(partial(_compare, rows, settings, power=power))
     parts: list[Part] = [
         (HOSPITALS, lambda: _hospitals(admissions, compared(), settings)),
-        (INSURERS, partial(_insurers, admissions.by("insurer"), settings, power)),
+        (INSURERS, partial(_insurers, by_insurer, settings, power)),
     ]
     draft = Draft.of(SENTENCE, "any", parts, words=WORDS, around="What is billed differs {}.")
+    draft = draft.in_units(by_insurer.units, INSURERS)
     tables: dict[str, pd.DataFrame] = {}
     facts: dict[str, Any] = {"volume": settings.smallest_volume}
     notes = [NOTE]
@@ -103,7 +104,7 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
             "Means and ranks of bills disagree on which insurer is dearer, so insurers cannot support the claim."
         )
     if has(rows, "insurer", "billed"):
-        tables["insurer_means"] = mean_table(sums(rows, ["insurer"], "billed"))
+        tables["insurer_means"] = mean_table(sums(by_insurer.rows, ["insurer"], "billed"))
     return dataclasses.replace(draft, notes=tuple(notes), tables=tables, facts=facts)
 
 

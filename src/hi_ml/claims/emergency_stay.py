@@ -130,7 +130,7 @@ def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay
 
 def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
     """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
-    days, urgent, units = _sample(rows, settings.emergency)
+    days, urgent, units, _ = _sample(rows, settings.emergency)
     first, second = (urgent == side for side in (1, 0))
     words = "chance that an emergency admission stays longer than another one, ties counted half"
     superiority = probability_of_exceeding(

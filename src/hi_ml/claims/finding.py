@@ -224,9 +224,12 @@ class Draft:
             around=around if words else f"{own} ({{}}).",
         )
 
-    def in_units(self, units: str) -> "Draft":
-        """Name the units of inference of all evidence that has any: ``hospitals``."""
-        named = [dataclasses.replace(item, units_are=units) if item.units else item for item in self.evidence]
+    def in_units(self, units: str, beginning: str = "") -> "Draft":
+        """Name the units of inference, ``hospitals``, of all evidence that has any and whose part begins so."""
+        named = [
+            dataclasses.replace(item, units_are=units) if item.units and item.part.startswith(beginning) else item
+            for item in self.evidence
+        ]
         return dataclasses.replace(self, evidence=tuple(named))
 
     @property

@@ -123,7 +123,8 @@ def _within_stratum(rows: pd.DataFrame, cells: pd.Index) -> tuple[Sample, float]
     cell = cells.get_indexer(pd.MultiIndex.from_frame(complete[["stratum", "insurer"]]))
     by_insurer = complete.groupby("insurer")
     units = by_insurer[UNIT].nunique() if UNIT in complete else by_insurer.size()
-    return Sample(stay.to_numpy(dtype=np.float64), cell.astype(np.int64), units_of(complete)), float(units.min() - 1)
+    sample = Sample(stay.to_numpy(dtype=np.float64), cell.astype(np.int64), units_of(complete), len(cells))
+    return sample, float(units.min() - 1)
 
 
 def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:

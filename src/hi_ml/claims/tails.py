@@ -19,6 +19,7 @@ class Sample(NamedTuple):
     values: Floats  # shape (n,)
     groups: Integers  # codes from 0, shape (n,)
     units: Integers | None  # patients, shape (n,); None where none has two rows
+    size: int | None = None  # number of groups, if some may be empty
 
 
 class Draws(NamedTuple):
@@ -30,14 +31,20 @@ class Draws(NamedTuple):
 
 def is_heavy(sample: Sample, free: float) -> bool:
     """Tell whether tails are too heavy for an interval with so many degrees of freedom."""
-    return excess_kurtosis(*sample) > HEAVY * free
+    return excess_kurtosis(sample.values, sample.groups, sample.units) > HEAVY * free
 
 
 def permuted(effect: Effect, sample: Sample, draws: Draws, *, statistic: Statistic = welch_f) -> Effect:
     """Test that there is no effect by permuting whole patients, which needs no distribution."""
     units = np.arange(sample.values.size) if sample.units is None else sample.units
     p_value = unit_permutation_p(
-        sample.values, sample.groups, units, statistic=statistic, permutations=draws.permutations, rng=draws.rng
+        sample.values,
+        sample.groups,
+        units,
+        statistic=statistic,
+        permutations=draws.permutations,
+        rng=draws.rng,
+        size=sample.size,
     )
     return dataclasses.replace(effect, p_zero=p_value)
 

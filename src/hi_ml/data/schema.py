@@ -16,7 +16,8 @@ from hi_ml.scorer.serving import LONGEST_STAY
 # The roles that hi_ml knows; any other column may be added under its own name.
 ROLES = (
     "patient_id", "patient_name", "age", "sex", "blood_type", "condition", "admitted_on", "discharged_on",
-    "length_of_stay", "doctor", "hospital", "insurer", "billed", "room", "admission_type", "medication", "test_result",
+    "disposition", "length_of_stay", "doctor", "hospital", "insurer", "billed", "room", "admission_type", "medication",
+    "test_result",
 )  # fmt: skip
 _KINDS = {"admitted_on": "date", "discharged_on": "date", "length_of_stay": "number", "billed": "number"}
 _DAYS = ("", "days", "nights")

@@ -70,6 +70,7 @@ def unit_permutation_p(
     statistic: Statistic,
     permutations: int,
     rng: np.random.Generator,
+    size: int | None = None,
 ) -> float:
     """Test that values do not depend on the group, by permuting those of whole patients.
 
@@ -86,6 +87,8 @@ def unit_permutation_p(
         Such as `separation` or `welch_f`.
     permutations : int
         B; the smallest possible p-value is 1 / (B + 1).
+    size : int, optional
+        Number of groups that the statistic expects, some of which may be empty.
 
     Returns
     -------
@@ -96,9 +99,9 @@ def unit_permutation_p(
     value, code = np.asarray(values, dtype=np.float64), np.asarray(groups)
     value = value - value.mean()
     blocks = _exchangeable(value, code, np.asarray(units))
-    size = int(code.max()) + 1
-    observed = float(statistic(*next(_sums(blocks, size, 1, None)))[0])
-    drawn = (one for sums in _sums(blocks, size, permutations, rng) for one in statistic(*sums))
+    k = int(code.max()) + 1 if size is None else size
+    observed = float(statistic(*next(_sums(blocks, k, 1, None)))[0])
+    drawn = (one for sums in _sums(blocks, k, permutations, rng) for one in statistic(*sums))
     return besag_clifford(observed, drawn, stop_after=ENOUGH).p
 
 

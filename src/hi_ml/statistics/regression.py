@@ -81,26 +81,26 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | No
 
 
 def wald_statistic(n: Floats, total: Floats, squares: Floats, *, groups: int) -> Floats:
-    """Compute the Wald statistic of `within_strata` for each of b layouts of one table of cells.
+    """Compute the Wald statistic of `within_strata` for each of b layouts, such as permutations.
 
     Parameters
     ----------
     n, total, squares : ndarray of float64, shape (b, k * groups)
-        Counts, the same in each layout; sums and sums of squares.
+        Counts, sums and sums of squares of the cells, stratum by stratum.
 
     Returns
     -------
     ndarray of float64, shape (b,)
     """
     n, total, squares = (values.reshape(len(values), -1, groups) for values in (n, total, squares))
-    known = n[0].sum(axis=1) > 0
-    n, total, squares = n[0][known], total[:, known], squares[:, known]
-    design = _centred_indicators(n)
-    mean = total.sum(axis=2, keepdims=True) / n.sum(axis=1)[:, None]
-    bread = np.linalg.pinv(np.einsum("kg,kgi,kgj->ij", n, design, design), hermitian=True)
-    coefficients = np.einsum("bkg,kgi->bi", total - n * mean, design) @ bread
-    fitted = mean + np.einsum("kgi,bi->bkg", design, coefficients)
-    meat = np.einsum("bkg,kgi,kgj->bij", squares - 2 * fitted * total + n * fitted**2, design, design)
+    each = np.maximum(n.sum(axis=2, keepdims=True), 1.0)
+    mean = total.sum(axis=2, keepdims=True) / each
+    design = (np.eye(groups) - (n / each)[:, :, None, :])[..., :-1]
+    bread = np.linalg.pinv(np.einsum("bkg,bkgi,bkgj->bij", n, design, design, optimize=True), hermitian=True)
+    coefficients = np.einsum("bij,bkg,bkgi->bj", bread, total - n * mean, design, optimize=True)
+    fitted = mean + np.einsum("bkgi,bi->bkg", design, coefficients)
+    missed = squares - 2 * fitted * total + n * fitted**2
+    meat = np.einsum("bkg,bkgi,bkgj->bij", missed, design, design, optimize=True)
     inverse = np.linalg.pinv(bread @ meat @ bread, hermitian=True)
     return np.asarray(np.einsum("bi,bij,bj->b", coefficients, inverse, coefficients), dtype=np.float64)
 

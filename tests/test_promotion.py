@@ -24,6 +24,7 @@ from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports.train import prepare
 from hi_ml.scorer import serving
+from hi_ml.statistics.groups import Units
 from hi_ml.tracking import contest
 from hi_ml.tracking.contest import PairedLosses, head_to_head, rows_of
 from hi_ml.tracking.folder import RunFolder
@@ -42,7 +43,7 @@ def met(*, gain=0.5, groups=GROUPS, seed=0):
     group = np.repeat(np.arange(groups), 2)
     hard = rng.gamma(2.0, 2.0, len(group))
     gained = gain + rng.normal(0, 1, groups)[group]
-    return PairedLosses("days", group, np.arange(len(group), dtype=np.uint64), hard + gained, hard)
+    return PairedLosses("days", Units.of(group), np.arange(len(group), dtype=np.uint64), hard + gained, hard)
 
 
 NONE = np.array([], dtype=np.uint64)
@@ -70,6 +71,26 @@ def test_a_model_that_is_worse_or_as_good_stays_challenger(gain):
     assert found.reason.endswith(
         "the interval would have to lie above 0; promote=always makes it champion all the same"
     )
+
+
+def test_of_patients_who_come_again_each_admission_counts_and_the_patients_are_what_is_sure():
+    rng = np.random.default_rng(0)
+    patient = np.sort(rng.integers(0, GROUPS, 3000))
+    gained = 0.1 + rng.normal(size=GROUPS)[patient]
+    loss = rng.gamma(2.0, 2.0, 3000)
+    units, digest = Units.of(np.arange(3000), patient), np.arange(3000, dtype=np.uint64)
+    pair = PairedLosses("days", units, digest, loss + gained, loss)
+    found, known = (judge(pair, seen, comparisons=1) for seen in (NONE, digest[:1]))
+    patients = len(np.unique(patient))
+    sums = pd.Series(gained - gained.mean()).groupby(patient).sum()
+    error = np.sqrt(patients / (patients - 1) * (sums**2).sum()) / 3000
+    assert found.difference.value == pytest.approx(gained.mean())
+    assert found.difference.high - found.difference.value == pytest.approx(
+        stats.t.ppf(1 - 0.0125, patients - 1) * error
+    )
+    assert found.groups == patients
+    assert f"; 3,000 admissions of {patients} patients, design effect 4." in found.reason
+    assert known.groups == patients - 1
 
 
 def test_a_gain_that_is_sure_but_small_is_not_worth_a_change():
@@ -105,7 +126,7 @@ def test_every_comparison_of_a_champion_widens_the_interval():
 def test_groups_with_a_row_that_the_champion_was_trained_on_are_left_out():
     meeting = met()
     known = np.arange(0, 400, 4, dtype=np.uint64)  # the first row of every second group of the first 200
-    worse = np.isin(meeting.group, known // 2)
+    worse = np.isin(meeting.units.unit, known // 2)
     flattered = replace(meeting, champion=np.where(worse, -1000.0, meeting.champion))
     assert judge(flattered, NONE, comparisons=1).alias == CHALLENGER
     found = judge(flattered, known, comparisons=1)
@@ -131,7 +152,7 @@ def equal_models(kind, rng, *, truth=None, groups=500):
             pair.append(np.abs(outcome - np.exp(seen)))
         else:
             pair.append(np.logaddexp(0, np.where(outcome, -seen, seen)))
-    return PairedLosses("nats", np.arange(groups), np.arange(groups, dtype=np.uint64), *pair)
+    return PairedLosses("nats", Units.of(np.arange(groups)), np.arange(groups, dtype=np.uint64), *pair)
 
 
 def outcomes(kind, rng, groups):
@@ -339,7 +360,8 @@ def champion_of(table):
 def stub(table, predicted=None):
     """A trained model as far as a meeting looks at it."""
     rows = int(table.problem.where("test").sum())
-    return SimpleNamespace(problem=table.problem, predicted=np.zeros(rows) if predicted is None else predicted)
+    predicted, test = np.zeros(rows) if predicted is None else predicted, table.problem.where("test")
+    return SimpleNamespace(problem=table.problem, predicted=predicted, units=table.problem.units_of(test))
 
 
 def test_a_champion_loses_what_its_own_run_says(table):
@@ -347,7 +369,7 @@ def test_a_champion_loses_what_its_own_run_says(table):
     found = head_to_head(stub(table), table.dataset, champion_of(table), its_rows(table))
     np.testing.assert_allclose(found.champion, (rows["target"] - rows["prediction"]).abs(), rtol=1e-9)
     np.testing.assert_array_equal(found.challenger, rows["target"])
-    np.testing.assert_array_equal(found.group, rows["group"])
+    np.testing.assert_array_equal(found.units.unit, np.unique(rows["group"], return_inverse=True)[1])
     assert found.unit == "days"
 
 
@@ -400,7 +422,9 @@ def altered(table, *, strange=True, mean=None, **columns):
     problem = table.problem
     changed = problem.table.assign(age=problem.table["age"] + 0.5 * strange, **columns)
     target = problem.target * (mean / problem.target.mean() if mean else 1)
-    return SimpleNamespace(problem=replace(problem, table=changed, target=target), predicted=stub(table).predicted)
+    one = stub(table)
+    one.problem = replace(problem, table=changed, target=target)
+    return one
 
 
 def test_new_rows_of_the_same_hospitals_are_met(table):
@@ -488,12 +512,13 @@ def test_the_shares_of_a_champion_are_lost_in_nats():
     task = Task("t", "t", "classification", "label", "stay", "log_loss")
     rows, target = pd.DataFrame({"age": [1.0, 2.0]}), np.array([0.0, 1.0])
     problem = SimpleNamespace(
-        task=task, labels=labels, table=rows, target=target, group=np.arange(2), units={},
+        task=task, labels=labels, table=rows, target=target, units={},
         where=lambda _: np.ones(2, dtype=bool),
     )  # fmt: skip
     known = pd.DataFrame({"digest": row_digests(rows, {})})
     known.attrs["roles"] = ["age"]
-    trained = SimpleNamespace(problem=problem, predicted=np.array([[0.5, 0.5], [0.1, 0.9]]))
+    predicted = np.array([[0.5, 0.5], [0.1, 0.9]])
+    trained = SimpleNamespace(problem=problem, predicted=predicted, units=Units.of(np.arange(2)))
     found = head_to_head(trained, SimpleNamespace(spellings=dict), champion, known)
     np.testing.assert_allclose(found.champion, -np.log([0.75, 0.5]))
     np.testing.assert_allclose(found.challenger, losses(task, target, trained.predicted))

@@ -22,6 +22,7 @@ from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import losses, primary
 from hi_ml.modeling.splits import PARTS
 from hi_ml.scorer.serving import Scorer
+from hi_ml.statistics.groups import Units
 
 Floats = NDArray[np.float64]
 Digests = NDArray[np.uint64]
@@ -36,7 +37,7 @@ class PairedLosses:
     """Two models on the same rows."""
 
     unit: str  # of the losses
-    group: NDArray[np.int64]  # int64, shape (n,)
+    units: Units  # of the n rows
     # uint64, shape (n,); by which rows are known again in another table, see `hi_ml.data.digests.row_digests`
     digest: Digests
     champion: Floats  # float64, shape (n,); primary losses
@@ -93,7 +94,7 @@ def head_to_head(run: FittedRun, dataset: Dataset, champion: Scorer, rows: pd.Da
     predicted = _predict(champion, {role: pa.Array.from_pandas(table[role]) for role in needed})
     return PairedLosses(
         unit=primary(task).unit,
-        group=problem.group[test],
+        units=run.units,
         digest=digest[test],
         champion=losses(task, target, predicted),
         challenger=losses(task, target, run.predicted),

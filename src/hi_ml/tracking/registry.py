@@ -14,7 +14,6 @@ from hi_ml.app.errors import NoContest
 from hi_ml.app.text import number, signed_interval
 from hi_ml.scorer.serving import MAPPING, Scorer, load
 from hi_ml.statistics.bootstrap import Difference, mean_difference
-from hi_ml.statistics.groups import group_means
 from hi_ml.statistics.multiplicity import spent
 from hi_ml.tracking.contest import PairedLosses
 from hi_ml.tracking.folder import ROWS, RunFolder
@@ -109,7 +108,7 @@ def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: in
     Parameters
     ----------
     trained_on : array of uint64
-        Digests of the rows that the champion was trained on; groups with one of them are left out.
+        Digests of the rows that the champion was trained on; units with one of them are left out.
     comparisons : int
         Of the champion with others, on whatever rows, this one included.
     smallest : float
@@ -123,23 +122,25 @@ def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: in
         comparison: over all that a champion ever stands, models as good as it take its place in 5 % of its lives at
         most, however they and their splits are chosen.
     """
-    familiar = np.unique(pair.group[np.isin(pair.digest, trained_on)])
-    new = ~np.isin(pair.group, familiar)
-    groups = len(np.unique(pair.group[new]))
+    unit = pair.units.unit
+    new = ~np.isin(unit, unit[np.isin(pair.digest, trained_on)])
+    units = pair.units.only(new)
+    groups = len(np.unique(unit[new]))
     if groups < FEWEST_GROUPS:
         return _challenger(
             f"only {groups:,} groups of its test part are new to the champion, {FEWEST_GROUPS} are needed",
             groups=groups,
         )
-    champion, challenger = (group_means(loss[new], pair.group[new]) for loss in (pair.champion, pair.challenger))
+    before, after = pair.champion[new], pair.challenger[new]
     level = 1 - spent(comparisons, error=_ERROR)
-    difference = mean_difference(champion, challenger, level=level)
+    difference = mean_difference(units.sums(before), units.sums(after), votes=units.counts, level=level)
     value, interval = signed_interval(difference.value, difference.low, difference.high)
+    counted = units.describe(units.design_effect(before - after))
     measured = (
-        f"mean loss of the champion less its own {value} {pair.unit} ({100 * level:.6g} % interval {interval}; "
-        f"{groups:,} groups; comparison {comparisons} of this champion, each champion's count starts anew)"
+        f"mean loss of the champion less its own {value} {pair.unit} ({100 * level:.6g} % interval {interval}; {counted}; "
+        f"comparison {comparisons} of this champion, each champion's count starts anew)"
     )
-    needed = smallest * float(champion.mean())
+    needed = smallest * units.mean(before)
     if difference.low > 0 and difference.value >= needed:
         return Decision(CHAMPION, f"better than the last champion: {measured}", difference, groups, comparisons)
     missing = (

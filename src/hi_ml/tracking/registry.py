@@ -137,8 +137,8 @@ def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: in
     value, interval = signed_interval(difference.value, difference.low, difference.high)
     counted = units.describe(units.design_effect(before - after))
     measured = (
-        f"mean loss of the champion less its own {value} {pair.unit} ({100 * level:.6g} % interval {interval}; {counted}; "
-        f"comparison {comparisons} of this champion, each champion's count starts anew)"
+        f"mean loss of the champion less its own {value} {pair.unit} ({100 * level:.6g} % interval {interval}; "
+        f"{counted}; comparison {comparisons} of this champion, each champion's count starts anew)"
     )
     needed = smallest * units.mean(before)
     if difference.low > 0 and difference.value >= needed:

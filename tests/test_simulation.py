@@ -11,7 +11,9 @@ import pyarrow.parquet
 import pytest
 from scipy import stats
 
+import hi_ml
 from hi_ml.data.simulation import simulate, truth, write
+from hi_ml.data.simulation.heavy_bills import Mixtures
 from hi_ml.data.simulation.vocabulary import FIRST_NAMES, SURNAMES, hospital_names, rank_shares
 
 SCENARIOS = ("planted", "noise")
@@ -656,6 +658,78 @@ def test_small_tables_are_whole(scenario, rows, tmp_path):
     ]
     assert np.isfinite(scores).all()
     assert write(simulated, tmp_path / "small.csv")[0].read_text().count("\n") == rows + 1
+
+
+@pytest.fixture(scope="module")
+def turning():
+    return World(simulate("interactions", 20_000, seed=3))
+
+
+def expected(world, task, horizon):
+    """The expectations of the originals, shape (n,), or of each class, shape (n, 3)."""
+    frame = world.truth.expectation
+    frame = frame[(frame["task"] == task) & (frame["horizon"] == horizon)]
+    values = np.column_stack([one["expectation"] for _, one in frame.groupby("level", observed=True, sort=False)])
+    return values[: len(world.originals)].squeeze()
+
+
+@pytest.mark.parametrize("horizon", ["admission", "stay"])
+def test_stays_with_interactions_are_expected_from_what_is_written_down(turning, horizon):
+    """From the coefficients alone: the mean over the types where the type is missing."""
+    facts, frame = turning.truth.coefficients, turning.originals
+    together, stay = facts["interactions"]["length_of_stay"], facts["length_of_stay"]
+    means = []
+    for age, condition, kind in zip(frame["Age"], frame["Medical Condition"], frame["Admission Type"], strict=True):
+        side = together["from_60" if age >= 60 else "under_60"][condition]
+        turn = side[kind] if isinstance(kind, str) else np.mean(list(side.values()))
+        means.append(15.5 + stay["per_year"] * (age - 51.5) + stay["condition"][condition] + turn)
+    np.testing.assert_allclose(expected(turning, "length_of_stay", horizon), means)
+    score = turning.truth.scores["length_of_stay"][horizon]["optimal"]
+    assert_score((frame["stay"] - np.array(means)) ** 2, score["rmse"] ** 2)
+    assert frame["Admission Type"].isna().mean() == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize("horizon", ["admission", "stay", "discharge"])
+def test_heavy_bills_and_results_with_interactions_reach_their_best_scores(turning, horizon):
+    scores, outcome = turning.truth.scores, turning.originals["Billing Amount"].to_numpy()
+    assert_score(
+        (outcome - expected(turning, "billing", horizon)) ** 2, scores["billing"][horizon]["optimal"]["rmse"] ** 2
+    )
+    chances = expected(turning, "test_results", horizon)
+    right = np.array([CLASSES.index(result) for result in turning.originals["Test Results"]])
+    surprise = -np.log(chances[np.arange(len(right)), right])
+    assert_score(surprise, scores["test_results"][horizon]["optimal"]["log_loss"])
+
+
+def test_the_mean_error_of_heavy_bills_is_that_of_their_medians():
+    """By drawing bills, of a few mixtures."""
+    rng, centres = np.random.default_rng(0), np.array([-0.5, 0.0, 1.2])
+    chances = np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.05, 0.05, 0.9]])
+    found = Mixtures.of(centres, chances, 0.8)
+    for i, row in enumerate(chances):
+        drawn = np.exp(rng.choice(centres, 200_000, p=row) + 0.8 * rng.normal(size=200_000))
+        assert found.mean[i] == pytest.approx(drawn.mean(), rel=0.01)
+        assert found.variance[i] == pytest.approx(drawn.var(), rel=0.1)
+        assert found.mae[i] == pytest.approx(np.abs(drawn - np.median(drawn)).mean(), rel=0.01)
+
+
+def test_no_claim_holds_where_columns_interact(turning):
+    """What condition and type do together adds up to nothing over either, at any age."""
+    process = turning.simulated.process
+    for axis in (1, 2):
+        np.testing.assert_allclose(process.stay.together.sum(axis=axis), 0)
+    assert not process.bill.insurer.any()
+    assert not process.bill.hospital.any()
+    assert len(np.unique(process.readmission)) == 1
+    assert {size for one in turning.truth.coefficients["claims"].values() for size in one.values()} == {0}
+
+
+def test_a_linear_model_loses_where_columns_interact():
+    admissions, lost = hi_ml.read("simulated", rows=3_000, scenario="interactions"), {}
+    for name in ("lgbm", "linear"):
+        run = hi_ml.fit(admissions, "test_results", name, overrides=["recalibrate=false"])
+        lost[name] = run.losses().mean() / run.losses(run.constant()).mean()
+    assert lost["lgbm"] < lost["linear"] - 0.1
 
 
 def test_one_hospital_is_enough():

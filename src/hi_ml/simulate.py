@@ -14,11 +14,11 @@ from hi_ml.data import simulation
 class SimulateSettings:
     """The keys of ``conf/simulate.yaml``."""
 
-    scenario: str  # planted or noise
+    scenario: str  # planted, noise or interactions
     rows: int
     seed: int
     effect: float  # of each claim, in multiples of the smallest effect that matters
-    hospitals: int | None  # of a planted table; None for 200
+    hospitals: int | None  # None for 200; noise has none
     output: str | None  # a .csv or .parquet file
 
 

@@ -30,14 +30,15 @@ def draw_admissions(process: DataGeneratingProcess, count: int, seed: SeedSequen
     DataFrame
         `count` rows with columns `patient` (number), `age` (years), `admitted` (days from the first day), `stay`
         (days), `bill` (USD), and the codes `condition`, `insurer`, `admission_type`, `medication`, `hospital` (-1
-        where hospitals are scattered) and `result`.
+        where hospitals are scattered) and `result`; `typed`, whether somebody wrote the admission type down.
     """
-    courses, outcomes, order = (default_rng(child) for child in seed.spawn(3))
+    courses, outcomes, order, writing = (default_rng(child) for child in seed.spawn(4))
     frame = _courses(process, count, courses).iloc[order.permutation(count)].reset_index(drop=True)
     frame["hospital"] = _hospitals(process, count, outcomes)
     age, condition, stay = (frame[column].to_numpy() for column in ("age", "condition", "stay"))
     frame["result"] = _pick(process.result.chances(age, condition, stay), outcomes)
     frame["bill"] = _bills(process, frame, outcomes)
+    frame["typed"] = writing.random(count) >= process.untyped[condition]
     return frame
 
 
@@ -102,6 +103,9 @@ def _hospitals(process: DataGeneratingProcess, count: int, rng: Generator) -> ND
 
 def _bills(process: DataGeneratingProcess, frame: pd.DataFrame, rng: Generator) -> Floats:
     hospital, insurer, stay = (frame[column].to_numpy() for column in ("hospital", "insurer", "stay"))
+    if heavy := process.heavy:
+        age, condition = (frame[column].to_numpy() for column in ("age", "condition"))
+        return np.exp(heavy.log_mean(age, condition, stay) + rng.normal(0.0, heavy.noise, len(frame)))
     width, sd = process.bill.half_width, process.bill.noise
     noise = rng.uniform(-width, width, len(frame)) + rng.normal(0.0, sd, len(frame))
     return np.asarray(process.bill.mean(hospital, insurer, stay) + noise, dtype=np.float64)

@@ -2,7 +2,8 @@
 
 Stays depend on age, condition, admission type and medication, test results on age, condition and stay: so few
 combinations that every distribution is one table over all of them. Of a cell of such a table the best prediction is
-known, and with it its score. Bills have hospital effects besides, which are known or have to be learned.
+known, and with it its score. Bills have hospital effects besides, which are known or have to be learned. An admission
+type that nobody wrote down is a level of its own, of which each type has the same chance.
 """
 
 from collections.abc import Mapping
@@ -75,14 +76,18 @@ def _ages(admissions: pd.DataFrame) -> Integers:
 
 
 def _stay_table(process: DataGeneratingProcess, admissions: pd.DataFrame) -> Floats:
-    """Return the chances of every stay, axes age, condition, admission type, medication and days."""
-    return process.stay.chances(process.stay.mean_of_all(_ages(admissions)))
+    """Return the chances of every stay, axes age, condition, admission type (and none), medication and days."""
+    chances = process.stay.chances(process.stay.mean_of_all(_ages(admissions)))
+    if not process.untyped.any():
+        return chances
+    return np.concatenate([chances, chances.mean(axis=2, keepdims=True)], axis=2)
 
 
 def _cells(admissions: pd.DataFrame, shape: tuple[int, ...]) -> Integers:
     """Return the cell of each admission among age x condition x admission type x medication."""
     age = admissions["age"] - admissions["age"].min()
-    others = (admissions[column].to_numpy() for column in ("condition", "admission_type", "medication"))
+    kind = admissions["admission_type"].where(admissions["typed"], shape[2] - 1)
+    others = (admissions["condition"].to_numpy(), kind.to_numpy(), admissions["medication"].to_numpy())
     return np.asarray(np.ravel_multi_index((age.to_numpy(), *others), shape), dtype=np.int64)
 
 
@@ -250,14 +255,19 @@ def _mean_error(centres: Floats, chances: Floats, sd: Floats) -> Floats:
 
 
 def _mean_error_of_chunk(centres: Floats, chances: Floats, sd: Floats) -> Floats:
+    z = (centres - medians(centres, chances, sd)) / sd
+    return np.asarray((chances * sd * (z * (2 * ndtr(z) - 1) + 2 * _density(z))).sum(axis=1), dtype=np.float64)
+
+
+def medians(centres: Floats, chances: Floats, sd: Floats) -> Floats:
+    """Return the medians of mixtures of normals, shape (mixtures, 1); the arguments are those of their mean error."""
     # The median of a mixture lies between the medians of its components.
     low, high = np.full(sd.shape, centres.min()), np.full(sd.shape, centres.max())
     for _ in range(_HALVINGS):
         median = (low + high) / 2
         below = (chances * ndtr((median - centres) / sd)).sum(axis=1, keepdims=True) < HALF
         low, high = np.where(below, median, low), np.where(below, high, median)
-    z = (centres - (low + high) / 2) / sd
-    return np.asarray((chances * sd * (z * (2 * ndtr(z) - 1) + 2 * _density(z))).sum(axis=1), dtype=np.float64)
+    return np.asarray((low + high) / 2)
 
 
 def _density(z: Floats) -> Floats:

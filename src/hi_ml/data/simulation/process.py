@@ -1,10 +1,11 @@
 """What decides a simulated admission: every probability and coefficient of a world.
 
 In the world of noise no column tells anything of another. In the planted one all five claims are true, each at a chosen
-multiple of its smallest effect of interest.
+multiple of its smallest effect of interest. In the one of interactions no claim is true, and what a column does turns
+with others: a line through it sees little.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -21,24 +22,33 @@ AGES = (18, 85)
 CENTRE_AGE = (AGES[0] + AGES[1]) / 2
 OLDER = 50
 """Age, in years, from which a patient counts as older."""
+TURN = 60
+"""Age, in years, from which conditions act the other way round in the world of interactions."""
 LONGEST_STAY = 30
 DAYS = np.arange(1, LONGEST_STAY + 1)
 """Every possible length of stay, in days."""
 CENTRE_STAY = (1 + LONGEST_STAY) / 2
 """Mean length of stay, in days, of every world."""
+HEAVY_SPREAD = 0.8
+"""Standard deviation of the logarithms of heavy-tailed bills, of those of one kind."""
 CENTRE_BILL = 25_500.0
 """Mean bill, in USD, of every world: the centre of 1,000 and 50,000."""
 
 
 @dataclass(frozen=True)
 class StayDistribution:
-    """Length of stay in days: 1 + BetaBinomial(29, q s, (1 - q) s), its mean 15.5 plus one term for each column."""
+    """Length of stay in days: 1 + BetaBinomial(29, q s, (1 - q) s), its mean 15.5 plus one term for each column.
+
+    And one for what condition and admission type do together, before and from 60 years.
+    """
 
     concentration: float  # the s above
     per_year: float  # days for each year of age over 51.5
     condition: Floats  # shapes (6,), (3,), (5,); days for each level, in the order of the vocabulary
     admission_type: Floats
     medication: Floats
+    # shape (2, 6, 3); days before and from 60 years, for each condition and admission type
+    together: Floats = field(default_factory=lambda: np.zeros((2, 6, 3)))
 
     def mean(self, age: Codes, condition: Codes, admission_type: Codes, medication: Codes) -> Floats:
         """Return the mean stay in days, for ages in years and codes that broadcast."""
@@ -47,7 +57,8 @@ class StayDistribution:
             + self.per_year * (age - CENTRE_AGE)
             + self.condition[condition]
             + self.admission_type[admission_type]
-            + self.medication[medication],
+            + self.medication[medication]
+            + self.together[_turned(age), condition, admission_type],
             dtype=np.float64,
         )
 
@@ -90,13 +101,32 @@ class BillDistribution:
 
 
 @dataclass(frozen=True)
+class HeavyBillDistribution:
+    """Bill in USD, with a heavy tail: exp(centre + condition + per_day (stay - 15.5) + N(0, noise^2))."""
+
+    centre: float  # of the logarithms of bills, all of which are of USD
+    condition: Floats  # shape (2, 6); before and from 60 years, for each condition
+    per_day: float
+    noise: float
+
+    def log_mean(self, age: Codes, condition: Codes, stay: Floats) -> Floats:
+        """Return the mean logarithm of bills for ages in years, codes of conditions and stays in days."""
+        turned = self.condition[_turned(age), condition]
+        return np.asarray(self.centre + turned + self.per_day * (stay - CENTRE_STAY), dtype=np.float64)
+
+
+@dataclass(frozen=True)
 class ResultDistribution:
-    """Test result: softmax of intercept + per_year (age - 51.5) + condition + per_day (stay - 15.5)."""
+    """Test result: softmax of intercept + per_year (age - 51.5) + condition + per_day (stay - 15.5).
+
+    And, from 60 years, another term for the condition.
+    """
 
     intercept: Floats  # shape (3,); log-odds for each class
     per_year: Floats
     condition: Floats  # shape (6, 3); log-odds for each condition and class
     per_day: Floats
+    older: Floats = field(default_factory=lambda: np.zeros((6, 3)))  # log-odds from 60 years, as those of conditions
 
     def chances(self, age: ArrayLike, condition: Codes, stay: ArrayLike) -> Floats:
         """Return the chances of the three classes, shape (..., 3), for ages, codes and stays that broadcast."""
@@ -105,6 +135,7 @@ class ResultDistribution:
             + self.per_year * (np.asarray(age)[..., None] - CENTRE_AGE)
             + self.condition[condition]
             + self.per_day * (np.asarray(stay)[..., None] - CENTRE_STAY)
+            + _turned(age)[..., None] * self.older[condition]
         )
         return np.asarray(softmax(logits, axis=-1), dtype=np.float64)
 
@@ -113,8 +144,8 @@ class ResultDistribution:
 class DataGeneratingProcess:
     """All that one admission is drawn from."""
 
-    scenario: str  # `planted` or `noise`
-    effect: float  # planted effects in units of the smallest effect of interest; 0 in noise
+    scenario: str  # `planted`, `noise` or `interactions`
+    effect: float  # planted effects in units of the smallest effect of interest; 0 where none is planted
     condition: Floats  # shape (2, 6); shares of the conditions before and from 50 years
     admission_type: Floats  # shape (5, 3); shares of the admission types of each insurer
     readmission: Floats  # shape (5,); chance, by medication, of another admission within 30 days of the discharge
@@ -123,6 +154,9 @@ class DataGeneratingProcess:
     stay: StayDistribution
     bill: BillDistribution
     result: ResultDistribution
+    heavy: HeavyBillDistribution | None = None  # of the bills, where they are not additive
+    # shape (6,); share of the admissions of each condition whose type nobody wrote down
+    untyped: Floats = field(default_factory=lambda: np.zeros(6))
 
 
 def noise_process() -> DataGeneratingProcess:
@@ -139,6 +173,47 @@ def noise_process() -> DataGeneratingProcess:
         bill=BillDistribution(0.0, np.zeros(0), np.zeros(5), 0.0, 24_500.0, 1_000.0),
         result=ResultDistribution(np.zeros(3), np.zeros(3), np.zeros((6, 3)), np.zeros(3)),
     )
+
+
+def interactions_process(hospitals: int, rng: Generator) -> DataGeneratingProcess:
+    """Return the process of interactions, thresholds, a heavy tail and missing cells, in which no claim holds.
+
+    What condition and admission type do to a stay adds up to nothing over either, and turns at 60 years, as does what
+    the condition does to bills and results: each column alone tells little, and each claim's effect is 0 in the margin.
+
+    Parameters
+    ----------
+    hospitals : int
+        How many there are; none differs from another.
+    rng : Generator
+        Draws which hospitals are large.
+    """
+    quiet, sides = noise_process(), np.array([1.0, -1.0])
+    types = np.array([[1, -1, 0], [0, 1, -1], [-1, 0, 1]] * 2)
+    halves = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    stay = StayDistribution(
+        8.0, 0.06, 1.5 * halves, np.zeros(3), np.zeros(5), np.array([2.0, -6.0])[:, None, None] * types
+    )
+    favours = 1.2 * _FAVOURS
+    return replace(
+        quiet,
+        scenario="interactions",
+        readmission=np.full(5, ADVANCED_READMISSION),
+        volume=_volumes(hospitals, rng),
+        stay=stay,
+        bill=replace(quiet.bill, hospital=np.zeros(hospitals)),
+        heavy=HeavyBillDistribution(
+            np.log(CENTRE_BILL) - HEAVY_SPREAD**2 / 2, 0.6 * sides[:, None] * halves, 0.03, HEAVY_SPREAD
+        ),
+        result=ResultDistribution(
+            np.zeros(3), np.zeros(3), favours, 0.03 * np.array([1.0, 0.0, -1.0]), older=-2 * favours
+        ),
+        untyped=np.array([0.1, 0.4, 0.25, 0.1, 0.4, 0.25]),
+    )
+
+
+def _turned(age: ArrayLike) -> Codes:
+    return np.asarray(np.asarray(age) >= TURN, dtype=np.int64)
 
 
 # The smallest effects of interest, as the claims define them.
@@ -160,6 +235,8 @@ _ADVANCED = np.isin(MEDICATIONS, ADVANCED_MEDICATIONS)
 _INSURER_BILLS = np.array([-2.0, 1.0, 0.0, -1.0, 2.0])
 _INSURER_TYPES = np.array([1.0, -2.0, 0.0, 2.0, -1.0])
 _TYPES = np.array([1.0, 0.0, -1.0])
+# Of two classes each condition favours one and disfavours the other.
+_FAVOURS = np.array([[-1, 1, 0], [0, -1, 1], [1, 0, -1], [1, -1, 0], [0, 1, -1], [-1, 0, 1]])
 
 
 def planted_process(effect: float, hospitals: int, rng: Generator) -> DataGeneratingProcess:
@@ -244,11 +321,10 @@ def _stays(effect: float) -> StayDistribution:
 
 
 def _results() -> ResultDistribution:
-    # Of two classes each condition favours one and disfavours the other; years and days favour Abnormal over Normal.
-    favours = np.array([[-1, 1, 0], [0, -1, 1], [1, 0, -1], [1, -1, 0], [0, 1, -1], [-1, 0, 1]])
+    # Years and days favour Abnormal over Normal.
     slope = np.array([1.0, 0.0, -1.0])
     return ResultDistribution(
-        intercept=np.zeros(3), per_year=0.015 * slope, condition=0.6 * favours, per_day=0.05 * slope
+        intercept=np.zeros(3), per_year=0.015 * slope, condition=0.6 * _FAVOURS, per_day=0.05 * slope
     )
 
 

@@ -1,5 +1,6 @@
 """A table simulated from arguments: admissions written down as fifteen columns, some of them twice."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +11,12 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from hi_ml.data.simulation.admissions import draw_admissions
-from hi_ml.data.simulation.process import DataGeneratingProcess, noise_process, planted_process
+from hi_ml.data.simulation.process import (
+    DataGeneratingProcess,
+    interactions_process,
+    noise_process,
+    planted_process,
+)
 from hi_ml.data.simulation.vocabulary import (
     ADMISSION_TYPES,
     BLOOD_TYPES,
@@ -69,7 +75,7 @@ def write_table(admissions: pd.DataFrame, hospitals: tuple[str, ...], seed: Seed
             "Insurance Provider": _words(INSURERS, admissions["insurer"]),
             "Billing Amount": pa.array(admissions["bill"].to_numpy(), pa.float64()),
             "Room Number": pa.array(rooms.integers(ROOMS[0], ROOMS[1] + 1, count), pa.int64()),
-            "Admission Type": _words(ADMISSION_TYPES, admissions["admission_type"]),
+            "Admission Type": _words(ADMISSION_TYPES, admissions["admission_type"], missing=~admissions["typed"]),
             "Discharge Date": pa.array(discharged, pa.date32()),
             "Medication": _words(MEDICATIONS, admissions["medication"]),
             "Test Results": _words(TEST_RESULTS, admissions["result"]),
@@ -111,13 +117,16 @@ def _people(patient: NDArray[np.int64], rng: Generator) -> tuple[pa.StringArray,
     return names, _words(GENDERS, gender[patient]), _words(BLOOD_TYPES, blood_type[patient])
 
 
-def _words(words: tuple[str, ...], codes: NDArray[np.integer] | pd.Series) -> pa.StringArray:
-    return pa.array(words, pa.string()).take(pa.array(np.asarray(codes)))
+def _words(
+    words: tuple[str, ...], codes: NDArray[np.integer] | pd.Series, missing: "pd.Series[bool] | None" = None
+) -> pa.StringArray:
+    mask = None if missing is None else missing.to_numpy()
+    return pa.array(words, pa.string()).take(pa.array(np.asarray(codes), mask=mask))
 
 
-SCENARIOS = ("planted", "noise")
+SCENARIOS = ("interactions", "planted", "noise")
 HOSPITALS = 200
-"""Hospitals of the planted scenario, unless told otherwise."""
+"""Hospitals of the scenarios that have some, unless told otherwise."""
 LARGEST_EFFECT = 5.0
 """Beyond five smallest effects of interest, expected stays come close to 1 and to 30 days."""
 COPIES = 5_500 / 55_500
@@ -146,16 +155,18 @@ def simulate(
 
     Parameters
     ----------
-    scenario : {"planted", "noise"}
+    scenario : {"planted", "noise", "interactions"}
         `planted`: all five claims hold. `noise`: the Kaggle table's margins and quirks, and no relation at all.
+        `interactions`: no claim holds; outcomes depend on columns together, with thresholds, bills have a heavy tail,
+        and some admission types are missing.
     rows : int
         Rows of the table, readmissions and near-copies included. At least 1.
     seed : int
         Source of everything random, hospital effects included: another seed is another world.
     effect : float
-        Size of the planted effects in units of the smallest effect of interest, 0 to 5. Unused in noise.
+        Size of the planted effects in units of the smallest effect of interest, 0 to 5. Used where they are planted.
     hospitals : int, optional
-        Number of hospitals of the planted scenario, 200 if not given.
+        Number of hospitals, 200 if not given; noise has none.
 
     Returns
     -------
@@ -180,8 +191,12 @@ def simulate(
     _check(scenario, rows, seed, effect)
     number = _number_of_hospitals(scenario, hospitals)
     effects, naming, admitting, writing, copying = SeedSequence(seed).spawn(5)
-    noise = scenario == "noise"
-    process = noise_process() if noise else planted_process(effect, number, default_rng(effects))
+    drawn: dict[str, Callable[[], DataGeneratingProcess]] = {
+        "planted": lambda: planted_process(effect, number, default_rng(effects)),
+        "noise": noise_process,
+        "interactions": lambda: interactions_process(number, default_rng(effects)),
+    }
+    process = drawn[scenario]()
     names = tuple(hospital_names(number, default_rng(naming)))
     copies = round(rows * COPIES)
     admissions = draw_admissions(process, rows - copies, admitting)

@@ -25,7 +25,17 @@ from hi_ml.data.simulation.attainable import (
     stay_information,
     stay_scores,
 )
-from hi_ml.data.simulation.process import CENTRE_AGE, CENTRE_BILL, CENTRE_STAY, DAYS, OLDER, claims
+from hi_ml.data.simulation.heavy_bills import expected_heavy_bills, heavy_bill_scores
+from hi_ml.data.simulation.process import (
+    CENTRE_AGE,
+    CENTRE_BILL,
+    CENTRE_STAY,
+    DAYS,
+    OLDER,
+    TURN,
+    DataGeneratingProcess,
+    claims,
+)
 from hi_ml.data.simulation.simulate import Simulated
 from hi_ml.data.simulation.vocabulary import (
     ADMISSION_TYPES,
@@ -72,7 +82,11 @@ def truth(simulated: Simulated) -> Truth:
     stays, results = stay_information(process, admissions), result_information(process, admissions)
     scores = {
         "length_of_stay": _compared_with_constant(stays, stay_scores),
-        "billing": bill_scores(process, admissions, stays),
+        "billing": (
+            heavy_bill_scores(process.heavy, admissions, stays)
+            if process.heavy
+            else bill_scores(process, admissions, stays)
+        ),
         "test_results": _compared_with_constant(results, result_scores),
     }
     expectations = _expectations(simulated, stays, results)
@@ -163,6 +177,31 @@ def coefficients(simulated: Simulated) -> dict[str, Any]:
             "per_day": _by_name(TEST_RESULTS, result.per_day),
             "condition": _by_name(CONDITIONS, result.condition, TEST_RESULTS),
         },
+        **_interactions(process),
+    }
+
+
+def _interactions(process: DataGeneratingProcess) -> dict[str, Any]:
+    """Return what turns at an age; nothing where nothing does."""
+    heavy, sides = process.heavy, (f"under_{TURN}", f"from_{TURN}")
+    if heavy is None:
+        return {}
+    together = {
+        side: _by_name(CONDITIONS, days, ADMISSION_TYPES)
+        for side, days in zip(sides, process.stay.together, strict=True)
+    }
+    return {
+        "interactions": {
+            "length_of_stay": together,
+            "log_billing": {
+                "centre": heavy.centre,
+                "condition": _by_name(sides, heavy.condition, CONDITIONS),
+                "per_day": heavy.per_day,
+                "noise_sd": heavy.noise,
+            },
+            f"test_results_from_{TURN}": _by_name(CONDITIONS, process.result.older, TEST_RESULTS),
+            "missing_admission_type": _by_name(CONDITIONS, process.untyped),
+        }
     }
 
 
@@ -194,6 +233,8 @@ def _expectations(
     bills = {
         horizon: simulated.process.bill.mean(hospital, insurer, stay) for horizon, stay in (days | discharge).items()
     }
+    if heavy := simulated.process.heavy:
+        bills = expected_heavy_bills(heavy, admissions, stays)
     return {
         **{("length_of_stay", horizon, ""): values for horizon, values in days.items()},
         **{("billing", horizon, ""): values for horizon, values in bills.items()},

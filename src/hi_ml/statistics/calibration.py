@@ -158,6 +158,7 @@ def _fitted(
     return Agreement(value, value - reach, value + reach)
 
 
+_LEAST_SLOPE = 1e-6
 _PRECISE = {"ftol": 1e-15, "gtol": 1e-10}
 
 
@@ -165,7 +166,7 @@ _PRECISE = {"ftol": 1e-15, "gtol": 1e-10}
 class Recalibration:
     """A multinomial logistic recalibration: shares become proportional to share ** slope * exp(intercept)."""
 
-    slope: float  # common to all classes, not negative; below 1 it draws the shares together
+    slope: float  # common to all classes, positive; below 1 it draws the shares together
     intercepts: tuple[float, ...]  # one per class; the first class that occurs has 0
 
     @classmethod
@@ -183,8 +184,9 @@ class Recalibration:
 
         Notes
         -----
-        With two classes it is Cox's logistic recalibration. A slope below 0, which only predictions worse than
-        guessing ask for, becomes 0: the class shares. A class that never occurs keeps the intercept 0.
+        With two classes it is Cox's logistic recalibration. A slope of 0 or below, which only predictions worse than
+        guessing ask for, becomes one in a million: the class shares, but for the order of the rows, without which no
+        curve could be drawn, and sets of labels would hold all labels. A class that never occurs keeps the intercept 0.
 
         References
         ----------
@@ -200,7 +202,7 @@ class Recalibration:
             missed = share * (np.exp(fitted) - occurred)
             return -float((share * occurred * fitted).sum()), np.append((missed * logs).sum(), missed.sum(axis=0)[free])
 
-        bounds = [(0.0, None), *[(None, None)] * len(free)]
+        bounds = [(_LEAST_SLOPE, None), *[(None, None)] * len(free)]
         start = np.append(1.0, np.zeros(len(free)))
         best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_PRECISE).x
         return cls(float(best[0]), tuple(_spread(best[1:], free, shares.shape[1]).tolist()))

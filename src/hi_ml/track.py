@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import RunFolderInvalid
+from hi_ml.tracking.door import refuse_strange
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
@@ -18,6 +19,7 @@ class TrackSettings:
     """The keys of ``conf/track.yaml``."""
 
     run: str | None  # the folder of one task, for example outputs/train/<timestamp>/billing
+    trust: list[str]  # ``sha256:<digest>`` of a model's code that hi_ml did not write
     promote: Promote  # auto leaves a champion in its place, since there is no table to compare on; always, never
 
 
@@ -27,11 +29,13 @@ def track(settings: TrackSettings, _here: launch.Invocation) -> None:
     Raises
     ------
     RunFolderInvalid
-        If the folder is absent or holds no finished run.
+        If the folder is absent, holds no finished run, or something that hi_ml did not write.
     """
     if settings.run is None or not Path(settings.run).is_dir():
         raise RunFolderInvalid.of(Path(settings.run or "run=<folder>"), "folder")
-    tracked = send(RunFolder(Path(settings.run).resolve()), PromotionPolicy(settings.promote))
+    folder = RunFolder(Path(settings.run).resolve())
+    refuse_strange(folder, settings.trust)
+    tracked = send(folder, PromotionPolicy(settings.promote))
     print(f"{tracked.experiment}: run {tracked.run_id}")
     for sentence in tracked.sentences():
         print(sentence)

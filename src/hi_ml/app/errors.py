@@ -516,6 +516,20 @@ class RunFolderInvalid(HiMlError):
             f"Expected the folder of one task, for example outputs/train/<timestamp>/length_of_stay."
         )
 
+    @classmethod
+    def strange(cls, folder: Path, what: str) -> Self:
+        return cls(
+            f"{folder} is not as hi_ml writes a run: {what}. Nothing was sent. Make the run again here: its "
+            f"overrides.txt says with what."
+        )
+
+    @classmethod
+    def unknown_code(cls, folder: Path, name: str, digest: str) -> Self:
+        return cls(
+            f"{folder} holds a model whose code, {name}, no version of hi_ml has written. Nothing was sent. Whoever "
+            f"serves the model runs that code: read it, and if you trust it, say so: 'trust=[sha256:{digest}]'"
+        )
+
 
 class NotComparable(HiMlError):
     """Runs cannot be held against each other."""

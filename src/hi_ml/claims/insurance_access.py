@@ -1,9 +1,10 @@
 """Does recorded care differ between insurers, for patients of one condition and age?"""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
 from hi_ml.claims.subgroup_screen import age_bins
 from hi_ml.claims.tails import Draws, Sample, guarded
-from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
+from hi_ml.statistics.contingency import Association, association, can_vary, cramers_v, largest_share_gap
 from hi_ml.statistics.estimates import Margin, joint_power
 from hi_ml.statistics.means import comparable, standardised_difference
 from hi_ml.statistics.moments import Moments
@@ -36,6 +37,14 @@ CARE = {"admission_type": "admission type", "medication": "medication", "test_re
 STAY = "length_of_stay"
 CASE_MIX = ("condition", "sex", "blood_type")
 CARE_COLUMNS = ["outcome", "insurer", "level", "n", "count", "share", "expected", "residual"]
+
+
+class StratifiedCare(NamedTuple):
+    """A category of care, compared between insurers within strata."""
+
+    test: Association
+    seen: pd.DataFrame  # admissions by insurer and level, strata added up
+    strata: int
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -62,7 +71,8 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     stratified_rows = cache(partial(_stratified, admissions.rows, settings))
     margin = Margin(settings.smallest_effect, joint_power(len(CARE) + 1))
     draws = Draws(settings.permutations, admissions.rng(STAY))
-    parts = [(role, partial(_care, stratified_rows, role, margin)) for role in CARE]
+    associations = cache(partial(_association, stratified_rows, margin))
+    parts = [(role, partial(_care, associations, role, margin)) for role in CARE]
     parts.append((STAY, partial(_stay, stratified_rows, margin, draws)))
     around = "Recorded care differs between insurers in {}."
     draft = Draft.of(SENTENCE, "any", parts, notes=[NOTE], words=CARE | {STAY: "length of stay"}, around=around)
@@ -75,7 +85,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     extreme = list(_largest(balance, settings.smallest_difference))
     return dataclasses.replace(
         draft.also(*_marginal(rows, cared, margin), *extreme).in_units(admissions.units),
-        tables={"payer_care": care_residuals(rows, cared), "payer_balance": balance},
+        tables={"payer_care": care_residuals(dict(_testable(associations))), "payer_balance": balance},
         facts={"zone": settings.smallest_difference if extreme else None},
     )
 
@@ -89,15 +99,20 @@ def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
     return with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
 
 
-def _care(stratified_rows: Callable[[], pd.DataFrame], role: str, margin: Margin) -> Iterator[Evidence]:
+def _association(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, role: str) -> StratifiedCare:
     rows = stratified_rows()
     require_columns(rows, role)
     table, keys = counts(rows, ["stratum", "insurer", role]), ("insurer", role)
     if not can_vary(cells := cube(table, keys)):
         raise constant(f"the {CARE[role]} between insurers of one stratum")
     test = association(cells, margin=margin, clusters=cube_clusters(table, keys))
+    return StratifiedCare(test, crosstab(table, keys), len(cells))
+
+
+def _care(associations: Callable[[str], StratifiedCare], role: str, margin: Margin) -> Iterator[Evidence]:
+    test, _, strata = associations(role)
     words = f"association of insurer and {CARE[role]} within condition and age band"
-    detail = {"strata": len(cells), "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
+    detail = {"strata": strata, "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
     yield Evidence.of_effect(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
 
 
@@ -177,15 +192,13 @@ def with_strata(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
     return rows.assign(stratum=stratum)
 
 
-def care_residuals(rows: pd.DataFrame, roles: Sequence[str]) -> pd.DataFrame:
+def care_residuals(care: Mapping[str, StratifiedCare]) -> pd.DataFrame:
     """Set the care of each insurer's patients against what care blind to insurers would give within each stratum.
 
     Parameters
     ----------
-    rows : DataFrame
-        From `with_strata`.
-    roles : sequence of str
-        Categories of care.
+    care : mapping of str to StratifiedCare
+        By category of care.
 
     Returns
     -------
@@ -194,7 +207,7 @@ def care_residuals(rows: pd.DataFrame, roles: Sequence[str]) -> pd.DataFrame:
         `residual` (adjusted: standard normal without any association), `p_value, discovery` (Benjamini-Hochberg over
         all cells).
     """
-    parts = [part for role in roles for part in _residuals(rows, role)]
+    parts = [_residuals(role, *tested[:2]) for role, tested in care.items()]
     cells = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CARE_COLUMNS, dtype="float64")
     p_value = 2 * norm.sf(cells["residual"].abs().to_numpy(dtype=np.float64))
     return cells.assign(p_value=p_value, discovery=discoveries(p_value))
@@ -227,17 +240,18 @@ def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.Data
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _residuals(rows: pd.DataFrame, role: str) -> Iterator[pd.DataFrame]:
-    table = counts(rows, ["stratum", "insurer", role])
-    cells, seen = cube(table, ("insurer", role)), crosstab(table, ("insurer", role))
-    if not can_vary(cells):
-        return
-    test = association(cells, margin=Margin(1.0), clusters=cube_clusters(table, ("insurer", role)))
+def _testable(associations: Callable[[str], StratifiedCare]) -> Iterator[tuple[str, StratifiedCare]]:
+    for role in CARE:
+        with contextlib.suppress(Untestable):
+            yield role, associations(role)
+
+
+def _residuals(role: str, test: Association, seen: pd.DataFrame) -> pd.DataFrame:
     insurer, level = seen.index.repeat(seen.shape[1]), np.tile(seen.columns, len(seen))
     n = np.repeat(seen.sum(axis=1).to_numpy(), seen.shape[1])
     count, expected = seen.to_numpy().ravel(), test.expected.ravel() / n
     columns = role, insurer, level, n, count, count / n, expected, test.residuals.ravel()
-    yield pd.DataFrame(dict(zip(CARE_COLUMNS, columns, strict=True))).astype({"n": "int64", "count": "int64"})
+    return pd.DataFrame(dict(zip(CARE_COLUMNS, columns, strict=True))).astype({"n": "int64", "count": "int64"})
 
 
 def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:

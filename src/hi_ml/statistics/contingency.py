@@ -161,9 +161,11 @@ def _multinomial(margins: Floats, n: Floats) -> Floats:
 
 
 def _sum_of_chi_squares(tables: Floats) -> tuple[float, float]:
-    smaller = [_without_empty(table) for table in tables]
-    tests = [chi2_contingency(table, correction=False) for table in smaller if min(table.shape) > 1]
-    return float(sum(test.statistic for test in tests)), float(max(sum(test.dof for test in tests), 1))
+    rows, columns = tables.sum(axis=2), tables.sum(axis=1)
+    expected = rows[:, :, None] * columns[:, None, :] / rows.sum(axis=1)[:, None, None]
+    distance = np.divide((tables - expected) ** 2, expected, out=np.zeros_like(tables), where=expected > 0)
+    df = ((rows > 0).sum(axis=1) - 1) * ((columns > 0).sum(axis=1) - 1)
+    return float(distance.sum()), float(max(df.sum(), 1))
 
 
 def _without_empty(table: Floats) -> Floats:

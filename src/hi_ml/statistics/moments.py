@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array, csc_array, diags_array
+from scipy.sparse import coo_array, csc_array
 
 from hi_ml.statistics.estimates import Floats, Integers
 
@@ -62,7 +62,13 @@ class Clusters:
 
     def deviations(self, centres: Floats) -> csc_array:
         """Sum what each patient's values lie above a centre of each group, shape (patients, k)."""
-        return csc_array(self.sums - self.sizes @ diags_array(centres))
+        return csc_array(self.sums - _scaled(self.sizes, centres))
+
+
+def _scaled(matrix: csc_array, factors: Floats) -> csc_array:
+    """Multiply each column by its factor."""
+    data = matrix.data * np.repeat(factors, np.diff(matrix.indptr))
+    return csc_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class Moments:
         filled = np.where(self.n > 0, self.n, 1.0)
         units = self.clusters.per_group
         scale = np.sqrt(units / np.maximum(units - 1, 1)) / filled
-        return csc_array(self.clusters.deviations(self.total / filled) @ diags_array(scale))
+        return _scaled(self.clusters.deviations(self.total / filled), scale)
 
     @cached_property
     def squared_error(self) -> Floats:

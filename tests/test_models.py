@@ -200,11 +200,9 @@ def test_the_target_encoding_shrinks_small_levels_to_the_mean():
     made = features(hospital=hospital)
     found = fitted(shipped("linear"), made, target, np.arange(len(target)))
     encoded = found.encode(pd.DataFrame({"hospital": [39.0, 40.0, UNSEEN]}))[:, 0]
-    own, mean = target[-2:].mean(), target.mean()
-    assert encoded[0] == pytest.approx(target[hospital == 39].mean(), abs=0.2)
-    assert mean < encoded[1] < own
-    assert own - encoded[1] > 0.1
-    assert encoded[2] == pytest.approx(mean)
+    mean, rows = target.mean(), shipped("linear").encoding.level_rows
+    drawn = [(own.sum() + rows * mean) / (len(own) + rows) for own in (target[hospital == 39], target[-2:])]
+    np.testing.assert_allclose(encoded, [*drawn, mean])
 
 
 def test_a_fitted_pipeline_keeps_no_row_numbers():
@@ -223,39 +221,72 @@ def test_a_category_of_more_levels_than_many_is_target_encoded(levels, columns):
     assert (encoded == made.frame.to_numpy()).all() == (levels == 32)
 
 
+def skill(name, made, target):
+    """The share of the constant's absolute error that a model removes from the last quarter of the rows."""
+    train = np.arange(len(target)) < 0.75 * len(target)
+    names, left_out = usable(made, train)
+    assert (names, left_out) == (list(made.frame), {})
+    found = fitted(shipped(name), made.part(train, names), target[train], np.arange(train.sum()))
+    predicted, constant = found.predict(made.frame[~train]), np.median(target[train])
+    return 1 - np.abs(target[~train] - predicted).mean() / np.abs(target[~train] - constant).mean()
+
+
+def half_of_the_cells_of(rng):
+    """60 codes that decide, known of every second row."""
+    code = rng.integers(0, 60, 6000)
+    known = rng.random(6000) < 0.48
+    return np.where(known, code, np.nan), np.where(known, rng.gamma(2, 2, 60)[code], 4), 60
+
+
+def more_levels_than_rows_of_most(rng):
+    """A long tail: most of 2,000 codes occur once or twice, and the 40 that are common decide."""
+    code = np.where(rng.random(6000) < 0.45, rng.integers(0, 40, 6000), rng.integers(40, 2000, 6000))
+    return code.astype(float), np.where(code < 40, rng.gamma(2, 2, 2000)[code], 4), 2000
+
+
+def only_what_is_missing_of(rng):
+    """100 codes that decide nothing, but where none is recorded the stay is short."""
+    missing = rng.random(6000) < 0.6
+    return np.where(missing, np.nan, rng.integers(0, 100, 6000)), np.where(missing, 2, 7), 100
+
+
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize(
-    ("hospital", "kept"),
-    [
-        (levels_of(*[20] * 40, scattered=800), True),  # exactly half of the rows
-        (levels_of(*[20] * 40, scattered=801), False),
-        (levels_of(*[19] * 40, scattered=10), False),  # every level just too small
-        (levels_of(*[25] * 200), True),
-        (levels_of(*[3] * 20), True),  # few levels need no filling
-    ],
+    "draw",
+    [half_of_the_cells_of, more_levels_than_rows_of_most, only_what_is_missing_of],
+    ids=lambda draw: draw.__name__,
 )
-def test_a_column_of_very_many_levels_stays_where_half_of_the_rows_sit_in_filled_levels(hospital, kept):
-    made = features(hospital=hospital, age=np.linspace(0, 1, len(hospital)))
-    names, left_out = usable(shipped("lgbm").encoding, made, np.ones(len(hospital), dtype=bool))
-    assert ("hospital" in names) == kept
-    assert ("hospital" in left_out) != kept
-    if not kept:
-        assert f"{len(set(hospital))} levels" in left_out["hospital"]
-        assert "20 rows" in left_out["hospital"]
+def test_a_code_column_with_holes_or_a_long_tail_teaches_all_that_it_knows(name, draw):
+    rng = np.random.default_rng(0)
+    code, mean, levels = draw(rng)
+    target = mean + rng.normal(size=6000)
+    made = Features(pd.DataFrame({"code": code}), {"code": {"levels": [*map(str, range(levels))]}}, {"code": "code"})
+    attainable = 1 - np.abs(target - mean).mean() / np.abs(target - np.median(target)).mean()
+    assert skill(name, made, target) > 0.75 * attainable > 0.2
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_column_of_hardly_any_repeated_level_costs_no_skill(name):
+    rng = np.random.default_rng(0)
+    age, note = rng.uniform(20, 90, 4000), rng.integers(0, 3000, 4000)
+    target = age / 10 + rng.normal(size=4000)
+    without, with_it = (skill(name, made, target) for made in (features(age=age), features(age=age, note=note)))
+    assert with_it > without - 0.02 > 0.3
 
 
 def test_only_training_rows_decide_what_can_be_learnt():
-    hospital = levels_of(*[20] * 50)
-    train = np.arange(len(hospital)) % 20 < 19  # 19 rows of every level
-    made = features(hospital=hospital, flat=np.where(train, 1.0, 2.0), age=np.arange(len(hospital), dtype=float))
-    names, left_out = usable(shipped("lgbm").encoding, made, train)
-    assert names == ["age"]
-    assert left_out["flat"] == "one value in the training rows"
-    assert "19" not in left_out["hospital"]
+    train = np.arange(100) < 60
+    flat, late = np.where(train, 1.0, 2.0), np.where(train, np.nan, 2.0)
+    made = features(flat=flat, late=late, age=np.arange(100.0))
+    assert usable(made, train) == (
+        ["age"],
+        {"flat": "one value in the training rows", "late": "no value in the training rows"},
+    )
 
 
 def test_a_column_with_holes_and_one_value_can_be_learnt_from_and_an_empty_one_cannot():
     made = features(empty=np.full(40, np.nan), marked=np.where(np.arange(40) < 20, 1.0, np.nan))
-    names, left_out = usable(shipped("linear").encoding, made, np.ones(40, dtype=bool))
+    names, left_out = usable(made, np.ones(40, dtype=bool))
     assert names == ["marked"]
     assert list(left_out) == ["empty"]
 
@@ -273,7 +304,7 @@ def test_a_column_that_is_empty_in_the_rows_at_hand_stops_no_fit(name, classes):
 def test_a_date_stays_if_any_part_of_it_varies():
     frame = pd.DataFrame({"admitted_on": np.arange(20.0), "admitted_on.month": 1.0})
     made = Features(frame, {"admitted_on": {}}, dict.fromkeys(frame, "admitted_on"))
-    assert usable(shipped("lgbm").encoding, made, np.ones(20, dtype=bool)) == (["admitted_on"], {})
+    assert usable(made, np.ones(20, dtype=bool)) == (["admitted_on"], {})
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -292,7 +323,7 @@ def test_a_noise_column_of_200_levels_gives_no_signal(name):
         assert judge(name, loss, base, task=DAYS, smallest=0.02).verdict == "no_signal"
         gained.append((base - loss).mean())
         constant.append(base.mean())
-    assert abs(sum(gained) / sum(constant)) < 0.015
+    assert abs(sum(gained) / sum(constant)) < 0.02  # a forest of small leaves costs the most
 
 
 def test_a_misspelt_key_of_a_model_is_refused():

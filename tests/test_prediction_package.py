@@ -94,7 +94,7 @@ def save(tmp_path_factory):
         features = Features.of(admissions, select(task, problem.available(admissions))[0])
         target, labels = problem._target(task, admissions.table[task.target])
         first = np.arange(ROWS) < TAUGHT
-        part = features.part(first, usable(model.encoding, features, first)[0])
+        part = features.part(first, usable(features, first)[0])
         rows, group, asked = target[first], admissions.group[first], {"classes": len(labels), "seed": 0}
         fitted = fit(model, part, rows, group=group, **asked)
         quantiles = () if labels or not interval else (0.9,) if "floor" in interval else (0.05, 0.95)
@@ -294,12 +294,6 @@ def test_a_category_never_seen_is_scored_as_one_that_training_lacked(kept, raw):
     features = one.features.frame.assign(condition=float(serving.UNSEEN))
     found = one.by_hi_ml.predict(raw.assign(**{"Medical Condition": "Green Fever"}))
     same(amounts(found), one.fitted.predict(features), "lgbm")
-
-
-def test_a_column_that_the_model_leaves_out_is_not_in_its_mapping(kept):
-    """200 hospitals in 500 rows are too many: no level of theirs may be kept."""
-    one = kept["lgbm", "length_of_stay"]
-    assert "hospital" not in [spec["role"] for spec in one.mapping["columns"]]
 
 
 def test_the_mapping_keeps_places_and_forgets_levels_that_were_not_taught():

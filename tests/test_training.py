@@ -125,10 +125,16 @@ def test_a_label_that_no_row_has_is_no_class(admissions, defaults):
     assert set(problem.target) == {0, 1}
 
 
-def test_a_level_rich_column_is_left_out_with_its_reason(defaults):
-    scattered = simulated(rows=800, scenario="noise")
-    problem = posed(scattered, defaults[0]["billing"], defaults[1])
-    assert "levels of 20 rows or more" in problem.refused["hospital"]
+def test_a_column_of_hundreds_of_levels_is_used_and_what_is_left_out_is_named_with_its_reason(defaults):
+    scattered = replace(simulated(rows=800, scenario="noise"), extra=("Shoe Size",))
+    scattered = altered(scattered, scattered.group, room=np.ones(800), age=np.full(800, np.nan))
+    problem = posed(scattered, replace(defaults[0]["billing"], horizon="stay"), defaults[1])
+    assert "hospital" in problem.features.role
+    assert [note for note in problem.notes if note.startswith("Left out")] == [
+        "Left out: age: no value in the training rows.",
+        "Left out: room: one value in the training rows.",
+        "Left out: Shoe Size: not described by the dataset.",
+    ]
 
 
 def table_without(admissions, role):

@@ -129,7 +129,7 @@ def pose(
     Parameters
     ----------
     task, model, split : str
-        Options of ``conf/``; a model leaves out the columns that it cannot encode.
+        Options of ``conf/``; the columns are the same for every model.
     seed : int
         Fixes everything random.
     overrides : sequence of str

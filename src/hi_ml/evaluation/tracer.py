@@ -57,7 +57,7 @@ def trace(problem: Problem, model: Model, *, seed: int) -> str:
     The rows get two columns, their number and the name of their group, and as target one random number per group. A
     learner that only watches takes the place of the real one. What a target encoding makes of the name of a group is
     the mean of others, unless it is not cross-fitted, or over folds that tear groups apart: then it is the group's own
-    number, since scikit-learn shrinks nothing where all rows of a level agree.
+    number, since here nothing is drawn to the mean of all.
     """
     train = np.flatnonzero(problem.where("train"))
     traced = _trace_problem(problem, seed)
@@ -91,7 +91,7 @@ def _trace_problem(problem: Problem, seed: int) -> Problem:
 def _spy_model(model: Model) -> Model:
     """Put the spy in the place of the learner, and every category into the target encoding."""
     spy = {"_target_": f"{SpyEstimator.__module__}.{SpyEstimator.__qualname__}"}
-    encoding = replace(model.encoding, numbers="raw", many_levels=0)
+    encoding = replace(model.encoding, numbers="raw", many_levels=0, level_rows=0)
     return replace(model, regression=spy, encoding=encoding, space={})
 
 

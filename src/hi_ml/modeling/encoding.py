@@ -18,20 +18,24 @@ from hi_ml.scorer.serving import UNSEEN
 
 Floats = NDArray[np.float64]
 _TARGET_FOLDS = 5  # cross-fitting of a target encoding
+_FILLED = 0.25  # share of the known cells in levels of enough rows, from which on their mean targets are worth learning
 
 
 @dataclass(frozen=True, config=STRICT)
 class Encoding:
     """How features become what a learner takes."""
 
-    categories: Literal["ordinal", "onehot"]
+    # ``native`` leaves it to the learner, which is told which columns are categories, to sort their levels
+    categories: Literal["ordinal", "native", "onehot"]
     numbers: Literal["raw", "scaled"]  # ``scaled`` also fills missing numbers with the median and marks where it did
-    many_levels: int = 32  # a category of more levels is target-encoded
-    level_rows: int = 20  # it is left out unless half of the training rows sit in levels of at least so many rows
+    many_levels: int = 32  # a category of more levels becomes the mean target of its levels, cross-fitted
+    # rows at which the mean of a level weighs as much as that of all; where fewer than a quarter of the known cells lie
+    # in such levels, the most common levels, ``many_levels`` of them, keep codes of their own, and the others share one
+    level_rows: float = 5
 
 
-def usable(encoding: Encoding, features: Features, train: NDArray[np.bool_]) -> tuple[list[str], dict[str, str]]:
-    """Choose the features that the training rows can teach.
+def usable(features: Features, train: NDArray[np.bool_]) -> tuple[list[str], dict[str, str]]:
+    """Choose the features that vary in the training rows: missing is a value of its own, and no other is left out.
 
     Parameters
     ----------
@@ -44,20 +48,14 @@ def usable(encoding: Encoding, features: Features, train: NDArray[np.bool_]) -> 
     left_out : dict of str to str
         Role and reason of the columns of which no feature is usable.
     """
-    names, why = [], {}
-    for name, role in features.role.items():
-        values = features.frame.loc[train, name]
-        if values.nunique(dropna=False) < 2:  # noqa: PLR2004 -- one value teaches nothing
-            why[role] = "one value in the training rows"
-        elif _many(encoding, features, name) and not _well_filled(values, encoding.level_rows):
-            why[role] = (
-                f"{values.nunique()} levels, and fewer than half of the training rows in levels of "
-                f"{encoding.level_rows} rows or more"
-            )
-        else:
-            names.append(name)
+    rows = features.frame[train]
+    names = [name for name in features.role if rows[name].nunique(dropna=False) > 1]
     roles = {features.role[name] for name in names}
-    return names, {role: reason for role, reason in why.items() if role not in roles}
+    return names, {
+        role: f"{'one' if rows[name].notna().any() else 'no'} value in the training rows"
+        for name, role in features.role.items()
+        if role not in roles
+    }
 
 
 def encoder(
@@ -86,10 +84,14 @@ def encoder(
             step: Any = "drop"  # no row of these has a value, and a learner may refuse such a column
         elif features.levels(name) is None:
             step = _numbers(encoding.numbers)
-        elif _many(encoding, features, name):
-            step = TargetEncoder(target_type=kind, cv=cross)
+        elif len(features.levels(name) or ()) <= encoding.many_levels:
+            step = _categories(encoding, "auto")
         else:
-            step = _categories(encoding.categories)
+            rows = features.frame[name].value_counts()
+            if rows[rows >= encoding.level_rows].sum() >= _FILLED * rows.sum():
+                step = TargetEncoder(target_type=kind, cv=cross, smooth=encoding.level_rows)
+            else:  # folds would be told apart by their means, and rows by the folds
+                step = _categories(encoding, [_most_common(features.frame[name], encoding.many_levels)])
         steps.append((f"feature_{position}", step, [position]))
     return ColumnTransformer(steps, sparse_threshold=0)
 
@@ -100,10 +102,28 @@ def _numbers(how: str) -> Any:
     return make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
 
 
-def _categories(how: str) -> Any:
-    if how == "onehot":
-        return OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNSEEN)
+def _categories(encoding: Encoding, levels: Any) -> Any:
+    if encoding.categories == "onehot":
+        return OneHotEncoder(categories=levels, handle_unknown="ignore", sparse_output=False)
+    missing = encoding.many_levels if encoding.categories == "native" else np.nan  # a code that no level has
+    return OrdinalEncoder(
+        categories=levels, handle_unknown="use_encoded_value", unknown_value=UNSEEN, encoded_missing_value=missing
+    )
+
+
+def _most_common(codes: pd.Series, count: int) -> Floats:
+    """The codes of the most common levels, ascending, with NaN at the end where some are missing."""
+    common = np.sort(codes.value_counts().index[:count].to_numpy())
+    return np.append(common, np.nan) if codes.isna().any() else common
+
+
+def native_columns(encoder: ColumnTransformer) -> list[int]:
+    """Return the columns of the learner's matrix that hold codes of categories, which have no order."""
+    return [
+        encoder.output_indices_[title].start
+        for title, step, _ in encoder.transformers_
+        if isinstance(step, OrdinalEncoder) and not np.isnan(step.encoded_missing_value)
+    ]
 
 
 def forget_folds(encoder: ColumnTransformer) -> None:
@@ -111,12 +131,3 @@ def forget_folds(encoder: ColumnTransformer) -> None:
     for _, step, _ in encoder.transformers_:
         if isinstance(step, TargetEncoder):
             step.set_params(cv=_TARGET_FOLDS)
-
-
-def _many(encoding: Encoding, features: Features, name: str) -> bool:
-    return len(features.levels(name) or ()) > encoding.many_levels
-
-
-def _well_filled(values: pd.Series, rows: int) -> bool:
-    counts = values.value_counts()
-    return bool(counts[counts >= rows].sum() * 2 >= len(values))

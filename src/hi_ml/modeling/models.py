@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from hi_ml.app.config import STRICT, instantiate
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.modeling.encoding import Encoding, encoder, forget_folds
+from hi_ml.modeling.encoding import Encoding, encoder, forget_folds, native_columns
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.spaces import Space
@@ -132,7 +132,8 @@ def fit(
     """
     started = time.perf_counter()
     if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
-        model = replace(model, classification=_CONSTANT, early_stopping=None, space={})
+        plain = replace(model.encoding, categories="ordinal")
+        model = replace(model, classification=_CONSTANT, encoding=plain, early_stopping=None, space={})
     encode, fold = _encode(model, features, scale.learned(target), group=group, classes=classes, seed=seed)
     learner = _fit_learner(model, model.classification if classes else model.regression, fold, seed=seed)
     pipeline = Pipeline([("encode", encode), ("learn", learner)])
@@ -199,6 +200,7 @@ class Fold:
 
     train: tuple[Floats, Floats]
     validation: tuple[Floats, Floats]  # that stop the learner early; of no rows where nothing does
+    native: list[int]  # columns whose numbers are codes of categories, for a learner that knows such
 
 
 def _encode(
@@ -214,7 +216,7 @@ def _encode(
     X = encode.fit_transform(part.frame.to_numpy(), target[train])
     forget_folds(encode)
     X_validation = encode.transform(features.frame.iloc[validation].to_numpy()) if len(validation) else X[:0]
-    return encode, Fold((X, target[train]), (X_validation, target[validation]))
+    return encode, Fold((X, target[train]), (X_validation, target[validation]), native_columns(encode))
 
 
 def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
@@ -223,7 +225,8 @@ def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -
         learner = instantiate(node)
         if "random_state" in learner.get_params():
             learner.set_params(random_state=seed)
-        return learner.fit(*fold.train, **_stopping(model, learner, fold))
+        native = {"categorical_feature": fold.native} if fold.native else {}
+        return learner.fit(*fold.train, **native, **_stopping(model, learner, fold))
     except Exception as error:  # each library has its own
         raise ConfigurationInvalid.learner(model.name, error) from error
 

@@ -1,5 +1,6 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from hi_ml.modeling.scores.score import Baseline, scores_of
 from hi_ml.modeling.tasks import Task, check_whole, select
 from hi_ml.statistics.groups import Units
 
+_NAMED = 8  # columns that a sentence names
 FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -93,9 +95,10 @@ def pose(
     rows = table[has_target].reset_index(drop=True)
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
-    names, left_out = usable(model.encoding, chosen, parts == 0)
+    names, constant = usable(chosen, parts == 0)
     if not names:
-        raise NotTrainable.no_features(task.name, refused | left_out)
+        raise NotTrainable.no_features(task.name, refused | constant)
+    left_out = constant | dict.fromkeys(admissions.extra, "not described by the dataset")
     chosen = chosen.part(np.arange(len(target)), names)
     problem = Problem(
         task=task,
@@ -107,9 +110,9 @@ def pose(
         row=admissions.row[has_target],
         group=group,
         twin=admissions.twins.group[has_target],
-        refused=refused | left_out | dict.fromkeys(admissions.extra, "not described by the dataset"),
+        refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
-        notes=notes,
+        notes=(*notes, *_name(left_out)),
     )
     train = problem.first_copies(np.flatnonzero(parts == 0))
     return replace(problem, scale=choose(task, model, chosen, target, group=group, train=train, seed=seed))
@@ -161,6 +164,14 @@ def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
     text = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype(str).astype("category")
     codes = text.cat.remove_unused_categories().cat
     return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
+
+
+def _name(left_out: dict[str, str]) -> Iterator[str]:
+    """Name the columns that are no features though nobody refused them, in a sentence for each reason."""
+    for reason in dict.fromkeys(left_out.values()):
+        roles = [role for role, why in left_out.items() if why == reason]
+        more = f" and {len(roles) - _NAMED} more (data.json)" if len(roles) > _NAMED else ""
+        yield f"Left out: {', '.join(roles[:_NAMED])}{more}: {reason}."
 
 
 def _check_parts(task: Task, parts: splits.Parts, target: Floats, *, group: NDArray[np.int64], rule: str) -> None:

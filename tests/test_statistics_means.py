@@ -25,7 +25,8 @@ RNG = np.random.default_rng(3)
 
 def against_the_rest(values, inside, group, *, margin):
     """The comparison of rows that are copies where their numbers are equal."""
-    return means.against_the_rest(values, inside, Units.of(group), margin=margin)
+    inside, units = np.asarray(inside), Units.of(group)
+    return means.against_the_rest(values, means.Side.of(inside, units), means.Side.of(~inside, units), margin=margin)
 
 
 SAMPLES = [RNG.normal(10, 1, 40), RNG.gamma(2, 5, 90), RNG.uniform(0, 30, 55)]

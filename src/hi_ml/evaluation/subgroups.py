@@ -18,7 +18,7 @@ from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
 from hi_ml.statistics.estimates import LEVEL, Effect
 from hi_ml.statistics.groups import Units
-from hi_ml.statistics.means import against_the_rest
+from hi_ml.statistics.means import Side, against_the_rest
 from hi_ml.statistics.multiplicity import holm
 
 Floats = NDArray[np.float64]
@@ -99,19 +99,19 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
     units, rows, effects, judged = run.units, [], [], []
     qualities = list(_qualities(run, how))
     for role in comparable(run.problem, how):
-        levels = list(_levels(run.problem, role, how.bands.get(role)))
+        levels = dict(_levels(run.problem, role, how.bands.get(role)))
+        sides = [(Side.of(inside, units), Side.of(~inside, units)) for inside in levels.values()]
         for quality in qualities:
-            found = [against_the_rest(quality.values, inside, units, margin=quality.margin) for _, inside in levels]
-            for (level, inside), effect, adjusted in zip(levels, found, _adjust(found), strict=True):
-                side = units.only(inside)
+            found = [against_the_rest(quality.values, *pair, margin=quality.margin) for pair in sides]
+            for level, pair, effect, adjusted in zip(levels, sides, found, _adjust(found), strict=True):
                 rows.append(
                     {"role": role, "level": level, "score": quality.name, "unit": quality.unit}
-                    | _inside(quality.values[inside], side)
+                    | _inside(quality.values[pair[0].rows], pair[0].units)
                     | _difference(effect)
                     | {"p_exploratory": adjusted, "margin": quality.margin, "control": role in how.controls}
                 )
                 effects.append(effect)
-                judged.append(quality.judged and effect is not None and _enough(quality, inside, run, how.fewest))
+                judged.append(quality.judged and effect is not None and _enough(quality, pair, units, how.fewest))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["p_holm"] = _over_all(table, effects, np.array(judged, dtype=bool))
     unjudged = table["score"].isin([quality.name for quality in qualities if not quality.judged])
@@ -240,13 +240,11 @@ def _difference(effect: Effect | None) -> dict[str, float]:
     return dict(zip(names, (effect.estimate, effect.low, effect.high, effect.p_zero), strict=True))
 
 
-def _enough(quality: Quality, inside: Mask, run: FittedRun, fewest: int) -> bool:
+def _enough(quality: Quality, sides: tuple[Side, Side], units: Units, fewest: int) -> bool:
     """Whether level and rest have enough units, and enough of them with and without each event."""
-    unit = run.units.unit
-    sides = (inside, ~inside)
-    cells = (side & cell for side in sides for event in quality.events for cell in (event, ~event))
-    return all(len(np.unique(unit[side])) >= fewest for side in sides) and all(
-        len(np.unique(unit[cell])) >= _FEWEST_EVENTS for cell in cells
+    cells = (side.rows & cell for side in sides for event in quality.events for cell in (event, ~event))
+    return all(len(side.present) >= fewest for side in sides) and all(
+        np.count_nonzero(np.bincount(units.unit[cell])) >= _FEWEST_EVENTS for cell in cells
     )
 
 

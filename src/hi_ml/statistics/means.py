@@ -318,16 +318,28 @@ def _below(values: Floats, at: Floats) -> Floats:
     return np.asarray(sum(sides) / 2 / values.size, dtype=np.float64)
 
 
-def against_the_rest(values: Floats, inside: NDArray[np.bool_], units: Units, *, margin: float) -> Effect | None:
+@dataclass(frozen=True)
+class Side:
+    """Some rows of a table, and whose they are."""
+
+    rows: NDArray[np.bool_]  # shape (n,)
+    units: Units  # of these rows, copies counted anew among them
+    present: Integers  # their places among the units of all rows
+
+    @classmethod
+    def of(cls, rows: NDArray[np.bool_], units: Units) -> "Side":
+        """Take rows out of those of the units."""
+        return cls(rows, units.only(rows), np.unique(units.unit[rows]))
+
+
+def against_the_rest(values: Floats, inside: Side, rest: Side, *, margin: float) -> Effect | None:
     """Compare the mean over some rows with the mean over all others, per admission.
 
     Parameters
     ----------
     values : array of float64, shape (n,)
-    inside : array of bool, shape (n,)
-        The rows to compare with the rest.
-    units : Units
-        Of the n rows; copies are averaged on each side, and a unit may stand on both.
+    inside, rest : Side
+        The rows to compare, and all others; a unit may stand on both sides.
     margin : float
         The smallest difference that matters, in the unit of the values.
 
@@ -342,16 +354,15 @@ def against_the_rest(values: Floats, inside: NDArray[np.bool_], units: Units, *,
     contributions add up to the variance. This is the bootstrap of units in closed form, and Welch's test where every
     unit is one admission. Degrees of freedom by Welch and Satterthwaite.
     """
-    contributions, estimate = np.zeros(len(units)), 0.0
+    if min(len(inside.present), len(rest.present)) < 2:  # noqa: PLR2004 -- a variance needs two
+        return None
+    contributions, estimate = np.zeros(1 + max(inside.present[-1], rest.present[-1])), 0.0
     variances, freedom = [], []
-    for rows, sign in ((inside, 1.0), (~inside, -1.0)):
-        present = np.unique(units.unit[rows])
-        if len(present) < 2:  # noqa: PLR2004 -- a variance needs two
-            return None
-        side = units.only(rows)
-        spread = side.deviations(values[rows]) / np.sqrt(len(present) * (len(present) - 1))
+    for side, sign in ((inside, 1.0), (rest, -1.0)):
+        here, present = values[side.rows], side.present
+        spread = side.units.deviations(here) / np.sqrt(len(present) * (len(present) - 1))
         contributions[present] += sign * spread
-        estimate += sign * side.mean(values[rows])
+        estimate += sign * side.units.mean(here)
         variances.append(float((spread**2).sum()))
         freedom.append(len(present) - 1)
     error = float(np.sqrt((contributions**2).sum()))

@@ -49,7 +49,7 @@ def usable(features: Features, train: NDArray[np.bool_]) -> tuple[list[str], dic
         Role and reason of the columns of which no feature is usable.
     """
     rows = features.frame[train]
-    names = [name for name in features.role if rows[name].nunique(dropna=False) > 1]
+    names = [name for name in features.role if len(rows[name].unique()) > 1]
     roles = {features.role[name] for name in names}
     return names, {
         role: f"{'one' if rows[name].notna().any() else 'no'} value in the training rows"

@@ -128,7 +128,7 @@ def _promoted(champion: FittedRun) -> bool:
     challenger = replace(champion.method, seed=champion.method.seed + 1).fit(problem, train)
     losses = champion.losses(challenger.predict(problem.features.frame[test]))
     digest = np.flatnonzero(test).astype(np.uint64)
-    pair = PairedLosses(problem.task.unit, problem.group[test], digest, champion.losses(), losses)
+    pair = PairedLosses(problem.task.unit, champion.units, digest, champion.losses(), losses)
     return judge(pair, np.array([], np.uint64), comparisons=1).alias == CHAMPION
 
 

@@ -222,6 +222,48 @@ def test_an_unfinished_folder_is_not_sent(folder, client):
     assert client.get_experiment_by_name(EXPERIMENT) is None
 
 
+class Killed(BaseException):
+    """What comes is the end: nothing is told the store any more."""
+
+
+@pytest.mark.parametrize(
+    ("step", "after", "begun", "whole"),
+    [
+        ("create_run", True, 1, False),
+        ("log_artifact", False, 1, False),
+        ("create_model_version", False, 1, False),
+        ("create_model_version", True, 0, True),
+        ("set_registered_model_alias", False, 0, True),
+        ("set_terminated", False, 0, True),
+    ],
+)
+def test_a_sending_that_was_killed_is_taken_up_and_leaves_no_orphan(
+    folder, client, monkeypatch, step, after, begun, whole
+):
+    method = getattr(MlflowClient, step)
+
+    def kill(*arguments, **named):
+        if after:
+            method(*arguments, **named)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "set_terminated", raising(Killed()))
+        patched.setattr(MlflowClient, step, kill)
+        with pytest.raises(Killed):
+            send(folder)
+    earlier = [run.info.run_id for run in runs(client)]
+    sent = send(folder)
+    assert (sent.run_id in earlier) == whole
+    assert sorted(run.info.status for run in runs(client)) == ["FINISHED", *["KILLED"] * begun]
+    versions = client.search_model_versions(f"name='{MODEL}'")
+    assert [version.run_id for version in versions] == [sent.run_id]
+    assert client.get_model_version_by_alias(MODEL, "champion").run_id == sent.run_id
+    assert client.get_run(sent.run_id).data.tags["promotion"] == sent.alias == "champion"
+    assert send(folder) == sent
+    assert not (folder.path / "sending.json").exists()
+
+
 @pytest.mark.parametrize("step", ["log_batch", "log_artifact", "create_logged_model", "create_model_version"])
 def test_a_store_that_fails_midway_leaves_a_failed_run_and_the_folder(folder, client, monkeypatch, step):
     with monkeypatch.context() as patched:

@@ -3,9 +3,11 @@
 import csv
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 import yaml
@@ -20,6 +22,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "data": "data.json",  # on which data
     "timings": "timings.json",  # seconds per step
     "tracked": "tracked.json",  # which MLflow run shows this folder, by store
+    "sending": "sending.json",  # by which key a store knows it again that was not told the end
     "rejected": "rejected.csv",  # cells that could not be read
     "report": "report.html",  # the page for readers
     # a trained task
@@ -52,7 +55,8 @@ OF_OTHER_STEPS = (FILES["rejected"], FILES["study"])  # stand in the folder befo
 REJECTED, ROWS = FILES["rejected"], FILES["rows"]
 _ALWAYS = ("run", "data", "timings", "config", "overrides")
 _JUDGED = {"search": ("search", "trials"), "findings": ("findings",), "": ("verdict", "leakage", "scores")}
-_ASIDE = (REJECTED, FILES["tracked"])  # not what was measured
+_NOTES = (FILES["tracked"], FILES["sending"])  # of where it is tracked
+_ASIDE = (REJECTED, *_NOTES)  # not what was measured
 NEEDED = tuple(FILES[name] for name in (*_ALWAYS, *_JUDGED[""], "predictions"))
 """What a run of a task tells of itself: enough for `RunFolder.read` and its predictions."""
 
@@ -134,13 +138,25 @@ class RunFolder:
         """Return which MLflow run shows this folder, by store; empty where none does."""
         return dict(self.load("tracked")) if self._has("tracked") else {}
 
+    def sending(self) -> str:
+        """Return the key of this sending: that of one that did not come to its end, or a new one, noted here first."""
+        if not self._has("sending"):
+            with atomic(self.path / FILES["sending"]) as part:
+                write_json(part, {"key": uuid4().hex})
+        return str(self.load("sending")["key"])
+
+    def sent(self, tracked: Mapping[str, Any]) -> None:
+        """Note which runs show this folder, by store: the sending has come to its end."""
+        self.write(tracked=tracked)
+        (self.path / FILES["sending"]).unlink(missing_ok=True)
+
     def files(self) -> list[Path]:
-        """List what belongs to the run: all but the note of where it is tracked, and what is a run of its own."""
+        """List what belongs to the run: all but the notes of where it is tracked, and what is a run of its own."""
         others = [path.parent for path in self.path.glob(f"*/{FILES['run']}")]
         return sorted(
             path
             for path in self.path.rglob("*")
-            if path.is_file() and path.name != FILES["tracked"] and not any(map(path.is_relative_to, others))
+            if path.is_file() and path.name not in _NOTES and not any(map(path.is_relative_to, others))
         )
 
     def _has(self, name: str) -> bool:

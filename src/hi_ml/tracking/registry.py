@@ -95,11 +95,18 @@ def register(client: Any, run: Record, *, run_id: str, model_id: str, policy: Pr
     version = client.create_model_version(
         name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=tags, description=run.sentence,
     )  # fmt: skip
-    client.set_registered_model_alias(name, decision.alias, version.version)
-    for key, value in decision.tags().items():
-        client.set_tag(run_id, key, value)
-    now = client.get_model_version_by_alias(name, CHAMPION)
-    return Registered(name, str(version.version), decision.alias, decision.reason, now.tags.get(VERDICT, "unknown"))
+    return announce(client, version)
+
+
+def announce(client: Any, version: Any) -> Registered:
+    """Give a version its alias and its run the reason, as its tags say; a second time nothing changes."""
+    promotion = {key: value for key, value in version.tags.items() if key.startswith(_PROMOTION)}
+    alias, reason = promotion[_PROMOTION], promotion[f"{_PROMOTION}_reason"]
+    client.set_registered_model_alias(version.name, alias, version.version)
+    for key, value in promotion.items():
+        client.set_tag(version.run_id, key, value)
+    now = client.get_model_version_by_alias(version.name, CHAMPION)
+    return Registered(version.name, str(version.version), alias, reason, now.tags.get(VERDICT, "unknown"))
 
 
 def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: int, smallest: float = 0.0) -> Decision:

@@ -8,9 +8,10 @@ from typing import Any
 from hi_ml.app.errors import TrackingFailed
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.record import VERDICT, Child, Record, record
-from hi_ml.tracking.registry import PromotionPolicy, register
+from hi_ml.tracking.registry import PromotionPolicy, announce, register
 from hi_ml.tracking.store import artifact_root, client_of, exclusive, store_uri, without_password
 
+_KEY = "hi_ml.sending"  # the tag by which a run is known again that was not finished
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests a run
 _DIGEST = 36  # characters that MLflow allows
 _LONGEST_PARAMETER = 6000  # MLflow cuts what is longer without a word
@@ -63,10 +64,10 @@ def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
         with exclusive(uri), client_of(uri) as client:
             if public_uri in before and _is_active(client, before[public_uri]["run_id"]):
                 return Tracked(**before[public_uri])
-            tracked = _send(client, folder, run, uri=uri, policy=policy)
+            tracked = _finished(client, folder, run, uri=uri) or _send(client, folder, run, uri=uri, policy=policy)
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
         raise TrackingFailed.of(folder.path, public_uri, without_password(str(error))) from error
-    folder.write(tracked=before | {public_uri: asdict(tracked)})
+    folder.sent(before | {public_uri: asdict(tracked)})
     return tracked
 
 
@@ -84,7 +85,7 @@ def _is_active(client: Any, run_id: str) -> bool:
 
 def _send(client: Any, folder: RunFolder, run: Record, *, uri: str, policy: PromotionPolicy) -> Tracked:
     experiment = _experiment(client, run.experiment, uri)
-    tags = {**run.tags, **_parent(folder, uri)}
+    tags = {**run.tags, **_parent(folder, uri), _KEY: folder.sending()}
     run_id = client.create_run(experiment, _ms(run.started), tags, run_name=run.run_name).info.run_id
     version: dict[str, str] = {}
     try:
@@ -100,6 +101,31 @@ def _send(client: Any, folder: RunFolder, run: Record, *, uri: str, policy: Prom
         client.set_terminated(run_id, "FAILED")
         raise
     return Tracked(without_password(uri), run.experiment, run_id, **version)
+
+
+def _finished(client: Any, folder: RunFolder, run: Record, *, uri: str) -> Tracked | None:
+    """Take up a sending that was killed: what it had told all of is finished, what it had begun is closed.
+
+    Returns
+    -------
+    Tracked or None
+        None where the run has to be sent.
+    """
+    experiment = client.get_experiment_by_name(run.experiment)
+    if experiment is None:
+        return None
+    number = str(experiment.experiment_id)
+    for begun in client.search_runs([number], f"tags.`{_KEY}` = '{folder.sending()}'"):
+        run_id = begun.info.run_id
+        versions = client.search_model_versions(f"run_id = '{run_id}'")
+        if versions or begun.info.status == "FINISHED":
+            said = asdict(announce(client, versions[0])) if versions else {}
+            client.set_terminated(run_id, "FINISHED", _ms(run.finished))
+            return Tracked(without_password(uri), run.experiment, run_id, **said)
+        for inner in (*client.search_runs([number], f"tags.`{PARENT}` = '{run_id}'"), begun):
+            if inner.info.status == "RUNNING":
+                client.set_terminated(inner.info.run_id, "KILLED")
+    return None
 
 
 def _parent(folder: RunFolder, uri: str) -> dict[str, str]:

@@ -77,7 +77,8 @@ def test_the_files_have_the_promised_keys(outputs, task):
     folder = outputs / task
     assert list(scores(folder).reset_index()) == ["score", "part", "value", "low", "high", "baseline", "unit"]
     verdict = {"verdict", "score", "skill", "low95", "high95", "low90", "high90", "smallest_skill", "n_groups"}
-    assert set(said(folder, "verdict")) == verdict | {"sentence"}
+    verdict |= {"reason", "constant", "n_admissions", "design_effect", "others", "headline", "sentence"}
+    assert set(said(folder, "verdict")) == verdict
     leakage = {"score", "random_score", "grouped_score", "gap", "low", "high", "twin_share", "predicted_gap"}
     assert leakage <= set(said(folder, "leakage"))
     data = {"sha256", "column_sha256", "rows_read", "rows_rejected", "duplicate_groups", "duplicate_pairs"}

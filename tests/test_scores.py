@@ -155,15 +155,15 @@ def test_the_baseline_of_classes_is_their_frequency_and_the_commonest():
 
 def test_a_class_that_training_never_saw_costs_much_but_no_infinity():
     baseline = Baseline.of(RESULTS, np.array([0.0, 1.0]), votes=np.ones(2), classes=3)
-    share = np.tile([0.5, 0.5, 0.0], (6, 1))
-    found = scored(RESULTS, np.array([0.0, 1, 2, 0, 1, 2]), share, baseline, np.arange(6))
+    share = np.tile([0.5, 0.5, 0.0], (30, 1))
+    found = scored(RESULTS, np.tile([0.0, 1, 2], 10), share, baseline, np.arange(30))
     assert np.isfinite(found[["value", "low", "high", "baseline"]].to_numpy()).all()
     assert found.loc["log_loss", "value"] > 10
 
 
 def test_where_the_target_does_not_vary_the_share_of_variance_is_left_out():
     baseline = Baseline(median=4.0, mean=4.5, frequencies=np.array([]))
-    found = scored(DAYS, np.full(6, 5.0), np.linspace(4, 6, 6), baseline, np.arange(6))
+    found = scored(DAYS, np.full(12, 5.0), np.linspace(4, 6, 12), baseline, np.arange(12))
     assert "r2" not in found.index
     assert np.isfinite(found[["value", "low", "high", "baseline"]].to_numpy()).all()
 

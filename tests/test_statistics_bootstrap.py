@@ -34,29 +34,6 @@ def some_weights(seed, rows=ROWS):
     return np.random.default_rng(seed).integers(0, 4, size=(5, rows)).astype(float)
 
 
-@pytest.mark.parametrize("steps", [None, 2], ids=["no ties", "many ties"])
-@pytest.mark.parametrize("classes", [2, 3, 5])
-def test_roc_auc_is_that_of_scikit_learn(classes, steps):
-    truth, share = classified(0, classes=classes, steps=steps)
-    shown = share[:, 1] if classes == 2 else share
-    expected = metrics.roc_auc_score(truth, shown, multi_class="ovr", average="macro")
-    assert bootstrap.roc_auc(truth, share, unit()) == pytest.approx(expected, abs=1e-12)
-
-
-def test_weighted_roc_auc_is_that_of_scikit_learn():
-    truth, share = classified(1, steps=3)
-    weights = some_weights(1)
-    expected = [
-        metrics.roc_auc_score(truth, share, multi_class="ovr", average="macro", sample_weight=draw) for draw in weights
-    ]
-    np.testing.assert_allclose(bootstrap.roc_auc(truth, share, weights), expected, atol=1e-12)
-
-
-def test_constant_shares_have_an_area_of_one_half():
-    truth, _ = classified(2)
-    assert bootstrap.roc_auc(truth, np.full((ROWS, CLASSES), 1 / 3), unit()) == pytest.approx(0.5, abs=1e-12)
-
-
 @pytest.mark.parametrize("weights", [unit(), some_weights(3)], ids=["unit weights", "drawn weights"])
 def test_label_scores_are_those_of_scikit_learn(weights):
     truth, share = classified(3)
@@ -81,12 +58,6 @@ def test_a_class_that_does_not_occur_is_left_out_of_the_averages():
     recalls = [metrics.recall_score(truth == k, label == k) for k in (0, 1)]
     assert bootstrap.balanced_accuracy(counts) == pytest.approx(np.mean(recalls))
     assert bootstrap.macro_f1(counts) == pytest.approx(metrics.f1_score(truth, label, average="macro"))
-    areas = [metrics.roc_auc_score(truth == k, share[:, k]) for k in (0, 1)]
-    assert bootstrap.roc_auc(truth, share, unit(len(truth))) == pytest.approx(np.mean(areas))
-
-
-def test_one_class_alone_has_no_area():
-    assert np.isnan(bootstrap.roc_auc(np.zeros(4, dtype=int), np.full((4, 2), 0.5), unit(4))).all()
 
 
 @settings(deadline=None)
@@ -101,14 +72,14 @@ def test_the_weighted_median_is_the_median_of_repeated_values(case):
         times = times + 1
     expected = np.median(np.repeat(values, times))
     for scale in (1.0, 1 / 3):  # a third: the weights of a group of three do not add up without rounding
-        assert bootstrap.weighted_median(values, scale * times[None, :].astype(float)) == pytest.approx(expected)
+        assert bootstrap.weighted_quantile(values, scale * times[None, :].astype(float)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("rows", [90, 91])
 def test_the_median_error_is_that_of_scikit_learn(rows):
     rng = np.random.default_rng(5)
     truth, predicted = rng.normal(size=rows), rng.normal(size=rows)
-    found = bootstrap.weighted_median(np.abs(truth - predicted), unit(rows))
+    found = bootstrap.weighted_quantile(np.abs(truth - predicted), unit(rows))
     assert found == pytest.approx(metrics.median_absolute_error(truth, predicted), abs=1e-12)
 
 

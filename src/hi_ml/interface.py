@@ -211,8 +211,9 @@ def assess(run: FittedRun, *names: str) -> dict[str, Any]:
     The model that knows nothing is judged like any other:
 
     >>> run = fit(read("simulated", rows=900), "billing", "baseline")
-    >>> assess(run, "verdict")["verdict"].verdict
-    'no_signal'
+    >>> verdict = assess(run, "verdict")["verdict"]
+    >>> verdict.verdict, verdict.reason
+    ('inconclusive', 'it predicts the constant')
     """
     asked = run.method.assessments
     for name in names:

@@ -17,14 +17,13 @@ from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import round_seconds
 from hi_ml.data.schema import Dataset
+from hi_ml.evaluation import judgement
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
 from hi_ml.prediction.drift import Sensitivity, alarms
 from hi_ml.prediction.load import LoadedModel, load_model
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.store import command_to_open, store_uri
-
-_SIGNAL = "signal"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -110,8 +109,8 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     read, scored, rejected = (manifest[key] for key in ("rows_in", "rows_scored", "rows_rejected"))
     print(f"\n{read:,} rows read, {scored:,} scored, {rejected:,} rejected")
     print(f"Model: {model.uri}, verdict {manifest['verdict']}")
-    if manifest["verdict"] != _SIGNAL:
-        print("Note: the verdict is not 'signal': the model was not shown to be better than knowing nothing.")
+    if caution := judgement.caution(manifest["verdict"]):
+        print(f"Note: the verdict is not 'signal': {caution}.")
     if manifest["interval"] and manifest["interval"]["keeps_level"] is False:
         print(f"Note: intervals do not keep their level. {manifest['interval']['sentence']}")
     if not model.same_code:

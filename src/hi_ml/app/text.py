@@ -55,9 +55,11 @@ def signed_interval(value: float, low: float, high: float) -> tuple[str, str]:
     --------
     >>> signed_interval(0.21437, 0.1902, 0.2385), signed_interval(-1234.5, -2000.0, 12.0)
     (('+0.214', '+0.190 to +0.238'), ('−1,234', '−2,000 to +12'))
-    >>> signed_interval(0.0, 0.0, 0.0)
-    ('0', '0 to 0')
+    >>> signed_interval(0.0, 0.0, 0.0), signed_interval(0.2, math.nan, math.nan)
+    (('0', '0 to 0'), ('+0.2', 'too few to tell'))
     """
+    if math.isnan(low):
+        return f"{value:+,.3g}".replace("-", "−"), "too few to tell"
     width = high - low
     places = min(_FINEST, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else _FINEST * bool(value)
     rounded = (f"{end:+,.{places}f}".replace("-", "−") if round(end, places) else "0" for end in (value, low, high))

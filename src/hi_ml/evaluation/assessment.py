@@ -15,7 +15,7 @@ from hi_ml.app.config import STRICT, build, named_in
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.problem import Problem, fit_rows
-from hi_ml.modeling.scores.score import Baseline, losses, primary
+from hi_ml.modeling.scores.score import Baseline, loss_of, losses
 from hi_ml.modeling.splits import Split
 from hi_ml.statistics.groups import Units
 
@@ -73,7 +73,7 @@ class FittedRun:
 
     def constant(self) -> Floats:
         """Predict the test part by the constant that is best for the primary score."""
-        return self.baseline.predict(len(self.predicted), primary(self.problem.task).constant)
+        return self.baseline.predict(len(self.predicted), loss_of(self.problem.task).constant)
 
 
 def lay_out(result: Any) -> Content:

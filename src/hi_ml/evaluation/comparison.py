@@ -10,7 +10,7 @@ import pandas as pd
 
 from hi_ml.app.config import build, leaves
 from hi_ml.app.errors import NotComparable
-from hi_ml.modeling.scores.score import Floats, Predictions, Score, primary, scores_of
+from hi_ml.modeling.scores.score import Predictions, Score, losses, primary, scores_of
 from hi_ml.modeling.tasks import Task, check_whole
 from hi_ml.statistics.groups import Units
 from hi_ml.statistics.multiplicity import holm
@@ -74,10 +74,11 @@ class Comparison:
     # with 95 % intervals; ``p_holm`` for the primary score, over all pairs; whether ``less`` or ``more`` is
     # better
     differences: pd.DataFrame
-    runs: pd.DataFrame  # ``run, run_id, score, value, low, high, baseline, unit, verdict, skill``
+    runs: pd.DataFrame  # ``run, run_id, score, value, low, high, baseline, unit, verdict, reason, skill``
     configuration: pd.DataFrame  # ``key`` and one column per run: the settings that differ between them, and only those
     identical: tuple[tuple[str, ...], ...]  # runs whose predictions are the same to the last bit
-    groups: int  # in the test part
+    groups: int  # units of inference in the test part
+    tested: str  # how many admissions of whom
 
     @property
     def labels(self) -> list[str]:
@@ -107,16 +108,18 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     score, more = decides.name, decides.better == "more"
     ordered = sorted(runs, key=lambda run: float(run.test_scores()["value"][score]), reverse=more)
     values = _values(ordered)
-    scores = ordered[0].test_scores()
+    scores, tested, units = ordered[0].test_scores(), ordered[0].against_truth(), ordered[0].units
+    loss = losses(tested.task, tested.target, tested.predicted)
     return Comparison(
         score=score,
         unit=str(scores["unit"][score]),
-        smallest=float(ordered[0].verdict["smallest_skill"] * scores["baseline"][score]),
-        differences=_differences(values, score),
+        smallest=decides.step(float(scores["baseline"][score]), ordered[0].verdict["smallest_skill"]),
+        differences=_differences(values, score, tested),
         runs=pd.concat([_scores(run, [one.name for one in values]) for run in ordered], ignore_index=True),
         configuration=differences_in_settings(ordered),
         identical=_identical(ordered),
-        groups=len(ordered[0].units),
+        groups=len(units),
+        tested=units.describe(units.design_effect(loss)),
     )
 
 
@@ -156,7 +159,7 @@ def _refuse_different(runs: Sequence[Run]) -> None:
             raise NotComparable.differ(first.label, run.label, f"the definition of task {first.task.name}")
 
 
-def _values(runs: Sequence[Run]) -> dict[Score, dict[str, Floats]]:
+def _values(runs: Sequence[Run]) -> dict[Score, dict[str, Any]]:
     """What is paired, by score and run: of the scores that all runs have and that are defined on these rows."""
     predictions = {run.label: run.against_truth() for run in runs}
     shared = set.intersection(*({score.name for score in scores_of(one.task)} for one in predictions.values()))
@@ -169,12 +172,12 @@ def _values(runs: Sequence[Run]) -> dict[Score, dict[str, Floats]]:
     return table
 
 
-def _differences(values: Mapping[Score, Mapping[str, Floats]], decides: str) -> pd.DataFrame:
+def _differences(values: Mapping[Score, Mapping[str, Any]], decides: str, tested: Predictions) -> pd.DataFrame:
     """Every pair, the worse of the two less the better, the pairs with the best run first."""
     rows = []
     for second, first in combinations(next(iter(values.values())), 2):
         for score, of_run in values.items():
-            apart = score.reduce.difference(of_run[first], of_run[second])
+            apart = score.difference(tested, of_run[first], of_run[second])
             row = (first, second, score.name, apart.value, apart.low, apart.high, apart.p, score.unit, score.better)
             rows.append(row)
     columns = ["run_a", "run_b", "score", "difference", "low", "high", "p", "unit", "better"]
@@ -189,7 +192,8 @@ def _scores(run: Run, names: list[str]) -> pd.DataFrame:
     table = run.test_scores().reindex(names)[["value", "low", "high", "baseline", "unit"]].reset_index(names="score")
     table.insert(0, "run", run.label)
     table.insert(1, "run_id", run.id)
-    return table.assign(verdict=run.verdict["verdict"], skill=run.verdict["skill"])
+    reason = run.verdict.get("reason", "")  # a run of old has none
+    return table.assign(verdict=run.verdict["verdict"], reason=reason, skill=run.verdict["skill"])
 
 
 def _identical(runs: Sequence[Run]) -> tuple[tuple[str, ...], ...]:

@@ -10,7 +10,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from hi_ml.app.errors import NotTrainable
 from hi_ml.app.text import percent
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores.score import losses, primary
+from hi_ml.modeling.scores.score import loss_of, losses
 from hi_ml.modeling.splits import folds, some_groups
 
 Floats = NDArray[np.float64]
@@ -89,7 +89,7 @@ def _skill(problem: Problem, values: Floats, rows: Rows, seed: int) -> float:
     group, target, X = problem.group[rows], problem.target[rows], values[rows, None]
     left, most = np.zeros(len(rows)), np.zeros(len(rows))
     for train, test in folds(group, count=_FOLDS, seed=seed):
-        constant = problem.baseline(rows[train]).predict(len(test), primary(problem.task).constant)
+        constant = problem.baseline(rows[train]).predict(len(test), loss_of(problem.task).constant)
         predicted = _predict(problem, X[train], target[train], X[test], constant)
         left[test] = losses(problem.task, target[test], predicted)
         most[test] = losses(problem.task, target[test], constant)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.evaluation.assessment import FittedRun
-from hi_ml.modeling.scores.score import primary
+from hi_ml.modeling.scores.score import loss_of
 
 _SHARES = (0.125, 0.25, 0.5)  # of the training groups; all of them are fitted already
 _SHUFFLES = 5
@@ -19,7 +19,7 @@ def permutation_importance(run: FittedRun) -> pd.DataFrame:
         ``column, importance, low, high, unit, n``: mean over shuffles and admissions with a 95 % interval over units,
         largest first. All features of a column are shuffled together. Breiman (2001), doi:10.1023/A:1010933404324.
     """
-    features, before, unit = run.problem.features, run.losses(), primary(run.problem.task).unit
+    features, before, unit = run.problem.features, run.losses(), loss_of(run.problem.task).unit
     frame = features.frame[run.problem.where("test")].reset_index(drop=True)
     rng = np.random.default_rng(run.method.seed)
     rows = []
@@ -44,7 +44,7 @@ def learning_curve(run: FittedRun) -> pd.DataFrame:
     DataFrame
         ``rows, groups, value, low, high, baseline, unit``: one line per size, 95 % intervals over test units.
     """
-    problem, unit = run.problem, primary(run.problem.task).unit
+    problem, unit = run.problem, loss_of(run.problem.task).unit
     train, test = np.flatnonzero(problem.where("train")), problem.where("test")
     order = np.random.default_rng(run.method.seed).permutation(np.unique(problem.group[train]))
     few = [train[np.isin(problem.group[train], order[: max(2, round(share * len(order)))])] for share in _SHARES]

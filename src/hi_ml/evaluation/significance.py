@@ -15,7 +15,7 @@ from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem, fit_rows
-from hi_ml.modeling.scores.score import losses, primary
+from hi_ml.modeling.scores.score import loss_of, losses
 from hi_ml.statistics.permutation import Chance, besag_clifford, exchange_groups, movable_share
 
 _STREAM = 199  # random numbers of its own, apart from those that split the rows
@@ -94,7 +94,7 @@ def skill(problem: Problem, model: Model, *, seed: int) -> float:
     train, test = (np.flatnonzero(problem.where(part)) for part in ("train", "test"))
     target, units = problem.target[test], problem.units_of(test)
     fitted = fit_rows(problem, model, train, seed=seed)
-    constant = problem.baseline(train).predict(len(target), primary(problem.task).constant)
+    constant = problem.baseline(train).predict(len(target), loss_of(problem.task).constant)
     loss, most = (
         units.mean(losses(problem.task, target, predicted))
         for predicted in (fitted.predict(problem.features.frame.iloc[test]), constant)

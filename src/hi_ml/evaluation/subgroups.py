@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as settings
 from hi_ml.app.config import STRICT
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores.score import primary
+from hi_ml.modeling.scores.score import loss_of
 from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
 from hi_ml.statistics.estimates import LEVEL, Effect
@@ -194,7 +194,7 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
     def quality(name: str, values: Floats, events: Mask, unit: str = "share", *, judged: bool = True) -> Quality:
         return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline), events, judged)
 
-    yield quality(task.score, run.losses(), occurred, primary(task).unit)
+    yield quality(loss_of(task).name, run.losses(), occurred, loss_of(task).unit)
     if not run.problem.labels:
         yield quality("share_above", above(run.target, run.predicted), run.target[None] > run.predicted)
     for code, label in enumerate(run.problem.labels):

@@ -28,6 +28,7 @@ def train(problem: Problem, method: Method, seconds: dict[str, float] | None = N
 def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = None) -> FittedRun:
     """Fit on the training part, if no assessment refuses the problem, and predict the test part; raises as `train`."""
     seconds, results, assessments = {} if seconds is None else seconds, {}, catalogue()
+    method = replace(method, model=method.model.aimed(problem.task.asks, problem.task.quantile or 0.5))
     for name, settings in method.assessments.items():
         assessment = assessments[name]
         if assessment.before is not None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from hi_ml.modeling.features import Features
 from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.spaces import Space
 from hi_ml.modeling.splits import hold_out
+from hi_ml.modeling.tasks import Functional
 from hi_ml.scorer.serving import recalibrate
 from hi_ml.statistics.calibration import Recalibration
 
@@ -52,12 +53,31 @@ class Model:
     name: str
     regression: dict[str, Any]  # the learner of each kind: ``_target_`` and its arguments
     classification: dict[str, Any]
-    predicts: Literal["median", "mean"]  # what the regression learner aims at; the baseline is the median
+    predicts: Functional  # what the regression learner aims at
     encoding: Encoding
+    # arguments that make the regression learner one of the mean; None where it is one, or cannot be
+    mean: dict[str, Any] | None = None
     quantile: Quantile | None = None  # how the bounds of intervals are learned; None where the learner has no quantiles
     early_stopping: EarlyStopping | None = None
     # what `tune` may try, by argument of a learner; each stands with its default under one of the two
     space: Space = Field(default_factory=dict)
+
+    def aimed(self, functional: Functional, level: float = 0.5) -> "Model":
+        """Let the regression learner aim at what a score asks for: at another functional, as far as it knows how.
+
+        Parameters
+        ----------
+        level : float
+            Of a quantile.
+        """
+        how = None
+        if functional == "mean":
+            how = self.mean
+        elif self.quantile is not None:
+            how = {**self.quantile.arguments, self.quantile.level: level}
+        if functional in (self.predicts, "frequencies") or how is None:
+            return self
+        return replace(self, regression={**self.regression, **how}, predicts=functional)
 
     def __post_init__(self) -> None:
         """Check that the space speaks of arguments that the learners have."""

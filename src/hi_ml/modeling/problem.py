@@ -115,6 +115,7 @@ def pose(
         notes=(*notes, *_name(left_out)),
     )
     train = problem.first_copies(np.flatnonzero(parts == 0))
+    model = model.aimed(task.asks, task.quantile or 0.5)
     return replace(problem, scale=choose(task, model, chosen, target, group=group, train=train, seed=seed))
 
 
@@ -160,9 +161,15 @@ def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
     if task.kind == "regression":
         if not pd.api.types.is_numeric_dtype(values):
             raise NotTrainable.target(task.name, task.target, "categories where a regression needs numbers")
+        if task.score == "poisson" and values.min() < 0:
+            raise NotTrainable.target(task.name, task.target, "amounts below 0 where score=poisson needs counts")
         return values.to_numpy(dtype=float), []
     text = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype(str).astype("category")
     codes = text.cat.remove_unused_categories().cat
+    if task.score == "roc_auc" and len(codes.categories) > 2:  # noqa: PLR2004 -- one against one
+        raise NotTrainable.target(
+            task.name, task.target, f"{len(codes.categories)} labels where score=roc_auc ranks two"
+        )
     return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
 
 

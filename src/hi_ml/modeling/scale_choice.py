@@ -9,7 +9,7 @@ from hi_ml.app.text import percent
 from hi_ml.modeling import models
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.scale import RAW, TargetScale, is_long_tailed, log_of
-from hi_ml.modeling.scores.score import losses, primary
+from hi_ml.modeling.scores.score import loss_of, losses
 from hi_ml.modeling.splits import folds, some_groups
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.groups import Units
@@ -64,7 +64,7 @@ def choose(
     few = len(np.unique(group[train])) < _FEWEST
     if log is None or not (declared or (is_long_tailed(target[train]) and not few)):
         return RAW
-    if declared and model.predicts == "median":
+    if declared and model.predicts != "mean":
         return replace(log, reason=f"{task.name} is learned on the log scale, as declared.")
     rows = some_groups(group[train], train, _ROWS, np.random.default_rng([seed, _STREAM]))
     seen = (features.part(rows), target[rows], group[rows])
@@ -75,7 +75,7 @@ def choose(
     if declared:
         return replace(log, reason=f"{task.name} is learned on the log scale, as declared.")
     own = _out_of_fold(model, *seen, scale=RAW, seed=seed)
-    loss, name = (_squares, "squared error") if model.predicts == "mean" else (losses, primary(task).title)
+    loss, name = (_squares, "squared error") if model.predicts == "mean" else (losses, loss_of(task).title)
     before, after = (loss(task, target[rows], one) for one in (own, predicted))
     return _better(log, Units.of(rows, group[rows]), before, after, name)
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
@@ -16,6 +17,13 @@ MOMENTS: tuple[Moment, ...] = ("admission", "stay", "discharge", "after")  # in 
 
 _ROUNDING = 1e-9  # of a unit by which a whole number may be missed
 _TIES = 5  # targets of each value, on average, from which on whole numbers are counts
+Functional = Literal["median", "mean", "quantile", "frequencies"]  # what is predicted of a target's distribution
+
+# What the primary score of each kind asks for; the first of a kind is what a learner is made for.
+ASKS: dict[str, dict[str, Functional]] = {
+    "regression": {"mae": "median", "rmse": "mean", "poisson": "mean", "pinball": "quantile"},
+    "classification": {"log_loss": "frequencies", "roc_auc": "frequencies"},
+}
 
 # The column that ends the interval which a target measures: with the admission date it is the target itself.
 PARENTS = {"length_of_stay": ("discharged_on",), "discharged_on": ("length_of_stay",)}
@@ -30,7 +38,8 @@ class Task:
     kind: Literal["regression", "classification"]
     unit: str  # of the target and of its errors (``days``, ``currency``, ``label``)
     horizon: Moment  # the moment of prediction; only columns known by then are features
-    score: Literal["mae", "log_loss"]  # the primary score, on which the verdict stands
+    # the primary score, on which the verdict stands; amounts are predicted by what it asks for, see `ASKS`
+    score: Literal["mae", "rmse", "pinball", "poisson", "log_loss", "roc_auc"]
     # on which a regression learner is taught; None chooses inside the training part. Predictions are raw either way
     scale: Literal["log", "raw"] | None = None
     # how near a prediction must be to count as a hit: an amount, or a share of the target where ``relative``
@@ -41,13 +50,36 @@ class Task:
     whole: bool | None = None
     features: list[str] | None = None  # roles to use; None takes all that the horizon allows
     scores: list[str] | None = None  # names of those computed beside the primary one; None computes all of the kind
+    # that matters, as a share of the constant's loss, of every score or by its name; None takes that of the run
+    smallest_skill: float | dict[str, float] | None = None
+    quantile: float | None = Field(default=None, gt=0, lt=1)  # which one, where the primary score is pinball
 
     def __post_init__(self) -> None:
-        """Check that the score and the scale are of the kind."""
+        """Check that the score is one of the kind, and has what it needs, and so is the scale."""
         if self.scale == "log" and self.kind == "classification":
             raise ValueError("scale: log is for regression; classes have no logarithm")
-        if (self.score == "log_loss") != (self.kind == "classification"):
-            raise ValueError(f"{self.score} scores no {self.kind}; mae is for regression, log_loss for classification")
+        if self.score not in ASKS[self.kind]:
+            fitting = "; ".join(f"{', '.join(scores)} for {kind}" for kind, scores in ASKS.items())
+            raise ValueError(f"{self.score} scores no {self.kind}; {fitting}")
+        if (self.score == "pinball") != (self.quantile is not None):
+            raise ValueError("quantile goes with score pinball, and pinball with a quantile between 0 and 1")
+        for name, share in self._smallest().items():
+            if not 0 <= share < 1:
+                raise ValueError(f"smallest_skill is a share below 1, found {share:g} for {name}")
+
+    @property
+    def asks(self) -> Functional:
+        """What the primary score asks for."""
+        return ASKS[self.kind][self.score]
+
+    def smallest(self, score: str, otherwise: float) -> float:
+        """Return the smallest skill that matters in a score, or another where the task says nothing of it."""
+        return self._smallest().get(score, otherwise)
+
+    def _smallest(self) -> dict[str, float]:
+        if isinstance(self.smallest_skill, dict):
+            return self.smallest_skill
+        return {} if self.smallest_skill is None else dict.fromkeys(ASKS[self.kind], self.smallest_skill)
 
 
 def select(task: Task, columns: Mapping[str, Column]) -> tuple[list[str], dict[str, str]]:

@@ -60,7 +60,7 @@ def summarize(comparison: Comparison, *, title: str, facts: Mapping[str, Any]) -
         ],
         "pairs": f"{len(comparison.labels) * (len(comparison.labels) - 1) // 2:,}",
         "draws": str(DRAWS),
-        "groups": f"{comparison.groups:,}",
+        "tested": comparison.tested,
     }
 
 
@@ -69,13 +69,14 @@ def sentence(comparison: Comparison) -> str:
     decides = _primary(comparison)
     apart_from, others = int((decides["p_holm"] < LEVEL).sum()), len(decides)
     best, score = comparison.labels[0], score_title(comparison.score)
+    which_way, most = ("larger", "largest") if decides["better"].iloc[0] == "more" else ("smaller", "least")
     if not apart_from:
-        return f"No run can be told apart from {best}, which has the least {score}."
+        return f"No run can be told apart from {best}, which has the {most} {score}."
     which = f"{apart_from} of {others} others" if others > 1 else str(decides["run_a"].iloc[0])
-    matter = int((decides.loc[decides["p_holm"] < LEVEL, "difference"] >= comparison.smallest).sum())
+    matter = int((decides.loc[decides["p_holm"] < LEVEL, "difference"].abs() >= comparison.smallest).sum())
     return (
-        f"{best} has a smaller {score} than {which} (p < {LEVEL:g}, Holm over all pairs), in {matter} of {apart_from} "
-        f"by {number(comparison.smallest, digits=3)} {comparison.unit} or more, which would matter."
+        f"{best} has a {which_way} {score} than {which} (p < {LEVEL:g}, Holm over all pairs), in {matter} of "
+        f"{apart_from} by {number(comparison.smallest, digits=3)} {comparison.unit} or more, which would matter."
     )
 
 
@@ -84,7 +85,7 @@ def _draw(comparison: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
     columns = ["run", "score", "difference", "low", "high", "p_holm", "unit", "better"]
     table = _primary(comparison).rename(columns={"run_a": "run"})[columns].assign(smallest=comparison.smallest)
     note = (
-        f"Test part, {comparison.groups:,} groups, the same for all runs; 95 % intervals of the paired differences. "
+        f"Test part, {comparison.tested}, the same for all runs; 95 % intervals of the paired differences. "
         f"Grey: less than what would matter, {number(comparison.smallest, digits=3)} {comparison.unit}."
     )
     figure = differences_from_best(
@@ -107,7 +108,7 @@ def _run(row: Mapping[Any, Any]) -> dict[str, str]:
         "baseline": number(row["baseline"]),
         "unit": row["unit"],
         "skill": f"{percent(row['skill'])} %",
-        "verdict": row["verdict"].replace("_", " "),
+        "verdict": row["verdict"].replace("_", " ") + (f" ({row['reason']})" if row["reason"] else ""),
     }
 
 

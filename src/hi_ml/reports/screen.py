@@ -29,7 +29,8 @@ def _align(scores: pd.DataFrame) -> str:
             "score": scores["score"],
             "value": scores["value"].map(number),
             "95 % interval": [
-                f"{number(low)} to {number(high)}" for low, high in zip(scores["low"], scores["high"], strict=True)
+                "too few to tell" if pd.isna(low) else f"{number(low)} to {number(high)}"
+                for low, high in zip(scores["low"], scores["high"], strict=True)
             ],
             "baseline": scores["baseline"].map(number),
             "unit": scores["unit"],

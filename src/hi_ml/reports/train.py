@@ -105,8 +105,12 @@ def _facts(run: FittedRun) -> dict[str, Any]:
 def _notes(run: FittedRun) -> Iterator[str]:
     method, model, classes = run.method, run.method.model, bool(run.problem.labels)
     yield from run.problem.notes
-    if model.predicts == "mean" and not classes:
-        yield f"{model.name} predicts the mean, the baseline is the median: on skewed targets its mae starts behind."
+    asks = run.problem.task.asks
+    if model.predicts != asks and not classes:
+        yield (
+            f"{model.name} predicts the {model.predicts}, and the score asks for the {asks}: on skewed targets it "
+            f"starts behind."
+        )
     if run.problem.scale.reason:
         yield run.problem.scale.reason
     if run.fitted.recalibration:

@@ -11,7 +11,7 @@ from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
-from hi_ml.modeling.scores.score import scores_of
+from hi_ml.modeling.scores.score import loss_of, scores_of
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
 from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import intervals, scores_against_baseline
@@ -19,7 +19,7 @@ from hi_ml.reports.charts.style import caption
 from hi_ml.statistics import curves
 
 Chart = tuple[str, Figure, pd.DataFrame]
-_PER_GROUP = "Rows of a near-duplicate group count as one."
+_PER_GROUP = "Near-copies of an admission count as one."
 _ONE_BY_ONE = "One class against the rest."
 _BAND = "Band: central 80 %."
 _DAYS_OF_YEAR = 365.2425
@@ -46,10 +46,10 @@ def _none(_: FittedRun) -> Iterator[Chart]:
 
 def _of_scores(run: FittedRun) -> Iterator[Chart]:
     """How good is the model?"""
-    title, n, weights = run.results["verdict"].sentence, len(run.predicted), run.units.votes
+    title, n, weights = run.results["verdict"].headline, len(run.predicted), run.units.votes
     better = {score.name for score in scores_of(run.problem.task) if score.better == "more"}
-    groups = run.results["verdict"].n_groups
-    note = caption(n, f"Test part, {groups:,} groups; 95 % intervals over groups. {_PER_GROUP}")
+    counted = run.units.describe(run.results["verdict"].design_effect)
+    note = caption(n, f"Test part, {counted}; 95 % intervals over {run.units.noun}. {_PER_GROUP}")
     scores = run.results["scores"]
     scores = scores[~scores["score"].isin(SCORES)]  # which have a chart of their own
     yield "scores", scores_against_baseline(scores, title=title, caption=note, higher_is_better=better), scores
@@ -72,7 +72,7 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
 
 def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     """Are predictions right on the whole, and their differences as large as those that occur?"""
-    title, n, weights = run.results["verdict"].sentence, len(run.predicted), run.units.votes
+    title, n, weights = run.results["verdict"].headline, len(run.predicted), run.units.votes
     note = caption(n, f"Test part. {_PER_GROUP}")
     if not run.problem.labels:
         table = curves.predicted_observed_table(run.target, run.predicted, weights)
@@ -106,7 +106,7 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
     the table, unless all are: their intervals would make the others look like points.
     """
     task, table, how = run.problem.task, run.results["subgroups"], run.method.assessments["subgroups"]
-    differs, primary = table["verdict"] == DIFFERENT, table["score"] == task.score
+    differs, primary = table["verdict"] == DIFFERENT, table["score"] == loss_of(task).name
     compared = table[(differs | primary) & table["difference_low"].notna()].sort_values(
         "verdict", key=lambda verdicts: verdicts != DIFFERENT, kind="stable"
     )
@@ -115,7 +115,7 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
     large = compared["groups"] >= how.fewest
     lines = compared[large] if large.any() else compared
     control = lines["control"].map({True: " (negative control)", False: ""})
-    score = (", " + lines["score"].str.replace("_", " ")).where(lines["score"] != task.score, "")
+    score = (", " + lines["score"].str.replace("_", " ")).where(lines["score"] != loss_of(task).name, "")
     table = pd.DataFrame(
         {
             "label": lines["role"].str.replace("_", " ") + ": " + lines["level"] + score + control,
@@ -128,9 +128,9 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
             "mark": lines["verdict"],
         }
     )
-    title = f"{task.score} of {task.name}, level less rest. {subgroups.sentence(run.results['subgroups'])}"
+    title = f"{loss_of(task).name} of {task.name}, level less rest. {subgroups.sentence(run.results['subgroups'])}"
     note = f"Test part; 95 % intervals over groups. Right of 0: larger errors than the rest has. {_PER_GROUP}"
-    note += f" Drawn: {task.score}, and what differs in another score."
+    note += f" Drawn: {loss_of(task).name}, and what differs in another score."
     if small := len(compared) - len(lines):
         note += f" Levels of fewer than {how.fewest} units, not shown: {small}."
     note += f" {ERRORS_ONLY}" if run.results["verdict"].verdict != "signal" else ""
@@ -146,7 +146,8 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
         return
     note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.")
     ranking = contributions.importance(explanation)
-    verdict = run.results["verdict"].verdict.replace("_", " ")
+    found = run.results["verdict"]
+    verdict = found.verdict.replace("_", " ") + (f" ({found.reason})" if found.reason else "")
     title = f"What moves the prediction of {run.problem.task.name}: {verdict}"
     yield "importance", explanations.importance(ranking, title=title, caption=note, unit=unit), ranking
     focus = int(np.abs(explanation.values).sum(axis=2).mean(axis=1).argmax())
@@ -167,7 +168,7 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
 
 def _of_refits(run: FittedRun) -> Iterator[Chart]:
     """What would less data, or a column less, have cost?"""
-    title, n, task = run.results["verdict"].sentence, len(run.predicted), run.problem.task
+    title, n, task = run.results["verdict"].headline, len(run.predicted), run.problem.task
     note = caption(n, "Test part; growth of the loss when a column is shuffled, 95 % intervals over groups.")
     table = refits.permutation_importance(run)
     unit = str(table["unit"].iloc[0])
@@ -175,7 +176,7 @@ def _of_refits(run: FittedRun) -> Iterator[Chart]:
     yield "permutation_importance", growth, table
     note = caption(n, "Test part; the same model fitted on fewer training groups, 95 % intervals over test groups.")
     table = refits.learning_curve(run)
-    yield "learning_curve", tuning.learning_curve(table, title=title, caption=note, score=task.score), table
+    yield "learning_curve", tuning.learning_curve(table, title=title, caption=note, score=loss_of(task).name), table
 
 
 _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {

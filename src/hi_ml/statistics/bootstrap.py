@@ -44,16 +44,17 @@ def percentile_interval(values: Floats, *, level: float = 0.95) -> Interval:
     return Interval(float(values[0]), float(min(low, values[0])), float(max(high, values[0])))
 
 
-def weighted_median(values: Floats, weights: Floats) -> Floats:
-    """Return the weighted median of ``values`` (n,) per draw; shape (draws,).
+def weighted_quantile(values: Floats, weights: Floats, share: float = 0.5) -> Floats:
+    """Return a weighted quantile of ``values`` (n,), the median, per draw; shape (draws,).
 
-    Where exactly half of the weight lies on either side, it is the middle of the two values there, as without weights.
+    Where exactly that share of the weight lies below, it is the middle of the two values there, as of a median without
+    weights.
     """
     order = np.argsort(values, kind="stable")
     running = np.cumsum(weights[:, order], axis=1)
-    half = running[:, -1:] / 2
-    reached = (running >= half * (1 - _ROUNDING)).argmax(axis=1)
-    passed = (running > half * (1 + _ROUNDING)).argmax(axis=1)
+    wanted = running[:, -1:] * share
+    reached = (running >= wanted * (1 - _ROUNDING)).argmax(axis=1)
+    passed = (running > wanted * (1 + _ROUNDING)).argmax(axis=1)
     return np.asarray((values[order][reached] + values[order][passed]) / 2)
 
 
@@ -86,37 +87,6 @@ def balanced_accuracy(counts: Floats) -> Floats:
 def macro_f1(counts: Floats) -> Floats:
     """Mean F1 over the classes that occur or are predicted, from `label_counts` of each draw; shape (draws,)."""
     return np.asarray(np.nanmean(_share(2 * counts[:, 0], counts[:, 1] + counts[:, 2]), axis=1))
-
-
-def roc_auc(truth: NDArray[np.int64], share: Floats, weights: Floats) -> Floats:
-    """Area under the ROC curve, one class against the rest, averaged over the classes that can be ranked.
-
-    Parameters
-    ----------
-    truth : array of int64, shape (n,)
-    share : array of float64, shape (n, classes)
-        Predicted probabilities.
-
-    Returns
-    -------
-    array of float64, shape (draws,)
-        NaN where no class occurs beside another.
-    """
-    areas = np.stack([_auc(truth == k, share[:, k], weights) for k in range(share.shape[1])])
-    counted = np.isfinite(areas).sum(axis=0)
-    total = np.nansum(areas, axis=0)
-    return np.asarray(np.divide(total, counted, out=np.full(len(weights), np.nan), where=counted > 0))
-
-
-def _auc(positive: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
-    """Probability that a positive ranks above a negative, ties counting half, per draw."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(score[order]) > 0))
-    up = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
-    down = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
-    below = np.cumsum(down, axis=1) - down / 2
-    pairs = up.sum(axis=1) * down.sum(axis=1)
-    return np.asarray(np.divide((up * below).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
 
 
 def _share(part: Floats, whole: Floats) -> Floats:

@@ -64,6 +64,11 @@ class Units:
         return len(self._copies)
 
     @property
+    def noun(self) -> str:
+        """What the units are."""
+        return "patients" if self.repeat else "admissions"
+
+    @property
     def repeat(self) -> bool:
         """Whether a unit has several admissions."""
         return self.admissions > len(self)
@@ -116,7 +121,7 @@ class Units:
         """
         if not self.repeat:
             return f"{self.admissions:,} admissions"
-        return f"{self.admissions:,} admissions of {len(self):,} patients, design effect {design_effect:.1f}"
+        return f"{self.admissions:,} admissions of {len(self):,} {self.noun}, design effect {design_effect:.1f}"
 
     @cached_property
     def _copies(self) -> Integers:

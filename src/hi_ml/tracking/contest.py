@@ -19,7 +19,7 @@ from hi_ml.data.digests import row_digests
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores.score import losses, primary
+from hi_ml.modeling.scores.score import loss_of, losses
 from hi_ml.modeling.splits import PARTS
 from hi_ml.scorer.serving import Scorer
 from hi_ml.statistics.groups import Units
@@ -93,7 +93,7 @@ def head_to_head(run: FittedRun, dataset: Dataset, champion: Scorer, rows: pd.Da
     table, target = problem.table[test], problem.target[test]
     predicted = _predict(champion, {role: pa.Array.from_pandas(table[role]) for role in needed})
     return PairedLosses(
-        unit=primary(task).unit,
+        unit=loss_of(task).unit,
         units=run.units,
         digest=digest[test],
         champion=losses(task, target, predicted),

@@ -102,7 +102,11 @@ def _of_model(files: Files, model: Path) -> Record:
         files,
         experiment=f"{run['dataset']}/{run['task']}",
         run_name=run["model"],
-        tags={VERDICT: verdict["verdict"], **{key: str(run[key]) for key in ("model", "task", SPLIT_DIGEST)}},
+        tags={
+            VERDICT: verdict["verdict"],
+            **({f"{VERDICT}_reason": verdict["reason"]} if verdict.get("reason") else {}),  # an older one has none
+            **{key: str(run[key]) for key in ("model", "task", SPLIT_DIGEST)},
+        },
         note=f"{verdict['sentence']}\n\n{files['leakage']['sentence']}",
         params=_model_params(files),
         metrics=_model_metrics(files),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_ml.app.errors import TrackingFailed
+from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register
@@ -37,9 +38,9 @@ class Tracked:
         if not self.model:
             return []
         sentences = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
-        if self.champion_verdict != "signal":
-            verdict = f"has the verdict '{self.champion_verdict}': it is not shown to be better than knowing nothing"
-            sentences.append(f"Note: the champion of {self.model} {verdict}.")
+        if beware := caution(self.champion_verdict):
+            verdict = self.champion_verdict
+            sentences.append(f"Note: the champion of {self.model} has the verdict '{verdict}': {beware}.")
         return sentences
 
 

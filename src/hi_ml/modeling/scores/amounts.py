@@ -2,12 +2,14 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import xlogy
 
 from hi_ml.modeling.scores.score import EXPLAINED, RESAMPLED, ROOT, Predictions, Score
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import bootstrap
 
 Floats = NDArray[np.float64]
+_TINY = 1e-6  # mean of a count, below which a logarithm is not taken
 
 
 def _error(_: Task, target: Floats, predicted: Floats) -> Floats:
@@ -16,6 +18,17 @@ def _error(_: Task, target: Floats, predicted: Floats) -> Floats:
 
 def _square(_: Task, target: Floats, predicted: Floats) -> Floats:
     return np.asarray((target - predicted) ** 2)
+
+
+def _pinball(task: Task, target: Floats, predicted: Floats) -> Floats:
+    level, error = task.quantile or 0.5, target - predicted
+    return np.asarray(np.maximum(level * error, (level - 1) * error))
+
+
+def _poisson(_: Task, target: Floats, predicted: Floats) -> Floats:
+    """Deviance of a Poisson count: twice the log-likelihood that is missing. A mean of 0 is taken for a tiny one."""
+    mean = np.maximum(predicted, _TINY)
+    return np.asarray(2 * (xlogy(target, target / mean) - target + mean))
 
 
 def _near(task: Task, target: Floats, predicted: Floats) -> Floats:
@@ -27,7 +40,7 @@ def _near(task: Task, target: Floats, predicted: Floats) -> Floats:
 
 def _median_error(of: Predictions) -> Floats:
     errors, units = np.abs(of.target - of.predicted), of.units
-    return of.resampled(lambda times: bootstrap.weighted_median(errors, times[:, units.unit] * units.votes))
+    return of.resampled(lambda times: bootstrap.weighted_quantile(errors, times[:, units.unit] * units.votes))
 
 
 def _squares_and_spread(of: Predictions) -> Floats | None:
@@ -39,12 +52,23 @@ def _squares_and_spread(of: Predictions) -> Floats | None:
 
 
 SCORES = [
-    Score("mae", "regression", "less", _error, title="mean absolute error"),
+    Score("mae", "regression", "less", _error, title="mean absolute error", loss="absolute error"),
     Score("median_ae", "regression", "less", sample=_median_error, reduce=RESAMPLED, title="median absolute error"),
     Score("within_{reach}", "regression", "more", _near, unit="share"),
-    Score("rmse", "regression", "less", _square, reduce=ROOT, constant="mean", title="root mean squared error"),
+    Score(
+        "rmse", "regression", "less", _square, reduce=ROOT, constant="mean", title="root mean squared error",
+        loss="squared error",
+    ),
     Score(
         "r2", "regression", "more", sample=_squares_and_spread, reduce=EXPLAINED, unit="share", constant="mean",
         title="R²",
+    ),
+    Score(
+        "pinball", "regression", "less", _pinball, constant="quantile", title="pinball loss", asked=True,
+        loss="pinball loss",
+    ),
+    Score(
+        "poisson", "regression", "less", _poisson, unit="nats", constant="mean", title="Poisson deviance", asked=True,
+        loss="Poisson deviance",
     ),
 ]  # fmt: skip

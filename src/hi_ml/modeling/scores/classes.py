@@ -6,9 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_ml.modeling.scores.score import RESAMPLED, Predictions, Score
+from hi_ml.modeling.scores.score import AREA, RESAMPLED, Predictions, Score
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import bootstrap
+from hi_ml.statistics.ranking import Area, area
 
 Floats = NDArray[np.float64]
 _TINY = 1e-15  # probability below which a logarithm is not taken
@@ -27,10 +28,8 @@ def _right(_: Task, target: Floats, predicted: Floats) -> Floats:
     return np.asarray(predicted.argmax(axis=1) == target, dtype=float)
 
 
-def _area(of: Predictions) -> Floats | None:
-    truth, units = of.target.astype(int), of.units
-    area = of.resampled(lambda times: bootstrap.roc_auc(truth, of.predicted, times[:, units.unit] * units.votes))
-    return area if np.isfinite(area[0]) else None
+def _area(of: Predictions) -> Area | None:
+    return area(of.target.astype(int), of.predicted, of.units)
 
 
 def _of_counts(average: Callable[[Floats], Floats]) -> Callable[[Predictions], Floats]:
@@ -46,9 +45,9 @@ def _of_counts(average: Callable[[Floats], Floats]) -> Callable[[Predictions], F
 
 _KIND: Literal["classification"] = "classification"
 SCORES = [
-    Score("log_loss", _KIND, "less", _surprise, unit="nats", title="log loss"),
+    Score("log_loss", _KIND, "less", _surprise, unit="nats", title="log loss", loss="log loss"),
     Score("brier", _KIND, "less", _square, unit="squared share", title="Brier score"),
-    Score("roc_auc", _KIND, "more", sample=_area, reduce=RESAMPLED, unit="area", title="area under ROC"),
+    Score("roc_auc", _KIND, "more", sample=_area, reduce=AREA, unit="area", title="area under ROC"),
     Score(
         "macro_f1", _KIND, "more", sample=_of_counts(bootstrap.macro_f1), reduce=RESAMPLED, unit="share",
         title="macro F1",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hi_ml.app.text import number
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
-from hi_ml.modeling.scores.score import primary
+from hi_ml.modeling.scores.score import loss_of
 from hi_ml.modeling.tasks import Task
 from hi_ml.modeling.tuning.validation import Plan, cut, losses
 from hi_ml.statistics.estimates import Decision, Interval, decide
@@ -91,8 +91,8 @@ def judge(name: str, before: Floats, after: Floats, *, task: Task, ratio: float,
     verdict = _WORDS[decide(share, short, smallest)]
     return Gain(
         verdict=verdict,
-        score=task.score,
-        unit=primary(task).unit,
+        score=loss_of(task).name,
+        unit=loss_of(task).unit,
         tuned=float(after.mean()),
         defaults=scale,
         difference=wide.value,

@@ -54,14 +54,14 @@ class Cell:
 BASE = Cell()
 AXES: dict[str, tuple[Any, ...]] = {
     "admissions": (100, 300, 1_000, 50_000),
-    "per_patient": (1, 5),
+    "per_patient": (1, 5, 10),
     "icc": (0.0,),
-    "kept": (1.0,),
+    "kept": (0.0, 1.0),
     "tail": ("uniform", "lognormal 1", "lognormal 2", "zeros", "cauchy"),
     "classes": (3, 20),
     "prevalence": (0.01, 0.05),
-    "hospitals": (3, 200),
-    "tiny": (40,),
+    "hospitals": (3, 12, 200),
+    "tiny": (10, 40),
     "giant": (0.5,),
 }
 PAIRS: tuple[dict[str, Any], ...] = (

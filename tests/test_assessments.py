@@ -90,7 +90,8 @@ def test_what_is_shipped_is_asked_in_the_order_of_the_configuration():
     every = ["verdict", "leakage", "intervals", "scores", "calibration", "subgroups", "probes", "explanation"]
     assert list(asked) == every  # the permutation test takes hundreds of fits, and has a key that asks for it
     assert list(method("significance=permutation").assessments) == [*every[:-2], "significance", *every[-2:]]
-    assert set(catalogue()) == {*every, "significance"}
+    assert list(method("split.repeats=2").assessments) == [*every[:4], "repeats", *every[4:]]  # as many fits more
+    assert set(catalogue()) == {*every, "significance", "repeats"}
     assert FILES.keys() >= set(catalogue()) - {"intervals"}  # whose scores stand among the others
 
 

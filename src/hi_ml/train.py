@@ -14,7 +14,7 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Seed, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
 from hi_ml.data.schema import Dataset, Moment
-from hi_ml.evaluation.assessment import FittedRun, Method, build_settings
+from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.intervals import Rule
 from hi_ml.evaluation.judgement import Judging
@@ -80,6 +80,7 @@ class TrainSettings:
             "verdict": Judging(smallest_skill=self.smallest_skill),
             "leakage": self.leakage,
             "intervals": rule,
+            "repeats": NoSettings() if self.split.repeats > 1 else None,
             "subgroups": self.subgroups,
             "significance": self.permutation if self.significance == "permutation" else None,
             "probes": self.probes,

@@ -114,9 +114,28 @@ def pose(
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
         notes=(*notes, *_name(left_out)),
     )
-    train = problem.first_copies(np.flatnonzero(parts == 0))
+    return _scaled(problem, model, seed)
+
+
+def resplit(problem: Problem, model: Model, split: splits.Split, *, seed: int) -> Problem:
+    """Split the rows of a problem by another seed; its columns stay.
+
+    Raises
+    ------
+    NotTrainable
+        If a part of that split has nothing to learn from, or to judge by.
+    """
+    parts = splits.assign(split, problem.group, seed=seed, table=problem.table)
+    _check_parts(problem.task, parts, problem.target, group=problem.group, rule=split.name)
+    return _scaled(replace(problem, parts=parts), model, seed)
+
+
+def _scaled(problem: Problem, model: Model, seed: int) -> Problem:
+    """Choose the scale of the target inside the training part."""
+    task, target, group = problem.task, problem.target, problem.group
+    train = problem.first_copies(np.flatnonzero(problem.where("train")))
     model = model.aimed(task.asks, task.quantile or 0.5)
-    return replace(problem, scale=choose(task, model, chosen, target, group=group, train=train, seed=seed))
+    return replace(problem, scale=choose(task, model, problem.features, target, group=group, train=train, seed=seed))
 
 
 def fit_rows(

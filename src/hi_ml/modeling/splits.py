@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
@@ -26,12 +27,15 @@ class Split:
     train: float  # shares; they sum to 1
     calibration: float  # shares; they sum to 1
     test: float  # shares; they sum to 1
+    repeats: int = Field(1, ge=1)  # splits on which the recipe is judged; the model is that of the first
 
     def __post_init__(self) -> None:
         """Check the shares."""
         shares = (self.train, self.calibration, self.test)
         if abs(sum(shares) - 1) > 1e-9 or min(self.train, self.test) <= 0 or self.calibration < 0:  # noqa: PLR2004 -- rounding
             raise ValueError(f"the shares of train, calibration and test are positive and sum to 1, found {shares}")
+        if self.repeats > 1 and self.name == "temporal":
+            raise ValueError(f"there is one split at a date: repeats=1 with split=temporal, found {self.repeats}")
 
 
 def assign(split: Split, group: NDArray[np.int64], *, seed: int, table: pd.DataFrame) -> Parts:

@@ -28,6 +28,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     # a trained task
     "verdict": "verdict.json",
     "scores": "scores.csv",
+    "repeats": "repeats.json",  # the verdict of each of several splits
     "leakage": "leakage.json",
     "calibration": "calibration.csv",
     "subgroups": "subgroups.csv",

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import pytest
+from pydantic import ValidationError
 
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.schema import Column
@@ -93,3 +96,27 @@ def test_asked_columns_are_used_in_the_order_of_the_dataset():
     used, refused = select(task(horizon="stay", features=["medication", "age"]), COLUMNS)
     assert used == ["age", "medication"]
     assert refused["admitted_on"] == "not among the task's features"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"score": "log_loss"}, "log_loss scores no regression; mae, rmse, poisson, pinball for regression; log_loss"),
+        ({"score": "rmse", "kind": "classification"}, "rmse scores no classification"),
+        ({"score": "pinball"}, "pinball with a quantile"),
+        ({"quantile": 0.9}, "quantile goes with score pinball"),
+        ({"score": "pinball", "quantile": 1.5}, "less than 1"),
+        ({"smallest_skill": 1.0}, "smallest_skill is a share below 1, found 1 for mae"),
+        ({"smallest_skill": {"rmse": -0.1}}, r"found -0\.1 for rmse"),
+    ],
+)
+def test_a_score_fits_the_kind_and_has_what_it_needs(changed, said):
+    with pytest.raises(ValidationError, match=said):
+        replace(task(), **changed)
+
+
+def test_the_smallest_skill_is_that_of_the_score_of_the_task_or_of_the_run():
+    assert task().smallest("mae", 0.02) == 0.02
+    assert replace(task(), smallest_skill=0.1).smallest("rmse", 0.02) == 0.1
+    own = replace(task(), smallest_skill={"rmse": 0.1})
+    assert (own.smallest("rmse", 0.02), own.smallest("mae", 0.02)) == (0.1, 0.02)

@@ -129,6 +129,7 @@ def test_the_parameters_are_the_settings_that_matter(one):
 def test_the_tags_say_what_was_found_in_what(one):
     found, tags = one.folder.read(), one.run.data.tags
     expected = {"verdict": found["verdict"]["verdict"], "data_sha256": found["data"]["sha256"]}
+    assert tags.get("verdict_reason", "") == found["verdict"]["reason"]
     expected |= {"dataset": "simulated", "model": "linear", "task": "length_of_stay"}
     expected |= {key: found["run"][key] for key in ("split_sha256", "git_commit")}
     assert expected.items() <= tags.items()

@@ -69,6 +69,9 @@ def _of_amounts(run: FittedRun) -> Iterator[Line]:
     if run.method.model.predicts == "median":
         yield "", "share_above", above, 0.5
         yield "", "slope", slope.noted(_OF_MEDIAN), np.nan
+    elif run.method.model.predicts == "quantile":
+        yield "", "share_above", above, 1 - (run.problem.task.quantile or 0.5)
+        yield "", "slope", slope.noted("no ideal: the learner predicts a quantile"), np.nan
     else:
         yield "", "share_above", above.noted(_OF_MEAN), np.nan
         yield "", "slope", slope, 1.0

@@ -71,11 +71,17 @@ def slopes(made, problem):
     return found[found["measure"] == "slope"]
 
 
-def test_shares_that_are_too_much_alike_are_repaired(timid, problem, repaired):
-    before, after = slopes(fitted(timid, problem, recalibrate=False), problem), slopes(repaired, problem)
-    assert (before["low"] > 1.2).all()
-    assert ((after["low"] < 1) & (after["high"] > 1)).all()
-    assert repaired.recalibration.slope > 1.5
+def test_shares_that_are_too_much_alike_are_repaired(timid):
+    """On three tables, each class's slope once in each: one of them alone is uncertain by a fifth."""
+    before, after = [], []
+    for seed in (1, 2, 3):
+        problem = hi_ml.pose(hi_ml.read("simulated", rows=ROWS, seed=seed), "test_results")
+        plain, repaired = (fitted(timid, problem, recalibrate=asked) for asked in (False, True))
+        before += slopes(plain, problem)["value"].tolist()
+        after += slopes(repaired, problem)["value"].tolist()
+        assert repaired.recalibration.slope > 1.5
+    assert min(before) > 1.4
+    assert np.mean(after) == pytest.approx(1, abs=0.15)
 
 
 def test_the_learner_itself_is_the_same(timid, problem, repaired):

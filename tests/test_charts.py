@@ -61,7 +61,16 @@ def of_classes(labels, n, *, absent=()):
         predictions.reliability: curves.reliability_table(target, shares, labels=labels),
         predictions.roc: curves.roc_table(target, shares, labels=labels),
         predictions.precision_recall: curves.precision_recall_table(target, shares, labels=labels),
+        predictions.net_benefit: decisions(labels),
     }
+
+
+def decisions(labels):
+    """Decision curves of some classes; of the last no interval is known."""
+    table = pd.DataFrame([(label, t) for label in labels for t in (0.1, 0.3, 0.6)], columns=["class", "threshold"])
+    worth = 20 - 40 * table["threshold"]
+    ends = [(worth + move).where(table["class"] != labels[-1]) for move in (-3, 3)]
+    return table.assign(value=worth.clip(lower=0.5), low=ends[0], high=ends[1], all=2 * worth)
 
 
 def with_calibration(labels):

@@ -57,9 +57,9 @@ def test_what_is_written_is_read_back(folder):
 
 
 def test_what_no_one_named_has_the_name_that_it_is_given(folder):
-    folder.write(usefulness={"days": 1.5}, nothing=None, decisions=pd.DataFrame({"threshold": [0.1]}))
-    assert json.loads((folder.path / "usefulness.json").read_text()) == {"days": 1.5}
-    assert {"usefulness", "decisions"} <= folder.read().keys()
+    folder.write(worth={"days": 1.5}, nothing=None, decisions=pd.DataFrame({"threshold": [0.1]}))
+    assert json.loads((folder.path / "worth.json").read_text()) == {"days": 1.5}
+    assert {"worth", "decisions"} <= folder.read().keys()
     assert not list(folder.path.glob("nothing*"))
 
 

@@ -20,7 +20,16 @@ TASKS = [REGRESSION, CLASSES]
 OFTEN = [f"dataset.rows={ROWS}", "explain.rows=40", "tracking=none"]
 CHARTS = {
     REGRESSION: ["scores", "predicted_observed", "residuals", "intervals", "subgroups"],
-    CLASSES: ["scores", "confusion_matrix", "reliability", "roc", "precision_recall", "intervals", "subgroups"],
+    CLASSES: [
+        "scores",
+        "confusion_matrix",
+        "reliability",
+        "roc",
+        "precision_recall",
+        "net_benefit",
+        "intervals",
+        "subgroups",
+    ],
 }
 EXPLAINING = ["importance", "beeswarm", "dependence", "waterfall"]
 
@@ -63,8 +72,8 @@ def test_the_run_folder_holds_what_was_promised(outputs, task):
     found = {str(path.relative_to(outputs / task)) for path in (outputs / task).rglob("*") if path.is_file()}
     promised = {
         "config.yaml", "overrides.txt", "run.json", "data.json", "timings.json", "verdict.json", "scores.csv",
-        "leakage.json", "calibration.csv", "subgroups.csv", "probes.json", "predictions.parquet", "rows.parquet",
-        "explanation/shap_values.parquet", "model/MLmodel",
+        "leakage.json", "calibration.csv", "usefulness.csv", "subgroups.csv", "probes.json", "predictions.parquet",
+        "rows.parquet", "explanation/shap_values.parquet", "model/MLmodel",
     }  # fmt: skip
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
     promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Task:
     # that matters, as a share of the constant's loss, of every score or by its name; None takes that of the run
     smallest_skill: float | dict[str, float] | None = None
     quantile: float | None = Field(default=None, gt=0, lt=1)  # which one, where the primary score is pinball
+    # shares of a class from which one would act, for its net benefit; none are none
+    thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check that the score is one of the kind, and has what it needs, and so is the scale."""

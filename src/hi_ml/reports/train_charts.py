@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.evaluation import calibration, refits, subgroups
+from hi_ml.evaluation import calibration, refits, subgroups, usefulness
 from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.coverage import SCORES
@@ -87,6 +87,19 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
         f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over groups."
     )
     yield "reliability", predictions.reliability(table, title=title, caption=note), table
+
+
+def _of_usefulness(run: FittedRun) -> Iterator[Chart]:
+    """From which share on would one act on a prediction?"""
+    result = run.results["usefulness"]
+    if result is None or not run.problem.labels:
+        return
+    table = usefulness.curve(result)
+    note = (
+        "Test part; 95 % intervals over units. Dashed: acting on all; at 0: on none. A false alarm weighs t / (1 - t)."
+    )
+    words = caption(run.units.admissions, note)
+    yield "net_benefit", predictions.net_benefit(table, title=usefulness.sentence(result), caption=words), table
 
 
 def _of_intervals(run: FittedRun) -> Iterator[Chart]:
@@ -182,6 +195,7 @@ def _of_refits(run: FittedRun) -> Iterator[Chart]:
 _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
     "scores": _of_scores,
     "calibration": _of_calibration,
+    "usefulness": _of_usefulness,
     "intervals": _of_intervals,
     "subgroups": _of_subgroups,
     "explanation": _of_explanation,

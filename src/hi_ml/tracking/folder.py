@@ -31,6 +31,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "repeats": "repeats.json",  # the verdict of each of several splits
     "leakage": "leakage.json",
     "calibration": "calibration.csv",
+    "usefulness": "usefulness.csv",
     "subgroups": "subgroups.csv",
     "significance": "significance.json",
     "probes": "probes.json",

@@ -186,6 +186,42 @@ def precision_recall(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     return _one_against_rest(table, title, caption, ("recall", "precision"))
 
 
+@chart
+def net_benefit(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+    """Draw the decision curve of each class, with its interval, between acting on all and on none: a panel each.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `hi_ml.evaluation.usefulness.curve`.
+    """
+    labels = list(dict.fromkeys(table["class"]))
+    figure, panels = panel_grid(title, caption, len(labels), names=("Threshold (%)", "Net hits per 100"), legend=True)
+    for ax, label in zip(panels, labels, strict=True):
+        part = table[table["class"] == label].sort_values("threshold")
+        across = 100 * part["threshold"]
+        ax.fill_between(across, part["low"], part["high"], color=BAND, linewidth=0)
+        ax.plot(across, part["all"], color=INK, linewidth=1, linestyle="--")
+        ax.axhline(0, color=MUTED, linewidth=1)
+        ax.plot(across, part["value"], "o-", color=DARK, markersize=3, linewidth=1.4)
+        name_panel(ax, label)
+    plain_ticks(panels, count=4 if len(labels) <= _ONE_LINE else 2)
+    lowest = min(0.0, float(table[["value", "low"]].min().min()))
+    highest = float(table[["value", "high", "all"]].max().max())
+    room = 0.1 * max(highest - lowest, 1.0)
+    panels[0].set_ylim(lowest - room, highest + room)  # acting on all may fall far below
+    add_legend(
+        figure,
+        [
+            Line2D([], [], color=DARK, marker="o", markersize=3, linewidth=1.4, label="acting on the prediction"),
+            Patch(color=BAND, label="95 % interval"),
+            Line2D([], [], color=INK, linewidth=1, linestyle="--", label="on all"),
+            Line2D([], [], color=MUTED, linewidth=1, label="on none"),
+        ],
+    )
+    return figure
+
+
 def _one_against_rest(table: pd.DataFrame, title: str, caption: str, columns: tuple[str, str]) -> Figure:
     labels = list(dict.fromkeys(table["class"]))
     together = len(labels) <= _TOGETHER

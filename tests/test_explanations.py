@@ -1,12 +1,12 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy.special import log_softmax, logit, softmax
 
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, compose, conf_dir
 from hi_ml.evaluation import explanations
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.explanations import Explain, Explanation, importance, measure, table
@@ -23,8 +23,9 @@ DAYS = Task("days", "days", "regression", "days", "admission", "mae")
 LABELS = ["Abnormal", "Inconclusive", "Normal"]
 
 
+@cache
 def shipped(name):
-    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+    return build(Model, compose("train", f"model={name}")["model"])
 
 
 def admissions(seed=0):

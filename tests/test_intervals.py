@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy import stats
 
 import hi_ml
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, compose, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import training
@@ -30,7 +29,7 @@ from hi_ml.statistics import conformal
 from hi_ml.statistics.groups import Units
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
-KNOW_QUANTILES = {"lgbm", "hist_gbm", "baseline"}
+KNOW_QUANTILES = {"lgbm", "lgbm_bagged", "hist_gbm", "baseline"}
 SOURCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 PLAIN = Rule(level=0.9)
 DAYS = Task("days", "days", "regression", "days", "admission", "mae")
@@ -59,8 +58,9 @@ def posed(rows=4000, *, labels=(), signal=3.0, seed=0, calibration=0.2, whole=Fa
 
 
 @cache
+@cache
 def shipped(name):
-    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+    return build(Model, compose("train", f"model={name}")["model"])
 
 
 def run(problem, name="lgbm", split="grouped"):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -7,10 +8,11 @@ import yaml
 from lightgbm import LGBMRegressor
 from pydantic import ValidationError
 
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, compose, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.evaluation.judgement import judge
-from hi_ml.modeling import encoding
+from hi_ml.modeling import encoding, models
+from hi_ml.modeling.bags import mean_learner
 from hi_ml.modeling.encoding import Encoding, usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_quantiles
@@ -26,8 +28,9 @@ KINDS = {"regression": 0, "two classes": 2, "three classes": 3}
 DAYS = Task("days", "days", "regression", "days", "admission", "mae", within=1)
 
 
+@cache
 def shipped(name):
-    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+    return build(Model, compose("train", f"model={name}")["model"])
 
 
 def features(**columns):
@@ -391,3 +394,27 @@ def test_a_learner_that_refuses_its_quantile_says_so():
     model = replace(shipped("linear"), quantile=Quantile(level="quantile", arguments={}))
     with pytest.raises(ConfigurationInvalid, match="model=linear refuses its settings"):
         fit_quantiles(model, made, outcome(made, 0), group=group, quantiles=[0.05, 0.95], seed=0)
+
+
+@pytest.mark.parametrize("classes", KINDS.values(), ids=KINDS)
+def test_a_bagged_booster_is_the_mean_of_boosters_and_so_are_its_contributions(classes, monkeypatch):
+    """Each stopped for itself; the trees of all are one booster, which is served without a class of its own."""
+    alone = []
+    monkeypatch.setattr(models, "mean_learner", lambda learners: alone.extend(learners) or mean_learner(learners))
+    made, group = admissions(900)
+    found = fitted(shipped("lgbm_bagged"), made, outcome(made, classes), group, classes=classes)
+    X, learner = found.encode(made.frame[:50]), found.pipeline[-1]
+    assert len({one.random_state for one in alone}) == len(alone) == shipped("lgbm_bagged").bags == 5
+    mean = np.mean([one.predict(X, raw_score=True) for one in alone], axis=0)
+    np.testing.assert_allclose(learner.predict(X, raw_score=True), mean, atol=1e-12)
+    shapley = np.mean([one.booster_.predict(X, pred_contrib=True) for one in alone], axis=0)
+    np.testing.assert_allclose(learner.booster_.predict(X, pred_contrib=True), shapley, atol=1e-12)
+    rounds = [one.best_iteration_ for one in alone]
+    assert learner.booster_.num_trees() == sum(rounds) * (3 if classes == 3 else 1)
+    assert learner.best_iteration_ == round(np.mean(rounds))
+
+
+def test_bags_of_a_learner_whose_trees_cannot_be_added_up_are_refused():
+    made, group = admissions()
+    with pytest.raises(ConfigurationInvalid, match="takes a learner of LightGBM, found Ridge; set bags: 1"):
+        fitted(replace(shipped("linear"), bags=2), made, outcome(made, 0), group)

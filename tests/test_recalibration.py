@@ -124,7 +124,7 @@ def test_a_regression_is_fitted_as_it_is(timid):
     np.testing.assert_array_equal(on_test(made, problem), on_test(fitted(timid, problem, recalibrate=False), problem))
 
 
-@pytest.mark.parametrize("name", ["lgbm", "hist_gbm", "linear", "random_forest"])
+@pytest.mark.parametrize("name", ["lgbm", "lgbm_bagged", "hist_gbm", "linear", "random_forest"])
 @pytest.mark.parametrize("labels", [2, 3])
 def test_contributions_add_up_to_what_is_served(problem, name, labels):
     target = np.minimum(problem.target, labels - 1)

@@ -5,10 +5,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from pydantic import ValidationError
 
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.evaluation import explanations, intervals
 from hi_ml.evaluation.assessment import Method
@@ -35,8 +34,9 @@ COLUMNS = [
 
 
 @cache
+@cache
 def shipped(name):
-    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+    return build(Model, compose("train", f"model={name}")["model"])
 
 
 def table(seed=0, rows=ROWS):

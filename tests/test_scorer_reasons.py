@@ -1,14 +1,14 @@
 import re
 from dataclasses import asdict, replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import yaml
 from sklearn.neighbors import KNeighborsRegressor
 
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ModelRefused
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.explanations import Explain, measure
@@ -79,8 +79,9 @@ def explain(fitted, made, classes=0):
     return measure(FittedRun(problem, None, fitted, fitted.predict(made.frame), None), Explain(ROWS, 1e6))
 
 
+@cache
 def shipped(name):
-    return build(Model, yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text()))
+    return build(Model, compose("train", f"model={name}")["model"])
 
 
 def told(scorer, raw, count=3):

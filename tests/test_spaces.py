@@ -1,14 +1,13 @@
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hi_ml.app.config import build, conf_dir
+from hi_ml.app.config import build, compose, conf_dir
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.spaces import Choices, Range, Space
 
-MODELS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "model").glob("*.yaml"))}
+MODELS = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 
 
 def of(node):
@@ -17,7 +16,7 @@ def of(node):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_shipped_default_lies_in_its_space(name):
-    model = build(Model, MODELS[name])
+    model = build(Model, compose("train", f"model={name}")["model"])
     for key, dimension in model.space.items():
         for learner in (model.regression, model.classification):
             assert key not in learner or dimension.holds(learner[key]), key
@@ -65,6 +64,6 @@ def test_choices_hold_what_they_list():
 
 
 def test_a_space_speaks_only_of_arguments_that_a_learner_names():
-    node = {**MODELS["linear"], "space": {"alhpa": {"low": 1, "high": 2}}}
+    node = {**compose("train", "model=linear")["model"], "space": {"alhpa": {"low": 1, "high": 2}}}
     with pytest.raises(ValidationError, match=r"space names alhpa, .* these have C, alpha, max_iter"):
         build(Model, node)

@@ -92,7 +92,7 @@ def _spy_model(model: Model) -> Model:
     """Put the spy in the place of the learner, and every category into the target encoding."""
     spy = {"_target_": f"{SpyEstimator.__module__}.{SpyEstimator.__qualname__}"}
     encoding = replace(model.encoding, numbers="raw", many_levels=0, level_rows=0)
-    return replace(model, regression=spy, encoding=encoding, space={})
+    return replace(model, regression=spy, encoding=encoding, bags=1, space={})
 
 
 def _strange_test_rows(traced: Problem, fitted: Fitted, train: Rows) -> tuple[Floats, Floats]:

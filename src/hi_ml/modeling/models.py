@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from hi_ml.app.config import STRICT, instantiate
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.modeling.bags import mean_learner
 from hi_ml.modeling.encoding import Encoding, encoder, forget_folds, native_columns
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.scale import RAW, TargetScale
@@ -59,6 +60,7 @@ class Model:
     mean: dict[str, Any] | None = None
     quantile: Quantile | None = None  # how the bounds of intervals are learned; None where the learner has no quantiles
     early_stopping: EarlyStopping | None = None
+    bags: int = Field(default=1, ge=1)  # learners of seeds of their own whose mean is the learner; above 1 of LightGBM
     # what `tune` may try, by argument of a learner; each stands with its default under one of the two
     space: Space = Field(default_factory=dict)
 
@@ -153,7 +155,7 @@ def fit(
     started = time.perf_counter()
     if classes and len(np.unique(target)) < 2:  # noqa: PLR2004 -- one label teaches a constant, and learners refuse it
         plain = replace(model.encoding, categories="ordinal")
-        model = replace(model, classification=_CONSTANT, encoding=plain, early_stopping=None, space={})
+        model = replace(model, classification=_CONSTANT, encoding=plain, early_stopping=None, bags=1, space={})
     encode, fold = _encode(model, features, scale.learned(target), group=group, classes=classes, seed=seed)
     learner = _fit_learner(model, model.classification if classes else model.regression, fold, seed=seed)
     pipeline = Pipeline([("encode", encode), ("learn", learner)])
@@ -241,14 +243,20 @@ def _encode(
 
 def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
     """Make a learner and fit it; what it says of its settings becomes a sentence about the configuration."""
+    seeds = [seed, *np.random.SeedSequence(seed).generate_state(model.bags - 1).tolist()]
     try:
-        learner = instantiate(node)
-        if "random_state" in learner.get_params():
-            learner.set_params(random_state=seed)
-        native = {"categorical_feature": fold.native} if fold.native else {}
-        return learner.fit(*fold.train, **native, **_stopping(model, learner, fold))
+        learners = [_fit_one(model, node, fold, seed=one) for one in seeds]
+        return mean_learner(learners) if model.bags > 1 else learners[0]
     except Exception as error:  # each library has its own
         raise ConfigurationInvalid.learner(model.name, error) from error
+
+
+def _fit_one(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
+    learner = instantiate(node)
+    if "random_state" in learner.get_params():
+        learner.set_params(random_state=seed)
+    native = {"categorical_feature": fold.native} if fold.native else {}
+    return learner.fit(*fold.train, **native, **_stopping(model, learner, fold))
 
 
 def _stopping(model: Model, learner: Any, fold: Fold) -> dict[str, Any]:

@@ -29,13 +29,13 @@ def draws(units: int, *, count: int, seed: int) -> Iterator[Floats]:
     array of float64, shape (some, units)
         How often each was drawn; in the very first row once each, which is the sample itself.
     """
-    rng, held = np.random.default_rng(seed), [np.ones(units)]
-    for _ in range(count):
-        if len(held) * units >= _CELLS:
-            yield np.stack(held)
-            held = []
-        held.append(np.bincount(rng.integers(units, size=units), minlength=units).astype(float))
-    yield np.stack(held)
+    rng, most = np.random.default_rng(seed), max(1, _CELLS // units)
+    for start in range(0, count + 1, most):
+        times = np.empty((min(most, count + 1 - start), units))
+        for row in range(len(times)):
+            drawn = np.bincount(rng.integers(units, size=units), minlength=units) if start + row else 1.0
+            times[row] = drawn
+        yield times
 
 
 def percentile_interval(values: Floats, *, level: float = 0.95) -> Interval:
@@ -50,12 +50,14 @@ def weighted_quantile(values: Floats, weights: Floats, share: float = 0.5) -> Fl
     Where exactly that share of the weight lies below, it is the middle of the two values there, as of a median without
     weights.
     """
-    order = np.argsort(values, kind="stable")
-    running = np.cumsum(weights[:, order], axis=1)
-    wanted = running[:, -1:] * share
-    reached = (running >= wanted * (1 - _ROUNDING)).argmax(axis=1)
-    passed = (running > wanted * (1 + _ROUNDING)).argmax(axis=1)
-    return np.asarray((values[order][reached] + values[order][passed]) / 2)
+    if (np.diff(values) < 0).any():
+        order = np.argsort(values, kind="stable")
+        values, weights = values[order], weights[:, order]
+    running = np.cumsum(weights, axis=1)
+    wanted = running[:, -1] * share
+    pairs = zip(running, wanted, strict=True)
+    ends = [np.searchsorted(row, [at * (1 - _ROUNDING), at * (1 + _ROUNDING)], side="left") for row, at in pairs]
+    return np.asarray(values[np.array(ends)].mean(axis=1))
 
 
 def label_counts(truth: NDArray[np.int64], label: NDArray[np.int64], units: Units, *, classes: int) -> Floats:

@@ -1,6 +1,5 @@
 """How much probability went to the class that came true, and how often was the likeliest one right?"""
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -32,29 +31,18 @@ def _area(of: Predictions) -> Area | None:
     return area(of.target.astype(int), of.predicted, of.units)
 
 
-def _of_counts(average: Callable[[Floats], Floats]) -> Callable[[Predictions], Floats]:
-    """Take an average over the classes from the counts of true class and likeliest label."""
-
-    def values(of: Predictions) -> Floats:
-        label, classes = of.predicted.argmax(axis=1), of.predicted.shape[1]
-        counts = bootstrap.label_counts(of.target.astype(int), label, of.units, classes=classes)
-        return of.resampled(lambda times: average(np.tensordot(times, counts, axes=1)))
-
-    return values
-
-
 _KIND: Literal["classification"] = "classification"
 SCORES = [
     Score("log_loss", _KIND, "less", _surprise, unit="nats", title="log loss", loss="log loss"),
     Score("brier", _KIND, "less", _square, unit="squared share", title="Brier score"),
     Score("roc_auc", _KIND, "more", sample=_area, reduce=AREA, unit="area", title="area under ROC"),
     Score(
-        "macro_f1", _KIND, "more", sample=_of_counts(bootstrap.macro_f1), reduce=RESAMPLED, unit="share",
-        title="macro F1",
+        "macro_f1", _KIND, "more", sample=lambda of: bootstrap.macro_f1(of.label_counts), reduce=RESAMPLED,
+        unit="share", title="macro F1",
     ),
     Score(
-        "balanced_accuracy", _KIND, "more", sample=_of_counts(bootstrap.balanced_accuracy), reduce=RESAMPLED,
-        unit="share",
+        "balanced_accuracy", _KIND, "more", sample=lambda of: bootstrap.balanced_accuracy(of.label_counts),
+        reduce=RESAMPLED, unit="share",
     ),
     Score("accuracy", _KIND, "more", _right, unit="share"),
 ]  # fmt: skip

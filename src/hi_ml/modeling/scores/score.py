@@ -53,6 +53,13 @@ class Predictions:
         """Whether there are units, and events of every class, enough for an interval."""
         return len(self.units) >= FEWEST and bool((self.occurrences >= FEWEST).all())
 
+    @cached_property
+    def label_counts(self) -> Floats:
+        """Of classes, the `hi_ml.statistics.bootstrap.label_counts` of the sample and of every draw."""
+        label, classes = self.predicted.argmax(axis=1), self.predicted.shape[1]
+        counts = bootstrap.label_counts(self.target.astype(int), label, self.units, classes=classes)
+        return self.resampled(lambda times: np.tensordot(times, counts, axes=1))
+
     def resampled(self, statistic: Callable[[Floats], Floats]) -> Floats:
         """Compute a statistic of the sample and of every draw, shape (1 + draws,).
 

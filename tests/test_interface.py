@@ -71,7 +71,7 @@ def test_a_table_is_read_as_a_command_reads_it(admissions_csv, reading):
 def test_rejected_cells_are_listed_where_they_stop_the_reading_and_only_there(tmp_path, cells, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cells.assign(Age=["abc", *cells["Age"][1:]]).to_csv("one.csv", index=False)
-    assert list(hi_ml.read("one.csv").rejected["value"]) == ["abc"]
+    assert list(hi_ml.read("one.csv").rejected["value"]) == ["aaa"]
     assert not (tmp_path / "rejected.csv").exists()
     cells.assign(Age="abc").to_csv("all.csv", index=False)
     with pytest.raises(TooManyRejected, match=f"listed in {tmp_path / 'rejected.csv'}"):

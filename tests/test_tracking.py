@@ -114,6 +114,7 @@ def test_the_metrics_are_the_numbers_of_the_folder(one):
         name = row["score"]
         expected |= {f"test_{name}": row["value"], f"test_{name}_low": row["low"], f"test_{name}_high": row["high"]}
         expected[f"baseline_{name}"] = row["baseline"]
+    expected |= {f"bed_days_{row.measure}": row.value for row in found["usefulness"].itertuples()}
     assert one.run.data.metrics == pytest.approx(expected)
     assert {"test_mae", "test_within_1_day_low", "baseline_r2"} <= set(one.run.data.metrics)
 

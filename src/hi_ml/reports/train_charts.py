@@ -46,7 +46,7 @@ def _none(_: FittedRun) -> Iterator[Chart]:
 
 def _of_scores(run: FittedRun) -> Iterator[Chart]:
     """How good is the model?"""
-    title, n, weights = run.results["verdict"].headline, len(run.predicted), run.units.votes
+    title, n, weights = run.results["verdict"].headline, run.units.admissions, run.units.votes
     better = {score.name for score in scores_of(run.problem.task) if score.better == "more"}
     counted = run.units.describe(run.results["verdict"].design_effect)
     note = caption(n, f"Test part, {counted}; 95 % intervals over {run.units.noun}. {_PER_GROUP}")
@@ -72,7 +72,7 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
 
 def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     """Are predictions right on the whole, and their differences as large as those that occur?"""
-    title, n, weights = run.results["verdict"].headline, len(run.predicted), run.units.votes
+    title, n, weights = run.results["verdict"].headline, run.units.admissions, run.units.votes
     note = caption(n, f"Test part. {_PER_GROUP}")
     if not run.problem.labels:
         table = curves.predicted_observed_table(run.target, run.predicted, weights)
@@ -84,7 +84,7 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     table = table.merge(_measures(run.results["calibration"]), on="class", how="left")
     note = (
         f"{note} Grey: 95 % consistency band. In the large: log-odds by which the class occurs more than predicted, "
-        f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over groups."
+        f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over {run.units.noun}."
     )
     yield "reliability", predictions.reliability(table, title=title, caption=note), table
 
@@ -142,12 +142,12 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
         }
     )
     title = f"{loss_of(task).name} of {task.name}, level less rest. {subgroups.sentence(run.results['subgroups'])}"
-    note = f"Test part; 95 % intervals over groups. Right of 0: larger errors than the rest has. {_PER_GROUP}"
+    note = f"Test part; 95 % intervals over {run.units.noun}. Right of 0: larger errors than the rest has. {_PER_GROUP}"
     note += f" Drawn: {loss_of(task).name}, and what differs in another score."
     if small := len(compared) - len(lines):
         note += f" Levels of fewer than {how.fewest} units, not shown: {small}."
     note += f" {ERRORS_ONLY}" if run.results["verdict"].verdict != "signal" else ""
-    words = caption(len(run.predicted), note)
+    words = caption(run.units.admissions, note)
     yield "subgroups", forest(table, title=title, caption=words, marks=VERDICTS), table
 
 
@@ -181,13 +181,15 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
 
 def _of_refits(run: FittedRun) -> Iterator[Chart]:
     """What would less data, or a column less, have cost?"""
-    title, n, task = run.results["verdict"].headline, len(run.predicted), run.problem.task
-    note = caption(n, "Test part; growth of the loss when a column is shuffled, 95 % intervals over groups.")
+    title, n, task = run.results["verdict"].headline, run.units.admissions, run.problem.task
+    note = caption(n, f"Test part; growth of the loss when a column is shuffled, 95 % intervals over {run.units.noun}.")
     table = refits.permutation_importance(run)
     unit = str(table["unit"].iloc[0])
     growth = explanations.importance(table, title=title, caption=note, unit=unit, measure="Growth of the loss")
     yield "permutation_importance", growth, table
-    note = caption(n, "Test part; the same model fitted on fewer training groups, 95 % intervals over test groups.")
+    note = caption(
+        n, f"Test part; the same model fitted on fewer training groups, 95 % intervals over {run.units.noun}."
+    )
     table = refits.learning_curve(run)
     yield "learning_curve", tuning.learning_curve(table, title=title, caption=note, score=loss_of(task).name), table
 

@@ -377,8 +377,10 @@ def test_every_injected_leak_is_found(seed, monkeypatch):
     problem = posed("length_of_stay", rows=1000, seed=seed, scenario=scenario)
     with pytest.raises(GroupsTorn):
         probes.of_parts(torn(problem), "grouped")
+    again = problem.units_of(problem.where("train")).repeat
     for name in INJECTED:
-        inject(name, problem, monkeypatch)
+        if again or "folds of rows" not in name:  # where nobody comes again one copy teaches, and no row of its group
+            inject(name, problem, monkeypatch)
     assert not refitted(with_wards(problem, seed), seed, monkeypatch, leaky, count=50).passed
 
 

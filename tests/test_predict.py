@@ -98,7 +98,7 @@ def test_the_champion_of_a_task_is_asked_by_default(inside, tonight, migrated_st
     done = inside(main, *asked)
     assert done.code == 0, done.stderr
     manifest = json.loads((tmp_path / "scores.parquet.manifest.json").read_text())
-    assert (manifest["model_uri"], manifest["verdict"]) == ("models:/simulated.billing/1", "no_signal")
+    assert (manifest["model_uri"], manifest["verdict"]) == ("models:/simulated.billing/1", "inconclusive")
     assert "Note: the verdict is not 'signal'" in done.stdout
     assert manifest["drift"]
     (run,) = (tmp_path / "outputs" / "train").glob("*/billing")

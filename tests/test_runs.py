@@ -209,7 +209,7 @@ def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(run,
     folder = run(tmp_path / "run", f"task={REGRESSION}", "model=baseline", f"dataset.source={tmp_path}/table.csv")
     for place in (folder, folder / REGRESSION):
         assert pd.read_csv(place / "rejected.csv").to_dict("records") == [
-            {"row": 1, "column": "Age", "value": "old", "rule": "number"}
+            {"row": 1, "column": "Age", "value": "aaa", "rule": "number"}
         ]
     data = said(folder / REGRESSION, "data")
     assert (data["rows_read"], data["rows_rejected"]) == (ROWS, 1)

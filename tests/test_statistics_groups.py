@@ -228,3 +228,8 @@ def test_two_that_never_differ_and_a_single_fold():
     single = corrected_interval(np.array([0.1]), ratio=0.25)
     assert (single.low, single.high) == (-np.inf, np.inf)
     assert corrected_p(np.array([0.1]), ratio=0.25) == 1
+
+
+def test_what_one_unit_says_is_one_observation():
+    units = Units.of(np.arange(4), np.zeros(4, dtype=np.int64))
+    assert units.design_effect(np.array([1.0, 0.0, 1.0, 1.0])) == 4.0

@@ -192,7 +192,9 @@ def test_a_giant_group_is_trained_on_or_refused_wherever_it_falls(admissions, de
     except NotTrainable:
         return
     assert made.results["verdict"].n_groups >= 2
-    assert np.isfinite(made.results["scores"][["value", "low", "high", "baseline"]].to_numpy()).all()
+    few = made.results["verdict"].reason.startswith("too few")  # then no interval is given
+    numbers = made.results["scores"][["value", "baseline", *([] if few else ["low", "high"])]]
+    assert np.isfinite(numbers.to_numpy()).all()
 
 
 @pytest.mark.parametrize(("name", "role"), [("billing", "billed"), ("test_results", "test_result")])

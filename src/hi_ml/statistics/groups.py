@@ -104,6 +104,8 @@ class Units:
         """By how much does the variance of `ratio` exceed that of as many independent admissions? 1 where they are."""
         if not self.repeat:
             return 1.0
+        if len(self) == 1:  # all that one unit says is one observation
+            return float(self.admissions)
         alone = Units.of(self.admission)
         clustered, naive = (
             error_of(_deviations(units.sums(values), units.counts if per is None else units.sums(per)))

@@ -44,6 +44,19 @@ def test_a_file_that_describes_data_runs_no_code(write, group, text, what):
     assert f"{group}/mine.yaml" in str(refused.value)
 
 
+@pytest.mark.parametrize("option", ["sub/mine", "sub/deep/mine"])
+def test_a_folder_inside_of_a_group_is_no_way_around(write, option):
+    folder = write(f"dataset/{option}", f"# @package _global_\n{CALLBACK}")
+    with pytest.raises(ConfigurationInvalid, match="_global_"):
+        compose("findings", f"dataset={option}", config_dir=folder)
+
+
+def test_defaults_that_are_no_list_are_left_to_hydra(write):
+    folder = write("dataset/mine", KAGGLE + "\ndefaults: null\n")
+    with pytest.raises(ValueError, match="defaults must be a list"):  # Hydra's own refusal
+        compose("train", "dataset=mine", config_dir=folder)
+
+
 def test_a_refused_file_ends_a_command_in_one_sentence_before_anything_runs(tmp_path, monkeypatch, inside, write):
     monkeypatch.chdir(tmp_path)
     folder = write("dataset/mine", f"# @package _global_\ndataset: {{name: mine}}\n{CALLBACK}")

@@ -13,7 +13,6 @@ from hi_ml.statistics.groups import (
     mean_interval,
     ratio_interval,
     root_interval,
-    row_weights,
 )
 
 LEVELS = (0.90, 0.95)
@@ -34,11 +33,10 @@ def test_group_means_are_those_of_a_loop(rows):
     np.testing.assert_allclose(group_means(values, group), expected, atol=1e-6)
 
 
-def test_row_weights_let_every_group_count_once():
-    values, group = clustered(0)
-    weights = row_weights(group)
-    assert weights.sum() == pytest.approx(len(np.unique(group)))
-    assert np.average(values, weights=weights) == pytest.approx(group_means(values, group).mean())
+def row_weights(group):
+    """One over the size of each row's group: another way to count every group once."""
+    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
+    return 1.0 / size[code]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -52,9 +52,9 @@ class UserOptions(FileConfigSource):
             If a file of such a group asks for more.
         """
         option = super().load_config(config_path)
-        group, name = Path(config_path).parent.as_posix(), Path(config_path).stem
+        group, name = Path(config_path).parts[0], Path(config_path).stem  # a folder inside of a group is of the group
         if group in _DATA:
-            _refuse_more_than_data(Path(self.path) / f"{group}/{name}.yaml", group, option)
+            _refuse_more_than_data(Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml", group, option)
             if _DATA[group] and option.header["package"] is None:
                 option.header["package"] = f"{_DATA[group]}{name}"
         return option
@@ -102,6 +102,6 @@ def _refuse_more_than_data(path: Path, group: str, option: ConfigResult) -> None
     names = content if isinstance(content, dict) else {}
     if "hydra" in names:
         raise ConfigurationInvalid.more_than_data(path, "the key 'hydra'", group)
-    for base in names.get("defaults", ()):
+    for base in names.get("defaults") or ():
         if not (isinstance(base, str) and re.fullmatch(r"\w[\w-]*", base)):
             raise ConfigurationInvalid.more_than_data(path, f"{base!r} among its defaults", group)

@@ -161,12 +161,6 @@ def group_means(values: Floats, group: NDArray[np.int64]) -> Floats:
     return np.bincount(code, weights=values) / size
 
 
-def row_weights(group: NDArray[np.int64]) -> Floats:
-    """Weigh each row by one over the size of its group, so that every group counts once; shape (n,)."""
-    _, code, size = np.unique(group, return_inverse=True, return_counts=True)
-    return 1.0 / size[code]
-
-
 def mean_interval(means: Floats, *, level: float = 0.95) -> Interval:
     """Estimate the mean over units of one vote each, two of them at least, with a t interval of a coverage, a share."""
     return ratio_interval(means, np.ones(len(means)), level=level)

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from pydantic import ValidationError
 
+from hi_ml.app import config
 from hi_ml.app.config import build, compose, conf_dir, instantiate, leaves
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.claims.catalogue import settings_of
@@ -180,6 +181,12 @@ def test_no_option_is_called_null():
     """It would arrive as None and break composition."""
     assert "null" not in {option for _, option in OPTIONS}
     assert ConfigStore.instance().repo.keys() <= {"hydra", "hydra_config.yaml", "_dummy_empty_config_.yaml"}
+
+
+def test_a_learner_of_an_extra_that_is_not_installed_names_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(config, "find_spec", lambda name: None if name == "catboost" else object())
+    with pytest.raises(ConfigurationInvalid, match=r"not installed here.*pip install 'hi_ml\[catboost\]'"):
+        built("train", "model=catboost").method()
 
 
 @pytest.mark.parametrize(

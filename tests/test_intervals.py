@@ -29,7 +29,7 @@ from hi_ml.statistics import conformal
 from hi_ml.statistics.groups import Units
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
-KNOW_QUANTILES = {"lgbm", "lgbm_bagged", "hist_gbm", "baseline"}
+KNOW_QUANTILES = {"catboost", "lgbm", "lgbm_bagged", "hist_gbm", "baseline"}
 SOURCE = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 PLAIN = Rule(level=0.9)
 DAYS = Task("days", "days", "regression", "days", "admission", "mae")

@@ -365,13 +365,13 @@ def test_bounds_are_quantiles_where_the_learner_has_some(name):
     assert (target > high).mean() == pytest.approx(0.1, abs=0.025)
 
 
-@pytest.mark.parametrize("name", ["lgbm", "hist_gbm"])
+@pytest.mark.parametrize("name", ["catboost", "lgbm", "hist_gbm"])
 def test_bounds_learn_from_the_rows_of_the_model_and_stop_on_those_it_stops_on(name):
     """Of the median, they are the model itself."""
     made, group = admissions(1500)
     target = outcome(made, 0)
     model = shipped(name)
-    median = {**model.regression, **model.quantile.arguments, model.quantile.level: 0.5}
+    median = {**model.regression, **model.quantile.at(0.5)}
     expected = fitted(replace(model, regression=median), made, target, group)
     (learner,) = fit_quantiles(model, made, target, group=group, quantiles=[0.5], seed=0)
     X = expected.encode(made.frame)

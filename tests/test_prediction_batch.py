@@ -27,7 +27,7 @@ from hi_ml.predict import _show
 from hi_ml.prediction import batch
 from hi_ml.prediction.batch.run import prefetch
 
-MODELS = ["lgbm", "lgbm_bagged", "hist_gbm", "random_forest", "baseline", "linear"]
+MODELS = ["catboost", "lgbm", "lgbm_bagged", "hist_gbm", "random_forest", "baseline", "linear"]
 
 
 @pytest.fixture(scope="session")

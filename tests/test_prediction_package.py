@@ -137,7 +137,7 @@ INTERVAL = {
     "approximate": False,
     "sentence": "Ninety in a hundred stays lie inside.",
 }
-BOUNDED = ["baseline", "hist_gbm", "lgbm", "linear"]
+BOUNDED = ["baseline", "catboost", "hist_gbm", "lgbm", "linear"]
 
 
 @pytest.mark.parametrize("name", BOUNDED)

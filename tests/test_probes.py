@@ -284,11 +284,11 @@ def test_a_broken_pipeline_is_found_out(request, name, target, monkeypatch):
     inject(name, request.getfixturevalue(target), monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["lgbm", "lgbm_bagged", "hist_gbm", "random_forest", "linear", "baseline"])
+@pytest.mark.parametrize("name", ["catboost", "lgbm", "lgbm_bagged", "hist_gbm", "random_forest", "linear", "baseline"])
 @pytest.mark.parametrize("target", ["stays", "results"])
 def test_the_pipelines_of_all_models_are_tight(request, name, target):
     detail = traced(request.getfixturevalue(target), shipped(name))
-    assert ("stop it early" in detail) == (name in ("lgbm", "lgbm_bagged", "hist_gbm"))
+    assert ("stop it early" in detail) == (name in ("catboost", "lgbm", "lgbm_bagged", "hist_gbm"))
 
 
 def test_a_random_split_lets_no_target_into_the_pipeline(stays):

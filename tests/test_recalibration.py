@@ -124,7 +124,7 @@ def test_a_regression_is_fitted_as_it_is(timid):
     np.testing.assert_array_equal(on_test(made, problem), on_test(fitted(timid, problem, recalibrate=False), problem))
 
 
-@pytest.mark.parametrize("name", ["lgbm", "lgbm_bagged", "hist_gbm", "linear", "random_forest"])
+@pytest.mark.parametrize("name", ["catboost", "lgbm", "lgbm_bagged", "hist_gbm", "linear", "random_forest"])
 @pytest.mark.parametrize("labels", [2, 3])
 def test_contributions_add_up_to_what_is_served(problem, name, labels):
     target = np.minimum(problem.target, labels - 1)
@@ -214,7 +214,7 @@ def test_a_model_that_is_not_recalibrated_says_so(tmp_path, timid, problem):
     assert json.loads((scorer / "mapping.json").read_text())["recalibration"] is None
 
 
-@pytest.mark.parametrize("name", ["lgbm", "hist_gbm"])
+@pytest.mark.parametrize("name", ["catboost", "lgbm", "hist_gbm"])
 def test_the_models_of_the_folds_stop_where_the_kept_one_did(monkeypatch, problem, name):
     made = []
     fit = models.fit
@@ -225,9 +225,10 @@ def test_the_models_of_the_folds_stop_where_the_kept_one_did(monkeypatch, proble
 
     monkeypatch.setattr(models, "fit", watched)
     fitted(shipped(name), problem)
-    rounds = [made_one.pipeline[-1].n_iter_ for made_one in made]
+    counted = "tree_count_" if name == "catboost" else "n_iter_"
+    rounds = [getattr(made_one.pipeline[-1], counted) for made_one in made]
     kept = made[0].pipeline[-1]
-    assert set(rounds[1:]) == {getattr(kept, "best_iteration_", kept.n_iter_)}
+    assert set(rounds[1:]) == {kept.best_iteration_ if name == "lgbm" else rounds[0]}
     assert rounds[1] < 1000
 
 

@@ -22,7 +22,7 @@ from hi_ml.scorer.reasons import _amounts, _factor, _value, reasons
 from hi_ml.scorer.serving import Scorer
 from hi_ml.statistics.calibration import Recalibration
 
-SHIPPED = ["hist_gbm", "lgbm", "linear", "random_forest"]
+SHIPPED = ["catboost", "hist_gbm", "lgbm", "linear", "random_forest"]
 ROWS = 400
 WORDS = ["", "na"]
 COLUMNS = [

@@ -159,7 +159,14 @@ def test_groups_that_no_other_can_replace_stay_and_are_counted():
 @TASKS
 @pytest.mark.parametrize(
     ("name", "bounded"),
-    [("lgbm", True), ("hist_gbm", True), ("random_forest", True), ("linear", False), ("baseline", False)],
+    [
+        ("catboost", True),
+        ("lgbm", True),
+        ("hist_gbm", True),
+        ("random_forest", True),
+        ("linear", False),
+        ("baseline", False),
+    ],
 )
 def test_a_learner_that_grows_trees_grows_few(task, name, bounded):
     model = shipped(name)
@@ -167,7 +174,7 @@ def test_a_learner_that_grows_trees_grows_few(task, name, bounded):
     assert found.learner == (f"{name} of at most 5 trees" if bounded else name)
     grown, _ = significance.few_trees(model, 5, classes=task is RESULTS)
     node = grown.classification if task is RESULTS else grown.regression
-    assert 5 in (node.get("n_estimators"), node.get("max_iter")) if bounded else grown == model
+    assert 5 in (node.get("n_estimators"), node.get("max_iter"), node.get("iterations")) if bounded else grown == model
     assert measured(problem(task, effect=0.7), model, count=1).learner == name
 
 

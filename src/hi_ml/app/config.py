@@ -4,6 +4,7 @@ import pkgutil
 import re
 from collections.abc import Collection, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -151,6 +152,9 @@ def refuse_strange_targets(node: Any, trust: Collection[str], *, key: str) -> No
     """
     if isinstance(node, Mapping):
         target = node.get("_target_")
+        package = str(target).split(".", maxsplit=1)[0]
+        if package in _LEARNERS and find_spec(package) is None:
+            raise ConfigurationInvalid.not_installed(f"{key}._target_", package)
         if target is not None and target not in trust and not _is_learner(str(target)):
             raise ConfigurationInvalid.untrusted(f"{key}._target_", str(target))
         for name, value in node.items():

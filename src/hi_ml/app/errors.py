@@ -145,6 +145,13 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"The learner of model={model} refuses its settings: {reason}. Check the keys under model.")
 
     @classmethod
+    def not_installed(cls, key: str, package: str) -> Self:
+        return cls(
+            f"{key} names a class of {package}, which is not installed here. Install it: pip install "
+            f"'hi_ml[{package}]'; or choose another model."
+        )
+
+    @classmethod
     def nothing_to_tune(cls, model: str, kind: str) -> Self:
         return cls(
             f"There is nothing to tune in model={model}: its space names no argument of the {kind} learner. Choose "

@@ -106,7 +106,8 @@ def few_trees(model: Model, trees: int | None, *, classes: bool) -> tuple[Model,
     """Bound the number of trees of a learner that grows them, and name it; the rest of the pipeline stays."""
     node: dict[str, Any] = model.classification if classes else model.regression
     settings = instantiate(node).get_params()
-    counts = "n_estimators" if "n_estimators" in settings else "max_iter" if "max_leaf_nodes" in settings else ""
+    of_trees = ("n_estimators", "iterations", *(["max_iter"] if "max_leaf_nodes" in settings else []))
+    counts = next((name for name in of_trees if name in settings), "")
     if trees is None or settings.get(counts, 0) <= trees:
         return model, model.name
     node = node | {counts: trees}

@@ -28,6 +28,7 @@ from hi_ml.scorer.serving import recalibrate
 from hi_ml.statistics.calibration import Recalibration
 
 Floats = NDArray[np.float64]
+_SEEDS = {"random_state", "random_seed"}
 _CONSTANT = {"_target_": "sklearn.dummy.DummyClassifier", "strategy": "prior"}
 
 
@@ -45,6 +46,11 @@ class Quantile:
 
     level: str  # name of the argument that takes the quantile's level
     arguments: dict[str, Any]  # other arguments that differ; those of the regression learner stand
+    text: str | None = None  # of the argument of the level, "{}" standing for it; the number itself by default
+
+    def at(self, level: float) -> dict[str, Any]:
+        """Return the arguments of one quantile."""
+        return {**self.arguments, self.level: level if self.text is None else self.text.format(level)}
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -76,7 +82,7 @@ class Model:
         if functional == "mean":
             how = self.mean
         elif self.quantile is not None:
-            how = {**self.quantile.arguments, self.quantile.level: level}
+            how = self.quantile.at(level)
         if functional in (self.predicts, "frequencies") or how is None:
             return self
         return replace(self, regression={**self.regression, **how}, predicts=functional)
@@ -194,7 +200,7 @@ def fit_quantiles(
     if how is None:
         return None
     _, fold = _encode(model, features, scale.learned(target), group=group, classes=0, seed=seed)
-    nodes = ({**model.regression, **how.arguments, how.level: quantile} for quantile in quantiles)
+    nodes = ({**model.regression, **how.at(quantile)} for quantile in quantiles)
     return tuple(_fit_learner(model, node, fold, seed=seed) for node in nodes)
 
 
@@ -207,7 +213,9 @@ def as_stopped(model: Model, fitted: Fitted) -> Model:
         Of classes; a learner that was not stopped leaves the model as it is.
     """
     learner, fixed = fitted.pipeline[-1], None
-    if hasattr(learner, "best_iteration_"):  # LightGBM
+    if hasattr(learner, "tree_count_"):  # CatBoost
+        fixed = {"iterations": learner.tree_count_}
+    elif hasattr(learner, "best_iteration_"):  # LightGBM
         fixed = {"n_estimators": learner.best_iteration_}
     elif hasattr(learner, "n_iter_no_change"):  # scikit-learn's boosting
         fixed = {"max_iter": learner.n_iter_, "early_stopping": False}
@@ -253,8 +261,8 @@ def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -
 
 def _fit_one(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
     learner = instantiate(node)
-    if "random_state" in learner.get_params():
-        learner.set_params(random_state=seed)
+    for name in _SEEDS & learner.get_params().keys():
+        learner.set_params(**{name: seed})
     native = {"categorical_feature": fold.native} if fold.native else {}
     return learner.fit(*fold.train, **native, **_stopping(model, learner, fold))
 
@@ -264,8 +272,11 @@ def _stopping(model: Model, learner: Any, fold: Fold) -> dict[str, Any]:
     X, y = fold.validation
     if model.early_stopping is None or not len(X):
         return {}
-    if "X_val" in inspect.signature(learner.fit).parameters:  # scikit-learn
+    arguments = inspect.signature(learner.fit).parameters
+    if "X_val" in arguments:  # scikit-learn
         return {"X_val": X, "y_val": y}
+    if "early_stopping_rounds" in arguments:  # CatBoost
+        return {"eval_set": (X, y), "early_stopping_rounds": model.early_stopping.rounds}
     from lightgbm import early_stopping  # noqa: PLC0415 -- another learner does not need it
 
     return {"eval_X": X, "eval_y": y, "callbacks": [early_stopping(model.early_stopping.rounds, verbose=False)]}

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 _TINY = np.finfo(float).tiny
 _NEAR = 1e-8  # relative difference of two shares whose logarithms differ as much
-_LOG_ODDS = ("booster_", "decision_function", "class_prior_")  # what a classifier has that adds up log-odds
+_LOG_ODDS = (
+    "booster_",
+    "tree_count_",
+    "decision_function",
+    "class_prior_",
+)  # what a classifier has that adds up log-odds
 
 
 def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> tuple[Floats, Floats, str] | None:
@@ -36,9 +41,13 @@ def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> t
     """
     if hasattr(learner, "booster_"):
         booster = learner.booster_  # its wrapper checks every number again
-        flat = np.asarray(booster.predict(X, pred_contrib=True, num_threads=1))
-        flat = flat.reshape(len(X), -1, X.shape[1] + 1)
-        return flat[:, :, :-1].swapaxes(0, 1), flat[0, :, -1], "exact TreeSHAP (LightGBM pred_contrib)"
+        flat = booster.predict(X, pred_contrib=True, num_threads=1)
+        return *_of_rows(flat, X), "exact TreeSHAP (LightGBM pred_contrib)"
+    if hasattr(learner, "tree_count_"):
+        from catboost import Pool  # noqa: PLC0415 -- an extra that only its learners need
+
+        flat = learner.get_feature_importance(Pool(X), type="ShapValues", thread_count=1)
+        return *_of_rows(flat, X), "exact TreeSHAP (CatBoost ShapValues)"
     if hasattr(learner, "coef_"):
         centre = X.mean(axis=0) if centre is None else centre
         slopes = np.atleast_2d(learner.coef_)
@@ -54,6 +63,12 @@ def contributions(learner: Any, X: Floats, *, centre: Floats | None = None) -> t
         return *of_shap(TreeExplainer(learner)(X)), "exact TreeSHAP (shap)"
     except InvalidModelError:
         return None
+
+
+def _of_rows(flat: Any, X: Floats) -> tuple[Floats, Floats]:
+    """Return the values and the base of what a booster lists by row: the columns of each output, then its base."""
+    by_output = np.asarray(flat).reshape(len(X), -1, X.shape[1] + 1)
+    return by_output[:, :, :-1].swapaxes(0, 1), by_output[0, :, -1]
 
 
 def recalibrated(
@@ -120,6 +135,8 @@ def raw(learner: Any, X: Floats) -> Floats:
     """Return what a learner adds up before any link: amounts, log-odds, or probabilities; shape (n_outputs, n)."""
     if hasattr(learner, "booster_"):
         sums = learner.predict(X, raw_score=True)
+    elif hasattr(learner, "tree_count_"):
+        sums = learner.predict(X, prediction_type="RawFormulaVal", thread_count=1)
     elif hasattr(learner, "decision_function"):
         sums = learner.decision_function(X)
     elif hasattr(learner, "predict_proba"):

@@ -28,6 +28,8 @@ MAPPING, PIPELINE, BOUNDS = "mapping.json", "pipeline.skops", "bounds.skops"
 # MLflow would take it from the model, which is what an attacker writes (GHSA-w582-9x45-8mpx).
 TRUSTED = [
     "collections.OrderedDict",
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",

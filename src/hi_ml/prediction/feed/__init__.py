@@ -1,0 +1,1 @@
+"""Admissions as they happen: received, kept, folded into visits, scored, shown."""

@@ -239,7 +239,8 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.claims.aggregates import mean_table, moments_of, sums
-from hi_ml.claims.claim import Chart, Claim
+from hi_ml.claims.chart import Chart
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.requirements import require_columns
 from hi_ml.statistics.estimates import Margin

@@ -1,10 +1,15 @@
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable
 
+from hi_ml.statistics import contingency
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
 from hi_ml.statistics.estimates import Margin
+from hi_ml.statistics.moments import clustered as clustered_by
 
 MARGIN = Margin(0.05)
 RNG = np.random.default_rng(1)
@@ -109,3 +114,39 @@ def test_the_interval_of_w_covers(true, lowest, highest):
         w = association(tables, margin=MARGIN).w
         covered += w.low <= true <= w.high
     assert lowest <= covered / 400 <= highest
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_the_closed_form_of_one_stratum_is_the_dense_one(clustered, monkeypatch):
+    rng = np.random.default_rng(3)
+    cell, patient = rng.integers(0, 35, 900), rng.integers(0, 300, 900)
+    cell = np.where(cell == 6, 7, cell)  # an empty cell
+    table = np.bincount(cell, minlength=35).reshape(1, 5, 7).astype(float)
+    clusters = clustered_by(np.ones(900), np.ones(900), cell, patient, 35) if clustered else None
+    dense = association(table, margin=MARGIN, clusters=clusters)
+    monkeypatch.setattr(contingency, "DENSE", 0)
+    closed = association(table, margin=MARGIN, clusters=clusters)
+    np.testing.assert_allclose(closed.residuals, dense.residuals, rtol=1e-9, atol=1e-12)
+    for name in ("estimate", "low", "high", "p_above", "df", "n", "n_needed", "design_effect"):
+        assert getattr(closed.w, name) == pytest.approx(getattr(dense.w, name), rel=1e-8), name
+    assert closed.w.units == dense.w.units
+    if not clustered:
+        assert closed.w.statistic == pytest.approx(dense.w.statistic, rel=1e-9)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_thousands_of_levels_cost_seconds_and_flat_memory(clustered):
+    rng = np.random.default_rng(4)
+    n, codes, groups = 40_000, 2_254, 9
+    cell = rng.integers(0, groups, n) * codes + rng.integers(0, codes, n)
+    table = np.bincount(cell, minlength=codes * groups).reshape(1, groups, codes).astype(float)
+    patients = clustered_by(np.ones(n), np.ones(n), cell, rng.integers(0, 25_000, n), codes * groups)
+    tracemalloc.start()
+    started = time.process_time()
+    found = association(table, margin=MARGIN, clusters=patients if clustered else None)
+    assert time.process_time() - started < 5
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
+    assert found.w.df == (groups - 1) * (codes - 1)
+    assert 0.01 < found.w.p_zero < 0.99
+    assert clustered or found.residuals.std() == pytest.approx(1, abs=0.03)

@@ -14,7 +14,8 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import counts, crosstab, cube, cube_clusters, having, moments_of, over_units
-from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
+from hi_ml.claims.chart import GREY, STAR, Chart, largest
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_columns, require_declared, require_sizes

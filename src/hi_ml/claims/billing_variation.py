@@ -15,7 +15,8 @@ from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, percent
 from hi_ml.claims.aggregates import UNIT, keys_of, mean_table, moments_of, over, sizes, sums, units_of
 from hi_ml.claims.catalogue import catalogue
-from hi_ml.claims.claim import BARS, Chart, Claim
+from hi_ml.claims.chart import BARS, Chart
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
 from hi_ml.claims.requirements import constant, has, require_columns, require_two, too_few

@@ -13,7 +13,8 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import p_statement, with_unit
 from hi_ml.claims.aggregates import UNIT, counts, keys_of, mean_table, moments_of, over, sums, units_of
-from hi_ml.claims.claim import GREY, STAR, Chart, Claim, largest
+from hi_ml.claims.chart import GREY, STAR, Chart, largest
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import MARKS, Draft, Estimand, Evidence, forest_lines
 from hi_ml.claims.requirements import constant, has, require_columns, require_declared, require_sizes

@@ -15,7 +15,8 @@ from scipy.stats import norm
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube, cube_clusters, fill_cells, moments_of, sums, units_of
-from hi_ml.claims.claim import STAR, Chart, Claim
+from hi_ml.claims.chart import STAR, Chart
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two

@@ -14,7 +14,8 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sums, units_of
-from hi_ml.claims.claim import BARS, Chart, Claim
+from hi_ml.claims.chart import BARS, Chart
+from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.patients import Patients, identify, identity_evidence, identity_table

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_ml.claims.catalogue import catalogue
-from hi_ml.claims.claim import GREY, Chart, largest
+from hi_ml.claims.chart import GREY, Chart, largest
 from hi_ml.claims.finding import MARKS, Finding, forest_lines
 from hi_ml.reports.charts import heat_maps, lines, means
 from hi_ml.reports.charts.forests import balance, forest

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import coo_array
 from scipy.stats import chi2, chi2_contingency
 
-from hi_ml.statistics.estimates import Effect, Floats, Margin
+from hi_ml.statistics.estimates import Effect, Floats, Integers, Margin
 from hi_ml.statistics.moments import Clusters
 from hi_ml.statistics.noncentral import chi_square_effect, wald_effect
+
+DENSE = 500
+"""Degrees of freedom up to which the covariance of all cells is written out; of one stratum, none beyond needs it."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,12 @@ def association(tables: ArrayLike, *, margin: Margin, clusters: Clusters | None 
         sqrt(K_k / (K_k - 1)) (1[i] - p_ki) (1[j] - q_kj), with the K_k patients of the stratum and its margins p and q;
         what a patient adds in all is multiplied with itself. A stratum of one patient is left out.
 
+    Notes
+    -----
+    Of one stratum the covariance is R x C / (n - 1), whose generalised inverse on sums of zero is that of the margins'
+    diagonals: Pearson's chi-square times (n - 1) / n. Beyond `DENSE` degrees of freedom that takes its place, in memory
+    of the table's own size, and the clustered test is Rao and Scott's first order, with the same design effect.
+
     References
     ----------
     Landis, Heyman & Koch (1978), International Statistical Review 46, 237. Agresti (2013), Categorical Data
@@ -69,21 +79,11 @@ def association(tables: ArrayLike, *, margin: Margin, clusters: Clusters | None 
     counts, people = counts[telling], people[telling]
     rows, columns, n = counts.sum(axis=2), counts.sum(axis=1), counts.sum(axis=(1, 2))
     excess = (counts - rows[:, :, None] * columns[:, None, :] / n[:, None, None]).sum(axis=0)
-    row_part, column_part = _multinomial(rows, n), _multinomial(columns, n)
-    covariance = np.einsum("k,kij,kab->iajb", 1 / (n - 1), row_part, column_part)
-    deviation, dispersion = excess[:-1, :-1].ravel(), _without_last(covariance)
     total, total_df = _sum_of_chi_squares(counts)
-    if clusters is None:
-        statistic = float(deviation @ np.linalg.pinv(dispersion, hermitian=True) @ deviation)
-        df = int(np.linalg.matrix_rank(dispersion, hermitian=True))
-        effect = chi_square_effect(statistic, df, round(float(n.sum())), margin=margin)
+    if len(counts) == 1 and (excess.shape[0] - 1) * (excess.shape[1] - 1) > DENSE:
+        effect, variance = _of_one_stratum(counts[0], clusters, margin)
     else:
-        covariance = _clustered_covariance(clusters, (rows, columns, n), people)
-        together = _without_last(covariance)
-        effect = wald_effect(
-            deviation, dispersion, together, round(float(n.sum())), units=clusters.units, margin=margin
-        )
-    variance = np.einsum("iaia->ia", covariance)
+        effect, variance = _of_strata(excess, (rows, columns, n), clusters, people, margin)
     return Association(
         w=effect,
         sum_of_strata=total,
@@ -92,6 +92,75 @@ def association(tables: ArrayLike, *, margin: Margin, clusters: Clusters | None 
         expected=counts.sum(axis=0) - excess,
         residuals=np.divide(excess, np.sqrt(variance), out=np.zeros_like(excess), where=variance > 0),
     )
+
+
+def _of_strata(
+    excess: Floats, margins: tuple[Floats, Floats, Floats], clusters: Clusters | None, people: Floats, margin: Margin
+) -> tuple[Effect, Floats]:
+    """Test the excess over all strata, and give the variance of each cell's."""
+    rows, columns, n = margins
+    row_part, column_part = _multinomial(rows, n), _multinomial(columns, n)
+    covariance = np.einsum("k,kij,kab->iajb", 1 / (n - 1), row_part, column_part)
+    deviation, dispersion = excess[:-1, :-1].ravel(), _without_last(covariance)
+    if clusters is None:
+        statistic = float(deviation @ np.linalg.pinv(dispersion, hermitian=True) @ deviation)
+        df = int(np.linalg.matrix_rank(dispersion, hermitian=True))
+        effect = chi_square_effect(statistic, df, round(float(n.sum())), margin=margin)
+    else:
+        covariance = _clustered_covariance(clusters, margins, people)
+        together = _without_last(covariance)
+        effect = wald_effect(
+            deviation, dispersion, together, round(float(n.sum())), units=clusters.units, margin=margin
+        )
+    return effect, np.einsum("iaia->ia", covariance)
+
+
+def _of_one_stratum(counts: Floats, clusters: Clusters | None, margin: Margin) -> tuple[Effect, Floats]:
+    """Do what `_of_strata` does for one stratum, without the covariance of all cells."""
+    rows, columns, n = counts.sum(axis=1), counts.sum(axis=0), float(counts.sum())
+    expected = np.outer(rows, columns) / n
+    df = int((np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1))
+    distance = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(counts), where=expected > 0)
+    statistic = float(distance.sum()) * (n - 1) / n
+    if clusters is None:
+        variance = np.outer(rows * (1 - rows / n), columns * (1 - columns / n)) / (n - 1)
+        return chi_square_effect(statistic, df, round(n), margin=margin), variance
+    variance = _patients_variance(clusters, rows / n, columns / n)
+    scaled = np.divide(variance, expected, out=np.zeros_like(variance), where=expected > 0)
+    ratio = float(scaled.sum()) * (n - 1) / n / df
+    return chi_square_effect(
+        statistic, df, round(n), margin=margin, design_effect=ratio, units=clusters.units
+    ), variance
+
+
+def _patients_variance(clusters: Clusters, p: Floats, q: Floats) -> Floats:
+    """Add up the squares of what patients add to each cell's excess: a - p b - q d + p q N; shape (r, c).
+
+    A patient has a observations in the cell, d in its row, b in its column, and N in all.
+    """
+    shape = p.size, q.size
+    entries = clusters.sizes.tocoo()
+    unit, cell, a = entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data
+    i, j = cell // shape[1], cell % shape[1]
+    d, b, all_of = (_sum_by(key, a) for key in (unit * shape[0] + i, unit * shape[1] + j, unit))
+    a_a, a_d, a_b, a_n = (np.bincount(cell, a * of, p.size * q.size).reshape(shape) for of in (a, d, b, all_of))
+    d_d, d_n = (np.bincount(i, a * of, p.size)[:, None] for of in (d, all_of))
+    b_b, b_n = (np.bincount(j, a * of, q.size)[None, :] for of in (b, all_of))
+    d_b = (
+        coo_array((a, (i, unit)), shape=(p.size, unit.max() + 1)).tocsr()
+        @ coo_array((a, (unit, j)), shape=(unit.max() + 1, q.size))
+    ).toarray()
+    p, q = p[:, None], q[None, :]
+    squares = a_a + p**2 * b_b + q**2 * d_d + (p * q) ** 2 * float(a @ all_of)
+    crossed = p * q * (a_n + d_b) - p * a_b - q * a_d - p * q * (p * b_n + q * d_n)
+    people = len(np.unique(unit))
+    return np.asarray(np.maximum(squares + 2 * crossed, 0.0) * people / (people - 1), dtype=np.float64)
+
+
+def _sum_by(key: Integers, values: Floats) -> Floats:
+    """Add up the values that share a key, for each of them."""
+    _, code = np.unique(key, return_inverse=True)
+    return np.asarray(np.bincount(code, values)[code], dtype=np.float64)
 
 
 def _without_last(covariance: Floats) -> Floats:

@@ -98,6 +98,13 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"The configuration cannot be composed: {text.rstrip('.')}. See --help for its keys and options.")
 
     @classmethod
+    def password(cls, key: str) -> Self:
+        return cls(
+            f"{key} holds a password, and it would stand in files, logs and lists of processes. Nothing was written. "
+            "Take it out of the address, put it in an environment variable, and name that: password_from: env <NAME>."
+        )
+
+    @classmethod
     def late_column(cls, role: str, known: str, task: str, horizon: str) -> Self:
         return cls(
             f"Column '{role}' cannot predict {task} at {horizon}: its value is known at '{known}', which is later. "

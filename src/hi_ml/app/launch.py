@@ -30,6 +30,7 @@ from hi_ml.app import options
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 from hi_ml.app.files import own
+from hi_ml.app.passwords import refuse_passwords, without_password
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
 _SOON = 0.01  # seconds in which a destructor ends
@@ -91,6 +92,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
     @functools.wraps(function)
     def application(cfg: DictConfig) -> None:
         with _ending(composed=True):
+            refuse_passwords(plain(cfg))
             here = Invocation.of(cfg)
             own(here.folder)
             function(build(kind, cfg), here)
@@ -155,8 +157,8 @@ def _ending(*, composed: bool) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 -- it ends here, with all that a report of it needs
         refusal = _refusal(error, composed=composed)
         if isinstance(refusal, Defect):
-            traceback.print_exc()
-        _end(1, f"{type(refusal).__name__}: {refusal}\n")
+            sys.stderr.write(without_password(traceback.format_exc()))
+        _end(1, without_password(f"{type(refusal).__name__}: {refusal}\n"))
 
 
 def _end(code: int, sentence: str) -> None:

@@ -16,9 +16,10 @@ from urllib.request import url2pathname
 import yaml
 
 from hi_ml.app.errors import HiMlError, ModelRefused, ModelUnknown
+from hi_ml.app.passwords import without_password
 from hi_ml.scorer import serving
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.store import client_of, is_absent, store_uri, without_password
+from hi_ml.tracking.store import client_of, is_absent, store_uri
 
 SCORER = Path("artifacts", "scorer")  # where MLflow keeps what our code loads, in a model's folder
 SIGNED = "scorer_sha256"  # under which a model's MLmodel keeps the digest of that folder

@@ -10,10 +10,11 @@ from typing import Any
 
 from hi_ml.app.errors import HiMlError, NotComparable, RunFolderInvalid
 from hi_ml.app.launch import progress
+from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.comparison import Run
 from hi_ml.tracking.folder import NEEDED, RunFolder
 from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST
-from hi_ml.tracking.store import client_of, is_absent, without_password
+from hi_ml.tracking.store import client_of, is_absent
 
 _SHORT = 8  # digits of a run's id that tell it from others
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hi_ml.app.errors import TrackingFailed
+from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register
-from hi_ml.tracking.store import artifact_root, client_of, exclusive, store_uri, without_password
+from hi_ml.tracking.store import artifact_root, client_of, exclusive, store_uri
 
 _KEY = "hi_ml.sending"  # the tag by which a run is known again that was not finished
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests a run

@@ -1,7 +1,6 @@
 """Where are runs tracked, who may write there now, and how does one look at them?"""
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from hi_ml.app.passwords import without_password
 
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
 _LOCK_SECONDS = 300  # two runs at once take turns; creating the store takes seconds
@@ -101,17 +102,6 @@ def command_to_open(uri: str) -> str:
         return f"{mlflow} ui"
     backend = uri if uri == without_password(uri) else '"$MLFLOW_TRACKING_URI"'  # which is where it came from
     return f"{mlflow} ui --backend-store-uri {backend}"
-
-
-def without_password(text: str) -> str:
-    """Return a URI, or a text with URIs in it, without the users and passwords that may stand there.
-
-    Examples
-    --------
-    >>> without_password("https://ann:secret@mlflow.example/ did not answer")
-    'https://mlflow.example/ did not answer'
-    """
-    return re.sub(r"(?<=//)[^/@\s]*@", "", text)
 
 
 def _short(path: Path) -> str:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+import hi_ml
 from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.evaluation import explanations, intervals
@@ -20,6 +22,7 @@ from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import package
+from hi_ml.reports.screen import summary
 from hi_ml.scorer import serving
 from hi_ml.scorer.reasons import reasons
 
@@ -210,3 +213,9 @@ def test_contributions_add_up_to_the_logarithm_and_reasons_multiply_to_the_amoun
     answered = np.log(scorer.predict(raw)["prediction"] + shift)
     start = answered - np.log([np.prod(row) for row in factors])
     np.testing.assert_allclose(start, start[0], atol=0.1)  # two digits of two factors
+
+
+def test_the_screen_says_why_a_target_is_learned_on_the_log_scale():
+    run = hi_ml.fit(hi_ml.read("simulated", rows=800, scenario="interactions"), "billing", "linear")
+    run = replace(run, results=hi_ml.assess(run, "scores"))
+    assert run.problem.scale.reason in summary(run, Path("here")).splitlines()

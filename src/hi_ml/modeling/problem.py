@@ -42,7 +42,7 @@ class Problem:
     refused: dict[str, str]  # role and reason of every column that is no feature
     units: dict[str, str]  # of the columns that have one, by role
     scale: TargetScale = RAW  # on which a regression learner is taught
-    notes: tuple[str, ...] = ()  # what of the task does not hold for this table, for the screen
+    notes: tuple[str, ...] = ()  # what of the task does not hold for this table
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
@@ -56,6 +56,11 @@ class Problem:
         """Learn the constant predictors from some rows (positions), with the votes that the scores count."""
         votes = self.units_of(rows).votes
         return Baseline.of(self.task, self.target[rows], votes=votes, classes=len(self.labels))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the screen or the page must know of the target: the notes, and why it has this scale."""
+        return (*self.notes, *filter(None, [self.scale.reason]))
 
     def first_copies(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Keep, of some rows (positions), the first of the copies of each admission."""

@@ -16,7 +16,7 @@ def summary(run: FittedRun, folder: Path) -> str:
         "",
         f"{task.name} at {task.horizon}, {run.method.model.name}, {len(run.predicted):,} test rows",
         _align(run.results["scores"]),
-        *run.problem.notes,
+        *run.problem.remarks,
         *(sentence for sentence in sentences if sentence is not None),
         f"Run folder: {folder}",
     ]

@@ -104,15 +104,13 @@ def _facts(run: FittedRun) -> dict[str, Any]:
 
 def _notes(run: FittedRun) -> Iterator[str]:
     method, model, classes = run.method, run.method.model, bool(run.problem.labels)
-    yield from run.problem.notes
+    yield from run.problem.remarks
     asks = run.problem.task.asks
     if model.predicts != asks and not classes:
         yield (
             f"{model.name} predicts the {model.predicts}, and the score asks for the {asks}: on skewed targets it "
             f"starts behind."
         )
-    if run.problem.scale.reason:
-        yield run.problem.scale.reason
     if run.fitted.recalibration:
         yield (
             "The class shares are recalibrated inside the training part, and explained as they are served. The leak of "

@@ -152,6 +152,11 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"The learner of model={model} refuses its settings: {reason}. Check the keys under model.")
 
     @classmethod
+    def unknown_command(cls, name: str, commands: Sequence[str], near: Sequence[str]) -> Self:
+        meant = f" Did you mean {near[0]}?" if near else ""
+        return cls(f"There is no command {name}: expected one of {', '.join(commands)}.{meant}")
+
+    @classmethod
     def not_installed(cls, key: str, package: str) -> Self:
         return cls(
             f"{key} names a class of {package}, which is not installed here. Install it: pip install "

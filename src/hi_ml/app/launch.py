@@ -30,6 +30,7 @@ from hi_ml.app import options
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 from hi_ml.app.files import own
+from hi_ml.app.manual import page
 from hi_ml.app.passwords import refuse_passwords, without_password
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
@@ -91,7 +92,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=function.__name__)
     @functools.wraps(function)
     def application(cfg: DictConfig) -> None:
-        with _ending(composed=True):
+        with ending(composed=True):
             refuse_passwords(plain(cfg))
             here = Invocation.of(cfg)
             own(here.folder)
@@ -99,8 +100,11 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
 
     def main() -> None:
         _begin()
-        with _ending(composed=False):
-            application()
+        with ending(composed=False):
+            if {"-h", "--help"} & set(sys.argv[1:]):
+                print(page(function.__name__))
+            else:
+                application()
 
     return main
 
@@ -139,7 +143,7 @@ def _begin() -> None:
 
 
 @contextmanager
-def _ending(*, composed: bool) -> Iterator[None]:
+def ending(*, composed: bool = False) -> Iterator[None]:
     """End the process with an exit code and a sentence if anything is raised.
 
     Hydra says more than our sentence of what its job raises, so the end of the job is one inside that of Hydra.

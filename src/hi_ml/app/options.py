@@ -65,7 +65,7 @@ class UserFolders(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Take the folder that `of_user` was given, or the command line names."""
-        for folder in _folders or _of_command_line():
+        for folder in _folders or of_command_line():
             search_path.prepend("options", f"{UserOptions.scheme()}://{folder}")
 
 
@@ -86,7 +86,8 @@ def of_user(folder: Path | None) -> Iterator[None]:
         _folders.clear()
 
 
-def _of_command_line() -> list[Path]:
+def of_command_line() -> list[Path]:
+    """Return the folder that `--config-dir` names, if there is one."""
     words = ArgumentParser(add_help=False, exit_on_error=False)
     words.add_argument("--config-dir", "-cd")
     asked: str | None = words.parse_known_args(sys.argv[1:])[0].config_dir

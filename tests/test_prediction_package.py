@@ -231,6 +231,8 @@ def test_a_model_loaded_again_gives_the_same_numbers(kept, raw, model, task):
     same(amounts(by_hi_ml), one.expected, model)
     same(amounts(by_mlflow), one.expected, model)
     pd.testing.assert_frame_equal(by_hi_ml, by_mlflow, check_exact=model != "linear")
+    by_row = pd.DataFrame([one.by_hi_ml.predict_row(row) for row in raw[:40].to_dict("records")])
+    pd.testing.assert_frame_equal(by_row, by_hi_ml[:40], check_exact=model != "linear")
 
 
 @pytest.mark.parametrize("model", MODELS)

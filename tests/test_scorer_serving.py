@@ -581,6 +581,60 @@ def test_a_cell_reads_the_same_alone_in_text_and_in_a_dictionary(cells):
             assert mask.tolist() == coded[1][rule].tolist() == [rule in faults for _, faults in alone]
 
 
+# A few rows
+
+
+CELLS = {
+    "Age": [7, 7.5, "7", " 7", "+.5", "1e2", "5.", "130", "x", "1_0", "\uff15", True, Decimal(3), 10**20, 2**60, "na"],
+    "Sex": ["f", " M", "x", "F\u200b", "n/a", "", 1, 1.0, b"f", dt.date(2024, 1, 1)],
+    "Day": [
+        *("2024-01-31", "2024-01-31 23:59:59", "2024-02-30", "31.01.2024", "today", "?", 20240131),
+        *(
+            dt.date(2024, 1, 31),
+            dt.datetime.fromisoformat("2024-01-31 23:00"),
+            pd.Timestamp("2024-01-31 23:00"),
+            pd.NaT,
+        ),
+    ],
+}
+ROW = st.fixed_dictionaries({name: st.sampled_from([None, np.nan, *cells]) for name, cells in CELLS.items()})
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(ROW, min_size=1, max_size=4))
+def test_a_few_rows_are_read_as_a_table_reads_them(rows):
+    """Cells of every sort, alone and beside others of another sort."""
+    scorer, frame = Scorer(mapping(), None), pd.DataFrame(rows)
+    few = scorer.few({name: frame[name].tolist() for name in frame})
+    if few is not None:
+        for name, (values, row) in scorer.numbers(scorer.typed(frame)).items():
+            np.testing.assert_array_equal(few[name][0], values if row is None else values[row])
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("numbers", NUMBERS.values(), ids=NUMBERS)
+def test_a_row_is_scored_without_a_table_as_among_others(encoding, numbers, monkeypatch):
+    scorer = encoded_by(encoding, numbers, drop=("stay",))
+    scorer = replace(scorer, mapping={**scorer.mapping, "columns": COLUMNS[:-1]})  # a stay is read as a table
+    rows = raw_rows(100, seed=1)
+    expected = scorer.predict(rows)
+    monkeypatch.setattr(Scorer, "typed", None)
+    answers = [scorer.predict_row(row) for row in rows.to_dict("records")]
+    pd.testing.assert_frame_equal(pd.DataFrame(answers), expected, rtol=1e-12)
+    pd.testing.assert_frame_equal(scorer.predict(rows[:5]), expected[:5], rtol=1e-12)
+
+
+def test_a_row_that_cannot_be_read_is_refused_with_the_words_of_a_table(scorer):
+    with pytest.raises(ValueError, match=r"Age: number in rows 1 \(1 = first row\)"):
+        scorer.predict_row({"Age": "old", "Sex": "f", "Day": "2024-01-01"})
+    with pytest.raises(ValueError, match=r"Expected the columns \['Sex'"):
+        scorer.predict_row({"Age": 3})
+    telling = [NUMBER, *({**SEX, "role": f"c{i}", "source": f"C{i}"} for i in range(5))]
+    totals = Scorer(mapping(columns=telling), None)
+    assert totals.few({"Age": [3]} | {f"C{i}": ["f" if i < 2 else None] for i in range(5)}) is not None
+    assert totals.few({"Age": [3]} | {f"C{i}": ["f" if i < 1 else None] for i in range(5)}) is None
+
+
 # Intervals, sets and recalibrated shares
 
 

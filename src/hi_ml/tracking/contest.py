@@ -133,7 +133,8 @@ def _new(cells: Digests, known: list[int]) -> float:
 
 def _predict(scorer: Scorer, typed: dict[str, Any]) -> Floats:
     """Amounts, shape (n,), or probabilities of the labels, shape (n, n_labels)."""
-    answer = scorer.answer(scorer.encode(scorer.numbers(typed)), typed)
+    numbers = scorer.numbers(typed)
+    answer = scorer.answer(scorer.encode(numbers), numbers)
     if scorer.mapping["kind"] == "regression":
         return np.asarray(answer["prediction"].to_numpy(), dtype=float)
     return np.column_stack([answer[f"p_{label}"].to_numpy() for label in scorer.mapping["labels"]])

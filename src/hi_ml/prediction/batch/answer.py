@@ -118,7 +118,7 @@ def score_chunk(
         numbers = scorer.numbers(typed)
         matrix, unseen = scorer.encode(numbers), scorer.unseen(numbers)
     with stopwatch(seconds, "predict"):
-        answers = scorer.answer(matrix, typed)
+        answers = scorer.answer(matrix, numbers)
     columns: dict[str, Any] = {"row": piece.row + chunk.start}
     if inputs.several:
         columns["file"] = pa.repeat(_location(chunk, inputs), len(piece.row))

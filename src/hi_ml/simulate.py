@@ -1,4 +1,4 @@
-"""python -m hi_ml.simulate output=<path>: writes a table whose truth is known, and the truth beside it."""
+"""python -m hi_ml.simulate output=<path>: writes a table, or a feed, whose truth is known, and the truth beside it."""
 
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from hi_ml.data import simulation
 class SimulateSettings:
     """The keys of ``conf/simulate.yaml``."""
 
-    scenario: str  # planted, noise or interactions
+    scenario: str  # planted, noise or interactions; of a feed plain, as planted stands for too, or hard
+    stream: bool  # HL7 messages instead of a table
     rows: int
     seed: int
     effect: float  # of each claim, in multiples of the smallest effect that matters
-    hospitals: int | None  # None for 200; noise has none
-    output: str | None  # a .csv or .parquet file
+    hospitals: int | None  # None for 200, and for one of a feed; noise has none
+    output: str | None  # a .csv or .parquet file; of a feed .hl7
 
 
 def simulate(settings: SimulateSettings, _here: launch.Invocation) -> None:
@@ -28,26 +29,30 @@ def simulate(settings: SimulateSettings, _here: launch.Invocation) -> None:
     Raises
     ------
     OutputFailed
-        If no output is named, or it is neither CSV nor Parquet.
+        If no output is named, or it is neither CSV nor Parquet, or no .hl7 of a feed.
     ConfigurationInvalid
         If there is no such scenario, or a number is out of range.
     """
-    output = settings.output
-    if output is None or Path(output).suffix not in (".csv", ".parquet"):
-        raise OutputFailed.no_path("simulate", output)
+    output, rows, seed, effect = settings.output, settings.rows, settings.seed, settings.effect
+    suffixes = (".hl7",) if settings.stream else (".csv", ".parquet")
+    if output is None or Path(output).suffix not in suffixes:
+        raise OutputFailed.no_path("simulate", output, suffixes)
+    path, scenario = Path(output), settings.scenario
     try:
-        drawn = simulation.simulate(
-            settings.scenario,
-            settings.rows,
-            seed=settings.seed,
-            effect=settings.effect,
-            hospitals=settings.hospitals,
-        )
+        if settings.stream:
+            scenario = "plain" if scenario == "planted" else scenario
+            feed = simulation.stream(scenario, rows, seed=seed, effect=effect, hospitals=settings.hospitals)
+            paths = simulation.write_stream(feed, path)
+        else:
+            table = simulation.simulate(scenario, rows, seed=seed, effect=effect, hospitals=settings.hospitals)
+            paths = simulation.write(table, path)
     except ValueError as error:
         raise ConfigurationInvalid(str(error)) from error
-    for path in simulation.write(drawn, Path(output)):
-        print(path)
-    print(f"python -m hi_ml.train dataset=kaggle dataset.source={output}")
+    for written in paths:
+        print(written)
+    print(
+        f"python -m hi_ml.train dataset=kaggle dataset.source={path.with_suffix('.csv') if settings.stream else path}"
+    )
 
 
 main = launch.command(simulate)

@@ -714,9 +714,9 @@ class OutputFailed(HiMlError):
         )
 
     @classmethod
-    def no_path(cls, command: str, found: str | None) -> Self:
+    def no_path(cls, command: str, found: str | None, suffixes: Sequence[str] = (".csv", ".parquet")) -> Self:
         given = "none was given" if found is None else f"found output={found}"
-        return cls(f"{command} needs output=<file>.csv or output=<file>.parquet; {given}.")
+        return cls(f"{command} needs {' or '.join(f'output=<file>{suffix}' for suffix in suffixes)}; {given}.")
 
 
 def _one_line(reason: object) -> str:

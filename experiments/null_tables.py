@@ -198,6 +198,7 @@ def admissions_of(table: pd.DataFrame, declarations: Mapping[str, list[str]] = D
         dataset=dataset,
         table=table.drop(columns=private).astype(dict.fromkeys(texts, "category")),
         row=np.arange(1, n + 1),
+        content=np.arange(n, dtype=np.uint64),
         twins=Twins(np.arange(n), {}, ()),
         group=patient,
         identity=BY_ID,

@@ -24,7 +24,8 @@ def run(target, predicted, *, labels=(), predicts="median"):
     parts[:100] = 0
     problem = Problem(
         task=RESULT if labels else STAY, features=None, target=np.asarray(target, dtype=float), labels=list(labels),
-        table=pd.DataFrame(), parts=parts, row=np.arange(n), group=group, twin=group, refused={}, units={},
+        table=pd.DataFrame(), parts=parts, row=np.arange(n), content=group, group=group, twin=group,
+        refused={}, units={},
     )  # fmt: skip
     method = SimpleNamespace(model=SimpleNamespace(predicts=predicts))
     return FittedRun(problem, method, fitted=None, predicted=predicted, baseline=None)

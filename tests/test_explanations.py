@@ -58,7 +58,7 @@ def explained(model, target, *, classes=0, how=ALL, taught=None):
     fitted = fit(model, taught or made, target, group=rows, classes=classes, seed=0)
     problem = Problem(
         task=DAYS, features=made, target=target, labels=LABELS[:classes], table=made.frame,
-        parts=np.full(ROWS, 2, dtype=np.int8), row=rows, group=rows, twin=rows, refused={}, units={},
+        parts=np.full(ROWS, 2, dtype=np.int8), row=rows, content=rows, group=rows, twin=rows, refused={}, units={},
     )  # fmt: skip
     return fitted, measure(FittedRun(problem, None, fitted, fitted.predict(made.frame), None), how)
 

@@ -101,8 +101,8 @@ def test_a_run_in_python_has_the_numbers_of_the_command(called, tmp_path, admiss
     model = hi_ml.load_model(folder)
     assert model.verdict == results["verdict"].verdict
     answers = model.scorer.predict(pd.read_csv(admissions_csv))["prediction"].to_numpy()
-    test = hi_ml.pose(hi_ml.read(admissions_csv), "length_of_stay", "linear").where("test")
-    np.testing.assert_allclose(answers[test], run.predicted, rtol=1e-9)
+    problem = hi_ml.pose(hi_ml.read(admissions_csv), "length_of_stay", "linear")
+    np.testing.assert_allclose(answers[problem.row[problem.where("test")] - 1], run.predicted, rtol=1e-9)
 
 
 def test_one_assessment_is_asked_for_by_name(admissions_csv):

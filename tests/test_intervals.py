@@ -52,8 +52,8 @@ def posed(rows=4000, *, labels=(), signal=3.0, seed=0, calibration=0.2, whole=Fa
     task = RESULT if labels else replace(DAYS, whole=whole)
     return Problem(
         task=task, features=features, target=np.round(target) if whole else target, labels=list(labels), table=frame,
-        parts=parts, row=np.arange(rows), group=np.arange(rows), twin=np.arange(rows), refused={},
-        units={"age": "years"},
+        parts=parts, row=np.arange(rows), content=np.arange(rows), group=np.arange(rows), twin=np.arange(rows),
+        refused={}, units={"age": "years"},
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def rows_of(problem, rows, **changed):
     """The same problem on other rows of it."""
     arrays = {name: getattr(problem, name)[rows] for name in ("target", "group", "twin", "parts")}
     features = problem.features.part(rows, list(problem.features.frame))
-    return replace(problem, features=features, table=features.frame, row=np.arange(len(rows)), **arrays | changed)
+    return replace(problem, features=features, table=features.frame, row=rows, content=rows, **arrays | changed)
 
 
 def test_copies_of_an_admission_count_once():

@@ -50,7 +50,8 @@ def noise(task, *, rows=1200, copies=200, seed=0, pasted=1):
     return Problem(
         task=task, features=Features(frame, {name: {} for name in frame}, {name: name for name in frame}),
         target=drawn[twin].astype(float), labels=[] if task is DAYS else ["x", "y", "z"], table=frame,
-        parts=np.zeros(len(twin), dtype=np.int8), row=np.arange(len(twin)), group=twin, twin=twin, refused={}, units={},
+        parts=np.zeros(len(twin), dtype=np.int8), row=np.arange(len(twin)), content=twin, group=twin, twin=twin,
+        refused={}, units={},
     )  # fmt: skip
 
 

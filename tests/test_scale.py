@@ -171,7 +171,7 @@ def problem(target, features, scale):
     rows = np.arange(ROWS)
     return Problem(
         task=COSTS, features=features, target=target, labels=[], table=features.frame, parts=rows % 3, row=rows,
-        group=rows, twin=rows, refused={}, units={}, scale=scale,
+        content=rows, group=rows, twin=rows, refused={}, units={}, scale=scale,
     )  # fmt: skip
 
 

@@ -73,8 +73,8 @@ def explain(fitted, made, classes=0):
     rows = np.arange(ROWS)
     problem = Problem(
         task=Task("days", "days", "regression", "days", "admission", "mae"), features=made, target=np.zeros(ROWS),
-        labels=LABELS[:classes], table=made.frame, parts=np.full(ROWS, 2, dtype=np.int8), row=rows, group=rows,
-        twin=rows, refused={}, units={},
+        labels=LABELS[:classes], table=made.frame, parts=np.full(ROWS, 2, dtype=np.int8), row=rows, content=rows,
+        group=rows, twin=rows, refused={}, units={},
     )  # fmt: skip
     return measure(FittedRun(problem, None, fitted, fitted.predict(made.frame), None), Explain(ROWS, 1e6))
 

@@ -65,6 +65,7 @@ def problem(task, *, effect=0.0, seed=0, rule="grouped", group=None):
         table=frame,
         parts=splits.assign(Split(rule, 0.6, 0.2, 0.2), group, seed=seed, table=frame),
         row=np.arange(len(group)),
+        content=group,
         group=group,
         twin=group,
         refused={},

@@ -140,13 +140,13 @@ def test_a_split_depends_on_the_seed_alone(name):
 @settings(deadline=None)
 @given(st.lists(st.integers(-1, 2), min_size=1, max_size=40), st.data())
 def test_the_digest_changes_with_any_assignment(assigned, data):
-    parts, row = np.array(assigned, dtype=np.int8), np.arange(1, len(assigned) + 1)
+    parts, content = np.array(assigned, dtype=np.int8), np.arange(1, len(assigned) + 1, dtype=np.uint64)
     place = data.draw(st.integers(0, len(parts) - 1))
-    moved, other_row = parts.copy(), row.copy()
+    moved, other, group = parts.copy(), content.copy(), content.astype(np.int64) // 2
     moved[place] = data.draw(st.integers(-1, 2).filter(lambda part: part != parts[place]))
-    other_row[place] += 1000
-    assert digest(parts, row) == digest(parts.copy(), row.copy())
-    assert len({digest(parts, row), digest(moved, row), digest(parts, other_row)}) == 3
+    other[place] += 1000
+    assert digest(parts, group, content) == digest(parts.copy(), group + 7, content.copy())
+    assert len({digest(parts, group, content), digest(moved, group, content), digest(parts, group, other)}) == 3
 
 
 @settings(deadline=None)

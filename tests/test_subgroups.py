@@ -40,7 +40,7 @@ def posed(target, *, task=STAY, group=None, twin=None, labels=(), units=None, **
     group = np.arange(n) if group is None else group
     return Problem(
         task=task, features=None, target=np.asarray(target, dtype=float), labels=list(labels), table=table,
-        parts=np.full(n, 2, dtype=np.int8), row=np.arange(n), group=group,
+        parts=np.full(n, 2, dtype=np.int8), row=np.arange(n), content=np.arange(n), group=group,
         twin=group if twin is None else twin, refused={}, units={"age": "years"} if units is None else units,
     )  # fmt: skip
 

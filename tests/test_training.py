@@ -12,6 +12,7 @@ import hi_ml
 from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ConfigurationInvalid, NotTrainable
 from hi_ml.data.duplicates import Twins
+from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import training
 from hi_ml.evaluation.assessment import catalogue
 from hi_ml.modeling import problem as problems
@@ -112,8 +113,9 @@ def test_rows_without_a_target_are_left_out(admissions, defaults):
     billed = admissions.table["billed"].mask(holes)
     problem = posed(altered(admissions, billed=billed), defaults[0]["billing"], defaults[1])
     assert len(problem.target) == 720
-    np.testing.assert_array_equal(problem.row, admissions.row[~holes])
-    np.testing.assert_array_equal(problem.group, admissions.group[~holes])
+    np.testing.assert_array_equal(np.sort(problem.row), admissions.row[~holes])
+    pairs = np.column_stack([problem.group, admissions.group[problem.row - 1]])
+    assert len(np.unique(pairs, axis=0)) == len(np.unique(problem.group)) == len(np.unique(admissions.group[~holes]))
     assert len(problem.features.frame) == len(problem.parts) == len(problem.table) == len(problem.twin) == 720
 
 
@@ -200,9 +202,9 @@ def test_a_giant_group_is_trained_on_or_refused_wherever_it_falls(admissions, de
 @pytest.mark.parametrize(("name", "role"), [("billing", "billed"), ("test_results", "test_result")])
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_part_in_which_the_target_never_varies_is_not_trainable(admissions, defaults, name, role, part):
-    parts = posed(admissions, defaults[0][name], defaults[1]).parts
+    problem = posed(admissions, defaults[0][name], defaults[1])
     values = admissions.table[role].copy()
-    values[parts == splits.PARTS.index(part)] = values.iloc[0]
+    values[problem.row[problem.where(part)] - 1] = values.iloc[0]
     with pytest.raises(NotTrainable, match=f"the {part}.* part of split=grouped"):
         posed(altered(admissions, **{role: values}), defaults[0][name], defaults[1])
 
@@ -296,7 +298,7 @@ def test_nothing_but_the_features_is_taught(admissions, defaults):
     """Swapping private columns, later columns and the targets of test rows changes no prediction of a test row."""
     task, method = defaults[0]["length_of_stay"], defaults[1]
     before = trained(admissions, task, method)
-    test = before.problem.where("test")
+    test = before.problem.row[before.problem.where("test")] - 1
     rng = np.random.default_rng(0)
     stay = admissions.table["length_of_stay"].to_numpy().copy()
     stay[test] = rng.permutation(stay[test])
@@ -315,7 +317,8 @@ def test_nothing_but_the_features_is_taught(admissions, defaults):
 def test_a_nearly_empty_column_is_trained_with(admissions):
     """Its only two values are all in some part of the rows, and absent in others: refits for the leak among them."""
     tasks, method = asked("model=hist_gbm", "task=billing", "leakage.repeats=4", "explain.rows=20")
-    train = np.flatnonzero(posed(admissions, tasks["billing"], method).parts == 0)
+    problem = posed(admissions, tasks["billing"], method)
+    train = problem.row[problem.where("train")] - 1
     age = np.full(800, np.nan)
     age[train[:2]] = [30.0, 40.0]
     assert (
@@ -347,3 +350,28 @@ def test_a_table_pasted_together_many_times_is_trained_and_judged(admissions, de
 def test_early_stopping_out_of_range_is_refused(wrong):
     with pytest.raises(ValidationError):
         asked(f"model.early_stopping.{wrong}")
+
+
+def test_the_same_rows_in_another_order_are_the_same_table(defaults, reading, tmp_path):
+    """Digests, groups, splits of every rule, predictions, scores and claims."""
+    written = simulate("planted", 600, seed=1, hospitals=5).table.to_pandas()
+    moved = np.random.default_rng(0).permutation(len(written))
+    written.to_csv(tmp_path / "one.csv", index=False)
+    written.iloc[moved].to_csv(tmp_path / "other.csv", index=False)
+    tables = [reading(tmp_path / f"{name}.csv") for name in ("one", "other")]
+    assert tables[0].sha256 == tables[1].sha256
+    assert tables[0].column_sha256 == tables[1].column_sha256
+    task, method = defaults[0]["length_of_stay"], defaults[1]
+    for split in ("random", "temporal"):
+        method = replace(method, split=replace(method.split, name=split))
+        one, other = (posed(table, task, method).split_digest() for table in tables)
+        assert one == other
+    one, other = (trained(table, task, defaults[1]) for table in tables)
+    assert one.problem.split_digest() == other.problem.split_digest()
+    np.testing.assert_array_equal(one.problem.content, other.problem.content)
+    pd.testing.assert_frame_equal(one.problem.table, other.problem.table)
+    np.testing.assert_array_equal(one.problem.group, other.problem.group)
+    np.testing.assert_array_equal(one.predicted, other.predicted)
+    pd.testing.assert_frame_equal(one.results["scores"], other.results["scores"])
+    one, other = (hi_ml.state_claims(table, "billing_variation")[0] for table in tables)
+    assert one == other

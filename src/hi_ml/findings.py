@@ -63,9 +63,10 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
 
 def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> DistinctAdmissions:
     """Make a table that was read ready for inference: one row per admission, or every row."""
+    rows = admissions.by_content
     return one_row_each(
-        admissions.table.assign(**admissions.coded),
-        admissions.twins.group,
+        admissions.table.assign(**admissions.coded).take(rows).reset_index(drop=True),
+        admissions.twins.group[rows],
         declarations=admissions.dataset.declarations,
         units_of_columns={role: column.unit for role, column in admissions.dataset.columns.items()},
         seed=seed,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.data.clean import cell_codes, one_spelling
-from hi_ml.data.digests import column_digest, table_digest
+from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import load
@@ -37,6 +37,8 @@ class Admissions:
     # ``length_of_stay`` in days
     table: pd.DataFrame
     row: NDArray[np.int64]  # int64, shape (n,); number in the source, 1 = first data row
+    # uint64, shape (n,); digests of all cells of each row, private ones too. Never written anywhere
+    content: NDArray[np.uint64]
     twins: Twins  # near-duplicate groups
     # int64, shape (n,); rows that must stay together: near-duplicates and the admissions of one patient
     group: NDArray[np.int64]
@@ -55,12 +57,20 @@ class Admissions:
     @property
     def sha256(self) -> str:
         """Digest of every cell."""
-        return table_digest(self.column_sha256)
+        return table_digest(self.column_sha256, self.content)
 
     @property
     def origin(self) -> str:
         """Where the table came from, in a word."""
         return self.dataset.origin
+
+    @property
+    def by_content(self) -> NDArray[np.int64]:
+        """The positions of the rows in the order of what they hold, which is not that of the source.
+
+        A table is a set of rows: taken in this order, they give the same splits, models and numbers from any source.
+        """
+        return np.argsort(self.content, kind="stable")
 
     def provenance(self) -> dict[str, Any]:
         """Say which data were read and what was found wrong with them, ready for JSON."""
@@ -100,6 +110,9 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     del raw  # the cells as text take as much memory as all that is made of them
     private = _texts(dataset, typed, private=True)  # of rejected rows too
     typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
+    content = content_digests(typed)
+    order = np.argsort(content, kind="stable")  # in which groups are looked for
+    typed = {role: values.take(pa.array(order)) for role, values in typed.items()}
     digests = {role: column_digest(values) for role, values in typed.items()}
     public = _texts(dataset, typed, private=False)
     coded = {
@@ -115,7 +128,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     admissions = Admissions(
         dataset=dataset,
         table=_table(dataset, typed),
-        row=row,
+        row=row[order],
+        content=content[order],
         twins=twins,
         group=group,
         identity=identity,
@@ -135,7 +149,20 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     )  # fmt: skip
     for line in (*set_aside(result.cells), *warnings):
         log.warning(line)
-    return admissions
+    return _in_order_of_source(admissions)
+
+
+def _in_order_of_source(admissions: Admissions) -> Admissions:
+    rows = np.argsort(admissions.row)
+    return replace(
+        admissions,
+        table=admissions.table.take(rows).reset_index(drop=True),
+        row=admissions.row[rows],
+        content=admissions.content[rows],
+        twins=replace(admissions.twins, group=admissions.twins.group[rows]),
+        group=admissions.group[rows],
+        coded={role: codes[rows] for role, codes in admissions.coded.items()},
+    )
 
 
 def _one_spelling_each(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple[dict[str, pa.Array], dict[str, int]]:

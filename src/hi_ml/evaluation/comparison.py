@@ -16,7 +16,7 @@ from hi_ml.statistics.groups import Units
 from hi_ml.statistics.multiplicity import holm
 
 _SEED = 0  # of the bootstrap: two comparisons of the same runs are the same
-_SAME_ROWS = ["row", "group", "target"]
+_SAME_ROWS = ["group", "target"]  # in one order, wherever in the source they stood
 _MAY_DIFFER = ("horizon", "features", "scores")  # of a task that is the same: what it is predicted from, and told of
 
 

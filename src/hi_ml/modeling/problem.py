@@ -36,7 +36,8 @@ class Problem:
     labels: list[str]  # empty for regression
     table: pd.DataFrame  # shape (n, n_roles); the public columns of these rows
     parts: splits.Parts  # int8, shape (n,); 0 train, 1 calibration, 2 test, -1 left out
-    row: NDArray[np.int64]  # int64, shape (n,)
+    row: NDArray[np.int64]  # int64, shape (n,); number in the source
+    content: NDArray[np.uint64]  # uint64, shape (n,), ascending; see `hi_ml.data.read.Admissions`
     group: NDArray[np.int64]  # int64, shape (n,); rows of one patient, or copies of one another
     twin: NDArray[np.int64]  # int64, shape (n,); copies of one another
     refused: dict[str, str]  # role and reason of every column that is no feature
@@ -47,6 +48,10 @@ class Problem:
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
         return np.asarray(self.parts == splits.PARTS.index(part))
+
+    def split_digest(self) -> str:
+        """Tell this split from others."""
+        return splits.digest(self.parts, self.group, self.content)
 
     def units_of(self, rows: Mask | NDArray[np.int64]) -> Units:
         """Number the admissions, and the units of inference, of some rows: a mask or positions."""
@@ -88,33 +93,34 @@ def pose(
     roles, refused = select(task, available(admissions))
     if not roles:
         raise NotTrainable.no_features(task.name, refused)
-    has_target = table[task.target].notna().to_numpy()
-    target, labels = _target(task, table[task.target][has_target])
+    chosen = admissions.by_content
+    chosen = chosen[table[task.target].notna().to_numpy()[chosen]]
+    rows = table.take(chosen).reset_index(drop=True)
+    target, labels = _target(task, rows[task.target])
     task, notes = (task, ()) if labels else check_whole(task, target)
-    group = admissions.group[has_target]
+    group, twin = (pd.factorize(number[chosen])[0] for number in (admissions.group, admissions.twins.group))
     groups = len(np.unique(group))
     if groups < FEWEST_GROUPS:
-        raise NotTrainable.too_few_groups(task.name, groups, FEWEST_GROUPS, int(has_target.sum()))
-    chosen = features.only(roles)
-    chosen = chosen.part(np.flatnonzero(has_target))
-    rows = table[has_target].reset_index(drop=True)
+        raise NotTrainable.too_few_groups(task.name, groups, FEWEST_GROUPS, len(target))
+    features = features.only(roles).part(chosen)
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
-    names, constant = usable(chosen, parts == 0)
+    names, constant = usable(features, parts == 0)
     if not names:
         raise NotTrainable.no_features(task.name, refused | constant)
     left_out = constant | dict.fromkeys(admissions.extra, "not described by the dataset")
-    chosen = chosen.part(np.arange(len(target)), names)
+    features = features.part(np.arange(len(target)), names)
     problem = Problem(
         task=task,
-        features=chosen,
+        features=features,
         target=target,
         labels=labels,
         table=rows,
         parts=parts,
-        row=admissions.row[has_target],
+        row=admissions.row[chosen],
+        content=admissions.content[chosen],
         group=group,
-        twin=admissions.twins.group[has_target],
+        twin=twin,
         refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
         notes=(*notes, *_name(left_out)),

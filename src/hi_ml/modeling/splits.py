@@ -59,9 +59,17 @@ def assign(split: Split, group: NDArray[np.int64], *, seed: int, table: pd.DataF
     return _grouped(split, group, np.random.default_rng(seed))
 
 
-def digest(parts: Parts, row: NDArray[np.int64]) -> str:
-    """Return the SHA-256 of an assignment of source rows to parts."""
-    return hashlib.sha256(row.astype("<i8").tobytes() + parts.astype("i1").tobytes()).hexdigest()
+def digest(parts: Parts, group: NDArray[np.int64], content: NDArray[np.uint64]) -> str:
+    """Return the SHA-256 of an assignment of groups, known by what their rows hold, to parts.
+
+    Parameters
+    ----------
+    group, content : arrays, shape (n,)
+        Of rows in the order of `hi_ml.data.read.Admissions`, whatever their order in the source.
+    """
+    number = np.asarray(pd.factorize(group)[0])
+    rows = (content.astype("<u8"), number.astype("<i8"), parts.astype("i1"))
+    return hashlib.sha256(b"".join(array.tobytes() for array in rows)).hexdigest()
 
 
 def folds(group: NDArray[np.int64], *, count: int, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -41,5 +41,5 @@ def of_problem(problem: Problem, admissions: Admissions, *, model: Model, seed: 
         "seed": seed,
         "rows": len(problem.target),
         "parts": {part: int(problem.where(part).sum()) for part in splits.PARTS},
-        "split_sha256": splits.digest(problem.parts, problem.row),
+        "split_sha256": problem.split_digest(),
     }

@@ -22,7 +22,6 @@ from optuna.trial import FrozenTrial, TrialState
 from hi_ml.app.config import leaves
 from hi_ml.app.errors import ConfigurationInvalid, NotResumable
 from hi_ml.app.text import number
-from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tuning.validation import Plan, configured, cut, defaults, losses
@@ -101,7 +100,7 @@ def identity(problem: Problem, model: Model, plan: Plan, *, data: str) -> dict[s
         "task": asdict(problem.task),
         "features": list(problem.features.frame.columns),
         "data_sha256": data,
-        "split_sha256": splits.digest(problem.parts, problem.row),
+        "split_sha256": problem.split_digest(),
         "seed": plan.seed,
         "folds": plan.folds,
         "trees": plan.trees,

@@ -1,11 +1,14 @@
 """The fitted pipeline as an MLflow model: code, mapping and skops, never a pickle."""
 
 import hashlib
+import json
 import tempfile
 from dataclasses import asdict
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import pandas as pd
@@ -22,6 +25,7 @@ from hi_ml.prediction.load import SIGNED, digest
 from hi_ml.scorer import serving
 
 _SERVES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")  # what serving.py and the pipeline need
+_SCHEMA = "schema.json"  # of a skops archive
 _ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission
 
 
@@ -154,16 +158,40 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: 
 
 def _dump(scorer: Path, fitted: Fitted) -> dict[str, str]:
     """Write the learners, and return the digests by which they are known again."""
-    from skops.io import dump  # noqa: PLC0415 -- as above
+    from skops.io import dumps  # noqa: PLC0415 -- as above
 
     parts = {serving.PIPELINE: fitted.pipeline}
     if fitted.bounds:
         parts[serving.BOUNDS] = list(fitted.bounds)
     digests = {}
     for name, part in parts.items():
-        dump(part, scorer / name)
-        digests[f"{Path(name).stem}_sha256"] = hashlib.sha256((scorer / name).read_bytes()).hexdigest()
+        content = _reproducible(dumps(part))
+        (scorer / name).write_bytes(content)
+        digests[f"{Path(name).stem}_sha256"] = hashlib.sha256(content).hexdigest()
     return digests
+
+
+def _reproducible(archive: bytes) -> bytes:
+    """Write what skops wrote without times and addresses of memory: two equal trainings give one digest."""
+    numbers: dict[tuple[str, ...], int] = {}
+    names: dict[str, str] = {}
+
+    def renumber(node: dict[str, Any]) -> dict[str, Any]:
+        if "__id__" in node:
+            plain = node.get("is_json") or node["__loader__"] == "TypeNode"  # which may or may not be one in memory
+            what = (node["__module__"], node["__class__"], node.get("content", "")) if plain else (str(node["__id__"]),)
+            node["__id__"] = numbers.setdefault(what, len(numbers))
+        if "file" in node:
+            node["file"] = names.setdefault(node["file"], f"{node['__id__']}{Path(node['file']).suffix}")
+        return node
+
+    written = BytesIO()
+    with ZipFile(BytesIO(archive)) as old, ZipFile(written, "w") as new:
+        schema = json.dumps(json.loads(old.read(_SCHEMA), object_hook=renumber))
+        for name, renamed in names.items():
+            new.writestr(ZipInfo(renamed), old.read(name))
+        new.writestr(ZipInfo(_SCHEMA), schema)
+    return written.getvalue()
 
 
 def invent_admission(described: dict[str, Any]) -> pd.DataFrame:

@@ -389,7 +389,7 @@ def test_the_mapping_knows_the_digests_of_the_learners_and_mlflow_that_of_all(ke
         assert get_model_info(str(one.folder)).metadata["scorer_sha256"] == load.digest(one.scorer)
 
 
-@pytest.mark.parametrize(("model", "task"), [("lgbm", "length_of_stay"), ("hist_gbm", "test_results")])
+@pytest.mark.parametrize(("model", "task"), [("lgbm", "length_of_stay"), ("catboost", "test_results")])
 def test_two_equal_trainings_write_one_model_to_the_byte(kept, save, model, task):
     memory = [object() for _ in range(10_000)]  # moves what comes to other addresses
     assert load.digest(save(model, task).scorer) == load.digest(kept[model, task].scorer)

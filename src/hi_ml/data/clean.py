@@ -48,15 +48,15 @@ def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.Dictiona
 
 
 def cell_codes(values: pa.Array) -> NDArray[np.int64]:
-    """Number the cells of a typed column so that equal cells have equal numbers; missing is -1; shape (n,).
+    """Number the cells of a typed column, as they appear, so that equal ones have equal numbers; missing is -1.
 
     Numbers are rounded to six significant digits and text is case-folded, because copies differ in such trifles.
     """
     if pa.types.is_dictionary(values.type):
         folded = np.array([comparable(text).casefold() for text in values.dictionary.to_pylist()], dtype=object)
-        code = np.append(pd.factorize(folded)[0], -1)
+        code = np.append(pd.factorize(folded)[0].astype(float), np.nan)
         indices = pc.fill_null(values.indices, len(folded)).to_numpy(zero_copy_only=False)
-        return np.asarray(code[indices], dtype=np.int64)
+        return np.asarray(pd.factorize(code[indices])[0], dtype=np.int64)
     if pa.types.is_temporal(values.type):
         return np.asarray(pd.factorize(values.to_numpy(zero_copy_only=False))[0], dtype=np.int64)
     return np.asarray(pd.factorize(_significant(values.to_numpy(zero_copy_only=False)))[0], dtype=np.int64)

@@ -26,6 +26,7 @@ from hi_ml.scorer import serving
 
 _SERVES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")  # what serving.py and the pipeline need
 _SCHEMA = "schema.json"  # of a skops archive
+_RANDOM = ("model_guid", "train_finish_time")  # what CatBoost notes of itself
 _ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission
 
 
@@ -160,6 +161,9 @@ def _dump(scorer: Path, fitted: Fitted) -> dict[str, str]:
     """Write the learners, and return the digests by which they are known again."""
     from skops.io import dumps  # noqa: PLC0415 -- as above
 
+    for learner in (fitted.pipeline[-1], *(fitted.bounds or ())):
+        for name in _RANDOM if hasattr(learner, "get_metadata") else ():
+            learner.get_metadata()[name] = ""
     parts = {serving.PIPELINE: fitted.pipeline}
     if fitted.bounds:
         parts[serving.BOUNDS] = list(fitted.bounds)
@@ -182,7 +186,7 @@ def _reproducible(archive: bytes) -> bytes:
             what = (node["__module__"], node["__class__"], node.get("content", "")) if plain else (str(node["__id__"]),)
             node["__id__"] = numbers.setdefault(what, len(numbers))
         if "file" in node:
-            node["file"] = names.setdefault(node["file"], f"{node['__id__']}{Path(node['file']).suffix}")
+            node["file"] = names.setdefault(node["file"], f"{len(names)}{Path(node['file']).suffix}")
         return node
 
     written = BytesIO()

@@ -61,6 +61,8 @@ def here(stored, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(stored / "mlflow.db", tmp_path / "mlflow.db")
+    shutil.copytree(stored / ".hi_ml", tmp_path / ".hi_ml")
+    (tmp_path / "sent").symlink_to(stored / "sent")
     return tmp_path
 
 
@@ -127,7 +129,7 @@ def test_trials_failed_runs_and_runs_without_predictions_are_passed_over(capsys,
         client.set_terminated(made, "FAILED" if name == "failed" else "FINISHED")
     found = compared()
     assert {name.split()[0] for name in found.runs["run"]} == {"linear", "baseline"}
-    assert "1 others left out: they keep no predictions." in capsys.readouterr().out
+    assert "1 others left out: their predictions are not here" in capsys.readouterr().out
 
 
 def test_runs_are_chosen_by_name_by_id_and_by_folder(made, capsys, compared):

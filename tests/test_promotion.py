@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import stats
 from scipy.special import expit
 
 from hi_ml.app.config import build
-from hi_ml.app.errors import NoContest
+from hi_ml.app.errors import NoContest, SiteKeyInvalid
 from hi_ml.data.digests import row_digests
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.models import Model
@@ -26,10 +27,11 @@ from hi_ml.reports.train import prepare
 from hi_ml.scorer import serving
 from hi_ml.statistics.groups import Units
 from hi_ml.tracking import contest
-from hi_ml.tracking.contest import PairedLosses, head_to_head, rows_of
+from hi_ml.tracking.contest import PairedLosses, digests_of, head_to_head, rows_of
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.registry import CHALLENGER, CHAMPION, FEWEST_GROUPS, PromotionPolicy, judge
 from hi_ml.tracking.send import send
+from hi_ml.tracking.site import keyed
 from hi_ml.tracking.store import store_uri
 
 MODEL = "simulated.length_of_stay"
@@ -44,6 +46,12 @@ def met(*, gain=0.5, groups=GROUPS, seed=0):
     hard = rng.gamma(2.0, 2.0, len(group))
     gained = gain + rng.normal(0, 1, groups)[group]
     return PairedLosses("days", Units.of(group), np.arange(len(group), dtype=np.uint64), hard + gained, hard)
+
+
+@pytest.fixture(autouse=True)
+def site(tmp_path, monkeypatch):
+    """A folder with a key of its own."""
+    monkeypatch.chdir(tmp_path)
 
 
 NONE = np.array([], dtype=np.uint64)
@@ -310,10 +318,10 @@ def test_a_champion_that_cannot_be_read_leaves_the_new_one_challenger(register, 
 
 def test_a_champion_of_which_no_rows_are_known_leaves_the_new_one_challenger(register, here):
     register()
-    for kept in here.glob("mlartifacts/**/rows.parquet"):
+    for kept in here.glob("mlartifacts/**/digests.parquet"):
         kept.unlink()
     found = register(meeting())
-    assert (found.alias, "the champion keeps no rows.parquet" in found.promotion) == (CHALLENGER, True)
+    assert (found.alias, "the champion keeps no digests.parquet" in found.promotion) == (CHALLENGER, True)
 
 
 def test_whatever_the_meeting_raises_the_run_is_not_lost(register, client):
@@ -328,12 +336,12 @@ def test_whatever_the_meeting_raises_the_run_is_not_lost(register, client):
 
 
 def test_the_champion_is_loaded_as_it_was_tracked_with_the_rows_it_was_trained_on(register, table):
-    rows = pd.read_parquet(table.folder / "rows.parquet")
+    rows = its_rows(table)
     seen = {}
 
     def look(scorer, known):
         seen.update(scorer=scorer, rows=known)
-        return replace(met(), digest=np.resize(rows.loc[rows["part"] == "train", "digest"], 2 * GROUPS))
+        return replace(met(), digest=np.resize(rows.loc[rows["train"], "digest"], 2 * GROUPS))
 
     register()
     found = register(PromotionPolicy("auto", look))
@@ -343,12 +351,24 @@ def test_the_champion_is_loaded_as_it_was_tracked_with_the_rows_it_was_trained_o
     assert seen["rows"].attrs == rows.attrs
 
 
+def test_rows_of_another_key_are_not_known_again_and_the_run_says_so(table):
+    rows, key = its_rows(table), Path(".hi_ml/key")
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert np.isin(rows["digest"], pd.read_parquet(table.folder / "rows.parquet")["digest"]).sum() == 0
+    key.unlink()
+    with pytest.raises(NoContest, match=r"another key than the one in \.hi_ml/key, .* can no longer be paired"):
+        head_to_head(stub(table), table.dataset, champion_of(table), rows)
+    key.write_text("no key")
+    with pytest.raises(SiteKeyInvalid, match=r"\.hi_ml/key holds no key: expected 64 hexadecimal digits"):
+        its_rows(table)
+
+
 # The meeting
 
 
 def its_rows(table, **attrs):
-    """What the champion's run keeps of its rows."""
-    rows = pd.read_parquet(table.folder / "rows.parquet")
+    """What MLflow has of the rows of the champion's run."""
+    rows = digests_of(pd.read_parquet(table.folder / "rows.parquet"))
     rows.attrs |= attrs
     return rows
 
@@ -375,8 +395,8 @@ def test_a_champion_loses_what_its_own_run_says(table):
 
 def test_the_digests_of_a_meeting_are_those_of_the_rows_of_the_run(table):
     rows = pd.read_parquet(table.folder / "rows.parquet")
-    found = head_to_head(stub(table), table.dataset, champion_of(table), rows)
-    np.testing.assert_array_equal(found.digest, rows.loc[rows["part"] == "test", "digest"])
+    found = head_to_head(stub(table), table.dataset, champion_of(table), its_rows(table))
+    np.testing.assert_array_equal(found.digest, keyed(rows.loc[rows["part"] == "test", "digest"].to_numpy()))
 
 
 def test_the_rows_of_a_run_hold_nothing_private_and_every_part(table):
@@ -482,11 +502,11 @@ def test_of_many_levels_some_are_remembered_without_their_names(table):
         part = {"row": np.arange(size), "group": np.arange(size), "parts": np.zeros(size, dtype=np.int8)}
         return rows_of(replace(problem, table=columns, target=np.ones(size), **part), table.dataset)
 
-    kept = rows(wards).attrs["levels"]["hospital"]
-    assert len(kept) == 200
-    assert kept == sorted(set(row_digests(pd.DataFrame({"hospital": wards}), table.dataset.spellings()).tolist()))[:200]
+    kept = digests_of(rows(wards)).attrs["levels"]["hospital"]
+    every = keyed(row_digests(pd.DataFrame({"hospital": wards}), table.dataset.spellings()))
+    assert kept == sorted(set(every.tolist()))[:200]
     some = wards.astype(str).where(np.arange(size) % 10 < 7, "other " + wards.astype(str)).astype("category")
-    digests = row_digests(pd.DataFrame({"hospital": some}), table.dataset.spellings())
+    digests = keyed(row_digests(pd.DataFrame({"hospital": some}), table.dataset.spellings()))
     assert contest._new(digests, kept) == pytest.approx(0.3, abs=0.1)
 
 
@@ -515,8 +535,9 @@ def test_the_shares_of_a_champion_are_lost_in_nats():
         task=task, labels=labels, table=rows, target=target, units={},
         where=lambda _: np.ones(2, dtype=bool),
     )  # fmt: skip
-    known = pd.DataFrame({"digest": row_digests(rows, {})})
+    known = pd.DataFrame({"digest": row_digests(rows, {}), "part": "train"})
     known.attrs["roles"] = ["age"]
+    known = digests_of(known)
     predicted = np.array([[0.5, 0.5], [0.1, 0.9]])
     trained = SimpleNamespace(problem=problem, predicted=predicted, units=Units.of(np.arange(2)))
     found = head_to_head(trained, SimpleNamespace(spellings=dict), champion, known)

@@ -19,6 +19,7 @@ from mlflow.entities import Run
 
 from hi_ml.app.errors import RunFolderInvalid, TrackingFailed
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.leaving import leaving
 from hi_ml.tracking.send import Tracked, send
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -144,14 +145,20 @@ def test_the_dataset_has_the_first_36_characters_of_the_real_digest(one):
     assert len(used.dataset.digest) == 36
 
 
-def test_every_file_of_the_folder_is_an_artifact(one):
-    files = {str(path.relative_to(one.folder.path)) for path in one.folder.files()}
-    assert {"scores.csv", "charts/scores.png", "model/MLmodel", "explanation/shap_values.parquet"} <= files
+def test_every_file_of_the_folder_that_may_leave_is_an_artifact(one):
+    every, files = (
+        {str(path.relative_to(one.folder.path)) for path in paths}
+        for paths in (one.folder.files(), leaving(one.folder))
+    )
+    assert every - files >= {"explanation/shap_values.parquet", "predictions.parquet", "rows.parquet"}
+    files |= {"digests.parquet"}
     with looking_at(one.uri):
         assert artifacts(one.client, one.sent.run_id) == files
         listed = mlflow.artifacts.list_artifacts(f"runs:/{one.sent.run_id}/model")
     assert "model/MLmodel" in {file.path for file in listed}
-    assert {path.name for path in one.place.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlartifacts", "outputs"}
+    assert {path.name for path in one.place.iterdir()} == {
+        ".hi_ml", "mlflow.db", "mlflow.db.lock", "mlartifacts", "outputs"
+    }  # fmt: skip
 
 
 def test_the_tracked_model_scores_as_the_folder_says(one):

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT
+from hi_ml.app.config import STRICT, Files
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.files import atomic_folder
 from hi_ml.data.schema import Dataset
@@ -29,6 +29,7 @@ class CompareSettings:
     dataset: Dataset  # its name tells which experiment is meant; the table is not read
     tasks: dict[str, Task]  # one
     runs: list[_Id] | None  # ids, names or run folders; None: the newest and all that share its data and split digests
+    files: Files
 
 
 def compare(settings: CompareSettings, here: launch.Invocation) -> None:

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT
+from hi_ml.app.config import STRICT, Files
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import round_seconds
@@ -44,6 +44,7 @@ class PredictSettings:
     verify: str | None  # a manifest: check its output instead of scoring
     sample: Annotated[int, Field(ge=1)]  # rows that are scored again to verify
     seed: Annotated[int, Field(ge=0)]  # draws them
+    files: Files
 
     def uri(self) -> str:
         """Return which model is meant.

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT
+from hi_ml.app.config import STRICT, Files
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.data import simulation
 
@@ -21,6 +21,7 @@ class SimulateSettings:
     effect: float  # of each claim, in multiples of the smallest effect that matters
     hospitals: int | None  # None for 200, and for one of a feed; noise has none
     output: str | None  # a .csv or .parquet file; of a feed .hl7
+    files: Files
 
 
 def simulate(settings: SimulateSettings, _here: launch.Invocation) -> None:

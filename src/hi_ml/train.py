@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Seed, refuse_strange_targets
+from hi_ml.app.config import STRICT, Files, Seed, SmallestCell, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
 from hi_ml.data.schema import Dataset, Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
@@ -62,9 +62,12 @@ class TrainSettings:
     interval_by: str | None  # column whose levels, or `class` for sets of labels, get that probability each
     charts: Literal["default", "all"]
     tracking: Literal["default", "none"]
+    share_rows: bool  # whether tables of single rows may leave for MLflow
+    smallest_cell: SmallestCell
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
     # share of the present champion's loss (in tune, also of the defaults'); a smaller one is not worth a change
     smallest_gain: Annotated[float, Field(ge=0, lt=1)]
+    files: Files
 
     def method(self) -> Method:
         """Return what is done with every task.
@@ -121,7 +124,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 tqdm.write(screen.summary(run, path))
                 stage(f"{task.name}: track")
                 if tracked:
-                    send_and_say(path, settings.policy(run))
+                    send_and_say(path, settings.policy(run), share_rows=settings.share_rows)
             except (NotTrainable, TrackingFailed) as error:
                 failures.append(error)
     if runs := sorted(path.parent for path in here.folder.glob(f"*/{FILES['run']}")):
@@ -130,9 +133,9 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         raise Unserved.of(failures)
 
 
-def send_and_say(folder: Path, policy: PromotionPolicy) -> None:
+def send_and_say(folder: Path, policy: PromotionPolicy, *, share_rows: bool) -> None:
     """Send a run folder to MLflow, and say what became of it there."""
-    for sentence in send(RunFolder(folder), policy).sentences():
+    for sentence in send(RunFolder(folder), policy, share_rows=share_rows).sentences():
         tqdm.write(sentence)
 
 

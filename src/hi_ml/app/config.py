@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import hydra
 import hydra.utils
@@ -31,6 +31,8 @@ def _plain_name(name: str) -> str:
 
 # Names end up in paths, feature names and model names: no character of theirs may mean anything there.
 Name = Annotated[str, AfterValidator(_plain_name)]
+Files = Literal["private", "umask"]  # who may read what a command writes: its user, or whom the machine lets
+SmallestCell = Annotated[int, Field(ge=1)]  # patients, of whom one may speak
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range that scikit-learn and LightGBM take
 
 

@@ -671,6 +671,24 @@ class NoContest(HiMlError):
     def incomplete(cls, missing: str) -> Self:
         return cls(f"the champion keeps no {missing}")
 
+    @classmethod
+    def other_key(cls) -> Self:
+        return cls(
+            "the champion's rows are digested by another key than the one in .hi_ml/key, which was lost or is of "
+            "another folder: runs of that key can no longer be paired with new ones"
+        )
+
+
+class SiteKeyInvalid(HiMlError):
+    """The key by which rows are digested that leave this machine cannot be read."""
+
+    @classmethod
+    def of(cls, path: Path, digits: int) -> Self:
+        return cls(
+            f"{path} holds no key: expected {digits} hexadecimal digits. Bring it back from a backup, or remove it: "
+            f"the next run makes a new one, and runs tracked before can no longer be paired with later ones."
+        )
+
 
 class OutputFailed(HiMlError):
     """A result could not be written."""

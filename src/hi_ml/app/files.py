@@ -16,7 +16,26 @@ from hi_ml.app.errors import OutputFailed
 UNFINISHED = ".unfinished"  # how the name of a folder ends in which a run is written
 _MARK = ".hi_ml"  # stands in such a folder: it is ours to remove
 _OF_HYDRA = ".hydra"  # what it writes where hydra.output_subdir asks for it
+_PRIVATE = 0o077  # what a umask takes from all but the user
 _DAY = 86_400.0  # seconds after which nobody comes back for what a killed run left
+
+
+@contextmanager
+def readable(*, by_umask: bool) -> Iterator[None]:
+    """Let files and folders be read by the user alone, or by whom the machine's umask lets."""
+    before = os.umask(_PRIVATE)
+    os.umask(before if by_umask else _PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def open_up(folder: Path) -> None:
+    """Give a folder the mode that the umask leaves, whoever made it."""
+    before = os.umask(_PRIVATE)
+    os.umask(before)
+    folder.chmod(0o777 & ~before)
 
 
 def own(folder: Path) -> int:
@@ -61,6 +80,7 @@ def atomic_folder(path: Path, *, ours: Collection[str] = ()) -> Iterator[Path]:
     work = Path(mkdtemp(prefix=f"{path.name}.", suffix=UNFINISHED, dir=path.parent))
     handle, moved = _lock(work), list[str]()
     try:
+        open_up(work)
         (work / _MARK).touch()
         yield work
         (work / _MARK).unlink()

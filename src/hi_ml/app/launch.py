@@ -29,7 +29,7 @@ from tqdm import tqdm
 from hi_ml.app import options
 from hi_ml.app.config import build, conf_dir, plain
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
-from hi_ml.app.files import own
+from hi_ml.app.files import open_up, own, readable
 from hi_ml.app.manual import page
 from hi_ml.app.passwords import refuse_passwords, without_password
 
@@ -95,8 +95,10 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
         with ending(composed=True):
             refuse_passwords(plain(cfg))
             here = Invocation.of(cfg)
-            own(here.folder)
-            function(build(kind, cfg), here)
+            with readable(by_umask=cfg.get("files") == "umask"):
+                own(here.folder)
+                open_up(here.folder)
+                function(build(kind, cfg), here)
 
     def main() -> None:
         _begin()

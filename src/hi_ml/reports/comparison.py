@@ -148,13 +148,13 @@ def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:
     Parameters
     ----------
     elsewhere, silent : int
-        Runs that were left out: on other data or splits, and without predictions.
+        Runs that were left out: on other data or splits, and those whose predictions are not here.
     """
     lines = ["", summary["title"]]
     if elsewhere:
         lines.append(f"{elsewhere} others left out: they have another data or split digest.")
     if silent:
-        lines.append(f"{silent} others left out: they keep no predictions.")
+        lines.append(f"{silent} others left out: their predictions are not here (run folders gone or elsewhere).")
     runs = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
     lines += ["", runs.to_string(index=False)]
     scores = summary["scores"]

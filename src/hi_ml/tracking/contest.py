@@ -1,7 +1,7 @@
 """May a new model meet the champion, and what does each lose on the rows where they meet?
 
-A champion belongs to a table. Its run keeps by which digest each of its rows is known again; a table that has some of
-them is the champion's own, with rows or columns more, and another one has to look like it.
+A champion belongs to a table. Its run keeps by which digest each of its rows is known again to who has the site's key;
+a table that has some of them is the champion's own, with rows or columns more, and another one has to look like it.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ from hi_ml.modeling.scores.score import loss_of, losses
 from hi_ml.modeling.splits import PARTS
 from hi_ml.scorer.serving import Scorer
 from hi_ml.statistics.groups import Units
+from hi_ml.tracking.site import Digests, fingerprint, keyed
 
 Floats = NDArray[np.float64]
-Digests = NDArray[np.uint64]
 _FOUND_AGAIN = 0.1  # share of the champion's rows by which its table is known, whatever came or went
 _NEW_LEVELS = 0.5  # share of a column's known cells, from which on it is of other hospitals, insurers, wards
 _SKETCH = 200  # levels of a column that are remembered, by their digests: those with the smallest
@@ -38,8 +38,7 @@ class PairedLosses:
 
     unit: str  # of the losses
     units: Units  # of the n rows
-    # uint64, shape (n,); by which rows are known again in another table, see `hi_ml.data.digests.row_digests`
-    digest: Digests
+    digest: Digests  # uint64, shape (n,); by which rows are known again in another table, see `digests_of`
     champion: Floats  # float64, shape (n,); primary losses
     challenger: Floats  # float64, shape (n,); primary losses
 
@@ -55,9 +54,22 @@ def rows_of(problem: Problem, dataset: Dataset) -> pd.DataFrame:
     rows = pd.DataFrame({"row": problem.row, "group": problem.group, "part": part, "digest": digest})
     mean = None if problem.labels else float(problem.target.mean())
     cells = _cells(problem.table, dataset)
-    levels = {role: np.unique(digests)[:_SKETCH].tolist() for role, digests in cells.items()}
+    levels = {role: np.unique(digests).tolist() for role, digests in cells.items()}
     rows.attrs = {"roles": list(problem.table.columns), "units": problem.units, "levels": levels, "mean": mean}
     return rows
+
+
+def digests_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave of `rows_of` what may leave: ``digest, train``, by digest, and of ``levels`` some; all by the site's key.
+
+    ``attrs["key"]`` tells which key that was.
+    """
+    digest, train = keyed(rows["digest"].to_numpy(np.uint64)), (rows["part"] == "train").to_numpy()
+    left = pd.DataFrame({"digest": digest, "train": train}).sort_values(["digest", "train"], ignore_index=True)
+    levels = rows.attrs.get("levels", {})
+    some = {role: np.sort(keyed(np.array(known, np.uint64)))[:_SKETCH].tolist() for role, known in levels.items()}
+    left.attrs = rows.attrs | {"levels": some, "key": fingerprint()}
+    return left
 
 
 def head_to_head(run: FittedRun, dataset: Dataset, champion: Scorer, rows: pd.DataFrame) -> PairedLosses:
@@ -70,12 +82,13 @@ def head_to_head(run: FittedRun, dataset: Dataset, champion: Scorer, rows: pd.Da
     dataset : Dataset
         Of its table.
     rows : DataFrame
-        Of the champion's run, see `rows_of`.
+        Of the champion's run, see `digests_of`.
 
     Raises
     ------
     NoContest
-        If the champion predicts something else, needs a column that the table lacks, or belongs to another table.
+        If the champion predicts something else, needs a column that the table lacks, belongs to another table, or was
+        digested by another key.
     """
     problem = run.problem
     task, roles = problem.task, rows.attrs["roles"]
@@ -86,7 +99,9 @@ def head_to_head(run: FittedRun, dataset: Dataset, champion: Scorer, rows: pd.Da
     needed = [spec["role"] for spec in champion.mapping["columns"]]
     if lacking := [role for role in dict.fromkeys([*needed, *roles]) if role not in problem.table]:
         raise NoContest.lacks(lacking)
-    digest = row_digests(problem.table[roles], dataset.spellings())
+    if rows.attrs["key"] != fingerprint():
+        raise NoContest.other_key()
+    digest = keyed(row_digests(problem.table[roles], dataset.spellings()))
     if strange := list(_strangeness(problem, dataset, rows, digest)):
         raise NoContest.another_table(strange)
     test = problem.where("test")
@@ -110,7 +125,7 @@ def _strangeness(problem: Problem, dataset: Dataset, rows: pd.DataFrame, digest:
         return
     if more := [role for role in problem.table if role not in rows.attrs["roles"]]:
         yield f"columns that it had not: {', '.join(map(str, more))}"
-    cells = _cells(problem.table, dataset)
+    cells = {role: keyed(digests) for role, digests in _cells(problem.table, dataset).items()}
     for role, known in rows.attrs.get("levels", {}).items():
         if role in cells and (new := _new(cells[role], known)) > _NEW_LEVELS:
             yield f"{percent(new)} % of {role} new"

@@ -38,6 +38,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "explanation": "explanation/shap_values.parquet",
     "predictions": "predictions.parquet",  # of the test rows
     "rows": "rows.parquet",  # which row went to which part, and by which digest it is known again
+    "digests": "digests.parquet",  # the digests alone, by the site's key: what MLflow gets of the rows
     # a search
     "search": "search.json",
     "trials": "trials.csv",
@@ -54,7 +55,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
 }
 _FORMULA, _NUMBER = re.compile(r"[=+\-@\t']"), re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
 OF_OTHER_STEPS = (FILES["rejected"], FILES["study"])  # stand in the folder before the rest is written
-REJECTED, ROWS = FILES["rejected"], FILES["rows"]
+REJECTED, DIGESTS = FILES["rejected"], FILES["digests"]
 _ALWAYS = ("run", "data", "timings", "config", "overrides")
 _JUDGED = {"search": ("search", "trials"), "findings": ("findings",), "": ("verdict", "leakage", "scores")}
 _NOTES = (FILES["tracked"], FILES["sending"])  # of where it is tracked
@@ -110,7 +111,7 @@ class RunFolder:
         RunFolderInvalid
             If a file of a finished run is absent or damaged.
         """
-        kind = next((kind for kind in ("search", "findings") if self._has(kind)), "")
+        kind = next((kind for kind in ("search", "findings") if self.keeps(kind)), "")
         contents = {name: self.load(name) for name in (*_ALWAYS, *_JUDGED[kind])}
         others = [path for end in ("csv", "json") for path in self.path.glob(f"*.{end}") if path.name not in _ASIDE]
         measured = sorted({path.stem for path in others} - contents.keys()) if not kind else []
@@ -132,17 +133,21 @@ class RunFolder:
         except (ValueError, yaml.YAMLError) as error:
             raise RunFolderInvalid.of(self.path, f"readable {path.name}") from error
 
+    def keeps(self, name: str) -> bool:
+        """Tell whether there is a file of that name."""
+        return self._find(name).is_file()
+
     def verdict(self, default: str) -> str:
         """Return the verdict on the model, or the default where the folder holds none."""
-        return str(self.load("verdict")["verdict"]) if self._has("verdict") else default
+        return str(self.load("verdict")["verdict"]) if self.keeps("verdict") else default
 
     def tracked(self) -> dict[str, Any]:
         """Return which MLflow run shows this folder, by store; empty where none does."""
-        return dict(self.load("tracked")) if self._has("tracked") else {}
+        return dict(self.load("tracked")) if self.keeps("tracked") else {}
 
     def sending(self) -> str:
         """Return the key of this sending: that of one that did not come to its end, or a new one, noted here first."""
-        if not self._has("sending"):
+        if not self.keeps("sending"):
             with atomic(self.path / FILES["sending"]) as part:
                 write_json(part, {"key": uuid4().hex})
         return str(self.load("sending")["key"])
@@ -160,9 +165,6 @@ class RunFolder:
             for path in self.path.rglob("*")
             if path.is_file() and path.name not in _NOTES and not any(map(path.is_relative_to, others))
         )
-
-    def _has(self, name: str) -> bool:
-        return self._find(name).is_file()
 
     def _find(self, name: str) -> Path:
         table = self.path / f"{name}.csv"

@@ -14,6 +14,7 @@ from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.comparison import Run
 from hi_ml.tracking.folder import NEEDED, RunFolder
 from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST
+from hi_ml.tracking.site import home_of
 from hi_ml.tracking.store import client_of, is_absent
 
 _SHORT = 8  # digits of a run's id that tell it from others
@@ -36,7 +37,7 @@ class Selection:
 
     runs: list[Run]  # newest first, or in the order in which they were asked for
     elsewhere: int = 0  # finished runs that are left out, since they are on other data or splits
-    silent: int = 0  # runs that are left out, since they keep no predictions
+    silent: int = 0  # runs that are left out, since their predictions are not here
     tracked: bool = True  # whether MLflow was asked
 
 
@@ -146,12 +147,12 @@ def _by_name(name: str, candidates: Sequence[Candidate], experiment: str) -> Can
 
 
 def _open(candidates: Sequence[Candidate], client: Any) -> list[Run]:
-    """Read the files of each run; one that keeps no predictions is passed over."""
+    """Read the files of each run, at home first; one whose predictions are not here is passed over."""
     runs = []
     with progress(len(candidates)) as stage, TemporaryDirectory() as downloads:
         for one, label in zip(candidates, _labels(candidates), strict=True):
             stage(f"read {label}")
-            folder = one.folder or _download(one.id, Path(downloads), client)
+            folder = one.folder or _at_home(one.id) or _download(one.id, Path(downloads), client)
             if folder is not None:
                 runs.append(_run(one, label, RunFolder(folder)))
     return runs
@@ -167,6 +168,15 @@ def _labels(candidates: Sequence[Candidate]) -> list[str]:
             for label, one in zip(labels, candidates, strict=True)
         ]
     return labels
+
+
+def _at_home(run_id: str) -> Path | None:
+    """Find the folder that a run was sent from, unless it is gone or another run's by now."""
+    folder = home_of(run_id)
+    if folder is None or not all((folder / name).is_file() for name in NEEDED):
+        return None
+    tracked = RunFolder(folder).tracked().values()
+    return folder if run_id in (one["run_id"] for one in tracked) else None
 
 
 def _download(run_id: str, downloads: Path, client: Any) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Any
 from hi_ml.app.config import leaves
 from hi_ml.evaluation.assessment import catalogue
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.leaving import leaving
 
 DATA_DIGEST, SPLIT_DIGEST, VERDICT = "data_sha256", "split_sha256", "verdict"  # tags; a run with a model has the second
 _OF_MODEL = ("test_", "skill")  # how metrics begin that are the model's own
@@ -58,15 +59,16 @@ class Record:
         return {name: value for name, value in self.metrics.items() if name.startswith(_OF_MODEL)}
 
 
-def record(folder: RunFolder) -> Record:
-    """Read a run folder.
+def record(folder: RunFolder, *, share_rows: bool = False) -> Record:
+    """Read what of a run folder may leave.
 
     Raises
     ------
     RunFolderInvalid
         If a file of a finished run is absent.
     """
-    files = folder.read()
+    leave = {path.stem for path in leaving(folder, share_rows=share_rows)}
+    files = {name: content for name, content in folder.read().items() if name in leave}
     if "search" in files:
         return _of_search(files)
     return _of_findings(files) if "findings" in files else _of_model(files, folder.model)

@@ -16,7 +16,7 @@ from hi_ml.scorer.serving import MAPPING, Scorer, load
 from hi_ml.statistics.bootstrap import Difference, mean_difference
 from hi_ml.statistics.multiplicity import spent
 from hi_ml.tracking.contest import PairedLosses
-from hi_ml.tracking.folder import ROWS, RunFolder
+from hi_ml.tracking.folder import DIGESTS, RunFolder
 from hi_ml.tracking.record import VERDICT, Record
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -203,13 +203,13 @@ def _meet(client: Any, name: str, version: str, contest: Contest) -> tuple[Paire
 
     champion = client.get_model_version(name, version)
     with TemporaryDirectory() as folder:
-        if ROWS not in {file.path for file in client.list_artifacts(champion.run_id)}:
-            raise NoContest.incomplete(f"{ROWS}, by which its training rows are known")
-        client.download_artifacts(champion.run_id, ROWS, folder)
-        rows = RunFolder(Path(folder)).load("rows")
+        if DIGESTS not in {file.path for file in client.list_artifacts(champion.run_id)}:
+            raise NoContest.incomplete(f"{DIGESTS}, by which its training rows are known")
+        client.download_artifacts(champion.run_id, DIGESTS, folder)
+        rows = RunFolder(Path(folder)).load("digests")
         model = download_artifacts(artifact_uri=f"models:/{name}/{version}", dst_path=str(Path(folder) / "model"))
         mapping = next(Path(model).rglob(MAPPING), None)
         if mapping is None:
             raise NoContest.incomplete(MAPPING)
         pair = contest(load(mapping.parent), rows)
-    return pair, rows.loc[rows["part"] == "train", "digest"].to_numpy()
+    return pair, rows.loc[rows["train"], "digest"].to_numpy()

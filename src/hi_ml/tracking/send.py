@@ -1,16 +1,21 @@
 """A run folder becomes an MLflow run with the trials of a search in it, a logged model and a registered version."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hi_ml.app.errors import TrackingFailed
 from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.judgement import caution
-from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.contest import digests_of
+from hi_ml.tracking.folder import DIGESTS, RunFolder
+from hi_ml.tracking.leaving import leaving
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register
+from hi_ml.tracking.site import remember
 from hi_ml.tracking.store import artifact_root, client_of, exclusive, store_uri
 
 _KEY = "hi_ml.sending"  # the tag by which a run is known again that was not finished
@@ -45,13 +50,15 @@ class Tracked:
         return sentences
 
 
-def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
+def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE, *, share_rows: bool = False) -> Tracked:
     """Track a finished run folder, once per store.
 
     Parameters
     ----------
     policy : PromotionPolicy
         On which its model may become champion; by default no table is at hand, and an existing champion stays.
+    share_rows : bool
+        Whether tables of rows leave too.
 
     Raises
     ------
@@ -60,13 +67,17 @@ def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
     TrackingFailed
         If the store does not take the run; the folder stands, and what MLflow has of it is marked failed.
     """
-    before, run, uri = folder.tracked(), record(folder), store_uri()
+    before, run, uri = folder.tracked(), record(folder, share_rows=share_rows), store_uri()
     public_uri = without_password(uri)
     try:
         with exclusive(uri), client_of(uri) as client:
             if public_uri in before and _is_active(client, before[public_uri]["run_id"]):
                 return Tracked(**before[public_uri])
-            tracked = _finished(client, folder, run, uri=uri) or _send(client, folder, run, uri=uri, policy=policy)
+            tracked = _finished(client, folder, run, uri=uri)
+            if tracked is None:
+                files = leaving(folder, share_rows=share_rows)
+                tracked = _send(client, folder, run, files, uri=uri, policy=policy)
+            remember(tracked.run_id, folder.path)
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
         raise TrackingFailed.of(folder.path, public_uri, without_password(str(error))) from error
     folder.sent(before | {public_uri: asdict(tracked)})
@@ -85,14 +96,16 @@ def _is_active(client: Any, run_id: str) -> bool:
         raise
 
 
-def _send(client: Any, folder: RunFolder, run: Record, *, uri: str, policy: PromotionPolicy) -> Tracked:
+def _send(
+    client: Any, folder: RunFolder, run: Record, files: Sequence[Path], *, uri: str, policy: PromotionPolicy
+) -> Tracked:
     experiment = _experiment(client, run.experiment, uri)
     tags = {**run.tags, **_parent(folder, uri), _KEY: folder.sending()}
     run_id = client.create_run(experiment, _ms(run.started), tags, run_name=run.run_name).info.run_id
     version: dict[str, str] = {}
     try:
         _log(client, run_id, run)
-        _log_files(client, run_id, folder)
+        _log_files(client, run_id, folder, files)
         for child in run.children:
             _log_child(client, experiment, run_id, child)
         if run.model is not None:
@@ -155,8 +168,12 @@ def _log(client: Any, run_id: str, run: Record) -> None:
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def _log_files(client: Any, run_id: str, folder: RunFolder) -> None:
-    for path in folder.files():
+def _log_files(client: Any, run_id: str, folder: RunFolder, files: Sequence[Path]) -> None:
+    if folder.keeps("rows"):
+        with TemporaryDirectory() as temporary:
+            RunFolder(Path(temporary)).write(digests=digests_of(folder.load("rows")))
+            client.log_artifact(run_id, str(Path(temporary) / DIGESTS))
+    for path in files:
         inside = path.relative_to(folder.path)
         client.log_artifact(run_id, str(path), None if len(inside.parts) == 1 else str(inside.parent))
 

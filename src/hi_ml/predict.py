@@ -1,6 +1,7 @@
 """python -m hi_ml.predict input=<file> output=<file>: scores admissions in batch, night after night."""
 
 import gc
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from hi_ml.app.config import STRICT, Files
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import round_seconds
+from hi_ml.data.location import Database, Location, address_of, is_database
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import judgement
 from hi_ml.modeling.tasks import Task
@@ -33,8 +35,8 @@ class PredictSettings:
     dataset: Dataset  # its name and the task's name the registered model; its separator and encoding are those of a CSV
     tasks: dict[str, Task]  # one
     model_uri: str | None  # another model
-    input: str | None
-    output: str | None
+    input: Location | None
+    output: Location | None  # a file, or a table of a database
     keep: list[str]  # columns of the input to carry through
     reasons: Annotated[int, Field(ge=0)]  # per row
     chunk_rows: Annotated[int, Field(ge=1)]
@@ -77,16 +79,17 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
 
 
 def _score(settings: PredictSettings, here: launch.Invocation) -> None:
-    if settings.output is None or Path(settings.output).suffix not in batch.SUFFIXES:
-        raise OutputFailed.no_path("predict", settings.output)
+    output, table = _destination(settings.output)
+    source = None if settings.input is None else address_of(settings.input)
     uri = settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
-        files = beside.submit(batch.fingerprints, settings.input, settings.dataset)
+        files = beside.submit(batch.fingerprints, source, settings.dataset)
         model = load_model(uri)
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
     request = batch.BatchRequest(
-        input=str(settings.input),
-        output=Path(settings.output),
+        input=str(source),
+        output=output,
+        table=table,
         dataset=settings.dataset,
         keep=tuple(settings.keep),
         reasons=settings.reasons,
@@ -103,6 +106,15 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
         run.write(config=here.config, overrides=here.overrides)
         run.write(manifest=result.manifest, timings=round_seconds(result.seconds))
     _show(request, model, result.manifest)
+
+
+def _destination(output: str | Database | None) -> tuple[Path, Database | None]:
+    """Name the file that gets the output, or beside which the work for a table is done."""
+    if isinstance(output, Database) and output.table is not None:
+        return Path(re.sub(r"[^\w.-]", "_", f"{output.table}.parquet")), output
+    if not isinstance(output, str) or is_database(output) or Path(output).suffix not in batch.SUFFIXES:
+        raise OutputFailed.no_path("predict", None if output is None else str(output))
+    return Path(output), None
 
 
 def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str, Any]) -> None:
@@ -127,7 +139,7 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     print("\n".join(f"Drift: {line}" for line in moved))
     if rejected:
         print(f"Rejected: {request.beside(batch.REJECTED)}")
-    print(f"Output: {request.output}\n")
+    print(f"Output: {request.output if request.table is None else request.table.shown}\n")
     print(f"python -m hi_ml.predict verify={request.beside(batch.MANIFEST)}")
     print(command_to_open(store_uri()))
 

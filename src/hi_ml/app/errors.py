@@ -105,6 +105,21 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def unordered(cls, url: str) -> Self:
+        return cls(
+            f"{url}: a database keeps its rows in no order, and splits and row numbers depend on one. Say which table, "
+            "and the columns that order it, best a unique one: "
+            '{url: "...", table: <name>, order_by: [<column>]}, or query: instead of table:.'
+        )
+
+    @classmethod
+    def no_variable(cls, key: str, name: str) -> Self:
+        return cls(
+            f"{key} names the environment variable {name}, which is not set. Set it where the command runs, or leave "
+            f"{key} out where the server asks for no password."
+        )
+
+    @classmethod
     def late_column(cls, role: str, known: str, task: str, horizon: str) -> Self:
         return cls(
             f"Column '{role}' cannot predict {task} at {horizon}: its value is known at '{known}', which is later. "
@@ -216,6 +231,36 @@ class SourceUnreadable(HiMlError):
     def no_input(cls, asked: str | None) -> Self:
         found = "none was given" if asked is None else f"found no file at {asked} (looked in {Path.cwd()})"
         return cls(f"predict needs input=<a CSV or Parquet file, or a glob of them>; {found}.")
+
+    @classmethod
+    def database(cls, source: str, reason: str) -> Self:
+        why = _one_line(reason)[:_LONGEST_REASON].rstrip(".") or "it gave no reason"
+        return cls(
+            f"{source} was not served: {why}. Check url, table or query, and password_from, the environment variable "
+            "with the password."
+        )
+
+    @classmethod
+    def database_file(cls, path: str, kind: str, scheme: str) -> Self:
+        slashes = "////" if path.startswith("/") else "///"
+        return cls(
+            f"{path} is a database of {kind}. Say which of its tables, in which order: "
+            f'{{url: "{scheme}:{slashes}{path.removeprefix("/")}", table: <name>, order_by: [<column>]}}'
+        )
+
+    @classmethod
+    def no_driver(cls, source: str, module: str) -> Self:
+        return cls(
+            f"{source} needs the Python package of {module}, which is not installed. PostgreSQL, SQLite and DuckDB: "
+            "pip install 'hi_ml[databases]'; any other database: the driver that SQLAlchemy names for it."
+        )
+
+    @classmethod
+    def no_order(cls, source: str, name: str, found: Sequence[str]) -> Self:
+        return cls(
+            f"order_by names '{name}'{_hint(name, found)}, which {source} has not. "
+            f"It has: {_some(map(_quoted, found), most=40)}."
+        )
 
     @classmethod
     def changed(cls, source: str) -> Self:
@@ -741,7 +786,9 @@ class OutputFailed(HiMlError):
     @classmethod
     def no_path(cls, command: str, found: str | None, suffixes: Sequence[str] = (".csv", ".parquet")) -> Self:
         given = "none was given" if found is None else f"found output={found}"
-        return cls(f"{command} needs {' or '.join(f'output=<file>{suffix}' for suffix in suffixes)}; {given}.")
+        table = ", or 'output={url: \"...\", table: <name>}'" if command == "predict" else ""
+        files = " or ".join(f"output=<file>{suffix}" for suffix in suffixes)
+        return cls(f"{command} needs {files}{table}; {given}.")
 
 
 def _one_line(reason: object) -> str:

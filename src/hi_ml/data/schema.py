@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteF
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
+from hi_ml.data.location import Location, address_of
 from hi_ml.scorer.serving import LONGEST_STAY
 
 # The roles that hi_ml knows; any other column may be added under its own name.
@@ -105,8 +106,8 @@ class Dataset:
 
     name: Name
     columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]  # by role
-    # a CSV or Parquet file, a glob of them, or an address; None simulates a table of ``scenario``
-    source: str | None = Field(default=None, min_length=1)
+    # a CSV or Parquet file, a glob of them, an address, or a database; None simulates a table of ``scenario``
+    source: Location | None = None
     get: str = ""  # where a user finds the file
     separator: Separator = ","  # of a CSV
     encoding: Encoding = "utf-8"  # of a CSV
@@ -146,7 +147,7 @@ class Dataset:
     @property
     def origin(self) -> str:
         """Where the table comes from: its source, or the address of a simulation."""
-        return self.source or f"simulated:{self.scenario}"
+        return address_of(self.source) if self.source else f"simulated:{self.scenario}"
 
     def present(self) -> dict[str, Column]:
         """Return the columns that the table has, by role."""

@@ -81,7 +81,7 @@ def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) 
     if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
         faults = [_in_words(cells) for _, cells in result.cells.groupby(["column", "rule"])]
         share = (result.rows, len(raw), dataset.max_rejected)
-        raise TooManyRejected.of(dataset.source or f"dataset={dataset.name}", faults, share, listed)
+        raise TooManyRejected.of(dataset.origin if dataset.source else f"dataset={dataset.name}", faults, share, listed)
 
 
 def set_aside(cells: pd.DataFrame) -> list[str]:
@@ -203,7 +203,7 @@ def _typed(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str,
     try:
         return convert(whole(column), spec)
     except pa.ArrowException as error:
-        raise SourceUnreadable.column(str(dataset.source), spec["source"], str(column.type), spec["kind"]) from error
+        raise SourceUnreadable.column(dataset.origin, spec["source"], str(column.type), spec["kind"]) from error
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str]:

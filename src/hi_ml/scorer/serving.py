@@ -734,6 +734,8 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
 
 def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     low, high = _range(spec)
+    if pa.types.is_decimal(values.type) or pa.types.is_float32(values.type):
+        values = pc.cast(values, pa.string())  # to the bit what a CSV of it says, which casts of numbers miss
     if _is_text(values.type):
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
     elif _is_number(values.type):

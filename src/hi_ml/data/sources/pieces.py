@@ -42,8 +42,8 @@ class Source(Protocol):
     A module of `hi_ml.data.sources` that calls such a class ``SOURCE`` adds a kind of source; nothing else is to be
     told of it. Of the class two things are asked: ``opens(location, start)`` tells by an address, or by the first bytes
     of a file, decompressed, whether it reads what is there; ``open(location, dataset)`` reads the header. A source with
-    an address instead of a file also has ``sha256()``, a digest of all that is there, and ``state()``, which costs
-    nothing and is another where the digest may be. Whatever cannot be read raises `SourceUnreadable`.
+    an address instead of a file stays as it was when it was opened, and has ``sha256()``, a digest of all that is
+    there. Whatever cannot be read raises `SourceUnreadable`.
     """
 
     @property

@@ -1,7 +1,7 @@
 """A table that nobody exported: drawn when it is read."""
 
 import hashlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,10 +58,6 @@ class SimulatedSource:
         """Return all rows at once, or none."""
         if after < self.rows:
             yield Piece(self.table.select(columns), np.arange(1, self.rows + 1), NO_ROWS)
-
-    def state(self) -> Hashable:
-        """Return the same at any time."""
-        return self.location
 
     def sha256(self) -> str:
         """Return the digest of what decides every cell."""

@@ -58,23 +58,24 @@ class Fingerprint:
 
     sha256: str  # of the bytes of a file
     state: Hashable  # size and time of the last change of a file
+    source: Source | None = None  # behind an address: it stays as it was when it was opened
 
     @classmethod
     def of(cls, location: str, dataset: Dataset) -> "Fingerprint":
         """Read all that is there; an OSError if there is no file."""
-        state = _state(location, dataset)
-        kind = _kind(location, b"")
-        return cls(kind.open(location, dataset).sha256() if kind else files.sha256(location), state)
+        if kind := _kind(location, b""):
+            source = kind.open(location, dataset)
+            return cls(source.sha256(), None, source)
+        state = files.state(location)
+        return cls(files.sha256(location), state)
 
-    def stands(self, location: str, dataset: Dataset) -> bool:
+    def open(self, location: str, dataset: Dataset) -> Source:
+        """Open what was read, raises as `open_source`."""
+        return self.source or open_source(location, dataset)
+
+    def stands(self, location: str) -> bool:
         """Tell, without reading it, whether all is still as it was."""
-        return self.state == _state(location, dataset)
-
-
-def _state(location: str, dataset: Dataset) -> Hashable:
-    kind = _kind(location, b"")
-    state: Hashable = kind.open(location, dataset).state() if kind else files.state(location)
-    return state
+        return self.source is not None or self.state == files.state(location)
 
 
 def load(dataset: Dataset) -> tuple[Piece, tuple[str, ...]]:

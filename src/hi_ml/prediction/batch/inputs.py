@@ -1,7 +1,7 @@
 """Which files are to be scored, and do they hold what the model and the user ask for?"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,9 +9,11 @@ import pyarrow as pa
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece, Source, cut, is_text, plain
-from hi_ml.data.sources.table import open_source
+from hi_ml.data.sources.table import Fingerprint
 from hi_ml.scorer.serving import Scorer
 from hi_ml.scorer.serving import inputs as needed_by
+
+Fingerprints = Mapping[str, Fingerprint]  # by location
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class Inputs:
     extra: tuple[str, ...]  # columns that nobody asked for
 
     @classmethod
-    def of(cls, locations: Iterable[str], scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
+    def of(cls, read: Fingerprints, scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
         """Hold the headers of the files against the model.
 
         Parameters
         ----------
-        locations : iterable of str
-            Of the files, sorted by name.
+        read : mapping of str to Fingerprint
+            By the location of each file, sorted by name.
         dataset : Dataset
             Its separator and encoding; the columns are the model's.
 
@@ -45,7 +47,7 @@ class Inputs:
         ColumnProblem
             If a column is absent, twice there, or private.
         """
-        files = tuple(open_source(location, dataset) for location in locations)
+        files = tuple(one.open(location, dataset) for location, one in read.items())
         specs = needed_by(scorer.mapping["columns"])
         needed = tuple(spec["source"] for spec in specs)
         measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -10,15 +10,14 @@ from typing import Any
 
 import hi_ml
 from hi_ml.app.errors import SourceUnreadable
+from hi_ml.data.location import Database
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import Fingerprint, locate
+from hi_ml.prediction.batch.inputs import Fingerprints
 from hi_ml.prediction.drift import Sensitivity
 from hi_ml.prediction.load import LoadedModel
 
 _LIBRARIES = ("hi_ml", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "skops")
-
-
-Fingerprints = Mapping[str, Fingerprint]  # by location
 
 
 def fingerprints(source: str | None, dataset: Dataset) -> dict[str, Fingerprint]:
@@ -76,7 +75,7 @@ class BatchRequest:
     """What is asked for."""
 
     input: str  # a path, a glob or an address
-    output: Path  # a ``.csv`` or ``.parquet`` file
+    output: Path  # a ``.csv`` or ``.parquet`` file; work and manifest go beside it, of a table too
     dataset: Dataset  # its separator and encoding
     keep: tuple[str, ...] = ()  # columns of the source to carry through
     reasons: int = 0  # how many reasons each row gets
@@ -85,6 +84,7 @@ class BatchRequest:
     max_rejected: float = 0.05  # share of the rows
     sensitivity: Sensitivity = field(default_factory=Sensitivity)  # of the alarms for drift
     command: tuple[str, ...] = ()  # the overrides, for the manifest
+    table: Database | None = None  # of a database, that gets the rows instead of the file
 
     def beside(self, suffix: str) -> Path:
         """Name a file beside the output."""

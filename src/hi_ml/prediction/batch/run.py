@@ -1,5 +1,7 @@
 """How do the files of the input become the output, its manifest and the list of what was rejected?"""
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -10,18 +12,25 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.app.files import write_json
 from hi_ml.app.timing import stopwatch
+from hi_ml.data.sources import database
 from hi_ml.data.sources.files import sha256
+from hi_ml.data.sources.table import Fingerprint
 from hi_ml.prediction import drift
 from hi_ml.prediction.batch.answer import Answer, Counts, schema, score_chunk
-from hi_ml.prediction.batch.inputs import Inputs, chunks
+from hi_ml.prediction.batch.inputs import Fingerprints, Inputs, chunks
 from hi_ml.prediction.batch.parts import Work, on_disk
-from hi_ml.prediction.batch.request import BatchRequest, Fingerprints, digest_of_all, versions
+from hi_ml.prediction.batch.request import BatchRequest, digest_of_all, versions
 from hi_ml.prediction.load import LoadedModel
 
 MANIFEST, REJECTED, WORK = "manifest.json", "rejected.csv", "unfinished"
+MANIFEST_ID = "manifest_id"  # the column of a table that tells of which work a row is
+_ID = 32  # digits of it
 Say = Callable[[str], None]
 Stage = Callable[[str, float], None]
 T = TypeVar("T")
@@ -82,7 +91,7 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
             output = work.folder / f"output{request.output.suffix}"
             counts = _write(job, work, output, say=say, stage=stage)
             _check(job, counts, work)
-            manifest = _described(job, counts) | {"output_sha256": sha256(str(output))}
+            manifest = _described(job, counts) | _signed(request, work, output)
         manifest["seconds"] = round(job.seconds["total"], 3)
         _put_in_place(request, work, output, manifest)
         work.remove()
@@ -183,7 +192,7 @@ def _timed(read: Iterator[T], seconds: dict[str, float]) -> Generator[T]:
 def _check(job: _Job, counts: Counts, work: Work) -> None:
     """Stop where the input did not stand still, or too little of it could be scored."""
     for location, file in job.files.items():
-        if not file.stands(location, job.request.dataset):
+        if not file.stands(location):
             raise SourceUnreadable.changed(location)
     rows, bad = counts.rows_read, counts.rows_read - counts.rows_scored
     if not rows:
@@ -234,6 +243,28 @@ def _interval(model: LoadedModel) -> dict[str, Any] | None:
     return {key: described.get(key) for key in ("level", "keeps_level", "sentence")} if described else None
 
 
+def _signed(request: BatchRequest, work: Work, output: Path) -> dict[str, Any]:
+    """Tell the digest of the output; one that goes to a table is there from now on, in place of an earlier copy."""
+    if request.table is None:
+        return {"output_sha256": sha256(str(output))}
+    number = hashlib.sha256(json.dumps(work.key).encode()).hexdigest()[:_ID]
+    with pq.ParquetFile(output) as file:
+        columns = pa.schema([*file.schema_arrow, pa.field(MANIFEST_ID, pa.string())])
+        batches = (
+            pa.record_batch([*batch.columns, pa.repeat(number, batch.num_rows)], schema=columns)
+            for batch in file.iter_batches()
+        )
+        database.write(
+            request.table, pa.RecordBatchReader.from_batches(columns, batches), instead_of=(MANIFEST_ID, number)
+        )
+    address = request.table.where(MANIFEST_ID, number, order_by="row").address
+    return {
+        "table": address,
+        MANIFEST_ID: number,
+        "output_sha256": Fingerprint.of(address, request.dataset).sha256,
+    }
+
+
 def _put_in_place(request: BatchRequest, work: Work, output: Path, manifest: dict[str, Any]) -> None:
     """Let list, output and manifest take the place of older ones; a kill in between is made good by the next call."""
     described = work.folder / MANIFEST
@@ -243,6 +274,7 @@ def _put_in_place(request: BatchRequest, work: Work, output: Path, manifest: dic
         request.beside(REJECTED).unlink(missing_ok=True)
     write_json(described, manifest)
     on_disk(described)
-    output.replace(request.output)
+    if request.table is None:
+        output.replace(request.output)
     described.replace(request.beside(MANIFEST))
     on_disk(request.output.absolute().parent)

@@ -19,7 +19,7 @@ from hi_ml.data.sources.pieces import Piece
 from hi_ml.data.sources.table import Fingerprint, open_source
 from hi_ml.prediction.batch.answer import score_chunk
 from hi_ml.prediction.batch.inputs import Chunk, Inputs, chunks
-from hi_ml.prediction.batch.run import MANIFEST
+from hi_ml.prediction.batch.run import MANIFEST, MANIFEST_ID
 from hi_ml.prediction.load import LoadedModel
 
 _CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
@@ -65,7 +65,7 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
     """
     manifest = _read(path)
     output = path.with_name(path.name.removesuffix(f".{MANIFEST}"))
-    faults = _changed_files(manifest, output, dataset)
+    read, faults = _read_again(manifest, output, dataset)
     try:
         model = fetch(manifest["model_uri"])
     except HiMlError as error:
@@ -75,12 +75,11 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
     if faults:
         raise NotAsClaimed.of(output, faults)
     dataset = replace(dataset, separator=manifest["separator"], encoding=manifest["encoding"])
-    locations = [entry["file"] for entry in manifest["files"]]
-    inputs = Inputs.of(locations, model.scorer, dataset=dataset, keep=manifest["keep"])
+    inputs = Inputs.of(read, model.scorer, dataset=dataset, keep=manifest["keep"])
     rng, count = np.random.default_rng(seed), manifest["rows_in"]
     rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
     again = _score_again(inputs, model, manifest, rows)
-    return Proof(output, len(rows), _is_exact(output, _read_rows(output, rows, dataset), again))
+    return Proof(output, len(rows), _is_exact(output, _read_rows(_location(manifest, output), rows, dataset), again))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -95,20 +94,30 @@ def _read(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _changed_files(manifest: Mapping[str, Any], output: Path, dataset: Dataset) -> list[str]:
-    """Tell which files are absent or changed."""
-    expected = {str(output): manifest["output_sha256"]}
-    expected |= {entry["file"]: entry["sha256"] for entry in manifest["files"]}
-    faults = []
+def _location(manifest: Mapping[str, Any], output: Path) -> str:
+    """Where the output lies: in its file, or in a table."""
+    return str(manifest.get("table", output))
+
+
+def _read_again(
+    manifest: Mapping[str, Any], output: Path, dataset: Dataset
+) -> tuple[dict[str, Fingerprint], list[str]]:
+    """Read the files of the input, and tell which of them, or of the output, are absent or changed."""
+    result = _location(manifest, output)
+    expected = {entry["file"]: entry["sha256"] for entry in manifest["files"]} | {result: manifest["output_sha256"]}
+    read, faults = {}, []
     for location, sha256 in expected.items():
         try:
-            actual = Fingerprint.of(location, dataset).sha256
+            read[location] = Fingerprint.of(location, dataset)
         except OSError as error:
             faults.append(f"{location} cannot be read ({error.strerror})")
+        except HiMlError as error:
+            faults.append(str(error))
         else:
-            if actual != sha256:
+            if (actual := read[location].sha256) != sha256:
                 faults.append(f"{location} has another SHA-256 ({actual[:12]}..., expected {sha256[:12]}...)")
-    return faults
+    read.pop(result, None)
+    return read, faults
 
 
 def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any], rows: NDArray[np.int64]) -> pa.Table:
@@ -123,10 +132,11 @@ def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any]
     return _as_text(pa.concat_tables(tables))
 
 
-def _read_rows(output: Path, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:
+def _read_rows(location: str, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:
     """Read some rows of the output, as text."""
-    source = open_source(str(output), replace(dataset, separator=",", encoding="utf-8"))
-    return pa.concat_tables([_as_text(_only(piece, rows)) for piece in source.pieces(source.schema.names)])
+    source = open_source(location, replace(dataset, separator=",", encoding="utf-8"))
+    names = [name for name in source.schema.names if name != MANIFEST_ID]
+    return pa.concat_tables([_as_text(_only(piece, rows)) for piece in source.pieces(names)])
 
 
 def _only(piece: Piece, rows: NDArray[np.int64]) -> pa.Table:

@@ -4,6 +4,7 @@ import pytest
 
 from hi_ml.data.read import read
 from hi_ml.data.schema import Column, Dataset
+from hi_ml.modeling.encoding import Encoding, encoder, forget_few
 from hi_ml.modeling.features import Features
 from hi_ml.scorer import serving
 
@@ -139,3 +140,55 @@ def test_a_category_without_any_value_is_a_column_of_holes(tmp_path):
     made = Features.of(found, ["condition"])
     assert made.levels("condition") == []
     assert made.frame["condition"].isna().all()
+
+
+def levelled(*sizes, copies=1):
+    """Features of one column whose levels are of so many patients, each of whom comes so often."""
+    codes = np.repeat(np.arange(len(sizes)), sizes).repeat(copies)
+    names = [f"level {number}" for number in range(len(sizes))]
+    specs = {"ward": {"role": "ward", "kind": "category", "levels": names}}
+    features = Features(pd.DataFrame({"ward": codes.astype(float)}), specs, {"ward": "ward"})
+    return features, np.arange(sum(sizes)).repeat(copies)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [
+        ((9, 4, 1, 5), [0, 3]),
+        ((9, 4, 5), [0]),  # four alone would be a cell of four: the next level joins them
+        ((9, 5), [0, 1]),
+        ((4, 3), []),
+        ((2, 9, 9), [2]),
+    ],
+)
+@pytest.mark.parametrize("copies", [1, 3])
+def test_levels_of_too_few_patients_are_pooled_with_the_unseen_ones(sizes, kept, copies):
+    features, group = levelled(*sizes, copies=copies)
+    pooled = features.pooled(np.ones(len(group), dtype=bool), group, smallest=5)
+    codes = features.frame["ward"]
+    np.testing.assert_array_equal(pooled.frame["ward"], codes.where(codes.isin(kept), -1))
+    assert [level for level in pooled.levels("ward") if level] == [f"level {code}" for code in kept]
+    assert features.levels("ward")[1] == "level 1"  # the others' table is untouched
+
+
+def test_what_counts_is_the_training_part_and_a_missing_value_is_no_level():
+    features, group = levelled(9, 9)
+    features.frame.loc[:1, "ward"] = np.nan
+    train = np.arange(18) < 13  # four of the second level
+    pooled = features.pooled(train, group, smallest=5)
+    np.testing.assert_array_equal(pooled.frame["ward"], [np.nan] * 2 + [-1.0] * 16)  # seven join the four
+
+
+def test_a_mean_target_of_too_few_patients_is_forgotten():
+    rng = np.random.default_rng(0)
+    codes, group = rng.integers(0, 40, 600).astype(float), rng.integers(0, 400, 600)
+    codes[:3], codes[3:8], target = np.nan, 40, rng.normal(size=600)
+    specs = {"ward": {"role": "ward", "kind": "category", "levels": [str(number) for number in range(41)]}}
+    features = Features(pd.DataFrame({"ward": codes}), specs, {"ward": "ward"}, smallest=5)
+    encode = encoder(Encoding("ordinal", "raw", level_rows=2), features, target, group, classes=0, seed=0)
+    encode.fit_transform(features.frame.to_numpy(), target)
+    before = encode.transform(np.array([[np.nan], [40.0], [0.0]])).ravel()
+    forget_few(encode, features, np.where(codes == 40, 7, group))
+    after = encode.transform(np.array([[np.nan], [40.0], [0.0]])).ravel()
+    np.testing.assert_allclose(after[:2], target.mean())
+    assert after[2] == before[2] != target.mean()

@@ -198,6 +198,26 @@ def test_levels_that_training_did_not_hold_are_new():
     assert (found["part"], found["new_rate"], found["alarm"]) == ("new levels", 1.0, True)
 
 
+def test_rows_of_levels_that_are_too_small_to_be_known_are_expected_and_no_cell_is_of_a_few():
+    rng = np.random.default_rng(0)
+    codes, fresh = (rng.zipf(1.3, 4000).clip(max=5000) - 1.0 for _ in range(2))
+    size = np.bincount(codes.astype(int), minlength=5000)
+    known = np.where(size[codes.astype(int)] < 5, -1.0, codes)
+    levels = [f"w{code}" if count >= 5 else None for code, count in enumerate(size)]
+    columns = [WARD | {"levels": levels}, {"role": "age", "source": "Age", "kind": "number"}]
+    age = np.r_[np.repeat(50.0, 3996), 90, 91, np.nan, np.nan]
+    made = drift.profile(pd.DataFrame({"ward": known, "age": age}), columns, np.arange(4000), smallest=5)
+    assert all(count == 0 or count >= 5 for column in made["columns"] for count in column["counts"])
+    assert [sum(column["counts"]) for column in made["columns"]] == [4000, 4000]
+    new = serving.numbers({"ward": words([f"w{code:.0f}" for code in fresh])}, columns[:1])
+    found = drift.compare(
+        made | {"columns": made["columns"][:1]}, drift.count_rows({"columns": made["columns"][:1]}, new)
+    )
+    assert found["Ward"]["new_rate"] == pytest.approx(found["Ward"]["new_rate_expected"], abs=0.02)
+    assert found["Ward"]["new_rate"] > 0.15
+    assert not found["Ward"]["alarm"]
+
+
 def test_near_copies_count_as_one_row():
     codes, levels = [0.0, 1.0] * 60, ["a", "b"]
     few, many = (one_column(codes, levels, group) for group in (np.arange(120) // 4, np.arange(120)))

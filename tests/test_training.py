@@ -46,9 +46,11 @@ def defaults():
     return asked()
 
 
-def posed(admissions, task, method):
+def posed(admissions, task, method, **how):
     features = Features.of(admissions, select(task, problems.available(admissions))[0])
-    return problems.pose(admissions, task, features=features, model=method.model, split=method.split, seed=method.seed)
+    return problems.pose(
+        admissions, task, features=features, model=method.model, split=method.split, seed=method.seed, **how
+    )
 
 
 def trained(admissions, task, method):
@@ -130,10 +132,12 @@ def test_a_label_that_no_row_has_is_no_class(admissions, defaults):
 def test_a_column_of_hundreds_of_levels_is_used_and_what_is_left_out_is_named_with_its_reason(defaults):
     scattered = replace(simulated(rows=800, scenario="noise"), extra=("Shoe Size",))
     scattered = altered(scattered, scattered.group, room=np.ones(800), age=np.full(800, np.nan))
-    problem = posed(scattered, replace(defaults[0]["billing"], horizon="stay"), defaults[1])
-    assert "hospital" in problem.features.role
+    task = replace(defaults[0]["billing"], horizon="stay")
+    assert "hospital" in posed(scattered, task, defaults[1], smallest_cell=1).features.role
+    problem = posed(scattered, task, defaults[1])
     assert [note for note in problem.notes if note.startswith("Left out")] == [
         "Left out: age: no value in the training rows.",
+        "Left out: hospital: no level of 5 patients in the training rows.",
         "Left out: room: one value in the training rows.",
         "Left out: Shoe Size: not described by the dataset.",
     ]
@@ -167,11 +171,15 @@ def test_a_target_without_two_values_is_not_trainable(admissions, defaults, name
         posed(altered(admissions, **columns), defaults[0][name], defaults[1])
 
 
-def test_fewer_than_fifteen_groups_are_not_trainable(admissions, defaults):
+@pytest.mark.parametrize(("smallest", "fewest"), [(1, 15), (5, 25), (6, 30)])
+def test_groups_that_do_not_make_three_or_a_cell_of_the_smallest_part_are_not_trainable(
+    admissions, defaults, smallest, fewest
+):
     task, method = defaults[0]["length_of_stay"], defaults[1]
-    with pytest.raises(NotTrainable, match=r"at least 15 groups.*found 14"):
-        posed(altered(admissions, group=np.arange(800) % 14), task, method)
-    assert posed(altered(admissions, group=np.arange(800) % 15), task, method)
+    with pytest.raises(NotTrainable, match=rf"at least {fewest} groups.*found {fewest - 1}"):
+        posed(altered(admissions, group=np.arange(800) % (fewest - 1)), task, method, smallest_cell=smallest)
+    problem = posed(altered(admissions, group=np.arange(800) % fewest), task, method, smallest_cell=smallest)
+    assert len(np.unique(problem.group[problem.where("test")])) == max(3, smallest)
 
 
 @pytest.mark.parametrize(("first", "part"), [(0, "train"), (640, "test")])

@@ -260,5 +260,11 @@ def _posed(admissions: Admissions, settings: TrainSettings) -> Problem:
     (task,) = settings.at_horizon()
     features = Features.of(admissions, select(task, available(admissions))[0])
     return pose_problem(
-        admissions, task, features=features, model=settings.model, split=settings.split, seed=settings.seed
+        admissions,
+        task,
+        features=features,
+        model=settings.model,
+        split=settings.split,
+        seed=settings.seed,
+        smallest_cell=settings.smallest_cell,
     )

@@ -90,7 +90,7 @@ class TrainSettings:
             "explanation": self.explain,
         }
         assessments = build_settings(self.assessments, elsewhere)
-        return Method(self.model, self.split, self.seed, self.recalibrate, assessments)
+        return Method(self.model, self.split, self.seed, self.recalibrate, assessments, self.smallest_cell)
 
     def at_horizon(self) -> list[Task]:
         """Return the tasks, each at the moment of prediction that was asked for."""

@@ -34,6 +34,7 @@ class Method:
     seed: int
     recalibrate: bool = False  # whether the probabilities of classes are recalibrated inside the training part
     assessments: Mapping[str, Any] = field(default_factory=dict)  # settings by name, in the order of assessing
+    smallest_cell: int = 5  # patients, of whom a table or a chart may speak
 
     def fit(self, problem: Problem, rows: Rows) -> Fitted:
         """Fit the whole pipeline, encoding and learner, on some rows of a problem (positions)."""

@@ -92,7 +92,7 @@ class Rule:
             raise refuse(self.by, problem.task.name, seen)
         names, values = features.levels(self.by), features.frame[self.by].to_numpy(dtype=float)
         if names is not None:
-            return np.where(np.isnan(values), OUTSIDE, values).astype(np.int64), names
+            return np.where(np.isnan(values), OUTSIDE, values).astype(np.int64), [name or "" for name in names]
         if self.by not in self.bands:
             raise ConfigurationInvalid.interval_bands(self.by)
         return bins(values, self.bands[self.by], problem.units.get(self.by, ""))

@@ -51,11 +51,16 @@ def usable(features: Features, train: NDArray[np.bool_]) -> tuple[list[str], dic
     rows = features.frame[train]
     names = [name for name in features.role if len(rows[name].unique()) > 1]
     roles = {features.role[name] for name in names}
+    without = {name: role for name, role in features.role.items() if role not in roles}
     return names, {
-        role: f"{'one' if rows[name].notna().any() else 'no'} value in the training rows"
-        for name, role in features.role.items()
-        if role not in roles
+        role: f"{_lack(rows[name], features.smallest)} in the training rows" for name, role in without.items()
     }
+
+
+def _lack(values: pd.Series, smallest: int) -> str:
+    if (values == UNSEEN).any():
+        return f"no level of {smallest} patients"
+    return "one value" if values.notna().any() else "no value"
 
 
 def encoder(
@@ -88,7 +93,8 @@ def encoder(
             step = _categories(encoding, "auto")
         else:
             rows = features.frame[name].value_counts()
-            if rows[rows >= encoding.level_rows].sum() >= _FILLED * rows.sum():
+            named = rows.drop(UNSEEN, errors="ignore")
+            if named[named >= encoding.level_rows].sum() >= _FILLED * rows.sum():
                 step = TargetEncoder(target_type=kind, cv=cross, smooth=encoding.level_rows)
             else:  # folds would be told apart by their means, and rows by the folds
                 step = _categories(encoding, [_most_common(features.frame[name], encoding.many_levels)])
@@ -113,7 +119,7 @@ def _categories(encoding: Encoding, levels: Any) -> Any:
 
 def _most_common(codes: pd.Series, count: int) -> Floats:
     """The codes of the most common levels, ascending, with NaN at the end where some are missing."""
-    common = np.sort(codes.value_counts().index[:count].to_numpy())
+    common = np.sort(codes[codes != UNSEEN].value_counts().index[:count].to_numpy())
     return np.append(common, np.nan) if codes.isna().any() else common
 
 
@@ -124,6 +130,17 @@ def native_columns(encoder: ColumnTransformer) -> list[int]:
         for title, step, _ in encoder.transformers_
         if isinstance(step, OrdinalEncoder) and not np.isnan(step.encoded_missing_value)
     ]
+
+
+def forget_few(encoder: ColumnTransformer, features: Features, group: NDArray[np.int64]) -> None:
+    """Let a level that too few groups of these rows have, such as "missing", stand for the mean of all, not its own."""
+    for _, step, columns in encoder.transformers_:
+        if isinstance(step, TargetEncoder):
+            codes = features.frame.iloc[:, columns[0]].to_numpy()
+            rows = [np.isnan(codes) if np.isnan(level) else codes == level for level in step.categories_[0]]
+            few = [len(np.unique(group[inside])) < features.smallest for inside in rows]
+            for means, overall in zip(step.encodings_, np.atleast_1d(step.target_mean_), strict=True):
+                means[few] = overall
 
 
 def forget_folds(encoder: ColumnTransformer) -> None:

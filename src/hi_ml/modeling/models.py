@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from hi_ml.app.config import STRICT, instantiate
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.modeling.bags import mean_learner
-from hi_ml.modeling.encoding import Encoding, encoder, forget_folds, native_columns
+from hi_ml.modeling.encoding import Encoding, encoder, forget_few, forget_folds, native_columns
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.spaces import Space
@@ -245,6 +245,7 @@ def _encode(
     encode = encoder(model.encoding, part, target[train], group[train], classes=classes, seed=seed)
     X = encode.fit_transform(part.frame.to_numpy(), target[train])
     forget_folds(encode)
+    forget_few(encode, part, group[train])
     X_validation = encode.transform(features.frame.iloc[validation].to_numpy()) if len(validation) else X[:0]
     return encode, Fold((X, target[train]), (X_validation, target[validation]), native_columns(encode))
 

@@ -21,7 +21,8 @@ from hi_ml.modeling.tasks import Task, check_whole, select
 from hi_ml.statistics.groups import Units
 
 _NAMED = 8  # columns that a sentence names
-FEWEST_GROUPS = 15  # so that the smallest part of the default split holds three
+_PARTS = 5  # of the default split the smallest part holds a fifth of the groups, and three or more of them
+_FEWEST = 3
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -74,9 +75,16 @@ class Problem:
 
 
 def pose(
-    admissions: Admissions, task: Task, *, features: Features, model: Model, split: splits.Split, seed: int
+    admissions: Admissions,
+    task: Task,
+    *,
+    features: Features,
+    model: Model,
+    split: splits.Split,
+    seed: int,
+    smallest_cell: int = 5,
 ) -> Problem:
-    """Select the rows and columns of a task, and split the rows.
+    """Select the rows and columns of a task, split the rows, and pool the levels of too few patients.
 
     Raises
     ------
@@ -100,11 +108,11 @@ def pose(
     task, notes = (task, ()) if labels else check_whole(task, target)
     group, twin = (pd.factorize(number[chosen])[0] for number in (admissions.group, admissions.twins.group))
     groups = len(np.unique(group))
-    if groups < FEWEST_GROUPS:
-        raise NotTrainable.too_few_groups(task.name, groups, FEWEST_GROUPS, len(target))
-    features = features.only(roles).part(chosen)
+    if groups < (fewest := _PARTS * max(_FEWEST, smallest_cell)):
+        raise NotTrainable.too_few_groups(task.name, groups, fewest, len(target))
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
+    features = features.only(roles).part(chosen).pooled(parts == 0, group, smallest=smallest_cell)
     names, constant = usable(features, parts == 0)
     if not names:
         raise NotTrainable.no_features(task.name, refused | constant)

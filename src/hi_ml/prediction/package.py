@@ -112,7 +112,8 @@ def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
     train = problem.where("train")
     seen = problem.features.frame[train]
     described = mapping(problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval)
-    reference = drift.profile(seen, described["columns"], problem.group[train])
+    group, smallest = problem.group[train], problem.features.smallest
+    reference = drift.profile(seen, described["columns"], group, smallest=smallest)
     save(folder, fitted, described | other_columns(dataset), reference=reference)
 
 

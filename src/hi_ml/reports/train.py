@@ -29,6 +29,7 @@ from hi_ml.prediction import package
 from hi_ml.reports import train_charts
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_problem, provenance
+from hi_ml.scorer.serving import UNSEEN
 from hi_ml.tracking.contest import rows_of
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
@@ -122,12 +123,11 @@ def _notes(run: FittedRun) -> Iterator[str]:
 
 
 def _unseen(problem: Problem) -> dict[str, int]:
-    """Count, per category column, the test rows whose level no training row has."""
+    """Count, per category column, the test rows whose level no training row has, or too few patients of them."""
     counts = {}
     for name, role in problem.features.role.items():
         if problem.features.levels(name) is not None:
-            train, test = (problem.features.frame.loc[problem.where(part), name] for part in ("train", "test"))
-            counts[role] = int((~test.isin(train) & test.notna()).sum())
+            counts[role] = int((problem.features.frame.loc[problem.where("test"), name] == UNSEEN).sum())
     return counts
 
 
@@ -142,7 +142,13 @@ class Prepared:
     def pose(self, task: Task, method: Method) -> Problem:
         """Select the rows and columns of a task, and split the rows; raises as `hi_ml.modeling.problem.pose`."""
         return problems.pose(
-            self.admissions, task, features=self.features, model=method.model, split=method.split, seed=method.seed
+            self.admissions,
+            task,
+            features=self.features,
+            model=method.model,
+            split=method.split,
+            seed=method.seed,
+            smallest_cell=method.smallest_cell,
         )
 
 

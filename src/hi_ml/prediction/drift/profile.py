@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hi_ml.modeling.features import holders
 from hi_ml.scorer.serving import UNSEEN, Numbers
 from hi_ml.statistics.drift import edges, tally
 
@@ -20,10 +21,11 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 FILE = "reference.json"
 """Of the profile, in the folder of a scorer."""
-_PAIR = 2
 
 
-def profile(features: pd.DataFrame, columns: Iterable[Column], group: NDArray[np.int64]) -> dict[str, Any]:
+def profile(
+    features: pd.DataFrame, columns: Iterable[Column], group: NDArray[np.int64], *, smallest: int = 1
+) -> dict[str, Any]:
     """Describe the training rows by counts, ready for JSON.
 
     Parameters
@@ -35,18 +37,22 @@ def profile(features: pd.DataFrame, columns: Iterable[Column], group: NDArray[np
     group : array of int64, shape (n_train,)
         Near-duplicates and admissions of one patient, which tell little more than one row: counts are scaled down to
         the number of groups.
+    smallest : int
+        Groups that hold a level which the model knows; a cell of fewer is counted to the fullest one.
 
     Returns
     -------
     dict
         ``rows``, ``groups``, and ``columns``: a list of ``role, name, kind, edges, counts`` and, of categories,
-        ``levels, spelling, pairs``. Below the cells of a category stand the rows whose level no other group holds,
-        since so many rows will hold an unseen one. ``pairs`` counts the levels that two groups hold.
+        ``levels, spelling, pairs``. Below the cells of a category stand the rows whose level fewer than ``smallest``
+        other groups hold, since so many rows will hold one that the model does not know: of a Poisson law, with the
+        variance of their number and of two ``pairs`` more, the levels that two groups hold if one is enough.
     """
     groups = len(np.unique(group))
-    described = [_describe(np.asarray(features[spec["role"]], dtype=float), spec, group) for spec in columns]
+    described = [_describe(np.asarray(features[spec["role"]], dtype=float), spec, group, smallest) for spec in columns]
     for column in described:
-        column["counts"] = np.rint(column["counts"] * (groups / len(group))).astype(int).tolist()
+        counts = np.rint(column["counts"] * (groups / len(group))).astype(int)
+        column["counts"] = _without_few(counts, smallest).tolist()
     return {"rows": len(group), "groups": groups, "columns": described}
 
 
@@ -90,8 +96,16 @@ def _count(values: Floats, row: NDArray[np.integer] | None, column: Column) -> C
     return tally(values, column["edges"], rows=rows, lowest=UNSEEN if column["kind"] == "category" else -np.inf)
 
 
-def _describe(values: Floats, spec: Column, group: NDArray[np.int64]) -> dict[str, Any]:
-    present = ~np.isnan(values)
+def _without_few(counts: Counts, smallest: int) -> Counts:
+    """Count what is in a cell of too few to the fullest one: sums stay, and tell nothing of what was small."""
+    few, fullest = counts < smallest, counts.argmax()
+    kept = np.where(few, 0, counts)
+    kept[fullest] += counts.sum() - kept.sum()
+    return kept
+
+
+def _describe(values: Floats, spec: Column, group: NDArray[np.int64], smallest: int) -> dict[str, Any]:
+    present = values > UNSEEN if spec["kind"] == "category" else ~np.isnan(values)
     column = {"role": spec["role"], "name": spec.get("source", spec["role"]), "kind": spec["kind"]}
     if spec["kind"] == "date":  # its day, weekday and month move on by nature
         return column | {"edges": [], "counts": tally(values, [])}
@@ -99,16 +113,11 @@ def _describe(values: Floats, spec: Column, group: NDArray[np.int64]) -> dict[st
     column["edges"] = cuts.tolist()
     if spec["kind"] != "category":
         return column | {"counts": tally(values, cuts)}
-    holders = _holders(values[present], group[present])
-    alone = holders[np.where(present, values, -1).astype(int)] == 1
-    column |= {"levels": spec["levels"], "spelling": spec["spelling"], "pairs": int((holders == _PAIR).sum())}
+    size = holders(values, group, count=len(spec["levels"]))
+    alone = present & (np.append(size, 0)[np.where(present, values, -1).astype(int)] <= smallest)
+    pairs = smallest * (smallest + 1) // 2 * int((size == smallest + 1).sum())
+    column |= {"levels": spec["levels"], "spelling": spec["spelling"], "pairs": pairs}
     return column | {"counts": tally(np.where(alone, UNSEEN, values), cuts, lowest=UNSEEN)}
-
-
-def _holders(codes: Floats, group: NDArray[np.int64]) -> Counts:
-    """Count the groups that hold each level; the last entry, to which the code -1 points, is 0."""
-    code, _ = np.unique(np.stack([codes, group]), axis=1)
-    return np.append(np.bincount(code.astype(int)), 0)
 
 
 def _share(some: int, whole: int) -> float:

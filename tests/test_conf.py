@@ -38,7 +38,7 @@ def built(command, *overrides):
 
 def asks(group):
     """The command that chooses from a group of options."""
-    return "findings" if group == "finding" else "train"
+    return {"finding": "findings", "feed": "listen"}.get(group, "train")
 
 
 def test_every_command_of_the_package_has_its_yaml():

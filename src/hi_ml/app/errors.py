@@ -134,6 +134,29 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def open_door(cls, part: str, host: str, keys: str) -> Self:
+        return cls(
+            f"{part}.host={host} can be reached from other machines: expected TLS there, and a token for the page. "
+            f"Set {keys}, or listen to this machine alone: {part}.host=127.0.0.1"
+        )
+
+    @classmethod
+    def no_certificate(cls, where: str, reason: str) -> Self:
+        return cls(f"{where} cannot be used: {_one_line(reason)}. Expected files in PEM, the key without a passphrase.")
+
+    @classmethod
+    def no_token(cls, path: Path) -> Self:
+        return cls(f"http.token_file={path} holds no word. Write one: openssl rand -hex 24 > {path}; chmod 600 {path}")
+
+    @classmethod
+    def strange_address(cls, written: str) -> Self:
+        return cls(f"to={written} is no address. Expected to=<host>:<port> of MLLP, or to=http://<host>:<port>/fhir")
+
+    @classmethod
+    def no_address(cls, part: str, host: str, port: int, reason: str) -> Self:
+        return cls(f"Cannot listen at {part} {host}:{port}: {reason}. Free the port, or choose another: {part}.port=")
+
+    @classmethod
     def no_log(cls, task: str, count: int, rows: int) -> Self:
         return cls(
             f"tasks.{task}.scale=log expects amounts above 0, or whole ones from 0 on: {count:,} of {rows:,} targets "
@@ -261,6 +284,11 @@ class SourceUnreadable(HiMlError):
             f"order_by names '{name}'{_hint(name, found)}, which {source} has not. "
             f"It has: {_some(map(_quoted, found), most=40)}."
         )
+
+    @classmethod
+    def no_messages(cls, path: Path | None) -> Self:
+        found = "none was given" if path is None else f"found none in {path} (looked in {Path.cwd()})"
+        return cls(f"replay needs input=<messages of HL7 v2 in .hl7, or resources of FHIR in .ndjson>; {found}.")
 
     @classmethod
     def changed(cls, source: str) -> Self:
@@ -735,6 +763,26 @@ class SiteKeyInvalid(HiMlError):
         )
 
 
+class MessageRefused(HiMlError):
+    """A message cannot be taken: its sender hears why, and neither says what stands in it."""
+
+    def __init__(self, code: Literal["AR", "AE"], field: str, reason: str, header: object = None) -> None:
+        super().__init__(f"{field}: {reason}.")
+        self.code, self.field, self.reason = code, field, reason
+        self.header = header  # as far as it could be read, for the answer
+
+
+class Undelivered(HiMlError):
+    """Nobody took a message."""
+
+    @classmethod
+    def of(cls, address: str, count: int, patience: float) -> Self:
+        return cls(
+            f"Nobody at {address} has taken the next message for {patience:g} s, after {count:,} that were answered. "
+            f"Start listen there, or name another address: to=<host>:<port>"
+        )
+
+
 class OutputFailed(HiMlError):
     """A result could not be written."""
 
@@ -770,6 +818,18 @@ class OutputFailed(HiMlError):
         return cls(
             f"Could not write {error.filename or work}: {error.strerror or error}. The output was not touched; "
             f"{chunks} finished chunks are kept in {work}. Free space, then the same command goes on from there."
+        )
+
+    @classmethod
+    def no_log(cls, path: Path) -> Self:
+        return cls(
+            f"There is no log at {path} (looked in {Path.cwd()}). Expected the file that listen writes: log.path="
+        )
+
+    @classmethod
+    def not_a_log(cls, path: Path, reason: str) -> Self:
+        return cls(
+            f"{path} cannot be used as a log: {_one_line(reason)}. Expected one of listen, or a new file: log.path="
         )
 
     @classmethod

@@ -20,7 +20,7 @@ _FINGERPRINT = b"which key is this?"
 
 def keyed(digests: Digests) -> Digests:
     """Return digests, shape (n,), that are equal where those given are, and tell nothing without the site's key."""
-    key = _key()
+    key = site_key()
     distinct, inverse = np.unique(digests, return_inverse=True)
     words = [blake2b(one.tobytes(), digest_size=_WORD, key=key).digest() for one in distinct.astype("<u8")]
     return np.frombuffer(b"".join(words), dtype="<u8").astype(np.uint64)[inverse]
@@ -28,7 +28,7 @@ def keyed(digests: Digests) -> Digests:
 
 def fingerprint() -> str:
     """Name the site's key without telling it."""
-    return blake2b(_FINGERPRINT, digest_size=_WORD, key=_key()).hexdigest()
+    return blake2b(_FINGERPRINT, digest_size=_WORD, key=site_key()).hexdigest()
 
 
 def remember(run_id: str, folder: Path) -> None:
@@ -51,13 +51,21 @@ def _site() -> Path:
     return folder
 
 
-def _key() -> bytes:
-    """Read the key, or make it, whole at once: another process may ask at the same moment."""
-    path = _site() / _KEY
+def site_key(path: Path | None = None) -> bytes:
+    """Read the site's key, or make it, whole at once: another process may ask at the same moment.
+
+    Raises
+    ------
+    SiteKeyInvalid
+        If the file holds none.
+    """
+    path = path or _site() / _KEY
     if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=path.parent) as part, suppress(FileExistsError):  # mode 600
             part.write(token_hex(_BYTES))
             part.flush()
+            os.fsync(part.fileno())
             os.link(part.name, path)
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii"))

@@ -1,0 +1,82 @@
+"""What becomes of resources of FHIR that are posted? Each is kept or refused by itself, before the answer."""
+
+import asyncio
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hi_ml.app.errors import MessageRefused
+from hi_ml.data.sources.fhir import Resource, Resources
+from hi_ml.prediction.feed.live import Live
+from hi_ml.prediction.feed.log import Entry
+from hi_ml.prediction.feed.receipt import Outcome, Receipt
+
+_OK, _UNREADABLE, _IMPOSSIBLE, _BUSY = 200, 400, 422, 503
+_STATUS = {_OK: "200 OK", _IMPOSSIBLE: "422 Unprocessable Entity", _BUSY: "503 Service Unavailable"}
+
+
+@dataclass(frozen=True)
+class Posts:
+    """Takes what is posted to /fhir."""
+
+    receipt: Receipt
+    live: Live
+
+    async def receive(self, content: bytes) -> tuple[int, dict[str, Any]]:
+        """Keep what a text says, and return the status and the answer."""
+        received, resources = time.time(), Resources(self.receipt.reader)
+        try:
+            parts = list(resources.parts(content))
+        except MessageRefused as refused:
+            entry = Entry(hashlib.sha256(content).digest(), received, refused=refused)
+            kept = await self._keep(entry)
+            return (_UNREADABLE if kept.kept else _BUSY), _outcome(refused)
+        entries = [self._entry(resources, part, received) for part in parts]
+        statuses = await asyncio.gather(*(self._status(entry) for entry in entries))
+        answers = [
+            {"response": {"status": _STATUS[status]} | ({"outcome": _outcome(entry.refused)} if entry.refused else {})}
+            for entry, status in zip(entries, statuses, strict=True)
+        ]
+        if len(parts) == 1:
+            return statuses[0], _outcome(entries[0].refused)
+        busy = _BUSY in statuses
+        return (_BUSY if busy else _OK), {"resourceType": "Bundle", "type": "transaction-response", "entry": answers}
+
+    def _entry(self, resources: Resources, part: Resource, received: float) -> Entry:
+        content = json.dumps(part, sort_keys=True, separators=(",", ":")).encode()
+        sha256 = hashlib.sha256(content).digest()
+        try:
+            events = resources.events(part, datetime.fromtimestamp(received, self.receipt.reader.zone))
+        except MessageRefused as refused:
+            return Entry(sha256, received, refused=refused)
+        control = events[0].control if events else ""
+        raw = content if self.receipt.keep_raw else None
+        return Entry(sha256, received, "FHIR", control, str(part["resourceType"]), events, raw=raw)
+
+    async def _status(self, entry: Entry) -> int:
+        if not (entry.events or entry.refused):
+            return _OK  # of a kind that says nothing of visits
+        outcome = await self._keep(entry)
+        if not outcome.kept:
+            return _BUSY
+        return _IMPOSSIBLE if entry.refused else _OK
+
+    async def _keep(self, entry: Entry) -> Outcome:
+        began, answer = time.perf_counter(), asyncio.get_running_loop().create_future()
+        if not self.live.committer.submit(entry, answer.set_result):
+            return Outcome(kept=False)
+        outcome: Outcome = await answer
+        code = entry.refused.code if entry.refused else "AA"
+        self.live.answered(code if outcome.kept else "busy", time.perf_counter() - began)
+        self.live.heard = entry.received if outcome.kept else self.live.heard
+        return outcome
+
+
+def _outcome(refused: MessageRefused | None) -> dict[str, Any]:
+    issue: dict[str, Any] = {"severity": "information", "code": "informational"}
+    if refused:
+        issue = {"severity": "error", "code": "processing", "expression": [refused.field], "diagnostics": str(refused)}
+    return {"resourceType": "OperationOutcome", "issue": [issue]}

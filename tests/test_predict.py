@@ -296,7 +296,7 @@ def served(folder, place, table):
     try:
         while server.poll() is None:
             try:
-                with urllib.request.urlopen(post, timeout=30) as answer:  # noqa: S310 -- the same
+                with urllib.request.urlopen(post, timeout=30) as answer:
                     return pd.DataFrame(json.loads(answer.read())["predictions"])
             except urllib.error.URLError:
                 time.sleep(0.2)

@@ -39,7 +39,7 @@ class Door:
     settings: MllpSettings
     receipt: Receipt
     live: Live
-    sessions: set["Session"] = field(default_factory=set)
+    sessions: set["Connection"] = field(default_factory=set)
     closing: bool = False
 
     def admits(self, peer: Sequence[Any]) -> bool:
@@ -59,7 +59,7 @@ class _Waiting:
     answer: bytes | None = None
 
 
-class Session(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One connection: answers come in the order of the messages, each after its commit."""
 
     def __init__(self, door: Door) -> None:
@@ -220,7 +220,7 @@ async def serve(door: Door, web: Web, *, ready: Callable[[int, int], None]) -> i
     hears, shows = _socket("mllp", mllp.host, mllp.port), _socket("http", http.host, http.port)
     door.live.start()
     listener = await loop.create_server(
-        lambda: Session(door), sock=hears, ssl=mllp.tls.context("mllp.tls"), backlog=mllp.connections
+        lambda: Connection(door), sock=hears, ssl=mllp.tls.context("mllp.tls"), backlog=mllp.connections
     )
     pages = asyncio.create_task(web.serve(shows))
     ready(hears.getsockname()[1], shows.getsockname()[1])

@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT
+from hi_ml.app.config import STRICT, Files
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.hl7 import Feed, Reader
 from hi_ml.prediction.feed import service
@@ -46,6 +46,7 @@ class ListenSettings:
     interval: Annotated[float, Field(gt=0, lt=1)]
     board_seconds: Annotated[float, Field(gt=0)]
     silent: bool
+    files: Files
 
 
 def listen(settings: ListenSettings, _here: launch.Invocation) -> None:

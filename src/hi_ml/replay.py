@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Seed
+from hi_ml.app.config import STRICT, Files, Seed
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
 from hi_ml.prediction.feed.sender import Fault, Receiver, read_messages
 
@@ -34,6 +34,7 @@ class ReplaySettings:
     ca: str | None
     cert: str | None
     key: str | None
+    files: Files
 
     def context(self) -> ssl.SSLContext | None:
         """Say how the other side shows who it is, and this one.

@@ -88,6 +88,7 @@ def test_settings_of_a_new_assessment_are_checked_with_their_place():
 def test_what_is_shipped_is_asked_in_the_order_of_the_configuration():
     asked = method().assessments
     every = [
+        "attrition",
         "verdict",
         "leakage",
         "intervals",
@@ -100,7 +101,7 @@ def test_what_is_shipped_is_asked_in_the_order_of_the_configuration():
     ]
     assert list(asked) == every  # the permutation test takes hundreds of fits, and has a key that asks for it
     assert list(method("significance=permutation").assessments) == [*every[:-2], "significance", *every[-2:]]
-    assert list(method("split.repeats=2").assessments) == [*every[:4], "repeats", *every[4:]]  # as many fits more
+    assert list(method("split.repeats=2").assessments) == [*every[:5], "repeats", *every[5:]]  # as many fits more
     assert set(catalogue()) == {*every, "significance", "repeats"}
     assert FILES.keys() >= set(catalogue()) - {"intervals"}  # whose scores stand among the others
 

@@ -139,7 +139,7 @@ def test_a_wrong_key_of_a_column_is_named(keys, reason):
         ({"max_rejected": -0.1}, "max_rejected"),
         ({"max_rejected": float("nan")}, "max_rejected"),
         ({"missing": "na"}, "missing"),
-        ({"missing": [1]}, "missing"),
+        ({"missing": [False]}, "missing"),
         ({"stay": "sometimes"}, "stay"),
         ({"seed": -1}, "seed"),
         ({"name": "../up"}, "a name of letters"),

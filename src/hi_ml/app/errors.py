@@ -228,10 +228,42 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"assessments lacks {', '.join(names)}: a run without says nothing of its model. Do not remove it.")
 
     @classmethod
-    def no_claim(cls, name: str, known: Sequence[str]) -> Self:
+    def lookup(cls, key: str, path: str, expected: str) -> Self:
+        return cls(f"{path}, which {key} names, is not as expected: a CSV with a header, and in each line {expected}.")
+
+    @classmethod
+    def no_lookup(cls, key: str, path: str, names: Sequence[str]) -> Self:
+        known = f"one of {', '.join(names)}, or the path of a CSV" if names else "the path of a CSV in UTF-8"
+        return cls(f"{key}={path} cannot be read (looked in {Path.cwd()}). Expected {known}{_hint(path, names)}.")
+
+    @classmethod
+    def no_such_column(cls, key: str, name: str, names: Sequence[str]) -> Self:
         return cls(
-            f"finding={name} is none of {', '.join(known)}, and no claim of your own: findings.{name} needs claim, "
-            "kind (difference, association, variation or trend), of, by and smallest_effect."
+            f"dataset.{key} names no column of the file{_hint(name, names)}. "
+            f"It has: {_some(map(_quoted, names), most=60)}. Expected a name, a range "
+            f"<first>..<last> in the file's order, or a glob such as diag_*."
+        )
+
+    @classmethod
+    def no_row_left(cls, whys: Sequence[str]) -> Self:
+        return cls(f"dataset.drop and dataset.first_by leave no row: {'; '.join(whys)}. Loosen or remove a rule.")
+
+    @classmethod
+    def not_of_kind(cls, key: str, found: object, kind: str) -> Self:
+        return cls(f"dataset.{key} is {found}, and the column holds {kind}. Expected values of that kind.")
+
+    @classmethod
+    def two_moments(cls, name: str, one: str, other: str) -> Self:
+        return cls(
+            f"dataset.known says of column '{name}' both {one} and {other}. Name it in one of the two, or by its full "
+            f"name."
+        )
+
+    @classmethod
+    def role_taken(cls, role: str, name: str, dataset: str) -> Self:
+        return cls(
+            f"dataset.known names the column '{name}', whose role '{role}' is that of another column. Describe it "
+            f"under a role of its own in conf/dataset/{dataset}.yaml: columns.<role>: {{from: {name}}}."
         )
 
     @classmethod
@@ -441,6 +473,21 @@ class NotTrainable(HiMlError):
     @classmethod
     def target(cls, task: str, target: str, found: str) -> Self:
         return cls(f"{task} is not trainable: expected at least two different values of '{target}', found {found}.")
+
+    @classmethod
+    def no_level(cls, task: str, lacking: Sequence[str], levels: Sequence[str]) -> Self:
+        return cls(
+            f"{task} is not trainable: tasks.{task}.positive names {_some(map(repr, lacking))}, which no row has. "
+            f"The commonest of {len(levels)} levels are {_some(map(repr, levels), most=8)}."
+        )
+
+    @classmethod
+    def implausible(cls, task: str, score: str, *, limit: float, nearest: str) -> Self:
+        return cls(
+            f"{task} was not kept: {score}, above implausible_above, which is {limit:g}. What gives it most is "
+            f"'{nearest}': is it known at that moment, or another word for the target? Set "
+            f"dataset.columns.{nearest}.known=after, or raise tasks.{task}.implausible_above."
+        )
 
     @classmethod
     def too_few_groups(cls, task: str, groups: int, needed: int, rows: int) -> Self:

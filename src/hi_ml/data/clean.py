@@ -1,6 +1,8 @@
 """One spelling per category, and one code per cell."""
 
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,9 @@ _SIGNIFICANT = 6  # digits in which two copies of a number agree, whatever their
 _MOST_DIGITS = 300  # behind the point; the power of ten of more overflows
 
 
-def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.DictionaryArray, int]:
+def one_spelling(
+    values: pa.DictionaryArray, spelling: str, *, order: Callable[[str], Any] = str
+) -> tuple[pa.DictionaryArray, int]:
     """Give all spellings of a category the one that most rows use.
 
     Parameters
@@ -22,11 +26,13 @@ def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.Dictiona
     values : pyarrow.DictionaryArray of text, shape (n,)
     spelling : {"exact", "case", "words"}
         What counts as the same category, see `hi_ml.scorer.serving.key`.
+    order : callable
+        By what the categories are sorted, each as it is written; alphabetically by default.
 
     Returns
     -------
     merged : pyarrow.DictionaryArray, shape (n,)
-        The dictionary holds each category once, in alphabetical order.
+        The dictionary holds each category once, in order.
     merges : int
         How many spellings were given up.
     """
@@ -38,13 +44,13 @@ def one_spelling(values: pa.DictionaryArray, spelling: str) -> tuple[pa.Dictiona
         if rows[i]:
             spellings[key(text, spelling)].append(i)
     commonest = {same: min(group, key=lambda i: (-rows[i], written[i])) for same, group in spellings.items()}
-    order = sorted(commonest, key=lambda same: written[commonest[same]])
+    sorted_keys = sorted(commonest, key=lambda same: order(written[commonest[same]]))
     code = np.full(len(written) + 1, -1)
-    for new, same in enumerate(order):
+    for new, same in enumerate(sorted_keys):
         code[spellings[same]] = new
     codes = pa.array(code[indices], pa.int32(), mask=code[indices] < 0)
-    labels = pa.array([written[commonest[same]] for same in order], pa.string())
-    return pa.DictionaryArray.from_arrays(codes, labels), sum(map(len, spellings.values())) - len(order)
+    labels = pa.array([written[commonest[same]] for same in sorted_keys], pa.string())
+    return pa.DictionaryArray.from_arrays(codes, labels), sum(map(len, spellings.values())) - len(sorted_keys)
 
 
 def cell_codes(values: pa.Array) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
 """A table becomes admissions: typed, checked, cleaned, grouped; what is private stays here."""
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hi_ml.data.attrition import KEPT, LeftOut, steps_of
 from hi_ml.data.clean import cell_codes, one_spelling
+from hi_ml.data.columns import take_kinds
 from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
-from hi_ml.data.schema import Dataset
+from hi_ml.data.schema import Dataset, Kind
 from hi_ml.data.sources.table import load
 from hi_ml.data.validate import check_share, quarantine, set_aside
-from hi_ml.scorer.serving import stays
+from hi_ml.scorer.serving import band_ends, key, stays
 from hi_ml.statistics.linkage import People
 
 log = logging.getLogger("hi_ml")
@@ -53,6 +55,10 @@ class Admissions:
     public: frozenset[str]
     extra: tuple[str, ...] = ()  # columns of the source that the dataset does not describe
     warnings: tuple[str, ...] = ()  # what can be read and should not be believed
+    left_out: LeftOut | None = None  # rows that the dataset's rules leave out
+    # bool, shape (n,), by role of a column with top codes: whether the value is "so many or more"
+    topped: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    kinds: Mapping[str, Kind] = field(default_factory=dict)  # that were taken from the values, by role
 
     @property
     def sha256(self) -> str:
@@ -83,6 +89,7 @@ class Admissions:
             "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
             "duplicates_differ_in": {name or "(nothing)": count for name, count in self.twins.differ.items()},
             "patients_told_apart_by": self.identity,
+            **({"kinds_taken": dict(self.kinds)} if self.kinds else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
@@ -102,7 +109,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     TooManyRejected
         If more than ``dataset.max_rejected`` of the rows cannot be read.
     """
-    raw, extra = load(dataset)
+    dataset, raw, extra = load(dataset)
+    dataset, taken = take_kinds(dataset, dict(zip(raw.table.column_names, raw.table.columns, strict=True)))
     typed, result = quarantine(raw, dataset)
     if result.rows:
         check_share(dataset, raw, result, keep_rejected(result.cells))
@@ -113,6 +121,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     content = content_digests(typed)
     order = np.argsort(content, kind="stable")  # in which groups are looked for
     typed = {role: values.take(pa.array(order)) for role, values in typed.items()}
+    row, content = row[order], content[order]
+    topped = {role: mask[result.good][order] for role, mask in result.topped.items()}
     digests = {role: column_digest(values) for role, values in typed.items()}
     public = _texts(dataset, typed, private=False)
     coded = {
@@ -123,30 +133,47 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     if (nobody := _nobody(codes, typed)) and "patient_id" in codes:
         codes["patient_id"] = np.where(np.isin(codes["patient_id"], list(nobody)), -1, codes["patient_id"])
     warnings = [_NOBODY.format(rows=rows, n=len(row)) for rows in nobody.values()]
+    coded |= {role: codes[role] for role in ("patient_name", "patient_id") if role in codes}
+    counts = {**merged, **_flagged(dataset, typed, topped)}
+    step, whys = steps_of(dataset, typed, codes, row)
+    left_out = None
+    if whys:
+        some = step != KEPT
+        gone, patient = _table(dataset, {role: values.filter(pa.array(some)) for role, values in typed.items()}), coded
+        nobody_known = np.full(len(step), -1)
+        left_out = LeftOut(tuple(whys), step[some], gone, patient.get("patient_id", nobody_known)[some])
+        typed = {role: values.filter(pa.array(~some)) for role, values in typed.items()}
+        codes, coded, topped = ({role: of[~some] for role, of in each.items()} for each in (codes, coded, topped))
+        row, content = row[~some], content[~some]
     twins = near_duplicates(_comparable(dataset, codes))
     group, identity = groups(twins, _people(codes, typed), codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(
         dataset=dataset,
         table=_table(dataset, typed),
-        row=row[order],
-        content=content[order],
+        row=row,
+        content=content,
         twins=twins,
         group=group,
         identity=identity,
-        coded=coded | {role: codes[role] for role in ("patient_name", "patient_id") if role in codes},
+        coded=coded,
         rejected=result.cells,
-        counts={"rows_read": rows_read, "rows_rejected": result.rows, **merged, **_flagged(dataset, typed)},
+        counts={"rows_read": rows_read, "rows_rejected": result.rows, **counts},
         column_sha256=digests,
         private=private,
         public=public,
         extra=extra,
         warnings=tuple(warnings),
+        left_out=left_out,
+        topped=topped,
+        kinds=taken,
     )
     pairs = sum(twins.differ.values())
     log.info(
         "read %d admissions, %d rejected, %d near-duplicate pairs, patients: %s",
         len(admissions.row), result.rows, pairs, identity.replace("_", " "),
     )  # fmt: skip
+    if taken:
+        log.info("kinds taken from the values: %s", "; ".join(_by_kind(taken)))
     for line in (*set_aside(result.cells), *warnings):
         log.warning(line)
     return _in_order_of_source(admissions)
@@ -162,6 +189,7 @@ def _in_order_of_source(admissions: Admissions) -> Admissions:
         twins=replace(admissions.twins, group=admissions.twins.group[rows]),
         group=admissions.group[rows],
         coded={role: codes[rows] for role, codes in admissions.coded.items()},
+        topped={role: mask[rows] for role, mask in admissions.topped.items()},
     )
 
 
@@ -170,16 +198,44 @@ def _one_spelling_each(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple
     merged, counts = dict(typed), {}
     for role, values in typed.items():
         if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
-            merged[role], counts[f"spellings_merged.{role}"] = one_spelling(values, dataset.columns[role].spelling)
+            column = dataset.columns[role]
+            order = _lower_end if column.bands else str
+            merged[role], merges = one_spelling(values, column.spelling, order=order)
+            if not column.part:
+                counts[f"spellings_merged.{role}"] = merges
     return merged, counts
 
 
-def _flagged(dataset: Dataset, typed: Mapping[str, pa.Array]) -> dict[str, int]:
-    limits = {role: column.flag_below for role, column in dataset.present().items() if column.flag_below is not None}
-    return {
+def _lower_end(band: str) -> tuple[float, float, str]:
+    return (*(band_ends(band) or (np.inf, np.inf)), band)
+
+
+def _flagged(
+    dataset: Dataset, typed: Mapping[str, pa.Array], topped: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, int]:
+    """Count what is kept and worth knowing: numbers below a limit, top codes, codes without label or group."""
+    present = dataset.present()
+    limits = {role: column.flag_below for role, column in present.items() if column.flag_below is not None}
+    counts = {
         f"below_{limit:g}.{role}": int(pc.sum(pc.less(typed[role], limit)).as_py() or 0)
         for role, limit in limits.items()
     }
+    counts |= {f"top_coded.{role}": int(mask.sum()) for role, mask in topped.items()}
+    for role, column in present.items():
+        if isinstance(column.levels, dict) and column.kind == "category" and not column.part:
+            labels = {key(label, column.spelling) for label in column.levels.values() if label is not None}
+            unknown = [key(text, column.spelling) not in labels for text in typed[role].dictionary.to_pylist()]
+            rows = pc.sum(pa.array(unknown, pa.bool_()).take(typed[role].indices)).as_py()
+            counts[f"without_label.{role}"] = int(rows or 0)
+        if column.part == "group":
+            base = typed.get(role.removesuffix("_group"), typed[role])
+            counts[f"without_group.{role}"] = typed[role].null_count - base.null_count
+    return counts
+
+
+def _by_kind(kinds: Mapping[str, Kind]) -> Iterator[str]:
+    for kind in dict.fromkeys(kinds.values()):
+        yield f"{kind}: {', '.join(role for role, of in kinds.items() if of == kind)}"
 
 
 def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) -> frozenset[str]:
@@ -212,7 +268,8 @@ def _comparable(dataset: Dataset, codes: Mapping[str, NDArray[np.int64]]) -> Map
     counting = {
         role
         for role, cells in codes.items()
-        if dataset.columns[role].kind == "identifier" and len(np.unique(cells)) == len(cells)
+        if (dataset.columns[role].kind == "identifier" and len(np.unique(cells)) == len(cells))
+        or dataset.columns[role].part  # which tells nothing beside its whole
     }
     return {role: cells for role, cells in codes.items() if role not in counting} or codes
 

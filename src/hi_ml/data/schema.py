@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Mapping
-from dataclasses import InitVar
+from dataclasses import InitVar, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -11,8 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteF
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
+from hi_ml.data.codes import CHAPTERS, chapters
 from hi_ml.data.location import Location, address_of
-from hi_ml.scorer.serving import LONGEST_STAY
+from hi_ml.scorer.serving import LONGEST_STAY, band_ends, comparable, key
 
 # The roles that hi_ml knows; any other column may be added under its own name.
 ROLES = (
@@ -20,7 +21,9 @@ ROLES = (
     "disposition", "length_of_stay", "doctor", "hospital", "insurer", "billed", "room", "admission_type", "medication",
     "test_result",
 )  # fmt: skip
-_KINDS = {"admitted_on": "date", "discharged_on": "date", "length_of_stay": "number", "billed": "number"}
+_KINDS: dict[str, "Kind"] = {
+    "admitted_on": "date", "discharged_on": "date", "length_of_stay": "number", "billed": "number",
+}  # fmt: skip
 _DAYS = ("", "days", "nights")
 _TAKEN = ("row", "class", "base_value")  # columns beside the roles in explanation/shap_values.parquet
 
@@ -59,27 +62,52 @@ def _under_own_name(columns: object) -> object:
     return {role: {"from": role, **node} if isinstance(node, Mapping) else node for role, node in columns.items()}
 
 
+def _as_word(value: object) -> object:
+    if value is None or isinstance(value, bool):
+        raise ValueError(
+            "expected a word; YAML takes a bare No, Yes, On, Off or null for something else: put it in quotes"
+        )
+    return comparable(str(value)) if isinstance(value, int | float) else value
+
+
+def _convention(stay: object) -> object:
+    return stay["counts"] if isinstance(stay, Mapping) and set(stay) == {"counts"} else stay
+
+
 def _without_null(declarations: object) -> object:
     if not isinstance(declarations, Mapping):
         return declarations
     return {key: words for key, words in declarations.items() if words is not None}
 
 
+def _listed(words: object) -> object:
+    return [words] if isinstance(words, str | int | float) or words is None else words
+
+
 Separator = Annotated[str, AfterValidator(_one_character)]
 Encoding = Annotated[str, AfterValidator(_encoding_name)]
 DateFormat = Annotated[str, AfterValidator(_date_format)]
+Word = Annotated[str, BeforeValidator(_as_word)]  # of a table; a code that is a number equals its text
 Moment = Literal["admission", "stay", "discharge", "after"]
+Kind = Literal["number", "category", "date", "identifier", "text"]
+_Source = Annotated[str, Field(min_length=1)]
+_KEYS: dict[tuple[Kind, ...], tuple[str, ...]] = {  # that only some kinds can have
+    ("number",): ("low", "high", "flag_below", "top"),
+    ("date",): ("format",),
+    ("category",): ("groups",),
+    ("number", "category"): ("bands", "levels"),
+}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
 class Column:
     """One column of the source."""
 
-    kind: Literal["number", "category", "date", "identifier", "text"]
-    known: Moment  # from which the value exists
+    kind: Kind | None = None  # None: as its other keys, or its values, say
+    known: Moment | None = None  # from which the value exists; None: as ``known`` of the dataset says, else `after`
     # its name in the file: ``from`` in YAML, the role where that is left out; None declares that the table
-    # lacks it
-    source: str | None = Field(default=None, alias="from", min_length=1)
+    # lacks it; several are the key of an identifier
+    source: _Source | tuple[_Source, ...] | None = Field(default=None, alias="from")
     private: bool = False  # a private column is used to find copies and patients, and never leaves the reader
     unit: str = ""
     low: FiniteFloat | None = None  # allowed range of a number, ends included; a cell outside it is rejected
@@ -88,16 +116,80 @@ class Column:
     format: DateFormat | None = None  # of a date as text (strftime); None means ISO 8601
     # what two spellings of one category have in common, see `hi_ml.scorer.serving.key`
     spelling: Literal["exact", "case", "words"] = "case"
+    missing: list[Word] | None = None  # words that mean "no value" here; None takes those of the dataset
+    # what codes stand for: by code, null for missing; or a CSV of key and label. A code without label stays a code
+    levels: dict[Word, Word | None] | str | None = None
+    # of codes, which adds ``<role>_group``: icd9_chapters, icd10_chapters, a list of [lowest, highest, group], or a CSV
+    groups: str | list[tuple[Word, Word, str]] | None = None
+    # whether values are bands, "30-49" or "70 or older": a number (the midpoint if true, or the lower end), with the
+    # ordered category ``<role>_band`` beside it; of kind category, with ``<role>_number`` beside it
+    bands: bool | Literal["lower", "midpoint"] = False
+    top: Annotated[list[Word], BeforeValidator(_listed)] = Field(default_factory=list)  # words for "so many or more"
+    part: Literal["", "group", "band", "number"] = ""  # of what stands in the cells, where that is two columns
 
     def __post_init__(self) -> None:
         """Check that what is said of the column fits its kind."""
-        bounds = [name for name in ("low", "high", "flag_below") if getattr(self, name) is not None]
-        if bounds and self.kind != "number":
-            raise ValueError(f"only kind number can have {', '.join(bounds)}, this column is of kind {self.kind}")
-        if self.format is not None and self.kind != "date":
-            raise ValueError(f"only kind date can have a format, this column is of kind {self.kind}")
+        for kinds, names in _KEYS.items():
+            said = self._said(names)
+            if said and self.kind not in (None, *kinds):
+                raise ValueError(
+                    f"only kind {' or '.join(kinds)} can have {', '.join(said)}, this column is of kind {self.kind}"
+                )
+        if isinstance(self.source, tuple) and self.kind not in (None, "identifier"):
+            raise ValueError(f"only kind identifier is made of several columns, this one is of kind {self.kind}")
+        if strange := [word for word in self.top if band_ends(word) is None]:
+            raise ValueError(
+                f"top takes words such as 120+ or '> 89', of which the number can be told; found {strange}"
+            )
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low is {self.low:g}, above high, which is {self.high:g}")
+
+    def _said(self, names: tuple[str, ...]) -> list[str]:
+        values = {name: getattr(self, name) for name in names}
+        return [name for name, value in values.items() if value is not None and value is not False and value != []]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Its names in the file: one, several of a key of several columns, or none."""
+        return (self.source,) if isinstance(self.source, str) else self.source or ()
+
+    def said_kind(self) -> Kind | None:
+        """Return the kind, as its keys say it; None where they do not."""
+        if self.kind is not None or not isinstance(self.source, str):
+            return self.kind or "identifier"
+        said = {name for names in _KEYS.values() for name in self._said(names)}
+        if "format" in said:
+            return "date"
+        if self.unit or said - {"levels", "groups"}:
+            return "number"
+        return "category" if said else None
+
+    def derived(self) -> "Column | None":
+        """Return the column that groups or bands add."""
+        if self.part or not (self.groups or self.bands):
+            return None
+        if self.groups:
+            return replace(self, kind="category", part="group", levels=None)
+        if self.kind == "category":
+            return replace(self, kind="number", part="number")
+        return replace(self, kind="category", part="band", unit="", top=[], low=None, high=None, flag_below=None)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Bounds:
+    """Some of the values of a number or a date."""
+
+    below: float | str | None = None
+    above: float | str | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class DropRule:
+    """Rows that are left out."""
+
+    # what must hold of each role: one of its words or codes, null for missing, or below and above of a number or a date
+    where: dict[Name, Annotated[list[Word | None], BeforeValidator(_listed)] | Bounds]
+    why: Annotated[str, Field(min_length=1)]  # for the attrition table
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -112,10 +204,16 @@ class Dataset:
     separator: Separator = ","  # of a CSV
     encoding: Encoding = "utf-8"  # of a CSV
     max_rejected: float = Field(default=0.05, ge=0, le=1)  # share of rows that may be unreadable before the run stops
-    missing: list[str] = Field(default_factory=lambda: list(MISSING_WORDS))  # words that mean "no value", in any case
-    stay: Literal["nights", "inclusive"] = "nights"  # length of stay from two dates: their difference, or that plus one
+    missing: list[Word] = Field(default_factory=lambda: list(MISSING_WORDS))  # words that mean "no value", in any case
+    # what a length of stay counts, stated or computed from two dates: their difference, or that plus one
+    stay: Annotated[Literal["nights", "inclusive"], BeforeValidator(_convention)] = "nights"
+    # moments of columns by name in the file, globs (``diag_*``) and ranges (``a..b``); a column's own ``known`` wins
+    known: dict[Moment, list[str]] = Field(default_factory=dict)
+    drop: list[DropRule] = Field(default_factory=list)  # rows that are left out by rule, in this order
+    first_by: Name | None = None  # role of whose values only the first row is kept, such as patient_id; after ``drop``
     # words of the table that claims need, by name; what needs an absent one stays untested
-    declarations: Annotated[dict[Name, list[str]], BeforeValidator(_without_null)] = Field(default_factory=dict)
+    declarations: Annotated[dict[Name, list[Word]], BeforeValidator(_without_null)] = Field(default_factory=dict)
+    patient_id: InitVar[list[str] | None] = None  # roles or columns of the file that together tell a patient
     acute_conditions: InitVar[list[str] | None] = None  # three that need not stand below ``declarations:``
     severe_conditions: InitVar[list[str] | None] = None
     advanced_medications: InitVar[list[str] | None] = None
@@ -125,21 +223,32 @@ class Dataset:
     effect: float = 2.0
     hospitals: int | None = None
 
-    def __post_init__(self, *beside: list[str] | None) -> None:
+    def __post_init__(self, patient_id: list[str] | None, *beside: list[str] | None) -> None:
         """Check what no single key can show to be wrong."""
-        for key, words in zip(("acute_conditions", "severe_conditions", "advanced_medications"), beside, strict=True):
-            if words is not None and self.declarations.setdefault(key, words) != words:
-                raise ValueError(f"{key} and declarations.{key} differ; keep one of them")
+        for name, words in zip(("acute_conditions", "severe_conditions", "advanced_medications"), beside, strict=True):
+            if words is not None and self.declarations.setdefault(name, words) != words:
+                raise ValueError(f"{name} and declarations.{name} differ; keep one of them")
         if self.source is None and self.scenario is None:
             raise ValueError("source is null, and there is no scenario to simulate; set dataset.source=<path>")
-        present = self.present()
-        if not present:
+        if patient_id:
+            names = tuple(name for part in patient_id for name in self._names_of(part))
+            said: dict[str, Any] = {"from": names, "private": True}
+            self.columns["patient_id"] = Column(**said)
+        self._complete()
+        self._check(self.present())
+
+    def _check(self, present: dict[str, Column]) -> None:
+        if not present and not self.known:
             raise ValueError("every column is declared absent; set columns.<role>.from of at least one")
         for role, column in present.items():
             if role in _TAKEN:
                 raise ValueError(f"columns.{role}: the name is taken by a column of the results; choose another")
-            if column.kind != _KINDS.get(role, column.kind):
+            if column.kind is not None and column.kind != _KINDS.get(role, column.kind):
                 raise ValueError(f"columns.{role}.kind is {column.kind}; expected {_KINDS[role]}")
+        if self.first_by is not None and self.first_by not in present and not self.known:
+            raise ValueError(
+                f"first_by is {self.first_by}, of which there is no column; set columns.{self.first_by}.from"
+            )
         public = {column.source for column in present.values() if not column.private}
         if both := [role for role, column in present.items() if column.private and column.source in public]:
             raise ValueError(f"columns.{both[0]} is private, and another role shows the same column of the source")
@@ -149,9 +258,28 @@ class Dataset:
         """Where the table comes from: its source, or the address of a simulation."""
         return address_of(self.source) if self.source else f"simulated:{self.scenario}"
 
+    def _names_of(self, part: str) -> tuple[str, ...]:
+        """Return the names in the file of a role, or of a column of the file."""
+        return self.columns[part].sources if part in self.columns else (part,)
+
+    def _complete(self) -> None:
+        """Say the kinds that other keys say, and add the columns that groups and bands make."""
+        for role, column in self.present().items():
+            complete = replace(column, kind=column.said_kind() or _KINDS.get(role))
+            self.columns[role] = complete
+            if (derived := complete.derived()) is not None:
+                self.columns.setdefault(f"{role}_{derived.part}", derived)
+
+    def private_sources(self) -> dict[str, str]:
+        """Return the kinds of the columns of the file that no public role shows, by name."""
+        present = self.present().values()
+        shown = {name for column in present if not column.private for name in column.sources}
+        private = {name: str(column.kind) for column in present if column.private for name in column.sources}
+        return {name: kind for name, kind in private.items() if name not in shown}
+
     def present(self) -> dict[str, Column]:
         """Return the columns that the table has, by role."""
-        return {role: column for role, column in self.columns.items() if column.source is not None}
+        return {role: column for role, column in self.columns.items() if column.sources}
 
     def spellings(self) -> dict[str, str]:
         """Return what two spellings of one category have in common, by role."""
@@ -171,16 +299,18 @@ class Dataset:
             return self.span()[0]
         column = self.columns[role]
         low, high = self._range(role)
-        return {
+        missing = self.missing if column.missing is None else column.missing
+        spec = {
             "role": role,
             "source": column.source,
             "kind": column.kind,
-            "missing": self.missing,
+            "missing": missing,
             "low": low,
             "high": high,
             "format": column.format,
             "spelling": column.spelling,
         }
+        return spec | _meaning(column, missing)
 
     def span(self) -> list[dict[str, Any]]:
         """Describe the stay between the two dates, in a list; an empty one where the table lacks a date."""
@@ -197,5 +327,25 @@ class Dataset:
         column = self.columns.get(role)
         low, high = (None, None) if column is None else (column.low, column.high)
         if role == "length_of_stay" and (column is None or column.unit in _DAYS):
-            return 0.0 if low is None else low, LONGEST_STAY if high is None else high
+            shortest = float(self.stay == "inclusive")
+            return shortest if low is None else low, LONGEST_STAY if high is None else high
         return low, high
+
+
+def _meaning(column: Column, missing: list[str]) -> dict[str, Any]:
+    """Say what the cells of a column stand for, where that is not what they are; as `Dataset.spec`."""
+    meaning: dict[str, Any] = {}
+    if isinstance(column.levels, dict) and column.part != "group":
+        nothing = {word.casefold() for word in missing}
+        labels = {code: None if (label or "").casefold() in nothing else label for code, label in column.levels.items()}
+        meaning["labels"] = {key(code, "case"): label for code, label in labels.items()}
+        meaning["missing"] = [*missing, *(code for code, label in labels.items() if label is None)]
+    if column.groups and column.part == "group":
+        named = isinstance(column.groups, str) and column.groups in CHAPTERS
+        meaning |= chapters(str(column.groups)) if named else {"ranges": column.groups}
+    if column.bands:
+        meaning["bands"] = "midpoint" if column.bands is True else column.bands
+    if column.top:
+        ends = {key(word, "case"): band_ends(word) for word in column.top}
+        meaning["top"] = {word: pair[0] for word, pair in ends.items() if pair is not None}
+    return meaning

@@ -16,7 +16,7 @@ from hi_ml.app.errors import SourceUnreadable, TooManyRejected
 from hi_ml.data.privacy import PrivateWords, is_unspaced, words_in
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
-from hi_ml.scorer.serving import convert, row_faults
+from hi_ml.scorer.serving import convert, key, row_faults
 
 PRIVATE, ROW = "<private>", "<row>"
 _OF_ROWS = {
@@ -27,6 +27,7 @@ _OF_THE_ROW = ("order", "stay_range", "empty")
 _MEASURED = ("number", "date", "range", "order", "stay_range")  # the rules of numbers and dates
 _NUMBER = re.compile(r"[+-]?[\d.,]+[eE][+-]?\d+")  # the only one with a letter
 _SHORTEST = 3  # letters or digits of a word that tells who someone is
+_JOINT = "\x1f"  # between the parts of a key of several columns
 _EXAMPLE = 40  # characters of an unreadable value that an error shows
 Fault = tuple[str, str, NDArray[np.bool_]]  # source column, rule, rows of shape (n,)
 
@@ -38,6 +39,7 @@ class Quarantine:
     good: NDArray[np.bool_]  # bool, shape (n,); the rows of the raw table that can be used
     cells: pd.DataFrame  # see `rejected_cells`
     rows: int  # how many rows are set aside, those with a wrong number of fields included
+    topped: dict[str, NDArray[np.bool_]]  # bool, shape (n,), by role of a column with top codes: which cells are one
 
 
 def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quarantine]:
@@ -61,13 +63,13 @@ def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quara
     faults: list[Fault] = []
     for role, column in dataset.present().items():
         typed[role], broken = _typed(raw, dataset, role)
-        faults += [(str(column.source), rule, mask) for rule, mask in broken.items()]
+        if not column.part:  # else the whole cell is judged under another role
+            faults += [(column.sources[0], rule, mask) for rule, mask in broken.items()]
     public = [dataset.spec(role) for role in dataset.present() if dataset.columns[role].kind != "text"]
     faults += row_faults(typed, [*public, *dataset.span()])
     good = ~np.any([np.zeros(len(raw.row), dtype=bool), *(mask for _, _, mask in faults)], axis=0)
-    private = {str(column.source): column.kind for column in dataset.present().values() if column.private}
-    cells = rejected_cells(raw, faults, private, missing=dataset.missing)
-    return typed, Quarantine(good, cells, int((~good).sum()) + len(raw.ragged))
+    cells = rejected_cells(raw, faults, dataset.private_sources(), missing=dataset.missing)
+    return typed, Quarantine(good, cells, int((~good).sum()) + len(raw.ragged), _topped(raw, dataset))
 
 
 def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) -> None:
@@ -198,12 +200,28 @@ def _in_words(cells: pd.DataFrame) -> str:
 
 
 def _typed(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
-    spec = dataset.spec(role)
-    column = raw.table.column(spec["source"])
+    spec, sources = dataset.spec(role), dataset.columns[role].sources
+    columns = [raw.table.column(name) for name in sources]
     try:
-        return convert(whole(column), spec)
+        parts = [convert(whole(column), spec) for column in columns]
     except pa.ArrowException as error:
-        raise SourceUnreadable.column(dataset.origin, spec["source"], str(column.type), spec["kind"]) from error
+        kinds = " and ".join(str(column.type) for column in columns)
+        raise SourceUnreadable.column(dataset.origin, ", ".join(sources), kinds, spec["kind"]) from error
+    if len(parts) == 1:
+        return parts[0]
+    texts = (pc.cast(typed, pa.string()) for typed, _ in parts)  # one that is missing leaves the key missing
+    return pc.binary_join_element_wise(*texts, _JOINT).dictionary_encode(), {}
+
+
+def _topped(raw: Piece, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    topped = {}
+    for role, column in dataset.present().items():
+        if column.top and not column.part:
+            words = {key(word, "case") for word in column.top}
+            topped[role] = np.array(
+                [key(text, "case") in words for text in _as_text(raw.table.column(column.sources[0]))]
+            )
+    return topped
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str]:

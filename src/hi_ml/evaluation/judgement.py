@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as settings
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun
+from hi_ml.evaluation.implausible import refuse_implausible
 from hi_ml.modeling.scale import RAW
 from hi_ml.modeling.scores.score import FEWEST, Baseline, Predictions, Score, score_of, scores_of
 from hi_ml.modeling.tasks import ASKS, Functional
@@ -189,6 +190,7 @@ def _judge(run: FittedRun, how: Judging) -> Verdict:
         return judge(predictions, constant, score, smallest=task.smallest(score.name, how.smallest_skill))
 
     first = judged(primary, of_run)
+    refuse_implausible(run, primary, first.skill)
     others = tuple(judged(*other) for other in _other_functionals(run, of_run)) if how.both else ()
     effect = primary.skill(of_run, run.baseline.predict(len(run.target), primary.constant)).design_effect
     headline = f"{model.name} {_measured(first, primary.loss)} on {task.name}: {_ending(first)}."

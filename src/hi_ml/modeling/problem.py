@@ -9,7 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import NotTrainable
+from hi_ml.data.attrition import KEPT, meanings
 from hi_ml.data.read import Admissions
+from hi_ml.data.schema import Column
 from hi_ml.modeling import models, recalibration, splits
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
@@ -18,13 +20,26 @@ from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.scores.score import Baseline, scores_of
 from hi_ml.modeling.tasks import Task, check_whole, select
+from hi_ml.scorer.serving import key
 from hi_ml.statistics.groups import Units
 
+NO, YES = "no", "yes"  # labels of a task with `positive` or `above`, in this order
 _NAMED = 8  # columns that a sentence names
 _PARTS = 5  # of the default split the smallest part holds a fifth of the groups, and three or more of them
 _FEWEST = 3
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RuledOut:
+    """What the dataset's rules leave out, beside what they keep, for a target."""
+
+    whys: tuple[str, ...]  # of the rules
+    # of each row the target (an amount, or 1 for the last label and 0 for others; NaN where missing), the patient (-1
+    # where unknown) and the position of the rule, -1 where none leaves it out: arrays of shape (n,)
+    kept: tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
+    gone: tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class Problem:
     units: dict[str, str]  # of the columns that have one, by role
     scale: TargetScale = RAW  # on which a regression learner is taught
     notes: tuple[str, ...] = ()  # what of the task does not hold for this table
+    left_out: RuledOut | None = None  # rows that the dataset's rules leave out; None without rules
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
@@ -104,7 +120,7 @@ def pose(
     chosen = admissions.by_content
     chosen = chosen[table[task.target].notna().to_numpy()[chosen]]
     rows = table.take(chosen).reset_index(drop=True)
-    target, labels = _target(task, rows[task.target])
+    target, labels = _target(task, rows[task.target], dataset.columns.get(task.target))
     task, notes = (task, ()) if labels else check_whole(task, target)
     group, twin = (pd.factorize(number[chosen])[0] for number in (admissions.group, admissions.twins.group))
     groups = len(np.unique(group))
@@ -132,6 +148,7 @@ def pose(
         refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
         notes=(*notes, *_name(left_out)),
+        left_out=_ruled_out(admissions, task, labels),
     )
     return _scaled(problem, model, seed)
 
@@ -191,7 +208,11 @@ def available(admissions: Admissions) -> dict[str, Any]:
     return columns
 
 
-def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
+def _target(task: Task, values: pd.Series, column: Column | None = None) -> tuple[Floats, list[str]]:
+    if task.binary:
+        values, levels = _yes_or_no(task, values, column), values.value_counts()
+        if task.positive and len(values) and not (values == YES).any():
+            raise NotTrainable.no_level(task.name, task.positive, list(map(str, levels[levels > 0].index)))
     distinct = values.nunique()
     if distinct < 2:  # noqa: PLR2004 -- one value needs no model
         what = f"only {values.iloc[0]}" if distinct else "none at all"
@@ -209,6 +230,36 @@ def _target(task: Task, values: pd.Series) -> tuple[Floats, list[str]]:
             task.name, task.target, f"{len(codes.categories)} labels where score=roc_auc ranks two"
         )
     return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
+
+
+def _yes_or_no(task: Task, values: pd.Series, column: Column | None) -> pd.Series:
+    """Make two classes of a target: what is declared positive, or above a number, and the rest."""
+    if task.above is not None:
+        if not pd.api.types.is_numeric_dtype(values):
+            raise NotTrainable.target(task.name, task.target, "categories where above needs numbers")
+        return (values > task.above).map({False: NO, True: YES})
+    text = values.astype(str)
+    wanted = {key(word, "case") for word in task.positive}
+    levels = text.unique()
+    return text.map({level: NO if wanted.isdisjoint(meanings(level, column)) else YES for level in levels})
+
+
+def _ruled_out(admissions: Admissions, task: Task, labels: list[str]) -> RuledOut | None:
+    out, column = admissions.left_out, admissions.dataset.columns.get(task.target)
+    if out is None:
+        return None
+
+    def measured(values: pd.Series) -> Floats:
+        numbers = np.full(len(values), np.nan)
+        known = values.notna().to_numpy()
+        some = _yes_or_no(task, values[known], column) if task.binary else values[known]
+        numbers[known] = some.astype(str) == labels[-1] if labels else some
+        return numbers
+
+    n = len(admissions.row)
+    patient = admissions.coded.get("patient_id", np.full(n, -1))
+    kept = measured(admissions.table[task.target]), patient, np.full(n, KEPT)
+    return RuledOut(out.whys, kept, (measured(out.table[task.target]), out.patient, out.step))
 
 
 def _name(left_out: dict[str, str]) -> Iterator[str]:

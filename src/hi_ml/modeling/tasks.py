@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.data.schema import Column, Moment
+from hi_ml.data.schema import Column, Moment, Word
 
 MOMENTS: tuple[Moment, ...] = ("admission", "stay", "discharge", "after")  # in the order of time
 
@@ -50,6 +50,12 @@ class Task:
     whole: bool | None = None
     features: list[str] | None = None  # roles to use; None takes all that the horizon allows
     scores: list[str] | None = None  # names of those computed beside the primary one; None computes all of the kind
+    # words or codes of the target, of a classification, or the number above which it is `yes`; else it is `no`
+    positive: list[Word] = Field(default_factory=list)
+    above: float | None = None
+    # a primary score that is too good to be true: an area under ROC, or the share of the constant's loss removed. What
+    # exceeds it stops the run; None is no limit
+    implausible_above: float | None = None
     # that matters, as a share of the constant's loss, of every score or by its name; None takes that of the run
     smallest_skill: float | dict[str, float] | None = None
     quantile: float | None = Field(default=None, gt=0, lt=1)  # which one, where the primary score is pinball
@@ -58,6 +64,10 @@ class Task:
 
     def __post_init__(self) -> None:
         """Check that the score is one of the kind, and has what it needs, and so is the scale."""
+        if (self.positive or self.above is not None) and self.kind == "regression":
+            raise ValueError("positive and above make two classes; set kind: classification")
+        if self.positive and self.above is not None:
+            raise ValueError("positive names words and above a number; keep one of them")
         if self.scale == "log" and self.kind == "classification":
             raise ValueError("scale: log is for regression; classes have no logarithm")
         if self.score not in ASKS[self.kind]:
@@ -68,6 +78,11 @@ class Task:
         for name, share in self._smallest().items():
             if not 0 <= share < 1:
                 raise ValueError(f"smallest_skill is a share below 1, found {share:g} for {name}")
+
+    @property
+    def binary(self) -> bool:
+        """Whether the target is made `yes` or `no`."""
+        return bool(self.positive) or self.above is not None
 
     @property
     def asks(self) -> Functional:
@@ -105,7 +120,7 @@ def select(task: Task, columns: Mapping[str, Column]) -> tuple[list[str], dict[s
         If ``task.features`` asks for a column that is unknown, later than the horizon or otherwise refused.
     """
     never = {role: reason for role, column in columns.items() if (reason := _reason(task, role, column))}
-    late = {role: column.known for role, column in columns.items() if role not in never and _is_late(task, column)}
+    late = {role: str(column.known) for role, column in columns.items() if role not in never and _is_late(task, column)}
     refused = never | {role: f"known at {moment}, after the horizon {task.horizon}" for role, moment in late.items()}
     usable = [role for role in columns if role not in refused]
     if task.features is None:
@@ -153,4 +168,4 @@ def _reason(task: Task, role: str, column: Column) -> str:
 
 
 def _is_late(task: Task, column: Column) -> bool:
-    return MOMENTS.index(column.known) > MOMENTS.index(task.horizon)
+    return MOMENTS.index(column.known or "after") > MOMENTS.index(task.horizon)

@@ -89,12 +89,12 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     -------
     dict
         ``private``: the kinds of the private columns, by source name; ``id``: the source name of the identifier that
-        goes with each prediction, or None.
+        goes with each prediction, or None; ``missing``: the words for it; ``stay``: what a length of stay counts.
     """
     present = dataset.present().values()
-    ids = [str(column.source) for column in present if column.kind == "identifier" and not column.private]
-    private = {str(column.source): column.kind for column in present if column.private}
-    return {"private": private, "id": ids[0] if ids else None}
+    ids = [column.source for column in present if column.kind == "identifier" and not column.private]
+    own = next((name for name in ids if isinstance(name, str)), None)
+    return {"private": dataset.private_sources(), "id": own, "missing": dataset.missing, "stay": dataset.stay}
 
 
 def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
@@ -203,7 +203,9 @@ def invent_admission(described: dict[str, Any]) -> pd.DataFrame:
     """Make up one admission from the mapping alone, so that no example can show a real one; shape (1, n_columns)."""
     cells: dict[str, list[Any]] = {}
     for spec in serving.inputs(described["columns"]):
-        if spec["kind"] == "number":
+        if "ranges" in spec or spec["source"] in cells:  # the codes, or the bands, are invented already or stay unknown
+            cells.setdefault(spec["source"], [_ANY_WORD])
+        elif spec["kind"] == "number":
             bounds = [bound for bound in (spec.get("low"), spec.get("high")) if bound is not None]
             cells[spec["source"]] = [float(np.mean(bounds)) if bounds else _ANY_NUMBER]
         elif spec["kind"] == "date":
@@ -220,7 +222,8 @@ def _signature(described: dict[str, Any]) -> Any:
     from mlflow.types.schema import AnyType  # noqa: PLC0415 -- as above
 
     any_type = AnyType()  # type: ignore[no-untyped-call]
-    inputs: list[Any] = [ColSpec(any_type, spec["source"]) for spec in serving.inputs(described["columns"])]
+    sources = dict.fromkeys(spec["source"] for spec in serving.inputs(described["columns"]))
+    inputs: list[Any] = [ColSpec(any_type, source) for source in sources]
     number, text = DataType.double, DataType.string
     kinds = {"prediction": text if described["labels"] else number}
     kinds |= {f"p_{label}": number for label in described["labels"]}

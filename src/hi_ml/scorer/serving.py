@@ -57,6 +57,22 @@ _NO_WORD = re.compile(r"[^\w\s]")
 _REMEMBERED = 2**16  # keys of spellings, and cells of one column: a file names the same ones in every chunk
 _FEW = 32  # rows up to which each cell is read by itself, and only once: Arrow's functions take milliseconds to begin
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")  # a number of which Arrow and Python say the same
+_CODE = re.compile(r"\d+(\.\d*)?")  # a code that is a number
+_END = r"(-?\d+(?:\.\d+)?)"
+_MORE, _FEWER = "older|over|above|more|greater|up", "younger|under|below|less|fewer"
+# How a band is written, with its lower and its upper end where the text does not say it
+_BANDS: list[tuple[re.Pattern[str], float | None, float | None]] = [
+    (re.compile(pattern.format(end=_END), re.IGNORECASE), low, high)
+    for pattern, low, high in [
+        (r"{end}", None, None),
+        (r"[\[(]?{end} ?(?:-|\u2013|\u2014|to|\.\.) ?{end}[\])]?(?: [a-z]+)?", None, None),
+        (r"[\[(]{end} ?[,;] ?{end}[\])]", None, None),
+        (r"(?:>=?|\u2265|over|above|from|more than|at least) ?{end}(?: [a-z]+)?", None, np.inf),
+        (rf"{{end}} ?(?:\+|plus|(?:[a-z]+ )?(?:or|and) (?:{_MORE}))(?: [a-z]+)?", None, np.inf),
+        (r"(?:<=?|\u2264|under|below|up to|less than) ?{end}(?: [a-z]+)?", 0.0, None),
+        (rf"{{end}} (?:[a-z]+ )?(?:or|and) (?:{_FEWER})(?: [a-z]+)?", 0.0, None),
+    ]
+]
 _OF_A_DATE = ("", ".weekday", ".month")  # what it becomes: the day counted from 1970, and these
 UNSEEN = -1  # the code of a category that the training rows did not hold
 
@@ -131,7 +147,9 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     values : pyarrow.Array, shape (n,)
         Text, numbers, dates or a dictionary of them, as a file holds them.
     spec : mapping
-        ``kind`` (number, category, date, identifier, text), ``missing`` (words), ``low``, ``high``, ``format``.
+        ``kind`` (number, category, date, identifier, text), ``missing`` (words), ``low``, ``high``, ``format``; of
+        codes ``labels`` (label by key of the code) and ``ranges`` (see `group_of`), of bands ``bands`` (``lower`` or
+        ``midpoint`` of each), of a top code ``top`` (the number by key of the word).
 
     Returns
     -------
@@ -156,6 +174,53 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     else:
         typed, faults = _cells(values, spec)
     return typed, {rule: mask for rule, mask in faults.items() if mask.any()}
+
+
+def band_ends(text: str) -> tuple[float, float] | None:
+    """Return the lower and the upper end of a band as it is written; None where it is none.
+
+    Examples
+    --------
+    >>> band_ends("[70-80)"), band_ends("30 to 49"), band_ends("70 or Older"), band_ends("<18"), band_ends("ward 7")
+    ((70.0, 80.0), (30.0, 49.0), (70.0, inf), (0.0, 18.0), None)
+    """
+    for pattern, lowest, highest in _BANDS:
+        if match := pattern.fullmatch(comparable(text)):
+            ends = [float(end) for end in match.groups()]
+            high = ends[-1] if highest is None else highest
+            return min(ends[0] if lowest is None else lowest, high), high
+    return None
+
+
+def group_of(code: str, ranges: Sequence[tuple[str, str, str]], digits: int | None = None) -> str | None:
+    """Return the group of the first range that holds a code, ends included; None where none does.
+
+    Parameters
+    ----------
+    ranges : sequence of (str, str, str)
+        Lowest and highest code, and the name of the group. Two numbers hold numbers, at the precision of the ends:
+        250.8 lies in 249 to 250. Other codes are compared letter by letter, as far as the ends go: E11.9 lies in E00 to
+        E90.
+    digits : int, optional
+        Of a code that is written without its point: 25083 is 250.83 where there are 3.
+
+    Examples
+    --------
+    >>> chapters = [("240", "279", "endocrine"), ("V01", "V91", "factors")]
+    >>> group_of("250.83", chapters), group_of("25083", chapters, 3), group_of("V57", chapters), group_of("8", chapters)
+    ('endocrine', 'endocrine', 'factors', None)
+    """
+    code = comparable(code).upper()
+    if digits is not None and code.isdecimal():
+        code = code[:digits]
+    for low, high, name in ranges:
+        if _CODE.fullmatch(code) and _CODE.fullmatch(low) and _CODE.fullmatch(high):
+            decimals = len(high.partition(".")[2])
+            if float(low) <= float(code) < float(high) + 10.0**-decimals:
+                return name
+        elif not _CODE.fullmatch(code) and low.upper() <= code[: len(low)] and code[: len(high)] <= high.upper():
+            return name
+    return None
 
 
 def codes(values: pa.Array, levels: Sequence[str | None], spelling: str) -> Floats:
@@ -712,12 +777,40 @@ def _cells(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         return _number(values, spec)
     if spec["kind"] == "date":
         return _date(values, spec.get("format"))
-    return _text(values)
+    texts, faults = _text(values)
+    if labels := spec.get("labels"):
+        texts = _renamed(texts, lambda text: labels.get(key(text, "case"), text))
+    if ranges := spec.get("ranges"):
+        texts = _renamed(texts, lambda text: group_of(text, ranges, spec.get("digits")))
+    return texts, faults
+
+
+def _renamed(texts: pa.DictionaryArray, name: Callable[[str], str | None]) -> pa.DictionaryArray:
+    """Give every distinct text another one, or none."""
+    return pa.array(map(name, texts.dictionary.to_pylist()), pa.string()).take(texts.indices).dictionary_encode()
+
+
+def _measured(text: str | None, spec: Spec) -> str | None:
+    """The number that a text stands for, as text: one that is renamed, a top code, or a band; else the text itself."""
+    if text is not None:
+        text = (spec.get("labels") or {}).get(key(text, "case"), text)
+    if text is None:
+        return None
+    top = (spec.get("top") or {}).get(key(text, "case"))
+    ends = band_ends(text) if spec.get("bands") else None
+    if top is not None or ends is None:
+        return text if top is None else str(top)
+    low, high = ends
+    return str((low + high) / 2 if spec["bands"] == "midpoint" and np.isfinite(high) else low)
 
 
 def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
     if pa.types.is_floating(values.type):
-        return pc.if_else(pc.is_nan(values), None, values)
+        values = pc.if_else(pc.is_nan(values), None, values)
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        if nothing := _numbers_in(tuple(words)):
+            values = pc.if_else(pc.is_in(pc.cast(values, pa.float64(), safe=False), pa.array(nothing)), None, values)
+        return values
     if _is_binary(values.type):
         cells = (None if cell is None else cell.decode(errors="replace") for cell in values.to_pylist())
         values = pa.array(cells, pa.string())
@@ -734,10 +827,16 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
 
 def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     low, high = _range(spec)
+    written = values
     if pa.types.is_decimal(values.type) or pa.types.is_float32(values.type):
         values = pc.cast(values, pa.string())  # to the bit what a CSV of it says, which casts of numbers miss
     if _is_text(values.type):
+        if _is_coded(spec):
+            values = pa.array([_measured(text, spec) for text in values.to_pylist()], pa.string())
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
+        if nothing := _numbers_in(tuple(spec["missing"])):  # -9.0 is -9
+            none = pc.is_in(numbers, pa.array(nothing))
+            numbers, written = pc.if_else(none, None, numbers), pc.if_else(none, None, written)
     elif _is_number(values.type):
         numbers = pc.cast(values, pa.float64(), safe=False)
         present = numbers.drop_null()  # numpy finds the ends of floats ten times as fast as Arrow
@@ -747,7 +846,18 @@ def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         numbers = pa.nulls(len(values), pa.float64())
     numbers = pc.if_else(pc.is_finite(numbers), numbers, None)
     inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
-    return numbers, {"number": _lost(values, numbers), "range": _true(pc.invert(inside))}
+    return numbers, {"number": _lost(written, numbers), "range": _true(pc.invert(inside))}
+
+
+def _is_coded(spec: Spec) -> bool:
+    """Whether the text of a number may be something else than the number."""
+    return any(map(spec.get, ("labels", "top", "bands")))
+
+
+@lru_cache
+def _numbers_in(words: tuple[str, ...]) -> tuple[float, ...]:
+    """The numbers among some words."""
+    return tuple(float(word) for word in words if re.fullmatch(_NUMBER, word))
 
 
 def _range(spec: Spec) -> tuple[float, float]:
@@ -766,15 +876,16 @@ def _few_cells(
         return None
     missing = (np.nan,) * len(names(spec))
     low, high = _range(spec)
+    plain, nothing = spec["kind"] == "number" and not _is_coded(spec), _numbers_in(tuple(spec["missing"]))
     parts = []
     for cell in cells:
         if _is_missing(cell):
             parts.append(missing)
-        elif spec["kind"] == "number" and (type(cell) is not str or (cell.isascii() and _PLAIN.fullmatch(cell))):
+        elif plain and (type(cell) is not str or (cell.isascii() and _PLAIN.fullmatch(cell))):
             number = float(cell)
             if not low <= number <= high:
                 return None
-            parts.append((number,))
+            parts.append((number,) if number not in nothing else missing)
         elif (part := read(cell)) is None:
             return None
         else:

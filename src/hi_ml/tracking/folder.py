@@ -26,6 +26,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "rejected": "rejected.csv",  # cells that could not be read
     "report": "report.html",  # the page for readers
     # a trained task
+    "attrition": "attrition.csv",  # rows that the dataset's rules leave out
     "verdict": "verdict.json",
     "scores": "scores.csv",
     "repeats": "repeats.json",  # the verdict of each of several splits

@@ -10,6 +10,7 @@ import pyarrow as pa
 from hi_ml.app.config import named_in
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
 from hi_ml.data import sources
+from hi_ml.data.columns import name_columns
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources import files
 from hi_ml.data.sources.csv import Csv
@@ -78,11 +79,13 @@ class Fingerprint:
         return self.source is not None or self.state == files.state(location)
 
 
-def load(dataset: Dataset) -> tuple[Piece, tuple[str, ...]]:
+def load(dataset: Dataset) -> tuple[Dataset, Piece, tuple[str, ...]]:
     """Read the described columns of every source of the dataset, in the order of the sorted names.
 
     Returns
     -------
+    dataset : Dataset
+        With a column for every one of the files that its blocks name.
     whole : Piece
         The columns under their source names: text from a CSV, typed from Parquet.
     extra : tuple of str
@@ -98,8 +101,9 @@ def load(dataset: Dataset) -> tuple[Piece, tuple[str, ...]]:
         raise SourceUnreadable.absent(dataset.origin, dataset.name, dataset.get)
     pieces: list[Piece] = []
     extra: dict[str, None] = {}
-    for location in locations:
-        source = open_source(location, dataset)
+    opened = [open_source(location, dataset) for location in locations]
+    dataset = name_columns(dataset, list(dict.fromkeys(name for source in opened for name in source.schema.names)))
+    for source in opened:
         wanted = _wanted(source, dataset)
         extra |= dict.fromkeys(name for name in source.schema.names if name not in wanted)
         start = pieces[-1].last if pieces else 0
@@ -107,17 +111,19 @@ def load(dataset: Dataset) -> tuple[Piece, tuple[str, ...]]:
     if not pieces:
         raise SourceUnreadable.no_rows(dataset.origin)
     try:
-        return join(pieces), tuple(extra)
+        return dataset, join(pieces), tuple(extra)
     except pa.ArrowException as error:
         raise SourceUnreadable.types(dataset.origin, str(error)) from error
 
 
 def _wanted(source: Source, dataset: Dataset) -> list[str]:
-    described = {role: str(column.source) for role, column in dataset.present().items()}
-    names = source.schema.names
-    if not set(described.values()) <= set(names):
+    columns, names = dataset.present(), source.schema.names
+    wanted = list(dict.fromkeys(name for column in columns.values() for name in column.sources))
+    if not set(wanted) <= set(names):
+        absent = {role: [name for name in column.sources if name not in names] for role, column in columns.items()}
+        described = {role: (absent[role] or column.sources)[0] for role, column in columns.items()}
         raise ColumnProblem.missing(source.location, dataset.name, described, names)
-    twice = [name for name, count in Counter(names).items() if count > 1 and name in described.values()]
+    twice = [name for name, count in Counter(names).items() if count > 1 and name in wanted]
     if twice:
         raise ColumnProblem.duplicated(source.location, twice)
-    return list(dict.fromkeys(described.values()))
+    return wanted

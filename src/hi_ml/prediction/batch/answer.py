@@ -171,7 +171,7 @@ def _readable(piece: Piece, typed: dict[str, pa.Array], faults: Sequence[Fault])
 
 
 def _unseen_by_column(scorer: Scorer, unseen: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
-    categories = [spec for spec in scorer.mapping["columns"] if "levels" in spec]
+    categories = [spec for spec in scorer.mapping["columns"] if "levels" in spec and "ranges" not in spec]
     return {spec["source"]: int(np.sum(unseen.get(spec["role"], 0))) for spec in categories}
 
 

@@ -49,7 +49,7 @@ class Inputs:
         """
         files = tuple(one.open(location, dataset) for location, one in read.items())
         specs = needed_by(scorer.mapping["columns"])
-        needed = tuple(spec["source"] for spec in specs)
+        needed = tuple(dict.fromkeys(spec["source"] for spec in specs))
         measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]
         private: dict[str, str] = scorer.mapping.get("private", {})
         if hidden := [name for name in keep if name in private]:
@@ -63,7 +63,7 @@ class Inputs:
         shifted = any(is_text(file.schema.field(name).type) for file in files for name in measured)
         guards = {name: kind for name, kind in private.items() if name in present and shifted}
         extra = tuple(sorted(present - {*needed, *carried, *private}))
-        return cls(files, needed, carried, guards, tuple(specs[0]["missing"]), extra)
+        return cls(files, needed, carried, guards, tuple(scorer.mapping.get("missing") or specs[0]["missing"]), extra)
 
     @property
     def several(self) -> bool:

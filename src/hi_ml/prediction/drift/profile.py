@@ -106,7 +106,8 @@ def _without_few(counts: Counts, smallest: int) -> Counts:
 
 def _describe(values: Floats, spec: Column, group: NDArray[np.int64], smallest: int) -> dict[str, Any]:
     present = values > UNSEEN if spec["kind"] == "category" else ~np.isnan(values)
-    column = {"role": spec["role"], "name": spec.get("source", spec["role"]), "kind": spec["kind"]}
+    name = spec["role"] if "ranges" in spec else spec.get("source", spec["role"])
+    column = {"role": spec["role"], "name": name, "kind": spec["kind"]}
     if spec["kind"] == "date":  # its day, weekday and month move on by nature
         return column | {"edges": [], "counts": tally(values, [])}
     cuts = edges(values[present], rounded=spec["kind"] != "category")

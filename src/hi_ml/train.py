@@ -60,6 +60,7 @@ class TrainSettings:
     # with which probability intervals and sets of labels hold the truth; None makes none
     interval: Annotated[float, Field(gt=0, lt=1)] | None
     interval_by: str | None  # column whose levels, or `class` for sets of labels, get that probability each
+    report: dict[str, str | None]  # what a person says to items of TRIPOD+AI
     charts: Literal["default", "all"]
     tracking: Literal["default", "none"]
     share_rows: bool  # whether tables of single rows may leave for MLflow
@@ -110,7 +111,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
     tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
-    request = Request(here, method, settings.charts == "all")
+    request = Request(here, method, settings.charts == "all", settings.report)
     failures: list[HiMlError] = []
     with launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
         stage("read")

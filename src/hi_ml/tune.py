@@ -77,7 +77,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
             searches.write(result, RunFolder(work), table=table, here=here, seconds=seconds)
         tqdm.write(searches.summary(result, here))
         best = replace(here, config=config_to_train(result, here.config))
-        request = Request(best, replace(method, model=result.tuned), settings.charts == "all")
+        request = Request(best, replace(method, model=result.tuned), settings.charts == "all", settings.report)
         earlier = {step: seconds[step] for step in ("read", "encode")}
         fitted_run = make(problem, table, request, path, seconds=earlier, stage=stage)
         tqdm.write(screen.summary(fitted_run, path))

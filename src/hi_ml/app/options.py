@@ -18,7 +18,13 @@ from omegaconf import OmegaConf
 
 from hi_ml.app.errors import ConfigurationInvalid
 
-_DATA = {"dataset": "", "split": "", "task": "tasks.", "finding": "findings."}  # what a file of the group may fill
+_DATA = {
+    "dataset": "",
+    "split": "",
+    "report": "",
+    "task": "tasks.",
+    "finding": "findings.",
+}  # what a file of the group may fill
 _folders: list[Path] = []  # of a program that is no command
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from hi_ml.reports.charts.layout import DPI
 
-FINDINGS, COMPARISON = "page.html.jinja", "comparison.html.jinja"
+FINDINGS, COMPARISON, MODEL = "page.html.jinja", "comparison.html.jinja", "model.html.jinja"
 _CSS_DPI = 96  # pixels of a style sheet per inch
 _SIZE = slice(16, 24)  # where a PNG says its width and height
 
@@ -24,7 +24,8 @@ def render(
     Parameters
     ----------
     summary : mapping
-        From `hi_ml.reports.findings.summarize`, or for a comparison `hi_ml.reports.comparison.summarize`.
+        From `hi_ml.reports.findings.summarize`, for a comparison `hi_ml.reports.comparison.summarize`, for a model
+        `hi_ml.reports.model.summarize`.
     charts : mapping of str to sequence of (str, Path)
         By finding, or by section of the page: what each chart shows, for readers who cannot see it, and its PNG file,
         which is put into the page.

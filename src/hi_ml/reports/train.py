@@ -4,7 +4,7 @@ A run folder is complete without MLflow.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from hi_ml.modeling.features import Features
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
-from hi_ml.reports import train_charts
+from hi_ml.reports import model, train_charts
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.scorer.serving import UNSEEN
@@ -41,6 +41,7 @@ class Request:
     here: Invocation
     method: Method
     all_charts: bool
+    stated: Mapping[str, str | None]  # by a person, to items of the checklist for reports
 
 
 def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords) -> None:
@@ -74,6 +75,7 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
     started = time.time() - sum(seconds.values())
     folder.write(run=provenance(request.here, facts, started=started), data=data, timings=round_seconds(seconds))
+    model.write(folder, request.stated)
     with stopwatch(seconds, "search for private words"):
         words.refuse(folder.path)
 
@@ -100,6 +102,9 @@ def _facts(run: FittedRun) -> dict[str, Any]:
         "explanation": explanation.method if explanation else None,
         "interval": f"{conformal.sentence} {conformal.note}" if conformal else None,
         "notes": list(_notes(run)),
+        "sentences": {
+            name: catalogue()[name].sentence(result) for name, result in run.results.items() if result is not None
+        },
     }
 
 

@@ -14,7 +14,7 @@ from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import loss_of, scores_of
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
 from hi_ml.reports.charts.forests import forest
-from hi_ml.reports.charts.scores import intervals, scores_against_baseline
+from hi_ml.reports.charts.scores import intervals, leak, scores_against_baseline
 from hi_ml.reports.charts.style import caption
 from hi_ml.statistics import curves
 
@@ -68,6 +68,24 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
     yield "roc", predictions.roc(table, **look), table
     table = curves.precision_recall_table(observed, run.predicted, weights, labels=labels)
     yield "precision_recall", predictions.precision_recall(table, **look), table
+
+
+def _of_leakage(run: FittedRun) -> Iterator[Chart]:
+    """What would a split have added that tears copies, or patients, apart?"""
+    gap = run.results["leakage"]
+    rows = [
+        ("Near-copies in training and test", gap.gap, gap.low, gap.high),
+        ("Further admissions of the same patients", gap.patient_gap, gap.patient_low, gap.patient_high),
+        ("Copies, for a model that memorises", gap.predicted_gap, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["source", "gap", "low", "high"])
+    share, unit = run.problem.labels, run.problem.task.unit
+    if share:
+        table[["gap", "low", "high"]] *= 100
+    note = f"{gap.score} on a random split, against fits that leave out the rows of the tested copies, or patients."
+    words = caption(run.units.admissions, note)
+    drawn = leak(table, title=gap.sentence, caption=words, unit="percentage points" if share else unit)
+    yield "leakage", drawn, table
 
 
 def _of_calibration(run: FittedRun) -> Iterator[Chart]:
@@ -196,6 +214,7 @@ def _of_refits(run: FittedRun) -> Iterator[Chart]:
 
 _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
     "scores": _of_scores,
+    "leakage": _of_leakage,
     "calibration": _of_calibration,
     "usefulness": _of_usefulness,
     "intervals": _of_intervals,

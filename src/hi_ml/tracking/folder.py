@@ -25,6 +25,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "sending": "sending.json",  # by which key a store knows it again that was not told the end
     "rejected": "rejected.csv",  # cells that could not be read
     "report": "report.html",  # the page for readers
+    "tripod": "tripod_ai.json",  # what the run says to each item of the checklist for reports
     # a trained task
     "attrition": "attrition.csv",  # rows that the dataset's rules leave out
     "verdict": "verdict.json",

@@ -300,6 +300,18 @@ def title(name: str) -> str:
     return titles.get(name) or name.replace("_", " ")
 
 
+def is_worse(name: str, value: float, than: float) -> bool:
+    """Say whether a value of a score is worse than another.
+
+    Examples
+    --------
+    >>> is_worse("mae", 5.0, 4.0), is_worse("roc_auc", 0.7, 0.5)
+    (True, False)
+    """
+    less = {score.name for family in named_in(scores, "SCORES") for score in family if score.better == "less"}
+    return value > than if name in less else value < than
+
+
 def reach(task: Task) -> str:
     """Name how near a prediction must come to count as a hit.
 

@@ -47,6 +47,29 @@ def scores_against_baseline(
     return figure
 
 
+@chart
+def leak(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
+    """Draw what each source of leakage adds to a score, with its interval, and what a memoriser would gain.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `source, gap, low, high`; the limits may be NaN.
+    unit : str
+        Of the gaps.
+    """
+    lines = table.rename(columns={"gap": "value"}).assign(
+        name=[wrap(name, 34) for name in table["source"]],
+        text=[
+            first if pd.isna(row[1]) else f"{first} ({ends})"
+            for row in table[["gap", "low", "high"]].to_numpy(float)
+            for first, ends in [signed_interval(*row)]
+        ],
+    )
+    panel = Panel(lines=lines, axis=f"How much better the score would look ({unit})")
+    return interval_plot([panel], title=title, caption=caption, row=0.45, key=Key(interval="95 % interval"))
+
+
 def _strip(row: dict[Hashable, Any], *, ascending: bool) -> Panel:
     value, low, high, baseline = (float(row[name]) for name in ("value", "low", "high", "baseline"))
     center = next((point for point in (baseline, value) if math.isfinite(point)), 0.0)

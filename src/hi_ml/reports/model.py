@@ -1,0 +1,252 @@
+"""The run folder of a trained task becomes one plain dict: every text and number of its page, ready to be read."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hi_ml.app.text import number, short
+from hi_ml.evaluation.coverage import SCORES
+from hi_ml.evaluation.subgroups import DIFFERENT, INCONCLUSIVE
+from hi_ml.modeling.scores.score import is_worse, title
+from hi_ml.reports import page, tripod
+from hi_ml.tracking.folder import RunFolder
+
+ANSWERS = {  # to the question whether the model is any good, by verdict
+    "signal": ("✓", "Yes: it is better than knowing nothing, by an amount that matters."),
+    "negligible": ("≈", "Hardly: it is better than knowing nothing, by less than matters."),
+    "no_signal": ("✗", "No: it is not better than knowing nothing by an amount that matters."),
+    "worse": ("✗", "No: it is worse than knowing nothing."),
+    "inconclusive": ("?", "Not known: this table cannot tell."),
+}
+_PICTURES = {  # of each section: what a chart shows, for readers who cannot see it, and its place in the run folder
+    "good": [("Each score of the model with its 95 % interval, beside that of the constant", "charts/scores.png")],
+    "leak": [("What a random split would add to the score, with 95 % intervals", "charts/leakage.png")],
+    "whom": [("How much larger the errors of each group are than those of the rest", "charts/subgroups.png")],
+    "drives": [("How much each column moves a prediction on average", "explanation/importance.png")],
+    "changes": [("Net benefit of acting on the predictions, by threshold", "charts/net_benefit.png")],
+    "sure": [
+        ("Coverage and width of the intervals, or label sets", "charts/intervals.png"),
+        ("Predicted and observed amounts", "charts/predicted_observed.png"),
+        ("Predicted and observed shares of each class", "charts/reliability.png"),
+    ],
+}
+_SHOWN = 12  # groups, and levels of a column, before the rest folds or is left to the file
+_DRIVERS = 4  # columns whose levels are shown
+_LIMITS = (
+    "It describes this table. Another hospital, or another year, may differ: validate it there before it is used.",
+    "Contributions say what the model uses, not what causes the outcome.",
+    "The interval of a score is of this fitted model on this split; another split would give another model.",
+    "hi_ml is not a medical device. Decisions stay with people.",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a table of the page; the first column names the row."""
+
+    head: list[str]
+    rows: list[list[str]]
+    marked: list[bool] = field(default_factory=list)  # rows that a reader should see first
+    rest: list[list[str]] = field(default_factory=list)  # folded
+    file: str = ""  # where all numbers stand
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question that the page answers."""
+
+    id: str
+    title: str
+    words: list[str]  # sentences, each a paragraph
+    table: Table | None = None
+    folded: bool = False
+
+
+def write(folder: RunFolder, stated: Mapping[str, str | None]) -> Path:
+    """Write the page of a run, and the checklist of reporting beside it.
+
+    Parameters
+    ----------
+    stated : mapping of str to str or None
+        What a person says, by item of the checklist.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    summary = summarize(folder)
+    items = tripod.items(summary.pop("facts"), stated)
+    summary |= {"tripod": items, "stated": sum(item["source"] != tripod.NOT_STATED for item in items)}
+    pictures = {
+        section: [(alt, folder.path / path) for alt, path in charts if (folder.path / path).is_file()]
+        for section, charts in _PICTURES.items()
+    }
+    folder.write(tripod=items, report=page.render(summary, pictures, template=page.MODEL))
+    return folder.path / "report.html"
+
+
+def summarize(folder: RunFolder) -> dict[str, Any]:
+    """Collect what the page says, from the files of a run.
+
+    Raises
+    ------
+    RunFolderInvalid
+        If one that every run has is absent or damaged.
+    """
+    run, verdict, data = (folder.load(name) for name in ("run", "verdict", "data"))
+    sign, answer = ANSWERS.get(verdict["verdict"], ANSWERS["inconclusive"])
+    measures = ", ".join(title(score) for score in folder.load("scores")["score"])
+    facts = {"run": run, "verdict": verdict, "data": data, "leakage": folder.load("leakage")}
+    name = run["task"].replace("_", " ")
+    return {
+        "title": f"{name[:1].upper()}{name[1:]}: is the model any good?",
+        "about": (
+            f"{run['model']} predicts {name} at {run['horizon']}, from {len(data['used'])} columns of {run['dataset']}."
+        ),
+        "verdict": verdict["verdict"],
+        "words": verdict["verdict"].replace("_", " ") + (f": {verdict['reason']}" if verdict["reason"] else ""),
+        "sign": sign,
+        "answer": answer,
+        "sentence": verdict["sentence"],
+        "sections": list(_sections(folder, run, data)),
+        "facts": facts | {"answer": answer, "measures": measures},
+    }
+
+
+def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Section]:
+    said, scores = run["sentences"], folder.load("scores")
+    yield Section("good", "How good is it?", [_counted(run, folder.load("verdict"))], _scores(scores))
+    yield Section("leak", "What a careless split would have claimed", [*_words(said, "leakage"), _WHY_NOT])
+    yield _whom(folder, said)
+    yield _drives(folder, run)
+    if words := _words(said, "usefulness"):
+        yield Section("changes", "What would it change?", words)
+    yield Section("sure", "How sure is it?", [*_words(said, "intervals", "calibration"), *_words(said, "repeats")])
+    yield Section("flow", "Which rows were used", [], _flow(run, data), folded=True)
+    yield Section("made", "How it was made", list(run["notes"]), _made(run, data), folded=True)
+    yield Section("probes", "What was checked", [], _probes(folder), folded=True)
+    yield Section("limits", "Limits", list(_LIMITS), folded=True)
+
+
+_WHY_NOT = (
+    "This does not count: rows that a model has seen, or other rows of a patient it has seen, say nothing of patients "
+    "it will meet. The scores above are of a split that keeps them together."
+)
+
+
+def _words(said: Mapping[str, str], *names: str) -> list[str]:
+    return [said[name] for name in names if said.get(name)]
+
+
+def _counted(run: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    return (
+        f"Scores of {verdict['n_admissions']:,} admissions that the model has not seen, of {verdict['n_groups']:,} "
+        f"patients, or admissions where nobody comes again. The baseline is the constant {verdict['constant']}: it "
+        f"knows nothing. Unit of the target: {run['unit']}."
+    )
+
+
+def _scores(scores: pd.DataFrame) -> Table:
+    rows, marked = [], []
+    for row in scores.to_dict("records"):
+        marked.append(row["score"] not in SCORES and is_worse(row["score"], row["value"], row["baseline"]))
+        reach = "too few to tell" if pd.isna(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
+        rows.append([title(row["score"]), number(row["value"]), reach, number(row["baseline"]), row["unit"]])
+    return Table(["Score", "Value", "95 % interval", "Baseline", "Unit"], rows, marked, file="scores.csv")
+
+
+def _whom(folder: RunFolder, said: Mapping[str, str]) -> Section:
+    words = [*_words(said, "subgroups")] or ["No groups were compared."]
+    if not (folder.path / "subgroups.csv").is_file():
+        return Section("whom", "For whom is it worse?", words)
+    table = folder.load("subgroups")
+    judged = table[table["difference_low"].notna()]
+    order = pd.DataFrame(
+        {"calm": judged["verdict"] != DIFFERENT, "size": -(judged["difference"] / judged["margin"]).abs()}
+    )
+    worst = judged.loc[order.sort_values(["calm", "size"]).index]
+    rows = [_group(row) for row in worst.to_dict("records")]
+    marked = [verdict == DIFFERENT for verdict in worst["verdict"]]
+    count = max(sum(marked), min(_SHOWN, len(rows)))
+    if unsure := int((judged["verdict"] == INCONCLUSIVE).sum()):
+        words.append(f"For {unsure} of {len(judged)} comparisons there are too few admissions to tell.")
+    head = ["Group", "Score", "In the group", "Less the rest (95 % interval)", "Admissions", "Verdict"]
+    return Section(
+        "whom", "For whom is it worse?", words, Table(head, rows[:count], marked, rows[count:], "subgroups.csv")
+    )
+
+
+def _group(row: Mapping[Any, Any]) -> list[str]:
+    name = f"{row['role'].replace('_', ' ')}: {row['level']}" + (" (negative control)" if row["control"] else "")
+    difference = f"{short(row['difference'])} ({short(row['difference_low'])} to {short(row['difference_high'])})"
+    score = title(row["score"]).replace("_", " ")
+    return [name, score, number(row["value"]), difference, f"{row['n']:,}", row["verdict"]]
+
+
+def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
+    path = folder.explanation / "importance.csv"
+    if not path.is_file():
+        return Section("drives", "What drives it?", ["Contributions were not computed."])
+    importance = pd.read_csv(path)
+    first = importance.head(_DRIVERS)
+    unit = str(first["unit"].iloc[0])
+    named = ", ".join(
+        f"{row['column'].replace('_', ' ')} ({short(row['importance'])})" for row in first.to_dict("records")
+    )
+    words = [
+        f"On average over {run['explained_rows']:,} test rows, a prediction is moved by {unit}: {named}. "
+        f"{run['explanation']}.",
+    ]
+    rows = list(_levels(folder.explanation / "dependence.csv", list(first["column"])))
+    head = ["Column", "Level", f"Moves the prediction by ({unit})", "Admissions"]
+    return Section("drives", "What drives it?", words, Table(head, rows, file="explanation/") if rows else None)
+
+
+def _levels(path: Path, columns: Iterable[str]) -> Iterator[list[str]]:
+    """Say of the levels of the first columns by how much each moves the prediction, the median over its rows."""
+    if not path.is_file():
+        return
+    table = pd.read_csv(path)
+    table = table[table["level"].notna() & table["q50"].notna()]
+    for column in columns:
+        levels = table[table["column"] == column].sort_values("q50", ascending=False)
+        ends = pd.concat([levels.head(_SHOWN // 2), levels.iloc[_SHOWN // 2 :].tail(_SHOWN // 2)])
+        for row in ends.to_dict("records"):
+            yield [column.replace("_", " "), str(row["level"]), short(row["q50"]), f"{int(row['n']):,}"]
+
+
+def _flow(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:
+    parts = [[f"{part} part", f"{count:,}"] for part, count in run["parts"].items()]
+    rows = [
+        ["rows read", f"{data['rows_read']:,}"],
+        ["set aside: a cell could not be read or believed", f"{data['rows_rejected']:,}"],
+        ["pairs of near-copies, which count once", f"{data['duplicate_pairs']:,}"],
+        ["rows with the target", f"{run['rows']:,}"],
+    ]
+    return Table(["What", "Rows"], rows + parts, file="data.json")
+
+
+def _made(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:
+    refused = ", ".join(f"{role.replace('_', ' ')} ({why})" for role, why in data["refused"].items())
+    rows = [
+        ["table", f"{run['dataset']}, SHA-256 {data['sha256'][:12]}"],
+        ["model", f"{run['model']}, seed {run['seed']}, {run['scale']} scale"],
+        ["split", f"{run['split']}, SHA-256 {run['split_sha256'][:12]}"],
+        ["columns used", ", ".join(role.replace("_", " ") for role in data["used"])],
+        ["columns left out", refused],
+        ["patients told apart by", str(data["patients_told_apart_by"])],
+        ["code", f"{run['command']}, commit {run['git_commit'][:12]}"],
+    ]
+    return Table(["What", "Value"], rows, file="run.json")
+
+
+def _probes(folder: RunFolder) -> Table | None:
+    if not (folder.path / "probes.json").is_file():
+        return None
+    rows = [[one["name"], "passed" if one["passed"] else "FAILED", one["detail"]] for one in folder.load("probes")]
+    marked = [not one["passed"] for one in folder.load("probes")]
+    return Table(["Check", "Result", "What was seen"], rows, marked, file="probes.json")

@@ -297,3 +297,19 @@ def small_model(tmp_path_factory, admissions_csv):
         return replace(hi_ml.load_model(folder), uri=f"models:/{name}/1", sha256=name, verdict="signal")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, driven by Playwright."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 -- half a second that few tests need
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync",
+             "--disable-component-update", "--no-first-run"]  # fmt: skip
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=quiet)
+        yield running
+        running.close()

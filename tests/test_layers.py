@@ -20,7 +20,18 @@ ROOMS = [  # each imports from itself and from those before it
     "prediction",
     "reports",
 ]
-COMMANDS = {"train", "tune", "predict", "compare", "findings", "simulate", "track", "listen", "replay"}
+COMMANDS = {
+    "train",
+    "tune",
+    "predict",
+    "compare",
+    "findings",
+    "simulate",
+    "track",
+    "report",
+    "listen",
+    "replay",
+}
 ENTRY = "__main__"  # lists the commands
 INTERFACE = "interface"  # the same for a notebook: it may import what the commands may, and their settings
 CONFIGURED = {"app/options.py", "app/config.py", "app/launch.py"}

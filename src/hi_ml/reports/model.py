@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.text import number, short
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, INCONCLUSIVE
@@ -65,38 +66,36 @@ class Section:
     folded: bool = False
 
 
-def write(folder: RunFolder, stated: Mapping[str, str | None]) -> Path:
-    """Write the page of a run, and the checklist of reporting beside it.
+def write(run: RunFolder, folder: RunFolder, stated: Mapping[str, str | None]) -> None:
+    """Write the page of a run, and the checklist for reports beside it.
 
     Parameters
     ----------
+    folder : RunFolder
+        Where to: that of the run, or another.
     stated : mapping of str to str or None
         What a person says, by item of the checklist.
-
-    Returns
-    -------
-    Path
-        The page.
-    """
-    summary = summarize(folder)
-    items = tripod.items(summary.pop("facts"), stated)
-    summary |= {"tripod": items, "stated": sum(item["source"] != tripod.NOT_STATED for item in items)}
-    pictures = {
-        section: [(alt, folder.path / path) for alt, path in charts if (folder.path / path).is_file()]
-        for section, charts in _PICTURES.items()
-    }
-    folder.write(tripod=items, report=page.render(summary, pictures, template=page.MODEL))
-    return folder.path / "report.html"
-
-
-def summarize(folder: RunFolder) -> dict[str, Any]:
-    """Collect what the page says, from the files of a run.
 
     Raises
     ------
     RunFolderInvalid
-        If one that every run has is absent or damaged.
+        If a file that every run has is absent or damaged.
     """
+    try:
+        summary = summarize(run)
+        items = tripod.items(summary.pop("facts"), stated)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderInvalid.of(run.path, "files as this version writes them") from error
+    summary |= {"tripod": items, "stated": sum(item["source"] != tripod.NOT_STATED for item in items)}
+    pictures = {
+        section: [(alt, run.path / path) for alt, path in charts if (run.path / path).is_file()]
+        for section, charts in _PICTURES.items()
+    }
+    folder.write(tripod=items, report=page.render(summary, pictures, template=page.MODEL))
+
+
+def summarize(folder: RunFolder) -> dict[str, Any]:
+    """Collect what the page says, from the files of a run."""
     run, verdict, data = (folder.load(name) for name in ("run", "verdict", "data"))
     sign, answer = ANSWERS.get(verdict["verdict"], ANSWERS["inconclusive"])
     measures = ", ".join(title(score) for score in folder.load("scores")["score"])

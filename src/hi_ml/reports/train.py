@@ -75,7 +75,7 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
     started = time.time() - sum(seconds.values())
     folder.write(run=provenance(request.here, facts, started=started), data=data, timings=round_seconds(seconds))
-    model.write(folder, request.stated)
+    model.write(folder, folder, request.stated)
     with stopwatch(seconds, "search for private words"):
         words.refuse(folder.path)
 

@@ -64,6 +64,23 @@ def select(experiment: str, uri: str, *, names: Sequence[str] | None) -> Selecti
     return _named(experiment, uri, names) if names else _newest(experiment, uri)
 
 
+def fetch(run_id: str, uri: str, downloads: Path) -> Path:
+    """Fetch what MLflow has of a run but its model and rows, and return the folder.
+
+    Raises
+    ------
+    NotComparable
+        If the store is absent or does not answer, or has no such run.
+    """
+    folder = downloads / run_id
+    with _client(uri) as client:
+        for file in client.list_artifacts(run_id):
+            if file.path != "model" and not file.path.endswith(".parquet"):
+                folder.mkdir(exist_ok=True)
+                client.download_artifacts(run_id, file.path, str(folder))
+    return folder
+
+
 def _newest(experiment: str, uri: str) -> Selection:
     with _client(uri) as client:
         candidates = _candidates(client, experiment)

@@ -1,0 +1,170 @@
+"""The page of a trained model: it answers, needs nothing else, invents nothing, and is the same when made again."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hi_ml.app.errors import ConfigurationInvalid, RunFolderInvalid
+from hi_ml.reports import model, tripod
+from hi_ml.tracking.folder import RunFolder
+
+TASKS = ("length_of_stay", "test_results")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, called, admissions_csv):
+    """The run folders of two tasks, each with its page."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    called("train", folder, "model=linear", "dataset=kaggle", f"dataset.source={admissions_csv}", "tracking=none",
+           f"task=[{','.join(TASKS)}]")  # fmt: skip
+    return {task: RunFolder(folder / task) for task in TASKS}
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    """A run folder of one's own."""
+    shutil.copytree(runs["test_results"].path, tmp_path / "copy")
+    return RunFolder(tmp_path / "copy")
+
+
+def page_of(folder):
+    return (folder.path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_train_writes_a_page_that_answers_from_top_to_bottom(runs, task):
+    page = page_of(runs[task])
+    verdict = runs[task].load("verdict")
+    places = [page.index(words) for words in (
+        "is the model any good?", verdict["sentence"], "How good is it?", "What a careless split would have claimed",
+        "For whom is it worse?", "What drives it?", "What would it change?", "How sure is it?", "TRIPOD+AI",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    for score in runs[task].load("scores")["score"]:
+        assert model.title(score) in page
+    for chart in ("scores.csv", "leakage.csv", "subgroups.csv", "importance.csv"):
+        assert f"Numbers: <code>{chart}</code>" in page
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_needs_nothing_else_and_names_no_path_of_the_machine(runs, task):
+    page = page_of(runs[task])
+    assert set(re.findall(r'(?:src|href)="([^"]{5})', page)) == {"data:"}
+    assert not re.findall(r"https?:|url\(|@import", page)
+    assert str(Path.home()) not in page
+    assert str(runs[task].path.parent) not in page
+    assert all(alt for alt in re.findall(r'<img [^>]*alt="([^"]*)"', page))
+    assert page.count("<img ") == len(re.findall(r'<img [^>]*alt="', page))
+
+
+@pytest.mark.parametrize("word", model.ANSWERS)
+def test_each_verdict_has_an_answer_a_sign_and_its_word(run, word):
+    run.write(verdict=run.load("verdict") | {"verdict": word, "reason": "too few events" if word[0] == "i" else ""})
+    model.write(run, run, {})
+    sign, answer = model.ANSWERS[word]
+    page = page_of(run)
+    assert f'<div class="answer {word}">' in page
+    assert answer in page
+    assert re.search(rf"{re.escape(sign)}</span> {word.replace('_', ' ')}(: too few events)?</span>", page)
+
+
+def test_the_groups_for_whom_it_is_worse_come_first_and_controls_are_marked(run):
+    table = run.load("subgroups")
+    table["verdict"], table["difference"] = "no difference that matters", 0.001
+    worst, control = table.index[table["difference_low"].notna()][[3, -1]]
+    table.loc[[worst, control], "verdict"] = "different"
+    table.loc[control, "control"] = True
+    table.loc[worst, "difference"] = 0.5
+    run.write(subgroups=table)
+    first, second, third = model._whom(run, {}).table.rows[:3]
+    assert first[0].endswith(str(table.loc[worst, "level"]))
+    assert second[0].endswith(f"{table.loc[control, 'level']} (negative control)")
+    assert third[-1] == "no difference that matters"
+
+
+def test_a_score_worse_than_the_constant_is_marked(run):
+    scores = run.load("scores")
+    scores.loc[scores["score"] == "brier", "value"] = 0.99
+    scores.loc[scores["score"] == "roc_auc", "value"] = 0.4
+    run.write(scores=scores)
+    model.write(run, run, {})
+    marked = re.findall(r'<tr class="marked"><th scope="row">.*?</span> ([^<]*)</th>', page_of(run))
+    assert {"Brier score", "area under ROC"} <= set(marked)
+
+
+def test_what_a_run_knows_answers_33_items_and_nothing_is_invented(runs):
+    items = json.loads((runs["length_of_stay"].path / "tripod_ai.json").read_text())
+    assert len(items) == len({item["item"] for item in items}) == 52
+    by_run = [item for item in items if item["source"] == tripod.OF_RUN]
+    assert len(by_run) >= 33
+    assert {item["says"] for item in items if item not in by_run} == {tripod.NOT_STATED}
+    assert not [item for item in items if re.search(r"[{}]|None|nan", item["says"])]
+
+
+def test_what_a_person_states_stands_under_their_name(run):
+    model.write(run, run, {"18a": "None was needed.", "17": None})
+    items = {item["item"]: item for item in json.loads((run.path / "tripod_ai.json").read_text())}
+    assert (items["18a"]["says"], items["18a"]["source"]) == ("None was needed.", tripod.OF_PERSON)
+    assert items["17"]["says"] == tripod.NOT_STATED
+    with pytest.raises(ConfigurationInvalid, match="99z"):
+        model.write(run, run, {"99z": "something"})
+
+
+def test_the_command_makes_the_same_page_again_and_leaves_the_run_alone(runs, called, tmp_path):
+    source = runs["test_results"].path
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    called("report", tmp_path / "again", f"run={source}")
+    for name in ("report.html", "tripod_ai.json"):
+        assert (tmp_path / "again" / name).read_bytes() == before[source / name]
+    assert before == {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["verdict", "run", "data", "leakage"])
+@pytest.mark.parametrize("content", [{}, {"verdict": 3}, {"task": ["<script>"], "sentences": 1}])
+def test_a_run_folder_that_is_not_as_written_ends_in_a_sentence(run, name, content):
+    run.write(**{name: content})
+    with pytest.raises(RunFolderInvalid):
+        model.write(run, run, {})
+
+
+def test_text_of_a_table_is_text_on_the_page(run):
+    levels = run.load("subgroups").assign(level="<script>alert(1)</script>")
+    run.write(subgroups=levels)
+    model.write(run, run, {})
+    assert "<script>alert" not in page_of(run)
+    assert "&lt;script&gt;alert(1)" in page_of(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1400])
+def test_in_a_browser_nothing_is_cut_tables_sort_and_nothing_is_requested(runs, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    address = (runs["length_of_stay"].path / "report.html").as_uri()
+    page.goto(address)
+    assert [url for url in requests if not url.startswith("data:")] == [address]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
+    assert page.evaluate("document.querySelector('.answer').getBoundingClientRect().bottom < innerHeight")
+    table = page.locator("section table").first
+    table.locator("thead th").nth(1).click()
+    values = pd.to_numeric(pd.Series(table.locator("tbody td:nth-child(2)").all_text_contents()))
+    assert values.is_monotonic_increasing
+    assert len(values) > 1
+    page.close()
+
+
+@pytest.mark.slow
+def test_printed_all_sections_are_open_and_no_page_is_empty(runs, browser):
+    page = browser.new_page()
+    page.goto((runs["length_of_stay"].path / "report.html").as_uri())
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('details')].every(one => one.open)")
+    content = page.pdf(format="A4")
+    assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") <= 20
+    page.close()

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT
+from hi_ml.app.config import STRICT, Files
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.files import atomic_folder
 from hi_ml.reports import model
@@ -23,6 +23,7 @@ class ReportSettings:
     """The keys of ``conf/report.yaml``."""
 
     run: Annotated[str | None, BeforeValidator(lambda run: None if run is None else str(run))]  # a folder, or an id
+    files: Files
     report: dict[str, str | None]  # what a person says to items of TRIPOD+AI
 
 

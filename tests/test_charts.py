@@ -113,6 +113,14 @@ def of_scores(rows):
     return {scores.scores_against_baseline: table}
 
 
+def of_leaks(gap, low, high):
+    rows = [
+        ("Near-copies in training and test", gap, low, high),
+        ("Copies, for a model that memorises", 0.75, np.nan, np.nan),
+    ]
+    return {scores.leak: pd.DataFrame(rows, columns=["source", "gap", "low", "high"])}
+
+
 def of_intervals(names, *, unit="days", scale=1.0, by="prediction"):
     n = len(names)
     rng = np.random.default_rng(3)
@@ -203,6 +211,8 @@ CASES = {
     "intervals of no width": of_intervals(["under 2", "from 2"], scale=0.0),
     "scores": of_scores(GOOD_SCORES),
     "odd scores": of_scores(ODD_SCORES),
+    "leak": of_leaks(0.013, -0.022, 0.048),
+    "no leak": of_leaks(0.0, 0.0, 0.0),
     "differences": of_differences(["a", "b", "c"]),
     "differences of 30 long names": of_differences([f"{name} {i}" for i, name in enumerate([*TWENTY, *LONG])]),
     "one difference, none would matter": of_differences(["a"], smallest=np.nan, better="more"),

@@ -74,6 +74,8 @@ def test_every_option_composes_and_builds(group, option):
     elif group == "task":
         assert list(made.tasks) == [option]
         assert made.tasks[option].name == option
+    elif group == "report":
+        assert not any(made.report.values())
     else:
         assert getattr(made, group).name == option
 

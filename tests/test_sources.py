@@ -44,7 +44,7 @@ def loading(tmp_path, described):
 
 
 def whole(dataset):
-    _, piece, extra = load(dataset)
+    _, piece, extra, _ = load(dataset)
     cells = piece.table.to_pydict()
     return SimpleNamespace(
         cells=cells, row=piece.row.tolist(), ragged=piece.ragged.tolist(), n=len(piece), extra=extra, table=piece.table

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 _TRAIN_ANOTHER = "python -m hi_ml.train model=linear"
 _LONGEST_REASON = 300  # characters of what a library says
@@ -410,6 +410,13 @@ class ColumnProblem(HiMlError):
         )
 
     @classmethod
+    def joined_twice(cls, source: str, roles: Sequence[str]) -> Self:
+        return cls(
+            f"joins would add {_some(map(repr, roles))}, and {source} has such a column already. Rename one of the "
+            "two, or take the join out."
+        )
+
+    @classmethod
     def not_for_model(cls, source: str, needed: Sequence[str], found: Sequence[str]) -> Self:
         names = _some(f"'{name}'{_hint(name, found)}" for name in needed if name not in found)
         return cls(
@@ -438,6 +445,56 @@ class ColumnProblem(HiMlError):
     @classmethod
     def duplicated(cls, source: str, names: Sequence[str]) -> Self:
         return cls(f"{source} has more than one column named {', '.join(map(repr, names))}. Rename or remove one.")
+
+
+class JoinRefused(HiMlError):
+    """Another table cannot be joined as it is described."""
+
+    @classmethod
+    def not_unique(cls, spec: Mapping[str, Any], count: int, pair: Sequence[int]) -> Self:
+        right = ", ".join(name for _, name in spec["on"])
+        dated = " and its date" if spec["latest_before"] else ""
+        mend = "" if dated else (
+            f", or set joins.{spec['name']}.latest_before: {{admitted_on: <its column of dates>}} to take the newest "
+            "from before each admission"
+        )  # fmt: skip
+        return cls(
+            f"joins.{spec['name']}: {spec['source']} has {count:,} rows of a key ({right}{dated}) that another row has "
+            f"too, such as rows {pair[0]:,} and {pair[1]:,}: joined, they would double admissions. Expected one row a "
+            f"key. Keep one of each{mend}."
+        )
+
+    @classmethod
+    def few(cls, spec: Mapping[str, Any], counts: Mapping[str, int], padding: tuple[int, int]) -> Self:
+        name, pairs = spec["name"], ", ".join(f"{left} = {right}" for left, right in spec["on"])
+        rows, matched = counts["rows"], counts["rows_matched"]
+        expected = f"at least {spec['least_match']:.0%}" if spec["least_match"] else "some"
+        sentence = (
+            f"joins.{name}: {spec['source']} knows {matched:,} of {rows:,} rows and {counts['keys_matched']:,} of "
+            f"{counts['keys']:,} keys ({pairs}); expected {expected}."
+        )
+        if counts["rows_without_key"]:
+            sentence += f" {counts['rows_without_key']:,} rows have no key, which matches nothing."
+        if counts["rows_too_early"]:
+            sentence += (
+                f" Of {counts['rows_too_early']:,} rows the key is there, and all that is known of it is of the day of "
+                "the row or later: get the table of an earlier time."
+            )
+        found, digits = padding
+        if found:
+            sentence += (
+                f" Keys are compared as text: with zeros before them, to {digits} digits as there, {found:,} keys more "
+                "would match. Write both as text of that length."
+            )
+        elif counts["keys"] > counts["keys_matched"]:
+            sentence += (
+                " If one has names where the other has codes, a crosswalk file with both helps, as a join before this "
+                "one: joins.<crosswalk>: {source: <file>, on: {...}, columns: {<code>: {kind: identifier}}}, and "
+                f"joins.{name}.on: {{<code>: ...}}."
+            )
+        if matched and spec["least_match"]:
+            sentence += f" Or lower joins.{name}.least_match."
+        return cls(sentence)
 
 
 class TooManyRejected(HiMlError):

@@ -17,6 +17,7 @@ from hi_ml.data.clean import cell_codes, one_spelling
 from hi_ml.data.columns import take_kinds
 from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
+from hi_ml.data.joins import join
 from hi_ml.data.schema import Dataset, Kind
 from hi_ml.data.sources.table import load
 from hi_ml.data.validate import check_share, quarantine, set_aside
@@ -53,6 +54,9 @@ class Admissions:
     column_sha256: dict[str, str]  # digest per role, private ones too
     private: frozenset[str]  # text values for the search of private words in results. Never written anywhere
     public: frozenset[str]
+    # by location the digest of each source, and by name what was joined; ready for JSON
+    sources: dict[str, str] = field(default_factory=dict)
+    joins: dict[str, dict[str, Any]] = field(default_factory=dict)
     extra: tuple[str, ...] = ()  # columns of the source that the dataset does not describe
     warnings: tuple[str, ...] = ()  # what can be read and should not be believed
     left_out: LeftOut | None = None  # rows that the dataset's rules leave out
@@ -84,6 +88,8 @@ class Admissions:
         return {
             "sha256": self.sha256,
             "column_sha256": self.column_sha256,
+            "sources": [{"source": location, "sha256": sha256} for location, sha256 in self.sources.items()],
+            **({"joins": self.joins} if self.joins else {}),
             **self.counts,
             "duplicate_groups": int((sizes > 1).sum()),
             "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
@@ -109,7 +115,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     TooManyRejected
         If more than ``dataset.max_rejected`` of the rows cannot be read.
     """
-    dataset, raw, extra = load(dataset)
+    dataset, raw, extra, read_from = load(dataset)
+    raw, joined = join(raw, dataset)
     dataset, taken = take_kinds(dataset, dict(zip(raw.table.column_names, raw.table.columns, strict=True)))
     typed, result = quarantine(raw, dataset)
     if result.rows:
@@ -161,6 +168,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         column_sha256=digests,
         private=private,
         public=public,
+        sources={location: one.sha256 for location, one in read_from.items()},
+        joins=joined,
         extra=extra,
         warnings=tuple(warnings),
         left_out=left_out,
@@ -264,14 +273,18 @@ def _people(codes: Mapping[str, NDArray[np.int64]], typed: Mapping[str, pa.Array
 
 
 def _comparable(dataset: Dataset, codes: Mapping[str, NDArray[np.int64]]) -> Mapping[str, NDArray[np.int64]]:
-    """The columns without the identifiers that merely count the rows, for no copy could share them."""
+    """The columns without the identifiers that merely count the rows, and those that another column decides.
+
+    No copy could share the former; a joined column differs where its key does, which would count twice.
+    """
     counting = {
         role
         for role, cells in codes.items()
         if (dataset.columns[role].kind == "identifier" and len(np.unique(cells)) == len(cells))
         or dataset.columns[role].part  # which tells nothing beside its whole
     }
-    return {role: cells for role, cells in codes.items() if role not in counting} or codes
+    left_out = counting.union(dataset.joined_roles())
+    return {role: cells for role, cells in codes.items() if role not in left_out} or codes
 
 
 def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:

@@ -192,6 +192,41 @@ class DropRule:
     why: Annotated[str, Field(min_length=1)]  # for the attrition table
 
 
+def _same_names(keys: object) -> object:
+    return dict.fromkeys(keys) if isinstance(keys, list) else keys
+
+
+@dataclass(frozen=True, config=STRICT)
+class Join:
+    """Another table, of which each row is known by a key."""
+
+    source: Location
+    # role, or column of the file, by which a row is known, and its name in the other table (several, of a role that is
+    # made of several columns); a list where names agree
+    on: Annotated[dict[str, _Source | tuple[_Source, ...] | None], BeforeValidator(_same_names), Field(min_length=1)]
+    # by role; ``from`` is the name in the other table
+    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name), Field(min_length=1)]
+    known: Moment | None = None  # from which its columns exist, where they do not say so themselves
+    least_match: float = Field(default=0.0, ge=0, le=1)  # share of the rows that it must know; none at all never does
+    level: Name | None = None  # role of the unit that its columns belong to, such as hospital; None: the row's own
+    # role of a date, and the column of the other table: of several rows of one key the newest from before that day
+    latest_before: dict[Name, str] | str | None = None
+    separator: Separator | None = None  # of a CSV; None takes that of the dataset, as for the next
+    encoding: Encoding | None = None
+
+    def dated(self) -> tuple[str, str] | None:
+        """Return the role and the column of `latest_before`; where no column is named, the only date among its own."""
+        if not isinstance(self.latest_before, str):
+            return next(iter(self.latest_before.items())) if self.latest_before else None
+        dates = [column.sources[0] for column in self.columns.values() if column.said_kind() == "date"]
+        if len(dates) != 1:
+            raise ValueError(
+                f"latest_before: {self.latest_before} does not say which column of the other table is its date: "
+                f"latest_before: {{{self.latest_before}: <column>}}"
+            )
+        return self.latest_before, dates[0]
+
+
 @dataclass(frozen=True, config=STRICT)
 class Dataset:
     """A table, its columns and what its owner declares of it."""
@@ -217,6 +252,8 @@ class Dataset:
     acute_conditions: InitVar[list[str] | None] = None  # three that need not stand below ``declarations:``
     severe_conditions: InitVar[list[str] | None] = None
     advanced_medications: InitVar[list[str] | None] = None
+    # other tables, joined in this order by keys; what they know stands under ``columns`` of each
+    joins: dict[Name, Join] = Field(default_factory=dict)
     scenario: str | None = None  # of the simulation; a dataset without a scenario needs a source
     rows: int = 55_500
     seed: int = Field(default=0, ge=0)
@@ -234,6 +271,7 @@ class Dataset:
             names = tuple(name for part in patient_id for name in self._names_of(part))
             said: dict[str, Any] = {"from": names, "private": True}
             self.columns["patient_id"] = Column(**said)
+        self._add_joined()
         self._complete()
         self._check(self.present())
 
@@ -276,6 +314,67 @@ class Dataset:
         shown = {name for column in present if not column.private for name in column.sources}
         private = {name: str(column.kind) for column in present if column.private for name in column.sources}
         return {name: kind for name, kind in private.items() if name not in shown}
+
+    def _add_joined(self) -> None:
+        """Describe what is joined as columns of the table: each stands there under its role."""
+        for name, join in self.joins.items():
+            if (dated := join.dated()) and not (dated[0] in self.columns and self.columns[dated[0]].sources):
+                raise ValueError(f"joins.{name}.latest_before: there is no column of role {dated[0]}")
+            if join.level is not None and join.level not in self.columns:
+                raise ValueError(f"joins.{name}.level: there is no column of role {join.level}")
+            for role, column in join.columns.items():
+                held = self.columns.get(role)
+                if held is None or held.source is None:
+                    named: dict[str, Any] = {"source": role, "known": column.known or join.known}
+                    self.columns[role] = replace(column, **named)
+                elif held.source != role:
+                    raise ValueError(f"joins.{name}.columns.{role}: columns has that role too; choose another")
+
+    def joined_roles(self) -> list[str]:
+        """Return the roles that other tables give."""
+        return [role for join in self.joins.values() for role in join.columns]
+
+    def level_of(self, role: str) -> str | None:
+        """Return the role of the unit that a joined column belongs to, such as hospital."""
+        return next((join.level for join in self.joins.values() if role in join.columns), None)
+
+    def joined(self, name: str) -> dict[str, Any]:
+        """Describe a join in plain values, ready for JSON: the mapping of a model carries them."""
+        join = self.joins[name]
+        dated = join.dated()
+        before = None
+        if dated is not None:
+            own = next((column for column in join.columns.values() if column.sources[0] == dated[1]), None)
+            written = own.format if own is not None else None
+            before = {"row": self.spec(dated[0]), "column": dated[1], "kind": "date", "format": written}
+        return {
+            "name": name,
+            "source": address_of(join.source),
+            "on": [pair for left, right in join.on.items() for pair in self._pairs(left, right)],
+            "columns": {role: column.sources[0] for role, column in join.columns.items()},
+            "latest_before": before,
+            "level": join.level,
+            "least_match": join.least_match,
+            "missing": self.missing,
+            "separator": join.separator or self.separator,
+            "encoding": join.encoding or self.encoding,
+        }
+
+    def keys_of_joins(self) -> dict[str, tuple[str, ...]]:
+        """Return the columns of the file that joins need, by the key that names them."""
+        given = self.joined_roles()
+        pairs = ((name, left) for name in self.joins for left, _ in self.joined(name)["on"])
+        return {f"joins.{name}.on.{left}": (left,) for name, left in pairs if left not in given}
+
+    def _pairs(self, left: str, right: str | tuple[str, ...] | None) -> list[list[str]]:
+        """Pair the columns of a role, or one of the file, with those of another table."""
+        own = self._names_of(left)
+        if right is None:  # of the same name
+            right = own if len(own) > 1 else left
+        others = (right,) if isinstance(right, str) else right
+        if len(own) != len(others):
+            raise ValueError(f"on.{left}: expected {len(own)} columns of the other table, found {len(others)}")
+        return [[one, other] for one, other in zip(own, others, strict=True)]
 
     def present(self) -> dict[str, Column]:
         """Return the columns that the table has, by role."""

@@ -1,6 +1,6 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -147,7 +147,7 @@ def pose(
         twin=twin,
         refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
-        notes=(*notes, *_name(left_out)),
+        notes=(*notes, *_name(left_out), *_of_units(admissions, features.role.values(), rows)),
         left_out=_ruled_out(admissions, task, labels),
     )
     return _scaled(problem, model, seed)
@@ -260,6 +260,15 @@ def _ruled_out(admissions: Admissions, task: Task, labels: list[str]) -> RuledOu
     patient = admissions.coded.get("patient_id", np.full(n, -1))
     kept = measured(admissions.table[task.target]), patient, np.full(n, KEPT)
     return RuledOut(out.whys, kept, (measured(out.table[task.target]), out.patient, out.step))
+
+
+def _of_units(admissions: Admissions, roles: Iterable[str], rows: pd.DataFrame) -> Iterator[str]:
+    """Say of the joined columns that belong to a hospital, or another unit, how many of these tell what they do."""
+    for role in dict.fromkeys(roles):
+        unit = admissions.dataset.level_of(role)
+        if unit is not None:
+            count = rows.loc[rows[role].notna(), unit if unit in rows else role].nunique()
+            yield f"{role} belongs to the {unit}: {count:,} of them tell what it does, not {len(rows):,} admissions."
 
 
 def _name(left_out: dict[str, str]) -> Iterator[str]:

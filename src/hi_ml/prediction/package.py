@@ -89,12 +89,15 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     -------
     dict
         ``private``: the kinds of the private columns, by source name; ``id``: the source name of the identifier that
-        goes with each prediction, or None; ``missing``: the words for it; ``stay``: what a length of stay counts.
+        goes with each prediction, or None; ``missing``: the words for it; ``stay``: what a length of stay counts;
+        ``joins``: the tables whose columns are joined, where there are some.
     """
     present = dataset.present().values()
     ids = [column.source for column in present if column.kind == "identifier" and not column.private]
     own = next((name for name in ids if isinstance(name, str)), None)
-    return {"private": dataset.private_sources(), "id": own, "missing": dataset.missing, "stay": dataset.stay}
+    described = {"private": dataset.private_sources(), "id": own, "missing": dataset.missing, "stay": dataset.stay}
+    joins = [dataset.joined(name) for name in dataset.joins]
+    return described | ({"joins": joins} if joins else {})
 
 
 def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:

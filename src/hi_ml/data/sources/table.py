@@ -1,7 +1,7 @@
 """Which sources make up a table, and what is in all of them together?"""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ class Fingerprint:
         return self.source is not None or self.state == files.state(location)
 
 
-def load(dataset: Dataset) -> tuple[Dataset, Piece, tuple[str, ...]]:
+def load(dataset: Dataset) -> tuple[Dataset, Piece, tuple[str, ...], dict[str, Fingerprint]]:
     """Read the described columns of every source of the dataset, in the order of the sorted names.
 
     Returns
@@ -90,40 +90,67 @@ def load(dataset: Dataset) -> tuple[Dataset, Piece, tuple[str, ...]]:
         The columns under their source names: text from a CSV, typed from Parquet.
     extra : tuple of str
         Columns that the dataset does not describe.
+    read : dict of str to Fingerprint
+        What each source was, by its location.
 
     Raises
     ------
     SourceUnreadable, ColumnProblem
         If there is no file, one is empty, damaged, of another format or encoding, or lacks a column.
     """
-    locations = locate(dataset.origin)
+    opened, read = open_all(dataset.origin, dataset)
+    header = list(dict.fromkeys(name for source in opened for name in source.schema.names))
+    joined = dataset.joined_roles()
+    if both := [role for role in joined if role in header]:
+        raise ColumnProblem.joined_twice(dataset.origin, both)
+    dataset = name_columns(dataset, [*header, *joined])
+    own = {role: column.sources for role, column in dataset.present().items() if column.sources[0] not in joined}
+    described = own | dataset.keys_of_joins()
+    wanted = {name for names in described.values() for name in names}
+    return dataset, gather(opened, dataset, described), tuple(name for name in header if name not in wanted), read
+
+
+def open_all(origin: str, dataset: Dataset) -> tuple[list[Source], dict[str, Fingerprint]]:
+    """Open every source behind a path, a glob or an address, in the order of the sorted names, and read its digest."""
+    locations = locate(origin)
     if not locations:
-        raise SourceUnreadable.absent(dataset.origin, dataset.name, dataset.get)
+        raise SourceUnreadable.absent(origin, dataset.name, dataset.get)
+    read: dict[str, Fingerprint] = {}
+    for location in locations:
+        with files.refusing(location):
+            read[location] = Fingerprint.of(location, dataset)
+    return [one.open(location, dataset) for location, one in read.items()], read
+
+
+def gather(opened: Sequence[Source], dataset: Dataset, described: Mapping[str, Sequence[str]]) -> Piece:
+    """Read columns of several sources, one behind the other.
+
+    Parameters
+    ----------
+    described : mapping of str to sequence of str
+        The columns, by what asks for them; raises where one is absent, or there twice.
+    """
     pieces: list[Piece] = []
-    extra: dict[str, None] = {}
-    opened = [open_source(location, dataset) for location in locations]
-    dataset = name_columns(dataset, list(dict.fromkeys(name for source in opened for name in source.schema.names)))
+    wanted = list(dict.fromkeys(name for names in described.values() for name in names))
     for source in opened:
-        wanted = _wanted(source, dataset)
-        extra |= dict.fromkeys(name for name in source.schema.names if name not in wanted)
+        _check(source, dataset, described)
         start = pieces[-1].last if pieces else 0
         pieces += (Piece(piece.table, piece.row + start, piece.ragged + start) for piece in source.pieces(wanted))
+    listed = ", ".join(source.location for source in opened)
     if not pieces:
-        raise SourceUnreadable.no_rows(dataset.origin)
+        raise SourceUnreadable.no_rows(listed)
     try:
-        return dataset, join(pieces), tuple(extra)
+        return join(pieces)
     except pa.ArrowException as error:
-        raise SourceUnreadable.types(dataset.origin, str(error)) from error
+        raise SourceUnreadable.types(listed, str(error)) from error
 
 
-def _wanted(source: Source, dataset: Dataset) -> list[str]:
-    columns, names = dataset.present(), source.schema.names
-    wanted = list(dict.fromkeys(name for column in columns.values() for name in column.sources))
-    if not set(wanted) <= set(names):
-        absent = {role: [name for name in column.sources if name not in names] for role, column in columns.items()}
-        described = {role: (absent[role] or column.sources)[0] for role, column in columns.items()}
-        raise ColumnProblem.missing(source.location, dataset.name, described, names)
+def _check(source: Source, dataset: Dataset, described: Mapping[str, Sequence[str]]) -> None:
+    names = source.schema.names
+    wanted = {name for one in described.values() for name in one}
+    if not wanted <= set(names):
+        first = {role: next((name for name in one if name not in names), one[0]) for role, one in described.items()}
+        raise ColumnProblem.missing(source.location, dataset.name, first, names)
     twice = [name for name, count in Counter(names).items() if count > 1 and name in wanted]
     if twice:
         raise ColumnProblem.duplicated(source.location, twice)
-    return wanted

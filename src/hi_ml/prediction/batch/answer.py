@@ -57,6 +57,7 @@ class Counts:
     faults: dict[str, int] = field(default_factory=dict)  # cells that break a rule, by source column and rule
     # rows that hold a category that the training rows did not, by source column
     unseen: dict[str, int] = field(default_factory=dict)
+    matched: dict[str, int] = field(default_factory=dict)  # rows that another table knew, by the name of the join
     # of `hi_ml.prediction.drift.count_rows`; empty where the model has no profile
     drift: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -135,6 +136,7 @@ def score_chunk(
         scored={_location(chunk, inputs): table.num_rows},
         faults=dict(faulty),
         unseen=_unseen_by_column(scorer, unseen),
+        matched={one.spec["name"]: found.matched for one, found in zip(inputs.lookups, chunk.matches, strict=False)},
         drift=drift.count_rows(profile, numbers) if profile else {},
     )
     return Answer(table, rejected, counts, seconds)
@@ -148,7 +150,7 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
     ColumnProblem
         If a column that is carried through bears the name of another.
     """
-    kinds = {name: inputs.files[0].schema.field(name).type for name in inputs.needed}
+    kinds = {name: inputs.kind_of(name) for name in inputs.needed}
     no_rows = np.array([], dtype=np.int64)
     empty = Chunk(0, 0, Piece(pa.schema(kinds).empty_table(), no_rows, no_rows))
     columns = list(score_chunk(empty, scorer, replace(inputs, carried=()), reasons=reasons).table.schema)

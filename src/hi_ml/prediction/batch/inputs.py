@@ -1,12 +1,14 @@
 """Which files are to be scored, and do they hold what the model and the user ask for?"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
+from hi_ml.data.joins import Lookup, Matches
+from hi_ml.data.location import address_of
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece, Source, cut, is_text, plain
 from hi_ml.data.sources.table import Fingerprint
@@ -22,6 +24,7 @@ class Inputs:
 
     files: tuple[Source, ...]  # sorted by name
     needed: tuple[str, ...]  # columns that the model needs
+    lookups: tuple[Lookup, ...]  # other tables that give some of them, in the order of joining
     carried: tuple[str, ...]  # the id column, and those to keep
     # private columns, with their kinds, that tell whether a cell that cannot be read may be shown; read only
     # where a number or a date is written as text, so that a name could stand in its place
@@ -30,7 +33,15 @@ class Inputs:
     extra: tuple[str, ...]  # columns that nobody asked for
 
     @classmethod
-    def of(cls, read: Fingerprints, scorer: Scorer, *, dataset: Dataset, keep: Sequence[str]) -> "Inputs":
+    def of(
+        cls,
+        read: Fingerprints,
+        scorer: Scorer,
+        *,
+        dataset: Dataset,
+        keep: Sequence[str],
+        tables: Mapping[str, str] | None = None,
+    ) -> "Inputs":
         """Hold the headers of the files against the model.
 
         Parameters
@@ -39,6 +50,9 @@ class Inputs:
             By the location of each file, sorted by name.
         dataset : Dataset
             Its separator and encoding; the columns are the model's.
+        tables : mapping of str to str, optional
+            Where other tables lie, by the name of the join; by default where the dataset says, else where they lay when
+            the model was trained.
 
         Raises
         ------
@@ -50,6 +64,8 @@ class Inputs:
         files = tuple(one.open(location, dataset) for location, one in read.items())
         specs = needed_by(scorer.mapping["columns"])
         needed = tuple(dict.fromkeys(spec["source"] for spec in specs))
+        here = {name: address_of(join.source) for name, join in dataset.joins.items()} if tables is None else tables
+        lookups = _lookups(scorer, needed, files, dataset=dataset, tables=here)
         measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]
         private: dict[str, str] = scorer.mapping.get("private", {})
         if hidden := [name for name in keep if name in private]:
@@ -57,13 +73,15 @@ class Inputs:
         present: set[str] = {name for file in files for name in file.schema.names}
         own = scorer.mapping.get("id")
         carried = tuple(dict.fromkeys([own, *keep] if own in present else keep))
+        own_columns = tuple(dict.fromkeys(_own([*needed, *(name for one in lookups for name in one.needs)], lookups)))
         for file in files:
-            _check(file, needed, carried)
+            _check(file, own_columns, carried)
         _check_kinds(files, carried)
-        shifted = any(is_text(file.schema.field(name).type) for file in files for name in measured)
+        shifted = any(is_text(file.schema.field(name).type) for file in files for name in _own(measured, lookups))
         guards = {name: kind for name, kind in private.items() if name in present and shifted}
-        extra = tuple(sorted(present - {*needed, *carried, *private}))
-        return cls(files, needed, carried, guards, tuple(scorer.mapping.get("missing") or specs[0]["missing"]), extra)
+        extra = tuple(sorted(present - {*own_columns, *needed, *carried, *private}))
+        missing = tuple(scorer.mapping.get("missing") or specs[0]["missing"])
+        return cls(files, needed, lookups, carried, guards, missing, extra)
 
     @property
     def several(self) -> bool:
@@ -74,6 +92,18 @@ class Inputs:
         """Tell about how much of the input so many rows are; 0 where a compressed file hides its length."""
         counted = [file.rows for file in self.files if file.rows is not None]
         return min(rows / max(sum(counted), 1), 1.0) if len(counted) == len(self.files) else 0.0
+
+    def columns(self) -> list[str]:
+        """Return the columns that are read of every file."""
+        keys = (name for one in self.lookups for name in one.needs)
+        return list(dict.fromkeys([*_own([*self.needed, *keys], self.lookups), *self.carried]))
+
+    def kind_of(self, name: str) -> pa.DataType:
+        """Return the type of a column, of the files or joined."""
+        for one in self.lookups:
+            if name in one.table.column_names:
+                return one.table.schema.field(name).type
+        return self.files[0].schema.field(name).type
 
     def carried_kinds(self) -> dict[str, pa.DataType]:
         """Return the types of the columns that are carried through."""
@@ -87,6 +117,7 @@ class Chunk:
     file: int  # its index among the files
     start: int  # rows of the files before
     piece: Piece
+    matches: tuple[Matches, ...] = ()  # by lookup
 
 
 def chunks(inputs: Inputs, rows: int, *, done: Sequence[int] | None = None) -> Iterator[Chunk]:
@@ -108,11 +139,41 @@ def chunks(inputs: Inputs, rows: int, *, done: Sequence[int] | None = None) -> I
     for index, file in enumerate(inputs.files[first:], start=first):
         after = last = done[index]
         guards = [name for name in inputs.guards if name in file.schema.names]
-        columns = list(dict.fromkeys([*inputs.needed, *inputs.carried, *guards]))
+        columns = list(dict.fromkeys([*inputs.columns(), *guards]))
         for piece in cut(file.pieces(columns, after=after), rows, after=after):
-            yield Chunk(index, start, piece)
+            yield _joined(Chunk(index, start, piece), inputs)
             last = piece.last
         start += last
+
+
+def _lookups(
+    scorer: Scorer, needed: Sequence[str], files: Sequence[Source], *, dataset: Dataset, tables: Mapping[str, str]
+) -> tuple[Lookup, ...]:
+    """Open the tables that the model's were joined from, but those whose columns every file has already."""
+    there = set.intersection(*(set(file.schema.names) for file in files))
+    wanted, chosen = {name for name in needed if name not in there}, []
+    for spec in reversed(scorer.mapping.get("joins", [])):
+        if wanted.isdisjoint(spec["columns"]):
+            continue
+        lookup = Lookup.open({**spec, "source": tables.get(spec["name"], spec["source"])}, dataset)
+        wanted |= {name for name in lookup.needs if name not in there}
+        chosen.append(lookup)
+    return tuple(reversed(chosen))
+
+
+def _own(names: Iterable[str], lookups: Sequence[Lookup]) -> list[str]:
+    """Keep the columns that no other table gives."""
+    given = {name for one in lookups for name in one.table.column_names}
+    return [name for name in names if name not in given]
+
+
+def _joined(chunk: Chunk, inputs: Inputs) -> Chunk:
+    """Join the rows of a chunk to the other tables."""
+    table, matches = chunk.piece.table, []
+    for lookup in inputs.lookups:
+        table, found = lookup.add(table)
+        matches.append(found)
+    return replace(chunk, piece=replace(chunk.piece, table=table), matches=tuple(matches)) if matches else chunk
 
 
 def _check(file: Source, needed: tuple[str, ...], carried: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -90,10 +90,17 @@ class BatchRequest:
         """Name a file beside the output."""
         return self.output.with_name(f"{self.output.name}.{suffix}")
 
-    def key(self, model: LoadedModel, files: Fingerprints) -> dict[str, Any]:
-        """Return, ready for JSON, all that decides what stands in the output: each part under the word for it."""
+    def key(self, model: LoadedModel, files: Fingerprints, joined: Mapping[str, str]) -> dict[str, Any]:
+        """Return, ready for JSON, all that decides what stands in the output: each part under the word for it.
+
+        Parameters
+        ----------
+        joined : mapping of str to str
+            Digests of the tables that are joined, by location.
+        """
         return {
             "input": [[location, file.sha256] for location, file in files.items()],
+            "table to join": [[location, sha256] for location, sha256 in joined.items()],
             "model": model.sha256,
             "separator": self.dataset.separator,
             "encoding": self.dataset.encoding,

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.app.files import write_json
 from hi_ml.app.timing import stopwatch
+from hi_ml.data.joins import Matches
 from hi_ml.data.sources import database
 from hi_ml.data.sources.files import sha256
 from hi_ml.data.sources.table import Fingerprint
@@ -85,7 +86,8 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
         raise OutputFailed.is_input(Path(both[0]))
     inputs = Inputs.of(files, model.scorer, dataset=request.dataset, keep=request.keep)
     job = _Job(request, model, files, inputs, drift.load(model.folder))
-    work = Work(request.beside(WORK), request.key(model, files))
+    tables = {location: sha256 for one in inputs.lookups for location, sha256 in one.files.items()}
+    work = Work(request.beside(WORK), request.key(model, files, tables))
     with work.exclusive(request.output), _resumable(work):
         with stopwatch(job.seconds, "total"):
             output = work.folder / f"output{request.output.suffix}"
@@ -195,6 +197,8 @@ def _check(job: _Job, counts: Counts, work: Work) -> None:
         if not file.stands(location):
             raise SourceUnreadable.changed(location)
     rows, bad = counts.rows_read, counts.rows_read - counts.rows_scored
+    for lookup in job.inputs.lookups if rows else ():
+        lookup.check(Matches(rows=rows, matched=counts.matched.get(lookup.spec["name"], 0)))
     if not rows:
         raise SourceUnreadable.no_rows(job.request.input)
     if bad > job.request.max_rejected * rows or bad == rows:
@@ -219,6 +223,15 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
         "files": [
             {"file": location, "sha256": file.sha256, "rows": counts.read.get(location, 0)}
             for location, file in job.files.items()
+        ],
+        "joins": [
+            {
+                "join": one.spec["name"],
+                "source": one.spec["source"],
+                "files": [{"file": location, "sha256": sha256} for location, sha256 in one.files.items()],
+                "rows_matched": counts.matched.get(one.spec["name"], 0),
+            }
+            for one in inputs.lookups
         ],
         "rows_in": read,
         "rows_scored": scored,

@@ -75,7 +75,8 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
     if faults:
         raise NotAsClaimed.of(output, faults)
     dataset = replace(dataset, separator=manifest["separator"], encoding=manifest["encoding"])
-    inputs = Inputs.of(read, model.scorer, dataset=dataset, keep=manifest["keep"])
+    tables = {entry["join"]: entry["source"] for entry in manifest.get("joins", ())}  # older ones have none
+    inputs = Inputs.of(read, model.scorer, dataset=dataset, keep=manifest["keep"], tables=tables)
     rng, count = np.random.default_rng(seed), manifest["rows_in"]
     rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
     again = _score_again(inputs, model, manifest, rows)
@@ -104,7 +105,9 @@ def _read_again(
 ) -> tuple[dict[str, Fingerprint], list[str]]:
     """Read the files of the input, and tell which of them, or of the output, are absent or changed."""
     result = _location(manifest, output)
-    expected = {entry["file"]: entry["sha256"] for entry in manifest["files"]} | {result: manifest["output_sha256"]}
+    joined = [entry for join in manifest.get("joins", ()) for entry in join["files"]]
+    expected = {entry["file"]: entry["sha256"] for entry in (*manifest["files"], *joined)}
+    expected |= {result: manifest["output_sha256"]}
     read, faults = {}, []
     for location, sha256 in expected.items():
         try:
@@ -116,8 +119,7 @@ def _read_again(
         else:
             if (actual := read[location].sha256) != sha256:
                 faults.append(f"{location} has another SHA-256 ({actual[:12]}..., expected {sha256[:12]}...)")
-    read.pop(result, None)
-    return read, faults
+    return {entry["file"]: read[entry["file"]] for entry in manifest["files"] if entry["file"] in read}, faults
 
 
 def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any], rows: NDArray[np.int64]) -> pa.Table:

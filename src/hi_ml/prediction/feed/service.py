@@ -39,14 +39,14 @@ class Door:
     settings: MllpSettings
     receipt: Receipt
     live: Live
-    sessions: set["Connection"] = field(default_factory=set)
+    connections: set["Connection"] = field(default_factory=set)
     closing: bool = False
 
     def admits(self, peer: Sequence[Any]) -> bool:
         """Whether somebody may connect, and there is room."""
         networks = self.settings.networks()
         allowed = not networks or any(ip_address(peer[0].split("%")[0]) in network for network in networks)
-        return allowed and not self.closing and len(self.sessions) < self.settings.connections
+        return allowed and not self.closing and len(self.connections) < self.settings.connections
 
 
 @dataclass(slots=True)
@@ -74,11 +74,11 @@ class Connection(asyncio.Protocol):
         if not self._door.admits(transport.get_extra_info("peername")):
             self.transport.abort()
             return
-        self._door.sessions.add(self)
+        self._door.connections.add(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Forget the other side; what it sent is kept."""
-        self._door.sessions.discard(self)
+        self._door.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Take what messages are whole."""
@@ -217,26 +217,30 @@ async def serve(door: Door, web: Web, *, ready: Callable[[int, int], None]) -> i
     for number in _STOPS:
         loop.add_signal_handler(number, _end_with, stop, number)
     mllp, http = door.settings, web.settings
-    hears, shows = _socket("mllp", mllp.host, mllp.port), _socket("http", http.host, http.port)
-    door.live.start()
-    listener = await loop.create_server(
-        lambda: Connection(door), sock=hears, ssl=mllp.tls.context("mllp.tls"), backlog=mllp.connections
-    )
-    pages = asyncio.create_task(web.serve(shows))
-    ready(hears.getsockname()[1], shows.getsockname()[1])
-    await asyncio.wait(cast("list[asyncio.Future[Any]]", [stop, pages]), return_when=asyncio.FIRST_COMPLETED)
-    await web.close()
-    await pages
-    listener.close()
+    tls, _ = mllp.tls.context("mllp.tls"), http.tls.context("http.tls")
+    with _socket("mllp", mllp.host, mllp.port) as hears, _socket("http", http.host, http.port) as shows:
+        door.live.start()
+        listener = await loop.create_server(lambda: Connection(door), sock=hears, ssl=tls, backlog=mllp.connections)
+        pages = asyncio.create_task(web.serve(shows))
+        ready(hears.getsockname()[1], shows.getsockname()[1])
+        await asyncio.wait(cast("list[asyncio.Future[Any]]", [stop, pages]), return_when=asyncio.FIRST_COMPLETED)
+        await web.close()
+        await pages
+        listener.close()
+        await _hang_up(door, loop)
+    return stop.result() if stop.done() else signal.SIGTERM
+
+
+async def _hang_up(door: Door, loop: asyncio.AbstractEventLoop) -> None:
+    """Hear no more, answer what was heard, and fold it."""
     door.closing = True
-    for session in list(door.sessions):
-        session.transport.pause_reading()
+    for each in list(door.connections):
+        each.transport.pause_reading()
     await loop.run_in_executor(None, door.live.committer.finish)
     await asyncio.sleep(0)  # the answers of the last commit
-    for session in list(door.sessions):
-        session.transport.close()
+    for each in list(door.connections):
+        each.transport.close()
     await loop.run_in_executor(None, door.live.stop)
-    return stop.result() if stop.done() else signal.SIGTERM
 
 
 def _end_with(stop: asyncio.Future[int], number: int) -> None:

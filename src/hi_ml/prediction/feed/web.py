@@ -79,7 +79,6 @@ class Web:
             timeout_graceful_shutdown=2, ssl_certfile=tls.cert, ssl_keyfile=tls.key, ssl_ca_certs=tls.client_ca,
             ssl_cert_reqs=ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE,
         )  # fmt: skip
-        tls.context("http.tls")
         self._server = _Server(config)
         await self._server.serve([listening])
 

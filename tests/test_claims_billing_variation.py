@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.claims.aggregates import add_up
-from hi_ml.claims.billing_variation import compare_hospitals, hospital_sums, hospital_tables
+from hi_ml.claims.aggregates import add_up, sums
+from hi_ml.claims.billing_variation import compare_hospitals, hospital_tables
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_adjusting_removes_what_the_patients_explain(drawn, state, evidence):
 
 def test_the_sums_of_parts_give_the_same_evidence(drawn):
     frame = drawn(5_000, hospital=3_000)
-    parts = add_up(hospital_sums(frame.iloc[part::10]) for part in range(10))
-    (_, whole), (_, summed) = (compare_hospitals(sums, 0.10) for sums in (hospital_sums(frame), parts))
+    parts = add_up(sums(frame.iloc[part::10], ["hospital"], "billed") for part in range(10))
+    (_, whole), (_, summed) = (compare_hospitals(table, 0.10) for table in (sums(frame, ["hospital"], "billed"), parts))
     for name in ("estimate", "low", "high", "low90", "high90", "p_absence", "n", "smallest_effect"):
         assert getattr(summed, name) == pytest.approx(getattr(whole, name), rel=1e-9)
 
@@ -116,7 +116,7 @@ def test_each_shrunken_mean_lies_between_the_recorded_one_and_the_mean_of_all(la
         means = rng.normal(price, 0.1 * abs(price), hospitals)
         bills += [(f"H{price}_{i}", rng.normal(mean, 10_000, admissions)) for i, mean in enumerate(means)]
     rows = pd.concat([pd.DataFrame({"hospital": name, "billed": values}) for name, values in bills])
-    table = hospital_sums(rows)
+    table = sums(rows, ["hospital"], "billed")
     effects = hospital_tables(table, compare_hospitals(table, 0.10)[0], 30)["hospital_effects"]
     of_all = rows["billed"].mean()
     shrunken = of_all + effects["effect"]

@@ -71,6 +71,7 @@ def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> Distin
         admissions.table.assign(**admissions.coded).take(rows).reset_index(drop=True),
         admissions.twins.group[rows],
         declarations=admissions.dataset.declarations,
+        units_of_columns={role: column.unit for role, column in admissions.dataset.columns.items()},
         seed=seed,
         keep_duplicates=keep_duplicates,
     )

@@ -267,6 +267,13 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def no_claim(cls, name: str, known: Sequence[str]) -> Self:
+        return cls(
+            f"finding={name} is none of {', '.join(known)}, and no claim of your own: findings.{name} needs claim, "
+            "kind (difference, association, variation or trend), of, by and smallest_effect."
+        )
+
+    @classmethod
     def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> Self:
         return cls(f"{name}={found} is unknown. Expected one of {', '.join(allowed)}{_hint(str(found), allowed)}.")
 

@@ -79,6 +79,7 @@ class Scale(NamedTuple):
 
 _PERCENT = 100
 _SCALES = {
+    "%": Scale("%", places=1),
     "days": Scale("days", places=2, signed=True),
     "currency": Scale("currency", places=0, signed=True),
     "share of variance": Scale("% of the variance", _PERCENT, places=1, from_zero=True),
@@ -97,10 +98,15 @@ def scale_of(unit: str) -> Scale:
 
     Examples
     --------
-    >>> scale_of("share of discharges").words
-    'percentage points'
+    >>> scale_of("share of discharges").words, scale_of("days per 10 years").words
+    ('percentage points', 'days per 10 years')
     """
-    return _SCALES.get(unit) or (_SHARE if unit.startswith("share of") else Scale(unit))
+    if unit in _SCALES:
+        return _SCALES[unit]
+    scale, per, rest = unit.partition(" per ")
+    if per:
+        return scale_of(scale)._replace(words=f"{scale_of(scale).words} per {rest}", signed=True, places=_PLACES)
+    return _SHARE if unit.startswith("share of") else Scale(unit)
 
 
 def in_unit(value: float, unit: str, *, signed: bool | None = None) -> str:

@@ -13,28 +13,27 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, percent
-from hi_ml.claims.aggregates import UNIT, keys_of, mean_table, moments_of, over, sizes, sums, units_of
+from hi_ml.claims import kinds
+from hi_ml.claims.aggregates import keys_of, mean_table, moments_of, over, sizes, sums, units_of
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
-from hi_ml.claims.requirements import constant, has, require_columns, require_two, too_few
+from hi_ml.claims.kinds import Columns
+from hi_ml.claims.requirements import constant, has, require_columns, require_two
 from hi_ml.claims.tails import Draws, Sample, is_heavy, permuted
 from hi_ml.statistics.estimates import POWER, Floats, Interval, Margin, joint_power
 from hi_ml.statistics.means import largest_gap, mean_limits, one_way, probability_of_exceeding
 from hi_ml.statistics.moments import Moments
-from hi_ml.statistics.permutation import enough_permutations, permutation_p, separation, unit_permutation_p
+from hi_ml.statistics.permutation import enough_permutations
 from hi_ml.statistics.regression import residuals
 from hi_ml.statistics.variance_components import (
     GAP_PER_SD,
     BetweenGroups,
-    between_groups,
     funnel,
     gamma_around,
-    pair_icc,
     shrink,
-    smallest_icc,
 )
 
 SENTENCE = "What is billed differs between hospitals, or between insurers."
@@ -68,7 +67,7 @@ class BillingVariation:
 class HospitalComparison(NamedTuple):
     """The hospitals of a table, compared."""
 
-    table: pd.DataFrame  # from `hospital_sums`
+    table: pd.DataFrame  # from `sums`
     between: BetweenGroups
     evidence: Evidence  # of the closed forms: its `p_support` is that of the F table
 
@@ -115,7 +114,9 @@ def _hospitals(
     if comparison.between.pairs < settings.smallest_pairs:
         yield dataclasses.replace(comparison.evidence, p_support=1.0, p_absence=1.0)
     else:
-        yield with_permuted_p(comparison.evidence, admissions, settings.permutations)
+        draws = Draws(settings.permutations, admissions.rng(HOSPITALS))
+        billed = Columns("billed", "hospital")
+        yield kinds.with_permuted_p(comparison.evidence, admissions.rows, billed, draws, admissions.seed)
     yield from _sensitivities(admissions.rows, settings)
 
 
@@ -123,112 +124,24 @@ def _compare(
     rows: pd.DataFrame, settings: BillingVariation, name: str = "hospital", *, power: float = POWER
 ) -> HospitalComparison:
     require_columns(rows, name, "billed")
-    table = hospital_sums(rows, name)
-    groups = of_patients(table).large_enough(2)
-    if groups.n.size <= 1:
-        raise too_few(f"{groups.n.size} hospitals of two {'patients' if UNIT in rows else 'admissions'} or more", "two")
+    table = sums(rows, [name], "billed")
     needed = 2 * settings.smallest_group  # a comparison has two sides
-    if groups.n.sum() < needed:
-        raise too_few(f"{groups.n.sum():,.0f} admissions in hospitals of two or more", str(needed))
-    if not groups.within.any():
-        raise constant("the bill within hospitals")
+    kinds.require_several(table, HOSPITALS, needed, "the bill")
     return HospitalComparison(table, *compare_hospitals(table, settings.smallest_gap, power=power))
-
-
-def of_patients(table: pd.DataFrame) -> Moments:
-    """Take one value of each patient: the mean of his bills at the hospital where he was most often.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `hospital_sums`. Where no patient comes again, every bill is a value.
-
-    Returns
-    -------
-    Moments
-        Per hospital.
-    """
-    if UNIT not in table.index.names:
-        return moments_of(table)
-    most = table.sort_values("n", ascending=False, kind="stable").groupby(level=UNIT).head(1)
-    mean = most["total"] / most["n"]
-    values = most.assign(n=1.0, total=mean, squares=mean**2)
-    return moments_of(over(values, keys_of(table)))
-
-
-def hospital_sums(rows: pd.DataFrame, name: str = "hospital") -> pd.DataFrame:
-    """Count and sum the bills of each hospital: all that the closed forms need.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        With `billed` and the column of names.
-    name : str
-        `hospital`, or `hospital_as_written` before any spelling rule.
-    """
-    return sums(rows, [name], "billed")
 
 
 def compare_hospitals(
     table: pd.DataFrame, smallest_gap: float, *, power: float = POWER
 ) -> tuple[BetweenGroups, Evidence]:
-    """Estimate the share of the variance of bills that lies between hospitals.
-
-    Hospitals of one admission, or patient, are left out: they cannot separate within from between.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `hospital_sums`, with two hospitals of two admissions or more, and some spread within.
-    smallest_gap : float
-        Average distance of two random hospitals that matters, as a share of the mean bill.
-    power : float
-        Chance of showing absence that `n_needed` should buy.
-    """
-    single, patients = moments_of(over(table, keys_of(table))), of_patients(table)
-    bills, several = single.together, patients.large_enough(2)
-    mean, variance = float(bills.mean[0]), float(bills.variance[0])
-    smallest = smallest_icc(smallest_gap, mean, variance)
-    rows = single.large_enough(2) if UNIT in table.index.names else None
-    between = between_groups(several, margin=Margin(smallest, power), rows=rows)
-    gap, gap_high = (GAP_PER_SD * np.sqrt(icc * variance) for icc in (between.icc.estimate, between.icc.high90))
-    detail = {
-        "hospitals": several.n.size,
-        "pairs": between.pairs,
-        "pair_icc": pair_icc(several, float(patients.together.mean[0]), float(patients.together.variance[0])),
-        "typical_gap": float(gap),
-        "typical_gap_high90": float(gap_high),
-        "mean_bill": mean,
-        "p_f_table": between.icc.p_zero,
-    }
+    """Estimate the share of the variance of bills that lies between hospitals, see `hi_ml.claims.kinds.variation`."""
     words = "share of the variance of bills that lies between hospitals"
-    return between, Evidence.of_effect(
-        Estimand(HOSPITALS, words, "share of variance"), between.icc, smallest, detail=detail
-    )
-
-
-def with_permuted_p(evidence: Evidence, admissions: DistinctAdmissions, permutations: int) -> Evidence:
-    """Replace the p-value of the F table by one that needs no distribution.
-
-    Parameters
-    ----------
-    evidence : Evidence
-        From `compare_hospitals`.
-    admissions : DistinctAdmissions
-        The same.
-    """
-    rows, rng = admissions.rows, admissions.rng(HOSPITALS)
-    complete = rows[rows["hospital"].notna() & rows["billed"].notna()]
-    hospital, _ = pd.factorize(complete["hospital"])
-    several = np.bincount(hospital)[hospital] > 1
-    bills, hospital = complete["billed"].to_numpy(dtype=np.float64)[several], pd.factorize(hospital[several])[0]
-    units = units_of(complete[several])
-    if units is None:
-        p_value = permutation_p(bills, hospital, permutations=permutations, rng=rng)
-    else:
-        p_value = unit_permutation_p(bills, hospital, units, statistic=separation, permutations=permutations, rng=rng)
-    drawn = {"permutations": permutations, "seed": admissions.seed}
-    return dataclasses.replace(evidence, p_support=p_value, detail=dict(evidence.detail) | drawn)
+    estimand = Estimand(HOSPITALS, words, "share of variance")
+    between, evidence = kinds.variation(table, smallest_gap, estimand, power=power)
+    counted = {
+        "hospitals": kinds.one_value_a_patient(table).large_enough(2).n.size,
+        "mean_bill": float(table["total"].sum() / table["n"].sum()),
+    }
+    return between, dataclasses.replace(evidence, detail=dict(evidence.detail) | counted)
 
 
 def _sensitivities(rows: pd.DataFrame, settings: BillingVariation) -> Iterator[Evidence]:
@@ -288,7 +201,7 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
     Parameters
     ----------
     table : DataFrame
-        From `hospital_sums`.
+        From `sums`, by hospital.
     smallest_volume : int
         Admissions from which a hospital is shown.
 

@@ -1,6 +1,7 @@
 """Which claims are there, and what becomes of them on one table?"""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import hi_ml.claims
@@ -9,6 +10,7 @@ from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Finding
+from hi_ml.claims.stated import stated_claim
 from hi_ml.claims.verdicts import decide
 
 
@@ -19,6 +21,11 @@ def catalogue() -> dict[str, Claim]:
     """
     claims: list[Claim] = named_in(hi_ml.claims, "CLAIM")
     return {claim.name: claim for claim in sorted(claims, key=lambda claim: (claim.position, claim.name))}
+
+
+def family(names: Iterable[str]) -> int:
+    """Count the claims over which p-values are adjusted: all of the package, and those that their owner adds."""
+    return len({*catalogue(), *names})
 
 
 def settings_of(nodes: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,15 +39,17 @@ def settings_of(nodes: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ConfigurationInvalid
-        If a name is no finding.
+        If a name is no finding, and what stands there does not say of which kind it is.
     pydantic.ValidationError
         If a key is unknown, missing or of another type.
     """
     claims = catalogue()
-    for name in nodes:
-        if name not in claims:
-            raise ConfigurationInvalid.not_one_of("finding", name, list(claims))
-    return {name: build(claim.settings, plain(nodes[name])) for name, claim in claims.items() if name in nodes}
+    own = {name: plain(node) for name, node in nodes.items() if name not in claims}
+    for name, node in own.items():
+        if not isinstance(node, Mapping) or "kind" not in node:
+            raise ConfigurationInvalid.no_claim(name, list(claims))
+    settings = {name: build(claim.settings, plain(nodes[name])) for name, claim in claims.items() if name in nodes}
+    return settings | {name: build(stated_claim(name).settings, node) for name, node in own.items()}
 
 
 def state(admissions: DistinctAdmissions, settings: Mapping[str, Any]) -> list[Finding]:
@@ -54,8 +63,14 @@ def state(admissions: DistinctAdmissions, settings: Mapping[str, Any]) -> list[F
     Returns
     -------
     list of Finding
-        In the order of reports.
+        In the order of reports, the owner's behind those of the package.
     """
     claims = catalogue()
-    drafts = {name: claim.draft(admissions, settings[name]) for name, claim in claims.items() if name in settings}
+    claims |= {name: stated_claim(name) for name in settings if name not in claims}
+    drafts = {
+        name: dataclasses.replace(draft, charts=draft.charts or claim.charts)
+        for name, claim in claims.items()
+        if name in settings
+        for draft in [claim.draft(admissions, settings[name])]
+    }
     return decide(drafts, family=len(claims))

@@ -1,8 +1,11 @@
 """One row per admission, with its patient: what every finding starts from, and what the dataset declares of words."""
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +32,7 @@ class DistinctAdmissions:
     declarations: Mapping[str, Sequence[str]]  # what the dataset's YAML says of its own categories, in any case
     seed: int
     units: str = PATIENTS  # what the column `UNIT` numbers
+    units_of_columns: Mapping[str, str] = field(default_factory=dict)  # by role, as the dataset says: days, mg
 
     def by(self, role: str) -> "DistinctAdmissions":
         """Take the units that a comparison by this column has: hospitals, if it never differs within one.
@@ -50,6 +54,7 @@ def one_row_each(
     twins: ArrayLike,
     *,
     declarations: Mapping[str, Sequence[str]] | None = None,
+    units_of_columns: Mapping[str, str] | None = None,
     seed: int = 0,
     keep_duplicates: bool = False,
 ) -> DistinctAdmissions:
@@ -77,14 +82,16 @@ def one_row_each(
     twin = np.asarray(twins, dtype=np.int64)
     alone = np.where(twin < 0, twin.max(initial=0) + 1 + np.arange(len(twin)), twin)
     group = pd.Series(alone)
-    declared = declarations or {}
+    said = partial(
+        DistinctAdmissions, declarations=declarations or {}, seed=seed, units_of_columns=units_of_columns or {}
+    )
     if keep_duplicates:
         every = frame.reset_index(drop=True)
-        return DistinctAdmissions(every, every, 0, declared, seed)
+        return said(every, every, 0)
     patient = _patients(frame, alone, seed)
     kept = (~group.duplicated(keep=keep).to_numpy() for keep in ("first", "last"))
     first, last = (_numbered(frame[rows], patient[rows]) for rows in kept)
-    return DistinctAdmissions(first, last, len(frame) - len(first), declared, seed)
+    return said(first, last, len(frame) - len(first))
 
 
 def _numbered(frame: pd.DataFrame, patient: Integers) -> pd.DataFrame:
@@ -129,14 +136,49 @@ def _without_codes_of_missing(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: frame[name].astype("Int64").where(frame[name] >= 0)})
 
 
+def is_number(column: "pd.Series[Any]") -> bool:
+    """Tell whether the cells of a column are numbers; true and false are words."""
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def as_words(column: "pd.Series[Any]") -> "pd.Series[str]":
+    """Write the cells of any column as words, whole numbers without a point; missing stays missing.
+
+    Examples
+    --------
+    >>> as_words(pd.Series([1.0, 2.5, None])).tolist()
+    ['1', '2.5', nan]
+    """
+    if not is_number(column):
+        return column.astype("str")
+    codes, numbers = pd.factorize(column)
+    words = np.array([*(f"{number:.15g}" for number in numbers), None], dtype=object)
+    return pd.Series(words[codes], column.index, dtype="str")
+
+
+def commonest(words: "pd.Series[str]", most: int) -> "pd.Series[str]":
+    """Keep the commonest words of a column as they are, and take all others together.
+
+    Examples
+    --------
+    >>> commonest(pd.Series(["a", "b", "a", "c"]), 2).tolist()
+    ['a', 'all others', 'a', 'all others']
+    """
+    rows = words.value_counts()
+    return words if len(rows) <= most else words.where(words.isin(rows.index[: most - 1]) | words.isna(), "all others")
+
+
 def among(labels: "pd.Series[str]", words: Sequence[str]) -> "pd.Series[bool]":
-    """Mark the rows whose label is one of the words, in any case.
+    """Mark the rows whose label is one of the words, in any case; a whole number is its words, with a point or not.
 
     Examples
     --------
     >>> among(pd.Series(["Cancer", "asthma", None]), ["ASTHMA"]).tolist()
     [False, True, False]
     """
-    wanted = {word.strip().casefold() for word in words}
-    levels = [level for level in labels.dropna().unique() if str(level).strip().casefold() in wanted]
-    return labels.isin(levels)
+    wanted = {_folded(word) for word in words}
+    return labels.isin([level for level in labels.dropna().unique() if _folded(level) in wanted])
+
+
+def _folded(word: object) -> str:
+    return re.sub(r"(?<=\d)\.0+$", "", str(word).strip().casefold())

@@ -17,9 +17,10 @@ from hi_ml.claims.chart import GREY, STAR, Chart, largest
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import MARKS, Draft, Estimand, Evidence, forest_lines
+from hi_ml.claims.kinds import Asked, Columns, difference
 from hi_ml.claims.requirements import constant, has, require_columns, require_declared, require_sizes
 from hi_ml.claims.subgroup_screen import stay_screen
-from hi_ml.claims.tails import Draws, Sample, guarded, is_heavy
+from hi_ml.claims.tails import Draws, Sample, is_heavy
 from hi_ml.statistics.estimates import LEVEL, Floats, Interval, Margin
 from hi_ml.statistics.means import cochran_q, comparable, contrast, differences, probability_of_exceeding
 from hi_ml.statistics.moments import moments
@@ -84,19 +85,11 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
 
 def _emergency(rows: pd.DataFrame, settings: EmergencyStay, draws: Draws) -> Iterator[Evidence]:
     require_columns(rows, "admission_type", "length_of_stay")
-    groups = moments_of(stay_sums(rows, settings.emergency), pd.Index([True, False], name="emergency"))
-    require_sizes(groups, ["emergency", "other"], settings.smallest_group)
-    if not groups.within.any():
-        raise constant("the length of stay")
-    effect = contrast(groups, [1, -1], margin=Margin(settings.smallest_effect))
-    effect, keeps_level = guarded(effect, _sample(rows, settings.emergency), draws)
-    yield Evidence.of_effect(
-        Estimand("emergency", "mean stay of emergency admissions less that of the others", "days"),
-        effect,
-        settings.smallest_effect,
-        claims_positive=True,
-        keeps_level=keeps_level,
-    )
+    complete = rows[rows["admission_type"].notna()]
+    marked = complete.assign(emergency=among(complete["admission_type"], [settings.emergency]))
+    estimand = Estimand("emergency", "mean stay of emergency admissions less that of the others", "days")
+    asked = Asked(estimand, Margin(settings.smallest_effect), settings.smallest_group, "the length of stay")
+    yield difference(marked, Columns("length_of_stay", "emergency"), asked, draws, names=["emergency", "other"])
 
 
 def _sample(rows: pd.DataFrame, emergency: str) -> Sample:

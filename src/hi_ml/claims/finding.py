@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.app.errors import Missing, Untestable
+from hi_ml.claims.chart import Chart
 from hi_ml.claims.distinct import HOSPITALS, PATIENTS
 from hi_ml.statistics.estimates import LEVEL, Effect, Interval
 
@@ -146,6 +147,32 @@ class Evidence:
         )
 
     @property
+    def is_directional(self) -> bool:
+        """Whether the claim names the sign."""
+        return "p_two_sided" in self.detail
+
+    @property
+    def size(self) -> float:
+        """The estimate in the direction claimed, or in either."""
+        return self.estimate if self.is_directional else abs(self.estimate)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the whole interval lies beyond the smallest effect that matters, in a direction that is claimed."""
+        smallest = 0.0 if self.smallest_effect is None else self.smallest_effect
+        low, high = self.low, self.high
+        return (low is not None and low > smallest) or (
+            high is not None and high < -smallest and not self.is_directional
+        )
+
+    @property
+    def excluded(self) -> float | None:
+        """The least effect that the 90 % interval rules out, in the direction claimed or in either."""
+        if self.high90 is None or self.low90 is None or self.is_directional:
+            return self.high90
+        return max(self.high90, -self.low90)
+
+    @property
     def counted(self) -> str:
         """How many admissions stand behind it, and of how many patients: the n that is printed."""
         if self.units is None:
@@ -187,6 +214,7 @@ class Draft:
     notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)  # what the charts draw
     facts: Mapping[str, Any] = field(default_factory=dict)  # what the charts say or need beside their tables
+    charts: tuple[Chart, ...] = ()  # beside the forest plot of its evidence, in the order of the report
     # by part, what the claim says of it; and the sentence around that, so that a verdict says no more than was tested
     words: Mapping[str, str] = field(default_factory=dict)
     around: str = "{}."
@@ -284,6 +312,7 @@ class Finding:
     notes: tuple[str, ...]  # as drafted
     tables: Mapping[str, pd.DataFrame]
     facts: Mapping[str, Any]
+    charts: tuple[Chart, ...]
     # the claim in the words that the verdict covers; another one than `claim` where a part of that is not tested, or
     # where what it says beside the deciding parts is not found
     covered: str
@@ -296,7 +325,7 @@ class Finding:
 
 def record(finding: Finding) -> dict[str, Any]:
     """Turn a finding into plain dicts, lists and values, ready for JSON; without what only the charts need."""
-    fields = {name: value for name, value in vars(finding).items() if name not in ("tables", "facts")}
+    fields = {name: value for name, value in vars(finding).items() if name not in ("tables", "facts", "charts")}
     return {name: _plain(value) for name, value in fields.items()}
 
 

@@ -2,32 +2,31 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from scipy.stats import norm
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube, cube_clusters, fill_cells, moments_of, sums, units_of
+from hi_ml.claims import kinds
+from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, moments_of, sums
 from hi_ml.claims.chart import STAR, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
+from hi_ml.claims.kinds import Asked, Columns, Stratified
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
 from hi_ml.claims.subgroup_screen import age_bins
-from hi_ml.claims.tails import Draws, Sample, guarded
-from hi_ml.statistics.contingency import Association, association, can_vary, cramers_v, largest_share_gap
+from hi_ml.claims.tails import Draws
+from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
 from hi_ml.statistics.estimates import Margin, joint_power
 from hi_ml.statistics.means import comparable, standardised_difference
 from hi_ml.statistics.moments import Moments
-from hi_ml.statistics.multiplicity import discoveries
-from hi_ml.statistics.regression import wald_statistic, within_strata
 
 SENTENCE = "Recorded care differs between insurers."
 NOTE = (
@@ -37,15 +36,6 @@ NOTE = (
 CARE = {"admission_type": "admission type", "medication": "medication", "test_result": "test result"}
 STAY = "length_of_stay"
 CASE_MIX = ("condition", "sex", "blood_type")
-CARE_COLUMNS = ["outcome", "insurer", "level", "n", "count", "share", "expected", "residual"]
-
-
-class StratifiedCare(NamedTuple):
-    """A category of care, compared between insurers within strata."""
-
-    test: Association
-    seen: pd.DataFrame  # admissions by insurer and level, strata added up
-    strata: int
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -86,7 +76,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     extreme = list(_largest(balance, settings.smallest_difference))
     return dataclasses.replace(
         draft.also(*_marginal(rows, cared, margin), *extreme).in_units(admissions.units),
-        tables={"payer_care": care_residuals(dict(_testable(associations))), "payer_balance": balance},
+        tables={"payer_care": kinds.residual_table(dict(_testable(associations)), "insurer"), "payer_balance": balance},
         facts={"zone": settings.smallest_difference if extreme else None},
     )
 
@@ -100,17 +90,14 @@ def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
     return with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
 
 
-def _association(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, role: str) -> StratifiedCare:
+def _association(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, role: str) -> Stratified:
     rows = stratified_rows()
     require_columns(rows, role)
-    table, keys = counts(rows, ["stratum", "insurer", role]), ("insurer", role)
-    if not can_vary(cells := cube(table, keys)):
-        raise constant(f"the {CARE[role]} between insurers of one stratum")
-    test = association(cells, margin=margin, clusters=cube_clusters(table, keys))
-    return StratifiedCare(test, crosstab(table, keys), len(cells))
+    what = f"the {CARE[role]} between insurers of one stratum"
+    return kinds.associated(rows, Columns(role, "insurer", "stratum"), margin, what)
 
 
-def _care(associations: Callable[[str], StratifiedCare], role: str, margin: Margin) -> Iterator[Evidence]:
+def _care(associations: Callable[[str], Stratified], role: str, margin: Margin) -> Iterator[Evidence]:
     test, _, strata = associations(role)
     words = f"association of insurer and {CARE[role]} within condition and age band"
     detail = {"strata": strata, "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
@@ -120,27 +107,9 @@ def _care(associations: Callable[[str], StratifiedCare], role: str, margin: Marg
 def _stay(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, draws: Draws) -> Iterator[Evidence]:
     rows = stratified_rows()
     require_columns(rows, STAY)
-    table = sums(rows, ["stratum", "insurer"], STAY)
-    cells = fill_cells(table, ["insurer"]).index
-    insurers = cells.get_level_values("insurer").nunique()
-    effect = within_strata(moments_of(table, cells), insurers, margin=margin)
-    if effect is None:
-        raise constant("the length of stay within insurers of one stratum")
-    sample, free = _within_stratum(rows, cells)
-    effect, keeps_level = guarded(effect, sample, draws, free=free, statistic=partial(wald_statistic, groups=insurers))
     words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
-    yield Evidence.of_effect(Estimand(STAY, words, "Cohen's f"), effect, margin.size, keeps_level=keeps_level)
-
-
-def _within_stratum(rows: pd.DataFrame, cells: pd.Index) -> tuple[Sample, float]:
-    """Take the stays less the mean of their stratum, their cells, and the patients of the smallest insurer less one."""
-    complete = rows[rows["stratum"].notna() & rows["insurer"].notna() & rows[STAY].notna()]
-    stay = complete[STAY] - complete.groupby("stratum")[STAY].transform("mean")
-    cell = cells.get_indexer(pd.MultiIndex.from_frame(complete[["stratum", "insurer"]]))
-    by_insurer = complete.groupby("insurer")
-    units = by_insurer[UNIT].nunique() if UNIT in complete else by_insurer.size()
-    sample = Sample(stay.to_numpy(dtype=np.float64), cell.astype(np.int64), units_of(complete), len(cells))
-    return sample, float(units.min() - 1)
+    asked = Asked(Estimand(STAY, words, "Cohen's f"), margin, 0, "the length of stay", directional=False)
+    yield kinds.spread_within(rows, Columns(STAY, "insurer", "stratum"), asked, draws)
 
 
 def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
@@ -193,27 +162,6 @@ def with_strata(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
     return rows.assign(stratum=stratum)
 
 
-def care_residuals(care: Mapping[str, StratifiedCare]) -> pd.DataFrame:
-    """Set the care of each insurer's patients against what care blind to insurers would give within each stratum.
-
-    Parameters
-    ----------
-    care : mapping of str to StratifiedCare
-        By category of care.
-
-    Returns
-    -------
-    DataFrame
-        `outcome, insurer, level, n` (admissions of the insurer), `count, share, expected` (share, given the strata),
-        `residual` (adjusted: standard normal without any association), `p_value, discovery` (Benjamini-Hochberg over
-        all cells).
-    """
-    parts = [_residuals(role, *tested[:2]) for role, tested in care.items()]
-    cells = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=CARE_COLUMNS, dtype="float64")
-    p_value = 2 * norm.sf(cells["residual"].abs().to_numpy(dtype=np.float64))
-    return cells.assign(p_value=p_value, discovery=discoveries(p_value))
-
-
 def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.DataFrame:
     """Compare each insurer with the rest, in standard deviations, on its patients' care and on who they are.
 
@@ -241,18 +189,10 @@ def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.Data
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _testable(associations: Callable[[str], StratifiedCare]) -> Iterator[tuple[str, StratifiedCare]]:
+def _testable(associations: Callable[[str], Stratified]) -> Iterator[tuple[str, Stratified]]:
     for role in CARE:
         with contextlib.suppress(Untestable):
             yield role, associations(role)
-
-
-def _residuals(role: str, test: Association, seen: pd.DataFrame) -> pd.DataFrame:
-    insurer, level = seen.index.repeat(seen.shape[1]), np.tile(seen.columns, len(seen))
-    n = np.repeat(seen.sum(axis=1).to_numpy(), seen.shape[1])
-    count, expected = seen.to_numpy().ravel(), test.expected.ravel() / n
-    columns = role, insurer, level, n, count, count / n, expected, test.residuals.ravel()
-    return pd.DataFrame(dict(zip(CARE_COLUMNS, columns, strict=True))).astype({"n": "int64", "count": "int64"})
 
 
 def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:

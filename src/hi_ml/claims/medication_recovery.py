@@ -13,17 +13,18 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sums, units_of
+from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sums
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
 from hi_ml.claims.finding import Draft, Estimand, Evidence
+from hi_ml.claims.kinds import Asked, Columns, difference
 from hi_ml.claims.patients import Patients, identify, identity_evidence, identity_table
-from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_declared, require_sizes
-from hi_ml.claims.tails import Draws, Sample, guarded
+from hi_ml.claims.requirements import has, large_levels, require_columns, require_declared, require_sizes
+from hi_ml.claims.tails import Draws
 from hi_ml.statistics.estimates import Integers, Margin
 from hi_ml.statistics.linkage import IdentityRule
-from hi_ml.statistics.means import contrast, one_way
+from hi_ml.statistics.means import one_way
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.proportions import difference_of_shares
 from hi_ml.statistics.regression import within_strata
@@ -126,21 +127,10 @@ def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Itera
     _require_advanced(admissions)
     require_columns(admissions.rows, "length_of_stay")
     marked = _marked(admissions.rows, admissions)
-    groups = _arms(marked, "length_of_stay", settings.smallest_group)
-    if not groups.within.any():
-        raise constant("the length of stay")
-    known = marked[marked["length_of_stay"].notna()]
-    stays, advanced = (known[name].to_numpy() for name in ("length_of_stay", "advanced"))
-    sample = Sample(stays.astype(np.float64), advanced.astype(np.int64), units_of(known))
-    effect = contrast(groups, [1, -1], margin=Margin(settings.smallest_stay))
-    effect, keeps_level = guarded(effect, sample, Draws(settings.permutations, admissions.rng("stay")))
-    yield Evidence.of_effect(
-        Estimand("stay", "mean stay with other medications less that with advanced ones", "days"),
-        effect,
-        settings.smallest_stay,
-        claims_positive=True,
-        keeps_level=keeps_level,
-    )
+    estimand = Estimand("stay", "mean stay with other medications less that with advanced ones", "days")
+    asked = Asked(estimand, Margin(settings.smallest_stay), settings.smallest_group, "the length of stay")
+    draws = Draws(settings.permutations, admissions.rng("stay"))
+    yield difference(marked, Columns("length_of_stay", "advanced"), asked, draws, names=ARMS, first=False)
 
 
 def _readmission(

@@ -11,6 +11,8 @@ from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import UNIT
 from hi_ml.statistics.moments import FEWEST_UNITS, Moments
 
+FEWEST_SHOWN, MOST_SHOWN = 10, 8  # rows of a level that a sentence may name, and how many of them
+
 
 def has(frame: pd.DataFrame, *roles: str) -> bool:
     """Tell whether the table has these columns, with a value in each.
@@ -35,6 +37,18 @@ def require_declared(levels: Sequence[str], words: str, key: str) -> None:
     """Ask for a declaration of the dataset, which ``key`` would make."""
     if not levels:
         raise Untestable("NO_MAPPING", words, key)
+
+
+def no_such_level(role: str, absent: Sequence[str], words: "pd.Series[str]", key: str) -> Untestable:
+    """Answer a level that is not there, or that the claim does not name, with the commonest that are there."""
+    sizes = words.value_counts()
+    shown = [str(level) for level in sizes.index[sizes >= FEWEST_SHOWN][:MOST_SHOWN]]
+    rest = f" and {len(sizes) - len(shown):,} more" if len(sizes) > len(shown) else ""
+    lacking = f"no admission has {role} {' or '.join(absent)}" if absent else f"no level of {role} is named"
+    there = (
+        f"the levels are {', '.join(shown)}{rest}" if shown else f"it has {len(sizes):,} levels, each too rare to show"
+    )
+    return Untestable("NO_MAPPING", f"{lacking}; {there}", key)
 
 
 def too_few(there: str, needed: str) -> Untestable:

@@ -77,13 +77,14 @@ def _finding(name: str, draft: Draft, p_support: float, p_absence: float, family
         gaps=draft.gaps,
         parts=draft.asked,
         parts_testable=draft.asked - len(draft.gaps),
-        excludes_effects_above={part.part: part.high90 for part in draft.parts if part.high90 is not None},
+        excludes_effects_above={part.part: part.excluded for part in draft.parts if part.excluded is not None},
         n_needed=n_needed,
         sentences=sentences(draft, reason, n_needed, covered),
         covered=covered,
         notes=draft.notes,
         tables=draft.tables,
         facts=draft.facts,
+        charts=draft.charts,
     )
 
 
@@ -91,7 +92,7 @@ def _verdict(draft: Draft, p_support: float, p_absence: float, family: int) -> t
     if not draft.parts:
         return "not_testable", draft.gaps[0].reason
     if p_support < LEVEL and (carrying := _carrying(draft)):
-        strong = [part.keeps_level and part.low is not None and part.low > _smallest(part) for part in carrying]
+        strong = [part.keeps_level and part.is_beyond for part in carrying]
         whole = draft.shown == draft.claim
         return "supported", "STRONG" if whole and (all if draft.rule == "all" else any)(strong) else "SUFFICIENT"
     if p_absence < LEVEL:
@@ -109,7 +110,7 @@ def _covered(draft: Draft, verdict: Verdict) -> str:
 
 def _carrying(draft: Draft) -> list[Evidence]:
     """Return the parts that carry the claim: all, if each is large enough; or those that are, after Holm within."""
-    large = [part.estimate >= _smallest(part) for part in draft.parts]
+    large = [part.size >= _smallest(part) for part in draft.parts]
     if draft.rule == "all":
         return list(draft.parts) if all(large) else []
     sure = holm([_p(part.p_support) for part in draft.parts]) < LEVEL

@@ -14,7 +14,7 @@ from hi_ml.app.errors import Untestable
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import in_unit, interval, number, p_statement, p_value, scale_of, with_unit
 from hi_ml.app.timing import round_seconds
-from hi_ml.claims.catalogue import catalogue
+from hi_ml.claims.catalogue import family
 from hi_ml.claims.finding import Evidence, Finding, record
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
@@ -71,7 +71,12 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
         ]
         for finding in stated.findings
     }
-    summary = summarize(stated.findings, facts=_facts(stated), with_copies=stated.with_copies, family=len(catalogue()))
+    summary = summarize(
+        stated.findings,
+        facts=_facts(stated),
+        with_copies=stated.with_copies,
+        family=family(finding.finding for finding in stated.findings),
+    )
     folder.write(report=page.render(summary, pictures))
     facts = {**_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
     run = provenance(here, facts | {"with_copies": stated.with_copies}, started=started)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.chart import GREY, Chart, largest
 from hi_ml.claims.finding import MARKS, Finding, forest_lines
 from hi_ml.reports.charts import heat_maps, lines, means
@@ -21,7 +20,7 @@ KINDS: Mapping[str, Callable[..., Figure]] = {
     "hospital_bills": means.hospital_bills,
     "hospital_funnel": means.hospital_funnel,
     "decade_heat_map": heat_maps.shares_by_decade,
-    "care_heat_map": heat_maps.residuals_by_insurer,
+    "care_heat_map": heat_maps.residuals_by_group,
     "decade_lines": lines.share_by_decade,
     "month_lines": lines.stay_by_month,
     "stay_distribution": lines.stay_distribution,
@@ -48,7 +47,7 @@ def of_finding(finding: Finding) -> Iterator[Drawn]:
         A claim that could not be tested may have no chart.
     """
     tables = {_EVIDENCE: forest_lines(finding.evidence)} | dict(finding.tables)
-    for chart in (_forest(finding), *catalogue()[finding.finding].charts):
+    for chart in (_forest(finding), *finding.charts):
         table = tables.get(chart.table)
         if table is not None and len(table):
             yield Drawn(f"{finding.finding}_{chart.name}", chart.shows, _draw(chart, finding, table), table)

@@ -1,8 +1,11 @@
 """What is left of a difference once other columns are held fixed?"""
 
+from dataclasses import replace
+
 import numpy as np
 
-from hi_ml.statistics.estimates import Effect, Floats, Margin
+from hi_ml.statistics.estimates import Effect, Floats, Integers, Margin, difference_effect
+from hi_ml.statistics.means import contrast
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.noncentral import chi_square_effect, wald_effect
 
@@ -78,6 +81,75 @@ def within_strata(cells: Moments, groups: int, *, margin: Margin) -> Effect | No
     scores = cells.clusters.deviations(fitted.ravel()) @ design.reshape(-1, design.shape[-1])
     meat = scores.T @ scores * few * (1 - 1 / observations) / (1 - 1 / max(units, 2))
     return wald_effect(coefficients, covariance, bread @ meat @ bread, round(observations), units=units, margin=margin)
+
+
+def difference_within(cells: Moments, *, margin: Margin) -> Effect | None:
+    """Compare two groups within strata: the strata's differences of means, weighted as Mantel and Haenszel do.
+
+    Parameters
+    ----------
+    cells : Moments
+        Of k strata x 2 groups, stratum by stratum; cells may be empty.
+
+    Returns
+    -------
+    Effect or None
+        Second group less first; None where no stratum holds two units of each, or nothing varies.
+
+    References
+    ----------
+    Greenland & Robins (1985), Biometrics 41, 55: weights n1 n0 / (n1 + n0) give the common difference.
+    """
+    several = (cells.free > 0).reshape(-1, 2).all(axis=1)
+    used = cells.at(np.repeat(several, 2))
+    if not used.within.any():
+        return None
+    n = used.n.reshape(-1, 2)
+    weight = n.prod(axis=1) / n.sum(axis=1)
+    return contrast(used, np.outer(weight / weight.sum(), [-1, 1]).ravel(), margin=margin)
+
+
+def slope(x: Floats, y: Floats, strata: Integers, units: Integers | None, *, margin: Margin) -> Effect | None:
+    """Fit one straight line within all strata, its error robust to unequal variances and to patients who come again.
+
+    Parameters
+    ----------
+    x, y : ndarray of float64, shape (n,)
+    strata : ndarray of int64, shape (n,)
+        Codes from 0; each has a level of its own (fixed effects).
+    units : ndarray of int64, shape (n,), optional
+        Codes of the patients; left out where none has two values.
+    margin : Margin
+        Of y per unit of x.
+
+    Returns
+    -------
+    Effect or None
+        With HC1 errors, or CR1 by patient; None where x or y does not vary within strata.
+    """
+    n, k = x.size, len(np.unique(strata))
+    inner, residual = (values - _stratum_means(values, strata)[strata] for values in (x, y))
+    spread = float(inner @ inner)
+    if n - k <= 1 or spread <= _NO_VARIANCE * float(x @ x):
+        return None
+    line = float(inner @ residual) / spread
+    added = inner * (residual - line * inner) / spread * np.sqrt(n / (n - k - 1))
+    independent = float(added @ added)
+    if independent <= _NO_VARIANCE**2 * line**2:
+        return None
+    if units is None:
+        return difference_effect(line, independent**0.5, n, margin=margin, df=n - k - 1)
+    people, unit = np.unique(units, return_inverse=True)
+    together = np.bincount(unit, weights=added)
+    ratio = float(together @ together) / independent * people.size / (people.size - 1)
+    effect = difference_effect(line, (ratio * independent) ** 0.5, n, margin=margin, df=people.size - 1)
+    return replace(effect, units=people.size, design_effect=ratio)
+
+
+def _stratum_means(values: Floats, strata: Integers) -> Floats:
+    sizes = np.bincount(strata)
+    means: Floats = np.bincount(strata, weights=values) / np.maximum(sizes, 1)
+    return means
 
 
 def wald_statistic(n: Floats, total: Floats, squares: Floats, *, groups: int) -> Floats:

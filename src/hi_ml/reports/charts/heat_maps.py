@@ -20,7 +20,7 @@ _CELL = 0.62  # inches: least width of a cell
 _WIDEST = 9.0  # inches
 _MOST_ROWS, _MOST_COLUMNS = 20, 10
 _WITH_COUNTS = 8  # more classes than this leave no room for a second line in the cells
-_UPRIGHT = {"classes": 4, "insurers": 6}  # of more than so many, the names below stand upright
+_UPRIGHT = {"classes": 4, "groups": 6}  # of more than so many, the names below stand upright
 _FAR = 5.0  # standard deviations: the scale never zooms in so far that noise looks like a pattern
 _HEADROOM = 1.25  # of the largest share: the darkest shade is never reached, so figures stay legible
 _DARK_SHARE = 70  # % from which ink on the cell gives way to white
@@ -87,21 +87,23 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
 
 
 @chart
-def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
-    """Draw what share of each insurer's admissions got which care, shaded by its residual; stars mark discoveries.
+def residuals_by_group(table: pd.DataFrame, *, title: str, caption: str, group: str = "insurer") -> Figure:
+    """Draw what share of each group's admissions has which level, shaded by its residual; stars mark discoveries.
 
     Parameters
     ----------
     table : DataFrame
-        `outcome, insurer, level, share, residual, discovery`: one panel per outcome, up to 20 levels each, and up to 10
-        insurers, those with the farthest residuals.
+        `outcome, level, share, residual, discovery`, and the group: one panel per outcome, up to 20 levels each, and up
+        to 10 groups, those with the farthest residuals.
+    group : str
+        The column of groups.
     """
-    insurers = sorted(_farthest(table, "insurer", _MOST_COLUMNS))
-    note = with_rest(caption, table["insurer"].nunique() - len(insurers), "insurers closer to the rest")
-    grids = {str(outcome): _grid(part, insurers) for outcome, part in table.groupby("outcome", sort=False)}
-    sizes, upright = [len(grid) for grid in grids.values()], len(insurers) > _UPRIGHT["insurers"]
+    groups = sorted(_farthest(table, group, _MOST_COLUMNS))
+    note = with_rest(caption, table[group].nunique() - len(groups), f"{group.replace('_', ' ')}s closer to the rest")
+    grids = {str(outcome): _grid(part, group, groups) for outcome, part in table.groupby("outcome", sort=False)}
+    sizes, upright = [len(grid) for grid in grids.values()], len(groups) > _UPRIGHT["groups"]
     height = 0.42 * sum(sizes) + 0.42 * len(grids) + (1.9 if upright else 0.7)
-    figure = new_figure(title, note, height=height, width=_width(len(insurers), names=3.2, cell=1.05))
+    figure = new_figure(title, note, height=height, width=_width(len(groups), names=3.2, cell=1.05))
     panels = figure.subplots(len(grids), 1, squeeze=False, sharex=True, height_ratios=sizes).ravel()
     far = max(_FAR, float(table["residual"].abs().max()))
     look = {"colors": BELOW_ABOVE, "ends": (-far, far), "white_from": _DARK_RESIDUAL * far, "size": 8}
@@ -111,8 +113,8 @@ def residuals_by_insurer(table: pd.DataFrame, *, title: str, caption: str) -> Fi
         ax.set_title(outcome.replace("_", " ").capitalize())
         if ax is panels[int(np.argmax(sizes))]:
             add_colorbar(ax, drawn, "Adjusted residual")
-    names = [wrap(insurer, *((24, 2) if upright else (16, 3))) for insurer in insurers]
-    panels[-1].set_xticks(range(len(insurers)), names, fontsize=8.5, rotation=90 if upright else 0)
+    names = [wrap(name, *((24, 2) if upright else (16, 3))) for name in groups]
+    panels[-1].set_xticks(range(len(groups)), names, fontsize=8.5, rotation=90 if upright else 0)
     return figure
 
 
@@ -120,10 +122,10 @@ def _farthest(table: pd.DataFrame, column: str, most: int) -> pd.Index:
     return table["residual"].abs().groupby(table[column]).max().nlargest(most).index
 
 
-def _grid(part: pd.DataFrame, insurers: list[str]) -> pd.DataFrame:
-    """Spread one outcome over levels x insurers, for share, residual and discovery beside one another."""
-    grid = part.pivot_table(index="level", columns="insurer", values=_LAYERS, aggfunc="first")
-    order = pd.MultiIndex.from_product([_LAYERS, insurers])
+def _grid(part: pd.DataFrame, group: str, groups: list[str]) -> pd.DataFrame:
+    """Spread one outcome over levels x groups, for share, residual and discovery beside one another."""
+    grid = part.pivot_table(index="level", columns=group, values=_LAYERS, aggfunc="first")
+    order = pd.MultiIndex.from_product([_LAYERS, groups])
     return grid.reindex(columns=order)[grid.index.isin(_farthest(part, "level", _MOST_ROWS))].astype(float)
 
 

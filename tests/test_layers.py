@@ -31,6 +31,7 @@ COMMANDS = {
     "report",
     "listen",
     "replay",
+    "board",
 }
 ENTRY = "__main__"  # lists the commands
 INTERFACE = "interface"  # the same for a notebook: it may import what the commands may, and their settings

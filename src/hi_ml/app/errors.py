@@ -561,6 +561,13 @@ class NotTrainable(HiMlError):
         )
 
     @classmethod
+    def few_days(cls, days: int, needed: int) -> Self:
+        return cls(
+            f"A board is replayed over {needed} days of admissions at least, of which the first three quarters train a "
+            f"model; found {days}. Add earlier admissions, with their discharges."
+        )
+
+    @classmethod
     def no_features(cls, task: str, refused: dict[str, str]) -> Self:
         why = "; ".join(f"{role}: {reason}" for role, reason in refused.items())
         return cls(f"{task} is not trainable: no column is left to predict from ({why}).")

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -227,6 +228,21 @@ def test_damaged_tables_get_a_verdict_all_the_same(drawn, n, seed, data):
 @given(st.integers(1, 250), st.integers(0, 50), st.data())
 def test_many_damaged_tables_get_a_verdict_all_the_same(drawn, n, seed, data):
     states(damaged(drawn(n, seed=seed, hospitals=max(n // 3, 1)), seed, data))
+
+
+@pytest.mark.slow
+def test_thousands_of_levels_cost_each_claim_seconds(drawn):
+    frame = drawn(13_600).head(15_000)
+    rng = np.random.default_rng(0)
+    codes = pd.Series(np.minimum(rng.zipf(1.3, len(frame)), 2_254)).map("C{:04d}".format)
+    frame = frame.assign(condition=codes, medication=rng.permutation(codes), insurer=rng.permutation(codes))
+    rows = one_row_each(frame, np.arange(len(frame)), declarations=DECLARED)
+    for name, setting in settings_of(NODES).items():
+        started = time.process_time()
+        (finding,) = state(rows, {name: setting})
+        assert time.process_time() - started < 5, name
+        if name == "age_condition":
+            assert "no admission has condition Hypertension; the levels are C0001, " in finding.gaps[0].words
 
 
 ROOMS = '''

@@ -13,12 +13,12 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import counts, crosstab, cube, cube_clusters, having, moments_of, over_units
+from hi_ml.claims.aggregates import counts, crosstab, cube, cube_clusters, having, moments_of, over, over_units
 from hi_ml.claims.chart import GREY, STAR, Chart, largest
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions, among
+from hi_ml.claims.distinct import MOST_LEVELS, DistinctAdmissions, among
 from hi_ml.claims.finding import Draft, Estimand, Evidence
-from hi_ml.claims.requirements import constant, require_columns, require_declared, require_sizes
+from hi_ml.claims.requirements import constant, no_such_level, require_columns, require_declared, require_sizes
 from hi_ml.statistics.contingency import association, can_vary
 from hi_ml.statistics.estimates import Effect, Floats, Margin
 from hi_ml.statistics.moments import Moments
@@ -86,7 +86,7 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
         draft.also(
             *_from_last_copies(admissions, parts, settings), *_trends(table, parts), *_association(table, settings)
         ),
-        tables={"share_by_decade": share_by_decade(table), "condition_forest": forest},
+        tables={"share_by_decade": share_by_decade(table, settings.conditions), "condition_forest": forest},
     )
 
 
@@ -111,7 +111,8 @@ def _share_gap(
     table = counted()
     within = of_levels(table, part.levels)
     if not within.any():
-        raise Untestable("NO_MAPPING", f"no admission has condition {' or '.join(part.levels)}", part.key)
+        conditions = table.index.get_level_values("condition").repeat(table["n"]).to_series()
+        raise no_such_level("condition", part.levels, conditions, part.key)
     if within.all():
         raise constant("the condition")
     split = f"{settings.split_age:g}"
@@ -215,7 +216,7 @@ def of_levels(table: pd.DataFrame, levels: Sequence[str]) -> NDArray[np.bool_]:
     return among(table.index.get_level_values("condition").to_series(), levels).to_numpy()
 
 
-def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
+def share_by_decade(table: pd.DataFrame, claimed: Sequence[str] = ()) -> pd.DataFrame:
     """Give each condition's share of the admissions of each decade of age, with Wilson's 95 % limits.
 
     Returns
@@ -224,8 +225,9 @@ def share_by_decade(table: pd.DataFrame) -> pd.DataFrame:
         `decade, condition, n` (admissions of the decade), `count, share, low, high`.
     """
     decades = crosstab(table, ("decade", "condition"))
+    total, decades = decades.sum(axis=1), decades[shown_levels(table, claimed)]
     long = decades.reset_index().melt(id_vars="decade", var_name="condition", value_name="count")
-    n = long["decade"].map(decades.sum(axis=1))
+    n = long["decade"].map(total)
     effective = np.concatenate([_design_effects(table, level, decades.index) for level in decades.columns])
     low, high = wilson(long["count"] / effective, n / effective)
     long = long.assign(n=n, share=long["count"] / n, low=low, high=high).astype({"n": "int64", "count": "int64"})
@@ -238,6 +240,12 @@ def _design_effects(table: pd.DataFrame, level: str, decades: pd.Index) -> Float
     return groups.design_effect if groups.clusters else np.ones(len(decades))
 
 
+def shown_levels(table: pd.DataFrame, claimed: Sequence[str]) -> list[str]:
+    """List the conditions of a chart in alphabetical order: those claimed, and the commonest."""
+    common = over(table, ["condition"])["n"].nlargest(MOST_LEVELS).index
+    return sorted({*common, *table.index.get_level_values("condition")[of_levels(table, claimed)]})
+
+
 def condition_forest(table: pd.DataFrame, claimed: Sequence[str], smallest: float) -> pd.DataFrame:
     """Give the difference of shares, old less young, of every condition, those of the claim first.
 
@@ -247,7 +255,7 @@ def condition_forest(table: pd.DataFrame, claimed: Sequence[str], smallest: floa
         `label` (the condition), `estimate, low, high, low90, high90, p_value, discovery` (Benjamini-Hochberg over the
         conditions), `claimed, n, smallest_effect, unit, mark` (one of `CLAIMED`).
     """
-    levels = sorted(table.index.get_level_values("condition").unique())
+    levels = shown_levels(table, claimed)
     effects = [difference(table, [level], smallest) for level in levels]
     names = ["estimate", "low", "high", "low90", "high90", "p_zero"]
     forest = pd.DataFrame([[getattr(effect, name) for name in names] for effect in effects], columns=names)

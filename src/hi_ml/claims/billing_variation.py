@@ -18,7 +18,7 @@ from hi_ml.claims.aggregates import keys_of, mean_table, moments_of, over, sizes
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions
+from hi_ml.claims.distinct import DistinctAdmissions, commonest
 from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
 from hi_ml.claims.kinds import Columns
 from hi_ml.claims.requirements import constant, has, require_columns, require_two
@@ -164,7 +164,7 @@ def _sensitivities(rows: pd.DataFrame, settings: BillingVariation) -> Iterator[E
 
 
 def _case_mix(rows: pd.DataFrame) -> Floats:
-    """Build the covariates: a constant, each level of each category (missing is one), age and whether it is known."""
+    """Build the covariates: a constant, each common level of each category (missing is one), age, and whether known."""
     columns = [np.ones(len(rows))]
     for role in (role for role in CASE_MIX if role in rows):
         if role == "age":
@@ -173,7 +173,7 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
             centred = np.where(is_known, age - (age[is_known].mean() if is_known.any() else 0.0), 0.0)
             columns += [centred, is_known.astype(np.float64)]
         else:
-            codes, levels = pd.factorize(rows[role], use_na_sentinel=False)
+            codes, levels = pd.factorize(commonest(rows[role]), use_na_sentinel=False)
             columns += list(np.eye(len(levels))[codes].T)
     return np.column_stack(columns)
 

@@ -17,6 +17,7 @@ from hi_ml.statistics.estimates import Integers
 from hi_ml.statistics.linkage import People
 
 PATIENTS, HOSPITALS = "patients", "hospitals"
+MOST_LEVELS = 50  # of a category that are told apart where every pair of levels is compared, or each level is shown
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def as_words(column: "pd.Series[Any]") -> "pd.Series[str]":
     return pd.Series(words[codes], column.index, dtype="str")
 
 
-def commonest(words: "pd.Series[str]", most: int) -> "pd.Series[str]":
+def commonest(words: "pd.Series[str]", most: int = MOST_LEVELS) -> "pd.Series[str]":
     """Keep the commonest words of a column as they are, and take all others together.
 
     Examples

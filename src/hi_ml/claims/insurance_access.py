@@ -17,7 +17,7 @@ from hi_ml.claims import kinds
 from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, moments_of, sums
 from hi_ml.claims.chart import STAR, Chart
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions
+from hi_ml.claims.distinct import DistinctAdmissions, commonest
 from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns, Stratified
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
@@ -87,7 +87,8 @@ def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
     if len(rows["insurer"].dropna().unique()) == 1:
         raise constant("the insurer")
     require_two(rows, "insurer", settings.smallest_group)
-    return with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
+    stratified = with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
+    return stratified.assign(**{role: commonest(rows[role]) for role in ("insurer", *CARE, *CASE_MIX) if role in rows})
 
 
 def _association(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, role: str) -> Stratified:

@@ -22,10 +22,11 @@ from hi_ml.claims.aggregates import (
     sums,
     units_of,
 )
+from hi_ml.claims.distinct import commonest
 from hi_ml.claims.finding import Detail, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_sizes, too_few
 from hi_ml.claims.tails import Draws, Sample, guarded, is_heavy
-from hi_ml.statistics.contingency import Association, association, can_vary
+from hi_ml.statistics.contingency import DENSE, Association, association, can_vary
 from hi_ml.statistics.estimates import POWER, Effect, Integers, Margin
 from hi_ml.statistics.means import contrast
 from hi_ml.statistics.moments import FEWEST_UNITS, Moments
@@ -145,10 +146,13 @@ def stratified_sample(rows: pd.DataFrame, columns: Columns, cells: pd.Index) -> 
 
 
 def associated(rows: pd.DataFrame, columns: Columns, margin: Margin, what: str) -> Stratified:
-    """Test that two categories go together, ``value`` and ``group``, within strata where one is named."""
-    level, group, stratum = columns
-    within = [stratum] if stratum else []
-    table, keys = counts(rows, [*within, group, level]), (group, level)
+    """Test that two categories, ``value`` and ``group``, go together within strata; of many levels the rare are one."""
+    level, group, stratum = columns.value, columns.group, str(columns.stratum)
+    if len(rows[stratum].unique()) > 1:  # of one stratum, any number of levels is tested in closed form
+        for one, other, least in ((level, group, int(DENSE**0.5)), (group, level, 1)):
+            most = max(DENSE // max(rows[other].nunique() - 1, 1), least) + 1
+            rows = rows.assign(**{one: commonest(rows[one], most)})
+    table, keys = counts(rows, [stratum, group, level]), (group, level)
     if not can_vary(cells := cube(table, keys)):
         raise constant(what)
     test = association(cells, margin=margin, clusters=cube_clusters(table, keys))

@@ -16,11 +16,11 @@ from hi_ml.app.errors import Untestable
 from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sums
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions, among
+from hi_ml.claims.distinct import DistinctAdmissions, among, commonest
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns, difference
 from hi_ml.claims.patients import Patients, identify, identity_evidence, identity_table
-from hi_ml.claims.requirements import has, large_levels, require_columns, require_declared, require_sizes
+from hi_ml.claims.requirements import has, large_levels, no_such_level, require_columns, require_declared, require_sizes
 from hi_ml.claims.tails import Draws
 from hi_ml.statistics.estimates import Integers, Margin
 from hi_ml.statistics.linkage import IdentityRule
@@ -120,7 +120,7 @@ def _require_advanced(admissions: DistinctAdmissions) -> None:
     declared = admissions.declarations.get(KEY, ())
     require_declared(declared, "no column and no declaration says which medications are advanced", KEY)
     if not among(admissions.rows["medication"], declared).any():
-        raise Untestable("NO_MAPPING", f"no admission has medication {' or '.join(declared)}", KEY)
+        raise no_such_level("medication", declared, admissions.rows["medication"], KEY)
 
 
 def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Iterator[Evidence]:
@@ -231,7 +231,8 @@ def _between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Eviden
         estimand = Estimand("any medication", words, unit)
         yield Evidence.of_effect(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
     if has(rows, "condition"):
-        table = sums(rows, ["condition", "medication"], "length_of_stay")
+        pooled = rows.assign(medication=commonest(rows["medication"]))
+        table = sums(pooled, ["condition", "medication"], "length_of_stay")
         cells = fill_cells(table, ["medication"]).index
         effect = within_strata(moments_of(table, cells), cells.get_level_values("medication").nunique(), margin=margin)
         if effect:

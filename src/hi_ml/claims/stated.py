@@ -17,13 +17,12 @@ from hi_ml.claims import kinds
 from hi_ml.claims.aggregates import UNIT, mean_table, sums
 from hi_ml.claims.chart import BARS, STAR, Chart
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions, among, as_words, commonest, is_number
+from hi_ml.claims.distinct import DistinctAdmissions, among, as_words, is_number
 from hi_ml.claims.finding import Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns
 from hi_ml.claims.requirements import constant, large_levels, no_such_level, require_columns, require_two, too_few
 from hi_ml.claims.tails import Draws
 from hi_ml.statistics.bins import bins
-from hi_ml.statistics.contingency import DENSE
 from hi_ml.statistics.estimates import POWER, Margin, joint_power
 
 NOTE = (
@@ -242,10 +241,6 @@ def _association(question: _Question, rows: pd.DataFrame) -> Answer:
     own = rows.assign(of=_pooled(question, rows, "of"), by=_pooled(question, rows, "by"))
     require_two(own, "by", settings.smallest_group)
     own = large_levels(own, "by", settings.smallest_group)
-    if own[STRATUM].max() > 0:  # of one stratum, any number of levels is tested in closed form
-        side = max(DENSE // max(own["by"].nunique() - 1, 1), int(DENSE**0.5)) + 1
-        own = own.assign(of=commonest(own["of"], side))
-        own = own.assign(by=commonest(own["by"], DENSE // max(own["of"].nunique() - 1, 1) + 1))
     words = f"association of {_plain(question.of)} and {_plain(question.by)}{question.within}"
     tested = kinds.associated(own, Columns("of", "by", STRATUM), question.margin, f"the {_plain(question.of)}")
     evidence = _asked(question, words, unit="Cohen's w").evidence(tested.test.w, detail={"strata": tested.strata})

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.claims.aggregates import units_of
+from hi_ml.claims.distinct import commonest
 from hi_ml.statistics.bins import bins
 from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.means import comparable, differences
@@ -67,7 +68,7 @@ def age_bins(age: "pd.Series[float]", begins: Sequence[float]) -> "pd.Series[str
 def _categories(rows: pd.DataFrame, age_bands: Sequence[float]) -> Iterator[tuple[str, "pd.Series[str]"]]:
     for role in ROLES:
         if role in rows:
-            yield role, rows[role]
+            yield role, commonest(rows[role])
     if "age" in rows:
         yield "age band", age_bins(rows["age"], age_bands)
     if "admitted_on" in rows:

@@ -11,6 +11,7 @@ from hi_ml.statistics.estimates import Effect, Floats, Integers, Margin
 from hi_ml.statistics.moments import Clusters
 from hi_ml.statistics.noncentral import chi_square_effect, wald_effect
 
+_AT_ONCE = 4_000_000  # numbers of a table that is held at once
 DENSE = 500
 """Degrees of freedom up to which the covariance of all cells is written out; of one stratum, none beyond needs it."""
 
@@ -99,8 +100,13 @@ def _of_strata(
 ) -> tuple[Effect, Floats]:
     """Test the excess over all strata, and give the variance of each cell's."""
     rows, columns, n = margins
-    row_part, column_part = _multinomial(rows, n), _multinomial(columns, n)
-    covariance = np.einsum("k,kij,kab->iajb", 1 / (n - 1), row_part, column_part)
+    step = max(_AT_ONCE // columns.shape[1] ** 2, 1)
+    r, c = rows.shape[1], columns.shape[1]
+    products = np.zeros((r * r, c * c))
+    for few in (slice(first, first + step) for first in range(0, len(n), step)):
+        row_part = _multinomial(rows[few], n[few]) / (n[few] - 1)[:, None, None]
+        products += row_part.reshape(-1, r * r).T @ _multinomial(columns[few], n[few]).reshape(-1, c * c)
+    covariance = products.reshape(r, r, c, c).transpose(0, 2, 1, 3)
     deviation, dispersion = excess[:-1, :-1].ravel(), _without_last(covariance)
     if clusters is None:
         statistic = float(deviation @ np.linalg.pinv(dispersion, hermitian=True) @ deviation)
@@ -174,12 +180,19 @@ def _clustered_covariance(clusters: Clusters, margins: tuple[Floats, Floats, Flo
     """Add up by patient what observations add to each cell's excess, and multiply; shape (r, c, r, c)."""
     rows, columns, n = margins
     r, c = rows.shape[1], columns.shape[1]
-    left = np.eye(r) - (rows / n[:, None])[:, None, :]  # by stratum, row of the observation, row of the excess
-    right = np.eye(c) - (columns / n[:, None])[:, None, :]
-    scale = np.sqrt(people / (people - 1))
-    added = np.einsum("k,kia,kjb->kijab", scale, left, right).reshape(-1, r * c)
-    scores = clusters.sizes @ added
-    return np.asarray(scores.T @ scores, dtype=np.float64).reshape(r, c, r, c)
+    scale, entries = np.sqrt(people / (people - 1)), clusters.sizes.tocsr()
+    covariance = np.zeros((r * c, r * c))
+    step = max(_AT_ONCE // (r * c), 1)
+    for few in (entries[first : first + step] for first in range(0, entries.shape[0], step)):
+        cells = few.indices.astype(np.int64)
+        k, i, j = cells // (r * c), cells // c % r, cells % c
+        left = np.eye(r)[i] - rows[k] / n[k, None]  # by observation, row of the excess
+        right = np.eye(c)[j] - columns[k] / n[k, None]
+        added = ((few.data * scale[k])[:, None, None] * left[:, :, None] * right[:, None, :]).reshape(-1, r * c)
+        unit = np.repeat(np.arange(few.shape[0]), np.diff(few.indptr))
+        scores = coo_array((np.ones(unit.size), (unit, np.arange(unit.size)))).tocsr() @ added
+        covariance += scores.T @ scores
+    return covariance.reshape(r, c, r, c)
 
 
 def cramers_v(table: ArrayLike) -> float:

@@ -49,10 +49,11 @@ class Clusters:
 
     def pooled(self, picks: Sequence[NDArray[np.generic]]) -> "Clusters":
         """Add up groups: each index array or mask selects those that become one."""
-        joined = np.zeros((self.sizes.shape[1], len(picks)))
-        for column, pick in enumerate(picks):
-            joined[pick, column] = 1.0
-        return Clusters(csc_array(self.sizes @ csc_array(joined)), csc_array(self.sums @ csc_array(joined)))
+        every = np.arange(self.sizes.shape[1])
+        chosen = [every[pick] for pick in picks]
+        group, column = np.concatenate(chosen), np.repeat(np.arange(len(chosen)), [len(pick) for pick in chosen])
+        joined = coo_array((np.ones(group.size), (group, column)), shape=(every.size, len(chosen))).tocsc()
+        return Clusters(csc_array(self.sizes @ joined), csc_array(self.sums @ joined))
 
     def less(self, part: "Clusters") -> "Clusters":
         """Take groups out of these, one from each."""

@@ -26,7 +26,7 @@ from hi_ml.data import read as reading
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import fit_rows
 
-dataset, model = hi_ml.describe(sys.argv[1]), build(Model, compose("train")["model"])
+dataset, model = hi_ml.declare(sys.argv[1]), build(Model, compose("train")["model"])
 seconds, inner = {}, reading.near_duplicates
 
 def timed_duplicates(columns):

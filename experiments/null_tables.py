@@ -188,7 +188,7 @@ def admissions_of(table: pd.DataFrame, declarations: Mapping[str, list[str]] = D
     """Make a table what `hi_ml.read` would return, without a file: for `hi_ml.fit` and `hi_ml.state_claims`."""
     number = {"from": "patient_id", "kind": "identifier", "known": "admission", "private": True}
     absent = {role: {"from": None} for role in ("patient_name", "doctor", "room")}
-    dataset = hi_ml.describe(
+    dataset = hi_ml.declare(
         "kaggle", name="null", declarations=dict(declarations), columns={"patient_id": number} | absent
     )
     private = ["patient_id", "hospital_as_written"]

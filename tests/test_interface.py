@@ -25,7 +25,7 @@ assert not {"numpy", "pandas", "pyarrow", "hydra", "mlflow"} & set(sys.modules)
 
 
 def test_the_interface_is_this():
-    assert set(hi_ml.__all__) == {"read", "describe", "pose", "fit", "assess", "load_model", "state_claims"}
+    assert set(hi_ml.__all__) == {"read", "declare", "pose", "fit", "assess", "load_model", "state_claims"}
     for name in hi_ml.__all__:
         assert callable(getattr(hi_ml, name))
         assert name in dir(hi_ml)
@@ -40,32 +40,32 @@ def test_to_import_it_changes_nothing_and_loads_nothing():
 
 
 def test_a_table_is_described_by_name_by_path_and_by_what_differs(admissions_csv):
-    assert hi_ml.describe().name == "simulated"
-    assert hi_ml.describe("kaggle").source == "data/raw/healthcare_dataset.csv"
-    mine = hi_ml.describe(admissions_csv, max_rejected=0, columns={"age": {"from": None}})
+    assert hi_ml.declare().name == "simulated"
+    assert hi_ml.declare("kaggle").source == "data/raw/healthcare_dataset.csv"
+    mine = hi_ml.declare(admissions_csv, max_rejected=0, columns={"age": {"from": None}})
     assert (mine.name, mine.source, mine.max_rejected) == ("kaggle", str(admissions_csv), 0)
     assert "age" not in mine.present()
-    assert len(mine.columns) == len(hi_ml.describe("kaggle").columns)
+    assert len(mine.columns) == len(hi_ml.declare("kaggle").columns)
 
 
 def test_an_option_of_ones_own_is_found(tmp_path):
     (tmp_path / "my conf" / "dataset").mkdir(parents=True)
     node = yaml.safe_load((conf_dir() / "dataset" / "kaggle.yaml").read_text()) | {"name": "mine"}
     (tmp_path / "my conf" / "dataset" / "mine.yaml").write_text(yaml.safe_dump(node))
-    assert hi_ml.describe("mine", config_dir=tmp_path / "my conf").name == "mine"
+    assert hi_ml.declare("mine", config_dir=tmp_path / "my conf").name == "mine"
 
 
 def test_what_does_not_exist_is_refused():
     with pytest.raises(HydraException, match="dataset/nothing"):
-        hi_ml.describe("nothing")
+        hi_ml.declare("nothing")
     with pytest.raises(ValidationError, match="sorce"):
-        hi_ml.describe(sorce="x")
+        hi_ml.declare(sorce="x")
 
 
 def test_a_table_is_read_as_a_command_reads_it(admissions_csv, reading):
     admissions = hi_ml.read(admissions_csv)
     assert admissions.sha256 == reading(admissions_csv).sha256
-    assert hi_ml.read(hi_ml.describe(admissions_csv)).sha256 == admissions.sha256
+    assert hi_ml.read(hi_ml.declare(admissions_csv)).sha256 == admissions.sha256
 
 
 def test_rejected_cells_are_listed_where_they_stop_the_reading_and_only_there(tmp_path, cells, monkeypatch):

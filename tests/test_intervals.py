@@ -300,9 +300,9 @@ def fractional_stays(path, rows=3000):
     table = pd.DataFrame({"Age": rng.integers(18, 90, rows), "Gender": rng.choice(["Male", "Female"], rows)})
     table["days"] = np.exp(0.7 + 0.01 * (table["Age"] - 50) + 0.6 * rng.normal(size=rows)).round(3)
     table.to_csv(path, index=False)
-    absent = {role: {"from": None} for role in hi_ml.describe("kaggle").present() if role not in ("age", "sex")}
+    absent = {role: {"from": None} for role in hi_ml.declare("kaggle").present() if role not in ("age", "sex")}
     stay = {"from": "days", "kind": "number", "known": "discharge", "unit": "days"}
-    return hi_ml.describe(path, columns=absent | {"length_of_stay": stay})
+    return hi_ml.declare(path, columns=absent | {"length_of_stay": stay})
 
 
 def test_whole_is_held_against_the_data(tmp_path):

@@ -29,6 +29,7 @@ COMMANDS = {
     "simulate",
     "track",
     "report",
+    "describe",
     "listen",
     "replay",
     "board",

@@ -70,7 +70,7 @@ def test_the_users_file_comes_before_the_packages_of_the_same_name(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     folder = write("dataset/kaggle", KAGGLE.replace("name: kaggle", "name: my_own"))
     assert compose("train", "dataset=kaggle", config_dir=folder)["dataset"]["name"] == "my_own"
-    assert hi_ml.describe("kaggle", config_dir=folder).name == "my_own"
+    assert hi_ml.declare("kaggle", config_dir=folder).name == "my_own"
     assert compose("train", "dataset=kaggle")["dataset"]["name"] == "kaggle"
     shown = inside(train.main, flag.format(folder), "dataset=kaggle", "--cfg", "job")
     assert "name: my_own" in shown.stdout

@@ -28,7 +28,7 @@ SMUGGLED = {"left_on": {"from": "Discharge Date", "kind": "date", "known": "admi
 
 def posed(task, *overrides, columns=(), **dataset):
     """A task of a simulated table, as the command would pose it."""
-    admissions = hi_ml.read(hi_ml.describe("simulated", columns=dict(columns), **dataset))
+    admissions = hi_ml.read(hi_ml.declare("simulated", columns=dict(columns), **dataset))
     return hi_ml.pose(admissions, task, overrides=overrides)
 
 

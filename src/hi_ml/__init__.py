@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hi_ml.interface import assess, describe, fit, load_model, pose, read, state_claims
+    from hi_ml.interface import assess, declare, fit, load_model, pose, read, state_claims
 
-__all__ = ["assess", "describe", "fit", "load_model", "pose", "read", "state_claims"]
+__all__ = ["assess", "declare", "fit", "load_model", "pose", "read", "state_claims"]
 
 if sys.argv[:1] == ["-m"]:  # as long as Python looks for the module of `python -m hi_ml.<command>`
     from hi_ml.app.begin import begin

@@ -29,10 +29,10 @@ from hi_ml.prediction.load import load_model
 from hi_ml.tracking.folder import FILES, keep_rejected
 from hi_ml.train import TrainSettings
 
-__all__ = ["assess", "describe", "fit", "load_model", "pose", "read", "state_claims"]
+__all__ = ["assess", "declare", "fit", "load_model", "pose", "read", "state_claims"]
 
 
-def describe(dataset: str | Path = "simulated", *, config_dir: str | Path | None = None, **changes: Any) -> Dataset:
+def declare(dataset: str | Path = "simulated", *, config_dir: str | Path | None = None, **changes: Any) -> Dataset:
     """Describe a table: where it is, what its columns mean and what may be in them.
 
     Parameters
@@ -55,7 +55,7 @@ def describe(dataset: str | Path = "simulated", *, config_dir: str | Path | None
     --------
     A table without rooms:
 
-    >>> mine = describe("mine.csv", columns={"room": {"from": None}})
+    >>> mine = declare("mine.csv", columns={"room": {"from": None}})
     >>> mine.source, "room" in mine.present()
     ('mine.csv', False)
     """
@@ -76,9 +76,9 @@ def read(dataset: Dataset | str | Path = "simulated", **changes: Any) -> Admissi
     Parameters
     ----------
     dataset : Dataset, str or Path
-        What `describe` returns, or takes.
+        What `declare` returns, or takes.
     **changes
-        As `describe`, of a dataset that is not yet described.
+        As `declare`, of a dataset that is not yet described.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def read(dataset: Dataset | str | Path = "simulated", **changes: Any) -> Admissi
     >>> len(admissions.table), len(set(admissions.twins.group))
     (1100, 991)
     """
-    described = dataset if isinstance(dataset, Dataset) else describe(dataset, **changes)
+    described = dataset if isinstance(dataset, Dataset) else declare(dataset, **changes)
     rejected: list[pd.DataFrame] = []
 
     def remember(cells: pd.DataFrame) -> Path:
@@ -135,7 +135,7 @@ def pose(
     overrides : sequence of str
         What else one may ask of `hi_ml.train` on the command line: ``["horizon=discharge"]``.
     config_dir : str or Path, optional
-        As `describe`.
+        As `declare`.
 
     Raises
     ------

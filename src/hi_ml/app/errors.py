@@ -237,6 +237,11 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"{key}={path} cannot be read (looked in {Path.cwd()}). Expected {known}{_hint(path, names)}.")
 
     @classmethod
+    def no_target(cls, name: str, names: Sequence[str]) -> Self:
+        known = _some(map(_quoted, names), most=60)
+        return cls(f"target={name} names no column of the file{_hint(name, names)}. It has: {known}.")
+
+    @classmethod
     def no_such_column(cls, key: str, name: str, names: Sequence[str]) -> Self:
         return cls(
             f"dataset.{key} names no column of the file{_hint(name, names)}. "
@@ -288,6 +293,10 @@ class SourceUnreadable(HiMlError):
             f"No file at {source} (looked in {Path.cwd()}), which dataset={dataset} reads.{where} "
             f"Or point elsewhere: dataset.source=<path>."
         )
+
+    @classmethod
+    def none_named(cls) -> Self:
+        return cls("describe needs source=<a CSV or Parquet file, a glob of them, or an address>; none was given.")
 
     @classmethod
     def no_input(cls, asked: str | None) -> Self:

@@ -51,7 +51,8 @@ class Clusters:
         """Add up groups: each index array or mask selects those that become one."""
         every = np.arange(self.sizes.shape[1])
         chosen = [every[pick] for pick in picks]
-        group, column = np.concatenate(chosen), np.repeat(np.arange(len(chosen)), [len(pick) for pick in chosen])
+        group = np.concatenate([every[:0], *chosen])
+        column = np.repeat(np.arange(len(chosen)), np.array([len(pick) for pick in chosen], dtype=np.int64))
         joined = coo_array((np.ones(group.size), (group, column)), shape=(every.size, len(chosen))).tocsc()
         return Clusters(csc_array(self.sizes @ joined), csc_array(self.sums @ joined))
 

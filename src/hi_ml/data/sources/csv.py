@@ -33,6 +33,29 @@ _MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begi
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few bytes a cell, and few pieces of memory
 
 
+def likely_form(source: str) -> dict[str, str]:
+    """Tell the separator and the encoding of a CSV where they are not a comma and UTF-8; nothing of what is no CSV."""
+    paths = [] if "://" in source else files.matching(source)
+    first = files.peek(str(paths[0])) if paths else b"\0"
+    if b"\0" in first or first.startswith((*_MARKS, b"PAR1")):
+        return {}
+    header = first.decode("latin-1").partition("\n")[0]
+    likely, count = Counter({mark: header.count(mark) for mark in _SEPARATORS}).most_common(1)[0]
+    form = {"separator": likely} if count and likely != "," else {}
+    return form if _is_utf8(str(paths[0])) else {**form, "encoding": "cp1252"}
+
+
+def _is_utf8(location: str) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with files.stream(location) as file:
+        try:
+            while block := file.read(files.PEEK):
+                decoder.decode(block)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
 @dataclass(frozen=True)
 class Csv:
     """A CSV file, compressed or not, of which the header was read."""

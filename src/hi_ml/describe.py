@@ -1,0 +1,102 @@
+"""python -m hi_ml.describe source=<file>: drafts the YAML of a table that nobody has described, claims, and a page."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from hi_ml.app import launch
+from hi_ml.app.config import STRICT, Files, SmallestCell
+from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
+from hi_ml.app.files import atomic_folder
+from hi_ml.data.guess import ColumnGuess, guess_columns
+from hi_ml.data.location import Location, address_of
+from hi_ml.data.privacy import PrivateWords
+from hi_ml.data.relations import relate
+from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.csv import likely_form
+from hi_ml.data.sources.table import gather, open_all
+from hi_ml.reports.description import describe_page
+from hi_ml.reports.draft import Drafted, claim_yamls, dataset_yaml
+
+FIRST_TARGETS = ("length_of_stay", "billed", "test_result", "readmitted")  # where none is named
+
+
+@dataclass(frozen=True, config=STRICT)
+class DescribeSettings:
+    """The keys of ``conf/describe.yaml``."""
+
+    source: Location | None  # a CSV or Parquet file, a glob of them, an address, a database
+    target: str | None  # column that is to be predicted: which others are the same under another name?
+    name: str | None  # of the dataset; null: that of the file
+    beside: list[str]  # other tables, whose columns may hold the keys of this one
+    smallest_cell: SmallestCell
+    files: Files
+
+
+def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
+    """Draft ``dataset/<name>.yaml`` and claims, and write ``describe.html``.
+
+    Raises
+    ------
+    SourceUnreadable, ColumnProblem
+        If there is no such table.
+    ConfigurationInvalid
+        If the target is none of its columns.
+    """
+    if settings.source is None:
+        raise SourceUnreadable.none_named()
+    origin = address_of(settings.source)
+    name = settings.name or re.sub(r"\W+", "_", Path(origin).name.split(".")[0]).strip("_").lower() or "mine"
+    guesses, form = _columns(settings.source, name)
+    target = _target(settings.target, guesses)
+    targets = [target] if target else [one.role for one in guesses if one.role in FIRST_TARGETS]
+    others = {path: _columns(path, name)[0] for path in settings.beside}
+    relations = relate(guesses, targets, others)
+    drafted = Drafted(name, origin, form, guesses, target, settings.smallest_cell)
+    claims = claim_yamls(drafted)
+    folder = here.folder
+    commands = [
+        f"python -m hi_ml.train --config-dir {folder} dataset={name}",
+        f"python -m hi_ml.findings --config-dir {folder} dataset={name} finding=[{','.join(claims)}]",
+    ][: 1 + bool(claims)]
+    private = (text for one in guesses if one.private for text in one.levels)
+    words = PrivateWords.of(private, (text for one in guesses if not one.private for text in one.levels))
+    with atomic_folder(folder) as work:
+        for path, text in [
+            (f"dataset/{name}.yaml", dataset_yaml(drafted)),
+            *((f"finding/{claim}.yaml", text) for claim, text in claims.items()),
+            ("describe.html", describe_page(drafted, relations, commands)),
+        ]:
+            (work / path).parent.mkdir(exist_ok=True)
+            (work / path).write_text(text, encoding="utf-8")
+        words.refuse(work)
+    print(f"{folder}/dataset/{name}.yaml\n{folder}/describe.html")
+    print(f"Say in the draft when each column is known, then:\n{chr(10).join(commands)}")
+
+
+def _columns(source: Location, name: str) -> tuple[list[ColumnGuess], dict[str, str]]:
+    origin = address_of(source)
+    form = likely_form(origin) if isinstance(source, str) else {}
+    said: dict[str, Any] = {"source": source, "known": {"after": ["*"]}, **form}
+    dataset = Dataset(name=name, columns={}, **said)
+    opened, _ = open_all(origin, dataset)
+    header = list(dict.fromkeys(column for one in opened for column in one.schema.names))
+    return guess_columns(gather(opened, dataset, {column: [column] for column in header}).table), form
+
+
+def _target(asked: str | None, guesses: Sequence[ColumnGuess]) -> str | None:
+    for one in guesses:
+        if asked in (one.name, one.role):
+            return one.role
+    if asked is not None:
+        raise ConfigurationInvalid.no_target(asked, [one.name for one in guesses])
+    return None
+
+
+main = launch.command(describe)
+
+if __name__ == "__main__":
+    main()

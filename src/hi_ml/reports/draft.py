@@ -1,0 +1,220 @@
+"""What would the YAML of an undescribed table be? A draft with its evidence, and three claims worth testing."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hi_ml.app.text import percent
+from hi_ml.data.guess import ColumnGuess
+
+_GROUPS = (2, 30)  # levels of a column that a claim may compare
+_LEAST_SHARE = 0.03  # of the rows, of a level that a claim may be about
+_SPREADS = 0.1  # of the standard deviation: the smallest effect that a draft proposes
+_SHARE = 0.03  # the same of a share
+_WIDTH = 110  # characters of a comment
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """A table, as its draft describes it."""
+
+    name: str
+    source: str  # its path
+    csv: Mapping[str, str]  # separator and encoding, where they are not a comma and UTF-8
+    guesses: Sequence[ColumnGuess]
+    target: str | None  # role
+    smallest: int  # rows of a level that may be named
+
+
+def dataset_yaml(drafted: Drafted) -> str:
+    """Write the dataset's YAML: every key beside the evidence for it."""
+    first = next(iter(drafted.guesses))
+    words = sorted({word for guess in drafted.guesses for word in guess.words}, key=str.casefold)
+    lines = [
+        f"# A draft of {first.rows:,} rows x {len(drafted.guesses)} columns, guessed from names and cells: check it.",
+        f"name: {drafted.name}",
+        f"source: {_scalar(drafted.source)}",
+        *(f"{key}: {_scalar(value)}" for key, value in drafted.csv.items()),
+        f'missing: {_listed(["", *words])}  # words for "no value" that stand in the cells',
+        "# When is each column known? That cannot be guessed. Until you name a column here (role, name in the file,",
+        '# a glob "diag_*" or a range "first..last"), it is known after discharge, and predicts nothing.',
+        "known:",
+        "  admission: []",
+        "  stay: []",
+        "  discharge: []",
+        "columns:",
+        *(line for guess in drafted.guesses for line in _column(guess, drafted.smallest)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _column(guess: ColumnGuess, smallest: int) -> Iterator[str]:
+    keys: dict[str, Any] = {} if guess.role == guess.name else {"from": guess.name}
+    keys |= {"kind": guess.kind, **guess.keys}
+    if guess.private:
+        keys["private"] = True
+    node = "{" + ", ".join(f"{key}: {_scalar(value)}" for key, value in keys.items()) + "}"
+    line = f"{guess.role}: {node}  # {evidence(guess, smallest)}"
+    if guess.is_mixed:
+        yield "  # not guessed: say format: '%d/%m/%Y' or '%m/%d/%Y' once the order is sure, and take away the mark"
+        yield f"  # {line}"
+    else:
+        yield f"  {line}"
+
+
+def evidence(guess: ColumnGuess, smallest: int) -> str:
+    """Say on what a guess stands: levels, share missing, ends, commonest levels; of a private column only counts."""
+    said = [f"{len(guess.levels):,} levels"]
+    if guess.orders is not None:
+        day, month, either = guess.orders
+        said.append(f"{day:,} cells can only begin with the day, {month:,} only with the month, {either:,} with either")
+    if guess.known < guess.rows:
+        said.append(f"{percent(1 - guess.known / guess.rows)} % missing")
+    words = [word for word in guess.words if word]
+    if words and not guess.private:
+        said.append(f"missing: {', '.join(words)}")
+    if shown := guess.shown(smallest):
+        levels = ", ".join(f"{_printable(text)} {percent(rows / max(guess.known, 1))} %" for text, rows in shown[:4])
+        said.append(levels)
+    text = "; ".join(said)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
+
+
+def claim_yamls(drafted: Drafted) -> dict[str, str]:
+    """Draft up to three claims, by name: a difference, an association, and a trend or a variation."""
+    outcome = _outcome(drafted)
+    groups = [guess for guess in drafted.guesses if _is_group(guess, drafted) and guess is not outcome]
+    numbers = [guess for guess in drafted.guesses if _is_number(guess) and guess is not outcome]
+    if outcome is None or not groups:
+        return {}
+    share = not _is_number(outcome)
+    of = {"of": outcome.role}
+    levels = {outcome.role: [_level(outcome, commonest=False)]} if share else {}
+    smallest, unit = (_SHARE, "share of admissions") if share else _spread(outcome)
+    what = f"{_plain(outcome.role)} {levels[outcome.role][0]}" if share else _plain(outcome.role)
+    strata = [guess.role for guess in drafted.guesses if guess.role == "age" and _is_number(guess)]
+    group = groups[0]
+    level = _level(group, commonest=True)
+    claims: dict[str, tuple[dict[str, Any], str]] = {
+        "difference": (
+            {
+                "claim": f"{_sentence(what)} differs between {_plain(group.role)} {level} and all others.",
+                "kind": "difference",
+                **of,
+                "by": group.role,
+                "levels": {**levels, group.role: [level]},
+                **({"strata": strata} if strata else {}),
+                "smallest_effect": smallest,
+            },
+            unit,
+        )
+    }
+    if len(groups) > 1:
+        one, other = groups[0], groups[1]
+        claims["association"] = (
+            {
+                "claim": f"{_sentence(_plain(one.role))} and {_plain(other.role)} go together.",
+                "kind": "association",
+                "of": one.role,
+                "by": other.role,
+                "smallest_effect": 0.1,
+            },
+            "Cohen's w",
+        )
+    along = next((guess for guess in numbers if guess.role == "age"), numbers[0] if numbers else None)
+    if along is not None:
+        per = 10 if along.role == "age" else float(f"{np.nanstd(_values(along)):.1g}")
+        claims["trend"] = (
+            {
+                "claim": f"{_sentence(what)} changes with {_plain(along.role)}.",
+                "kind": "trend",
+                **of,
+                "by": along.role,
+                **({"levels": levels} if levels else {}),
+                "per": per,
+                "smallest_effect": smallest,
+            },
+            f"{unit} per {per:g} of {_plain(along.role)}",
+        )
+    return {
+        f"{drafted.name}_{kind}": "".join(
+            [
+                f"# A draft: say what you claim of {drafted.name}, and what would matter, before you look.\n",
+                *(
+                    f"{key}: {_scalar(value)}{f'  # {unit}: a guess' if key == 'smallest_effect' else ''}\n"
+                    for key, value in node.items()
+                ),
+            ]
+        )
+        for kind, (node, unit) in claims.items()
+    }
+
+
+def _outcome(drafted: Drafted) -> ColumnGuess | None:
+    by_role = {guess.role: guess for guess in drafted.guesses}
+    wanted = [drafted.target, "length_of_stay", "billed", "test_result", "readmitted"]
+    named = [by_role[role] for role in wanted if role in by_role]
+    others = [guess for guess in reversed(drafted.guesses) if _is_number(guess) and guess.role != "age"]
+    usable = [guess for guess in (*named, *others) if _is_number(guess) or _is_group(guess, drafted)]
+    return next(iter(usable), None)
+
+
+def _is_number(guess: ColumnGuess) -> bool:
+    return guess.kind == "number" and not guess.private and guess.numbers is not None and len(guess.levels) > _GROUPS[0]
+
+
+def _is_group(guess: ColumnGuess, drafted: Drafted) -> bool:
+    if guess.kind != "category" or guess.private or not _GROUPS[0] <= len(guess.levels) <= _GROUPS[1]:
+        return False
+    rows = sorted(guess.levels.values(), reverse=True)
+    return rows[1] >= max(_LEAST_SHARE * guess.rows, drafted.smallest)
+
+
+def _level(guess: ColumnGuess, *, commonest: bool) -> str:
+    large = [(rows, text) for text, rows in guess.levels.items() if rows >= _LEAST_SHARE * guess.rows]
+    return (max if commonest else min)(large)[1]
+
+
+def _values(guess: ColumnGuess) -> Any:
+    return guess.numbers
+
+
+def _spread(guess: ColumnGuess) -> tuple[float, str]:
+    spread = float(f"{_SPREADS * float(np.nanstd(_values(guess))):.2g}")
+    return spread or 1.0, str(guess.keys.get("unit", _plain(guess.role)))
+
+
+def _plain(role: str) -> str:
+    return role.replace("_", " ")
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _printable(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029\x85]+", " ", text)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return "[" + ", ".join(json.dumps(word, ensure_ascii=False) for word in dict.fromkeys(words)) + "]"
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        plain = re.fullmatch(r"[A-Za-z][\w./ -]*[\w./]|[A-Za-z]", value) and value.casefold() not in _RESERVED
+        return value if plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_scalar(key)}: {_scalar(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_scalar, value)) + "]"
+    return f"{value:g}"
+
+
+_RESERVED = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "none", "nan", "inf"}

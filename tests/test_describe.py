@@ -1,0 +1,154 @@
+"""What describe guesses of a table, what its draft is worth, and what it never shows."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hi_ml import describe, findings, train
+from hi_ml.data.sources.csv import likely_form
+
+ROWS = 1_200
+
+
+@pytest.fixture(scope="module")
+def table():
+    """An export in another tongue of columns, with traps: codes, bands, leading zeros, a copy of the target."""
+    rng = np.random.default_rng(0)
+    admitted = pd.Timestamp("2021-01-01") + pd.to_timedelta(rng.integers(0, 700, ROWS), unit="D")
+    days = 1 + rng.poisson(np.where(rng.random(ROWS) < 0.3, 8, 3))
+    age = rng.integers(20, 95, ROWS)
+    return pd.DataFrame(
+        {
+            "Case": [f"C{row:06d}" for row in rng.permutation(ROWS)],
+            "Patient ID": rng.integers(5_510_000, 5_510_900, ROWS),
+            "Patient Name": [f"Zoe{row} Quux{row % 700}" for row in range(ROWS)],
+            "Age Group": [f"{low}-{low + 9}" for low in age // 10 * 10],
+            "Sex": rng.choice(["F", "M"], ROWS),
+            "Admit Date": admitted.strftime("%d.%m.%Y"),
+            "Ward": rng.choice(["A&E", "ICU <1>", 'the "old" one', "é: #2"], ROWS),
+            "CCN": [f"{number:06d}" for number in rng.integers(10_001, 10_030, ROWS)],
+            "Triage Code": rng.integers(1, 6, ROWS),
+            "Lactate": np.where(rng.random(ROWS) < 0.4, "unknown", rng.gamma(2, 1, ROWS).round(2).astype(str)),
+            "Remark": [f"free words {row} about Zoe{row}" for row in range(ROWS)],
+            "LOS": days,
+            "Nights": days - 1,
+        }
+    )
+
+
+@pytest.fixture
+def described(inside, tmp_path, table):
+    """Describe a table as a user does: the folder it leaves, the draft, and what was said."""
+
+    def run(*asked, frame=table, sep=";"):
+        frame.to_csv(tmp_path / "Ward list.csv", index=False, sep=sep)
+        ended = inside(describe.main, "source='Ward list.csv'", "hydra.run.dir=out", *asked)
+        assert ended.code == 0, ended.stderr
+        return tmp_path / "out", yaml.safe_load((tmp_path / "out/dataset/ward_list.yaml").read_text("utf-8")), ended
+
+    return run
+
+
+def test_kinds_roles_and_keys_are_guessed(described):
+    _, draft, _ = described()
+    columns = draft["columns"]
+    assert {column.get("from", role): (role, column["kind"]) for role, column in columns.items()} == {
+        "Case": ("Case", "identifier"),
+        "Patient ID": ("patient_id", "identifier"),
+        "Patient Name": ("patient_name", "text"),
+        "Age Group": ("age", "number"),
+        "Sex": ("sex", "category"),
+        "Admit Date": ("admitted_on", "date"),
+        "Ward": ("Ward", "category"),
+        "CCN": ("CCN", "category"),
+        "Triage Code": ("Triage_Code", "category"),
+        "Lactate": ("Lactate", "number"),
+        "Remark": ("Remark", "text"),
+        "LOS": ("length_of_stay", "number"),
+        "Nights": ("Nights", "number"),
+    }
+    assert (columns["admitted_on"]["format"], columns["age"]["bands"]) == ("%d.%m.%Y", True)
+    assert (draft["separator"], "unknown" in draft["missing"]) == (";", True)
+    assert {role for role, column in columns.items() if column.get("private")} == {
+        "Case", "patient_id", "patient_name", "Remark",
+    }  # fmt: skip
+    assert draft["known"] == {"admission": [], "stay": [], "discharge": []}
+
+
+def test_no_cell_of_a_private_column_is_in_any_file(described, table):
+    folder, _, ended = described("target=LOS")
+    said = ended.stdout + "".join(path.read_text("utf-8") for path in folder.rglob("*") if path.is_file())
+    for name in ("Case", "Patient ID", "Patient Name", "Remark"):
+        assert not [cell for cell in table[name].astype(str).unique() if cell in said], name
+
+
+def test_the_page_says_copies_leaks_months_and_keys(described, table, tmp_path):
+    houses = pd.DataFrame({"Provider": table["CCN"].unique(), "beds": range(table["CCN"].nunique())})
+    houses.to_csv(tmp_path / "houses.csv", index=False)
+    folder, _, _ = described("target=LOS", "beside=[houses.csv]", frame=pd.concat([table, table.head(7)]))
+    page = (folder / "describe.html").read_text("utf-8")
+    assert "7 rows (0.6 %) are copies" in page
+    assert "<strong>Nights</strong> tells 100.0 % of what is open of length_of_stay" in page
+    assert "Admissions a month" in page
+    assert "<td>houses.csv</td><td>Provider</td><td>100.0 %</td><td>yes</td>" in page
+    assert "ICU &lt;1&gt;" in page
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_dates_of_mixed_orders_are_counted_not_guessed(described, table, both):
+    day = pd.Timestamp("2021-01-01") + pd.to_timedelta(np.arange(ROWS) % 12 * 31, unit="D")
+    written = np.where(np.arange(ROWS) % 2 == 0, "25/01/2021", "01/25/2021") if both else day.strftime("05/%m/%Y")
+    folder, draft, _ = described(frame=table.assign(**{"Admit Date": written}))
+    assert "admitted_on" not in draft["columns"]
+    text = (folder / "dataset" / "ward_list.yaml").read_text("utf-8")
+    counts = "600 cells can only begin with the day, 600 only with the month, 0 with either"
+    assert (counts if both else "0 cells can only begin with the day, 0 only with the month, 1,200 with either") in text
+    assert "not guessed" in (folder / "describe.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_draft_trains_after_one_edit_and_its_claims_are_stated(described, inside):
+    folder, _, _ = described()
+    path = folder / "dataset" / "ward_list.yaml"
+    said = path.read_text("utf-8").replace("admission: []", "admission: [age, sex, Ward, Triage_Code]")
+    path.write_text(said, "utf-8")
+    asked = ["--config-dir", "out", "dataset=ward_list", "tracking=none"]
+    claims = ",".join(sorted(path.stem for path in (folder / "finding").iterdir()))
+    ended = inside(findings.main, *asked, "hydra.run.dir=said", f"finding=[{claims}]")
+    assert ended.code == 0, ended.stderr
+    assert ended.stdout.count("SUPPORTED (") + ended.stdout.count("INCONCLUSIVE (") == 3
+    ended = inside(train.main, *asked, "task=length_of_stay", "model=baseline", "hydra.run.dir=run")
+    assert ended.code == 0, ended.stderr
+
+
+def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):
+    ended = inside(describe.main, "hydra.run.dir=out")
+    assert (ended.code, "describe needs source=" in ended.stderr) == (1, True)
+    table.head(50).to_csv(tmp_path / "t.csv", index=False)
+    ended = inside(describe.main, "source=t.csv", "target=LOSS", "hydra.run.dir=out")
+    assert (ended.code, "target=LOSS names no column of the file (did you mean LOS?)" in ended.stderr) == (1, True)
+
+
+def test_separators_and_encodings_are_told_by_the_file(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("Stadt;Größe\nKöln;1\n".encode("cp1252"))
+    assert likely_form(str(path)) == {"separator": ";", "encoding": "cp1252"}
+    path.write_text("a,b\n1,2\n", "utf-8")
+    assert likely_form(str(path)) == likely_form("postgresql://x/y") == {}
+
+
+@pytest.mark.slow
+def test_fifty_columns_of_a_hundred_thousand_rows_cost_five_seconds(called, tmp_path):
+    rng = np.random.default_rng(0)
+    n = 100_000
+    frame = pd.DataFrame({f"n{i}": rng.gamma(2, 10, n).round(1) for i in range(15)})
+    frame = frame.assign(**{f"c{i}": rng.choice(list("abcdefgh"), n) for i in range(30)})
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 5 * n), unit="D")
+    frame = frame.assign(**{f"d{i}": days[i * n : i * n + n].astype(str) for i in range(5)})
+    frame.to_csv(tmp_path / "large.csv", index=False)
+    started = time.process_time()
+    called("describe", tmp_path / "out", f"source={tmp_path / 'large.csv'}", "target=n0")
+    assert time.process_time() - started < 5

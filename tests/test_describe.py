@@ -124,6 +124,13 @@ def test_the_draft_trains_after_one_edit_and_its_claims_are_stated(described, in
     assert ended.code == 0, ended.stderr
 
 
+def test_a_stay_that_two_dates_make_is_a_target(inside, tmp_path, admissions_csv):
+    ended = inside(describe.main, f"source={admissions_csv}", "target=length_of_stay", "hydra.run.dir=out")
+    assert ended.code == 0, ended.stderr
+    assert "of: length_of_stay" in next((tmp_path / "out" / "finding").glob("*_difference.yaml")).read_text("utf-8")
+    assert "None reproduces length_of_stay" in (tmp_path / "out" / "describe.html").read_text("utf-8")
+
+
 def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):
     ended = inside(describe.main, "hydra.run.dir=out")
     assert (ended.code, "describe needs source=" in ended.stderr) == (1, True)

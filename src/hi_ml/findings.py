@@ -71,7 +71,8 @@ def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> Distin
         admissions.table.assign(**admissions.coded).take(rows).reset_index(drop=True),
         admissions.twins.group[rows],
         declarations=admissions.dataset.declarations,
-        units_of_columns={role: column.unit for role, column in admissions.dataset.columns.items()},
+        units_of_columns={"length_of_stay": "days"}
+        | {role: one.unit for role, one in admissions.dataset.present().items()},
         seed=seed,
         keep_duplicates=keep_duplicates,
     )

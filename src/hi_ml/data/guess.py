@@ -37,7 +37,17 @@ _ROLES = {  # by role, words that a column's name is made of
 }
 _DATES = ("admitted_on", "discharged_on")
 _NUMBERS = ("length_of_stay", "billed")
-_CATEGORIES = ("sex", "blood_type", "condition", "hospital", "insurer", "admission_type", "medication", "test_result")
+_CATEGORIES = (
+    "sex",
+    "blood_type",
+    "condition",
+    "hospital",
+    "insurer",
+    "disposition",
+    "admission_type",
+    "medication",
+    "test_result",
+)
 _PRIVATE = ("patient_name", "patient_id", "doctor")
 _UNITS = {"age": "years", "length_of_stay": "days", "billed": "currency"}
 _PERSONAL = re.compile(r"\b(name|address|street|phone|mobile|e?mail|ssn|nhs|birth|dob|zip|postal|postcode|passport)\b")
@@ -105,6 +115,19 @@ def guess_columns(table: pa.Table) -> list[ColumnGuess]:
     return guesses
 
 
+def computed_stay(guesses: Sequence[ColumnGuess]) -> ColumnGuess | None:
+    """Return the length of stay in days that two dates of the table make; None where it has its own, or no such dates."""
+    dates = {guess.role: guess.numbers for guess in guesses if guess.role in (*_DATES, "length_of_stay")}
+    if set(dates) != set(_DATES) or any(numbers is None for numbers in dates.values()):
+        return None
+    days = np.asarray(dates["discharged_on"]) - np.asarray(dates["admitted_on"])
+    codes, each = pd.factorize(days)
+    rows = np.bincount(codes[codes >= 0], minlength=len(each))
+    levels = {f"{value:g}": int(n) for value, n in zip(each, rows, strict=True)}
+    role, unit = "length_of_stay", {"unit": "days"}
+    return ColumnGuess(role, role, "number", False, len(days), int(rows.sum()), (), levels, codes, days, unit)
+
+
 @dataclass(frozen=True)
 class _Cells:
     """Each text of a column once, and where it stands."""
@@ -150,7 +173,7 @@ def _guess(name: str, cells: _Cells, taken: set[str]) -> ColumnGuess:
     role = next((role for role, words in _ROLES.items() if role not in taken and re.fullmatch(words, plain)), None)
     rows, n = cells.rows, len(cells.codes)
     known = int((cells.codes >= 0).sum())
-    kind, keys, typed, orders = _kind(plain, cells, known)
+    kind, keys, typed, orders = _kind(plain if role in (None, "patient_id") else "", cells, known)
     kind, role = _agreed(kind, role, keys)
     private = role in _PRIVATE or kind in ("text", "identifier") or bool(_PERSONAL.search(plain) and role is None)
     private = private and role != "hospital"

@@ -31,7 +31,10 @@ class Relations:
 
 
 def relate(
-    guesses: Sequence[ColumnGuess], targets: Sequence[str], others: Mapping[str, Sequence[ColumnGuess]]
+    guesses: Sequence[ColumnGuess],
+    targets: Sequence[str],
+    others: Mapping[str, Sequence[ColumnGuess]],
+    stay: ColumnGuess | None = None,
 ) -> Relations:
     """Relate the columns of a table.
 
@@ -41,27 +44,33 @@ def relate(
         Columns by role, of which it is asked which other columns are the same under another name.
     others : mapping of str to sequence of ColumnGuess
         Other tables, by name.
+    stay : ColumnGuess, optional
+        The length of stay, where two dates of the table make it.
     """
     counting = [one for one in guesses if one.kind == "identifier" and len(one.levels) == one.known]
     compared = {one.name: one.codes for one in guesses if one not in counting}
     twins = near_duplicates(compared) if len(compared) > 1 else None
     copies = 0 if twins is None else len(twins.group) - len(np.unique(twins.group))
-    by_role = {one.role: one for one in guesses}
+    by_role = {one.role: one for one in [*guesses, *([stay] if stay else [])]}
     return Relations(
         copies=copies,
         differ={} if twins is None else twins.differ,
         identifiers=tuple(one.name for one in guesses if one.kind == "identifier"),
-        reproduced={target: dict(_reproducing(by_role[target], guesses)) for target in targets if target in by_role},
+        reproduced={
+            target: dict(_reproducing(by_role[target], guesses, made=by_role[target] is stay))
+            for target in targets
+            if target in by_role
+        },
         months=list(_months(by_role)),
         keys=list(_keys(guesses, others)),
     )
 
 
-def _reproducing(target: ColumnGuess, guesses: Sequence[ColumnGuess]) -> Iterator[tuple[str, float]]:
+def _reproducing(target: ColumnGuess, guesses: Sequence[ColumnGuess], *, made: bool) -> Iterator[tuple[str, float]]:
     for one in guesses:
         if one.role != target.role and (share := _share(target, one.codes, one.numbers)) > _REPRODUCED:
             yield one.name, share
-    dates = [one for one in guesses if one.kind == "date" and one.numbers is not None]
+    dates = [] if made else [one for one in guesses if one.kind == "date" and one.numbers is not None]
     for first in dates:
         for last in dates:
             if first is not last and target.kind == "number" and target.numbers is not None:

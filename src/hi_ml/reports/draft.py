@@ -26,6 +26,7 @@ class Drafted:
     source: str  # its path
     csv: Mapping[str, str]  # separator and encoding, where they are not a comma and UTF-8
     guesses: Sequence[ColumnGuess]
+    stay: ColumnGuess | None  # the length of stay, where two dates make it
     target: str | None  # role
     smallest: int  # rows of a level that may be named
 
@@ -155,7 +156,7 @@ def claim_yamls(drafted: Drafted) -> dict[str, str]:
 
 
 def _outcome(drafted: Drafted) -> ColumnGuess | None:
-    by_role = {guess.role: guess for guess in drafted.guesses}
+    by_role = {guess.role: guess for guess in [*drafted.guesses, *([drafted.stay] if drafted.stay else [])]}
     wanted = [drafted.target, "length_of_stay", "billed", "test_result", "readmitted"]
     named = [by_role[role] for role in wanted if role in by_role]
     others = [guess for guess in reversed(drafted.guesses) if _is_number(guess) and guess.role != "age"]

@@ -116,7 +116,7 @@ def guess_columns(table: pa.Table) -> list[ColumnGuess]:
 
 
 def computed_stay(guesses: Sequence[ColumnGuess]) -> ColumnGuess | None:
-    """Return the length of stay in days that two dates of the table make; None where it has its own, or no such dates."""
+    """Return the length of stay in days that two dates of the table make; None where it has its own, or lacks one."""
     dates = {guess.role: guess.numbers for guess in guesses if guess.role in (*_DATES, "length_of_stay")}
     if set(dates) != set(_DATES) or any(numbers is None for numbers in dates.values()):
         return None

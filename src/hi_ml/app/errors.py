@@ -949,15 +949,11 @@ class OutputFailed(HiMlError):
 
     @classmethod
     def no_log(cls, path: Path) -> Self:
-        return cls(
-            f"There is no log at {path} (looked in {Path.cwd()}). Expected the file that listen writes: log.path="
-        )
+        return cls(f"There is no log at {path} (looked in {Path.cwd()}). Expected the file of listen: log.path=<file>")
 
     @classmethod
     def not_a_log(cls, path: Path, reason: str) -> Self:
-        return cls(
-            f"{path} cannot be used as a log: {_one_line(reason)}. Expected one of listen, or a new file: log.path="
-        )
+        return cls(f"{path} is no log of listen: {_one_line(reason)}. Name another file, or a new one: log.path=<file>")
 
     @classmethod
     def busy(cls, output: Path) -> Self:

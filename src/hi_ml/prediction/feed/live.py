@@ -3,10 +3,12 @@
 import bisect
 import json
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
 from typing import Any, Protocol
@@ -69,7 +71,7 @@ class Live:
     repeats: int = 0
     waits: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS) + 1))  # answers by how long they took
     waited: float = 0.0  # seconds, all together
-    failure: str = ""  # why folding or drawing failed last
+    failures: dict[str, str] = field(default_factory=dict)  # by what is to be done: where it failed last
     heard: float | None = None  # when the last message came
     _stop: Flag = field(default_factory=Flag)
     _news: Flag = field(default_factory=Flag)
@@ -125,15 +127,23 @@ class Live:
 
     def problems(self) -> list[str]:
         """Say why the service is not ready; nothing where it is."""
-        return [each for each in (self.committer.failure, self.failure) if each]
+        failed = [f"{name}: {reason}" for name, reason in sorted(self.failures.items())]
+        return [f"commit: {self.committer.failure}", *failed] if self.committer.failure else failed
+
+    def score(self, visits: Sequence[Visit], position: int) -> Sequence[ScoreRow]:
+        """Predict, where that can be done: who is in house is known without."""
+        scores: list[ScoreRow] = []
+        self._carefully("score", lambda: scores.extend(self.outlook.score(visits, position)))
+        return scores
 
     def _fold(self) -> None:
         while not self._stop.is_set():
             self._news.wait()
             time.sleep(_PAUSE)
             self._news.clear()
-            self._carefully(self._catch_up)
-        self._carefully(self._catch_up)
+            if not self._carefully("fold", self._catch_up):
+                self._news.set()  # it is tried again
+        self._carefully("fold", self._catch_up)
 
     def _catch_up(self) -> None:
         while self.ledger.catch_up():
@@ -142,9 +152,9 @@ class Live:
     def _draw(self) -> None:
         log, swept = self.log.sibling(), 0.0
         while not self._stop.is_set():
-            self._carefully(lambda: self._draw_once(log))
+            self._carefully("draw", lambda: self._draw_once(log))
             if time.time() - swept > _AN_HOUR:
-                self._carefully(lambda: log.drop_raw(self.keep_raw_days, time.time()))
+                self._carefully("sweep", lambda: log.drop_raw(self.keep_raw_days, time.time()))
                 swept = time.time()
             self._stop.wait(self.board_seconds)
         log.close()
@@ -158,14 +168,17 @@ class Live:
         self.board = {**drawn, "drawn_at": at.isoformat(timespec="seconds"), "drawn_position": position}
         self.tell()
 
-    def _carefully(self, work: Callable[[], None]) -> None:
-        """Do what may fail now and go well later: the log is there, and /ready tells."""
+    def _carefully(self, name: str, work: Callable[[], None]) -> bool:
+        """Do what may fail now and go well later: the log is there, and /ready says where it failed, never on what."""
         try:
             work()
-            self.failure = ""
         except Exception as error:  # noqa: BLE001 -- receiving goes on, whatever is wrong with what is made of it
-            self.failure = f"{type(error).__name__} in {work.__name__.strip('_')}"
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            self.failures[name] = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
             self._stop.wait(1)
+            return False
+        self.failures.pop(name, None)
+        return True
 
     def metrics(self) -> str:
         """Write all counts as Prometheus reads them; no label names a person."""

@@ -182,11 +182,12 @@ async def _run(plan: ServicePlan, log: Log, say: Callable[[str], None]) -> int:
         log.sibling(), group_ms=plan.group_ms, group_rows=plan.group_rows, queue=plan.queue,
         deliver=lambda group: _call(loop, hand_out, group),
     )  # fmt: skip
-    ledger = Ledger.of(log.sibling(), plan.counted, plan.outlook.score)
+    ledger = Ledger.of(log.sibling(), plan.counted)
     live = Live(
         log, ledger, committer, plan.outlook, plan.board_seconds, plan.log.keep_raw_days, plan.silent,
         tell=lambda: _call(loop, web.tell),
     )  # fmt: skip
+    ledger.score = live.score
     receipt = Receipt(plan.reader, plan.mllp.max_bytes, keep_raw=plan.log.keep_raw_days > 0)
     web = Web(plan.http, live, *plan.page, receive=Posts(receipt, live).receive, max_bytes=_MOST_POSTED)
     committer.start()

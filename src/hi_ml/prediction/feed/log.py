@@ -203,8 +203,8 @@ class Log:
 
     def history(self, since: datetime) -> list[Visit]:
         """Return whoever was in house at any time since, those who still are included."""
-        query = "SELECT visit, body FROM visit WHERE (status = 'in' AND position > ?) OR (status = 'out' AND discharged >= ?)"
-        return [self._visit(*row) for row in self.database.execute(query, (self.state("epoch", 0), since.timestamp()))]
+        query = "SELECT visit, body FROM visit WHERE status = 'out' AND discharged >= ?"
+        return [self._visit(*row) for row in self.database.execute(query, (since.timestamp(),))] + self.visits("in")
 
     def visits_at(self, at: datetime) -> list[Visit]:
         """Fold again what was recorded up to a moment, however much later it came: every visit as it stood then."""

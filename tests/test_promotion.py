@@ -199,7 +199,9 @@ def table(tmp_path_factory, called):
     folder = called("train", tmp_path_factory.mktemp("outputs"), *QUICK)
     cfg = yaml.safe_load((folder / "length_of_stay" / "config.yaml").read_text())
     dataset, task = build(Dataset, cfg["dataset"]), build(Task, cfg["tasks"]["length_of_stay"])
-    method = SimpleNamespace(model=build(Model, cfg["model"]), split=build(Split, cfg["split"]), seed=0)
+    method = SimpleNamespace(
+        model=build(Model, cfg["model"]), split=build(Split, cfg["split"]), seed=0, smallest_cell=5
+    )
     problem = prepare(dataset, [task], folder, {}).pose(task, method)
     return SimpleNamespace(folder=folder / task.name, dataset=dataset, problem=problem)
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from hi_ml.app.errors import RunFolderInvalid, TrackingFailed
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
 from hi_ml.tracking.send import Tracked, send
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import VIEW, address, command_to_open, store_uri
 
 EXPERIMENT, MODEL = "simulated/length_of_stay", "simulated.length_of_stay"
 
@@ -97,9 +98,10 @@ class One(NamedTuple):
     run: Run
 
 
-def test_a_run_is_named_after_its_model_in_the_experiment_of_its_task(one):
+def test_a_run_is_named_by_what_tells_it_from_others_in_the_experiment_of_its_task(one):
     assert (one.sent.run_id, one.sent.experiment) == (one.run.info.run_id, EXPERIMENT)
-    assert one.run.info.run_name == "linear"
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.folder.load("run")["started"]))
+    assert one.run.info.run_name == f"linear, grouped, explain.rows=0, {when}"
     assert one.run.info.status == "FINISHED"
     about = one.folder.read()["run"]
     assert one.run.info.start_time == pytest.approx(1000 * about["started"], abs=1)
@@ -111,13 +113,32 @@ def test_the_metrics_are_the_numbers_of_the_folder(one):
     expected = {"leakage_gap": found["leakage"]["gap"], "fit_seconds": found["timings"]["fit"]}
     expected |= {"skill": found["verdict"]["skill"]}
     expected |= {"skill_low": found["verdict"]["low95"], "skill_high": found["verdict"]["high95"]}
-    for row in found["scores"].to_dict("records"):
-        name = row["score"]
-        expected |= {f"test_{name}": row["value"], f"test_{name}_low": row["low"], f"test_{name}_high": row["high"]}
-        expected[f"baseline_{name}"] = row["baseline"]
+    expected |= {f"test_{row['score']}": row["value"] for row in found["scores"].to_dict("records")}
+    primary = found["scores"].iloc[0]
+    expected |= {"test_mae_low": primary["low"], "test_mae_high": primary["high"], "baseline_mae": primary["baseline"]}
     expected |= {f"bed_days_{row.measure}": row.value for row in found["usefulness"].itertuples()}
     assert one.run.data.metrics == pytest.approx(expected)
-    assert {"test_mae", "test_within_1_day_low", "baseline_r2"} <= set(one.run.data.metrics)
+    assert {"test_mae", "test_within_1_day", "test_r2"} <= set(one.run.data.metrics)
+
+
+def test_the_experiment_has_a_view_of_score_interval_baseline_and_verdict(one):
+    tags = one.client.get_experiment(one.run.info.experiment_id).tags
+    columns = json.loads(tags[f"mlflow.sharedViewState.{VIEW}"])["selectedColumns"]
+    names = [name.strip("`") for _, name in (column.split(".", 1) for column in columns)]
+    assert names == ["test_mae", "test_mae_low", "test_mae_high", "baseline_mae", "verdict"]
+    assert names[:-1] == [name for name in names if name in one.run.data.metrics]
+    assert tags["mlflow.note.content"].startswith("Runs of kaggle, length of stay.")
+    assert address(one.uri, one.sent.experiment_id).endswith(
+        f"/{one.run.info.experiment_id}/runs?viewStateShareKey={VIEW}"
+    )
+
+
+def test_a_registered_version_carries_a_card_of_its_model(one):
+    card = one.client.get_model_version(one.sent.model, one.sent.version).description
+    said = one.folder.load("verdict")["sentence"]
+    assert card.startswith(f"**Verdict**: {said}")
+    for part in ("For", "Learned from", "Leak of a random split", "For whom", "Limits"):
+        assert f"\n\n**{part}**: " in card
 
 
 def test_the_parameters_are_the_settings_that_matter(one):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seed, SmallestCell, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
+from hi_ml.app.passwords import without_password
 from hi_ml.data.schema import Dataset, Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
@@ -31,7 +32,7 @@ from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import FILES, RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import address, command_to_open, store_uri
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 
@@ -143,8 +144,14 @@ def send_and_say(folder: Path, policy: PromotionPolicy, *, share_rows: bool) -> 
 def say_next(folders: Sequence[Path], *, tracked: bool) -> None:
     """Say which command opens the runs in MLflow, or sends them there."""
     print()
-    for command in [command_to_open(store_uri())] if tracked else map("python -m hi_ml.track run={}".format, folders):
-        print(command)
+    if not tracked:
+        print(*map("python -m hi_ml.track run={}".format, folders), sep="\n")
+        return
+    uri = store_uri()
+    shown = RunFolder(folders[0]).tracked().get(without_password(uri), {}) if folders else {}
+    if number := shown.get("experiment_id"):
+        print(f"{address(uri, number)} shows the runs, once this is started:")
+    print(command_to_open(uri))
 
 
 main = launch.command(train)

@@ -265,13 +265,12 @@ def _score(run: FittedRun, _: object) -> pd.DataFrame:
 
 
 def _by_part(table: pd.DataFrame) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for row in table.to_dict("records"):
-        name = f"{row['part']}_{row['score']}"
-        ends = {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
-        metrics |= {name: value for name, value in ends.items() if not pd.isna(value)}
-        metrics[f"baseline_{row['score']}"] = row["baseline"]
-    return metrics
+    """Name every score, and of the primary one, which is the first, the limits and the baseline too."""
+    names = [f"{part}_{score}" for part, score in zip(table["part"], table["score"], strict=True)]
+    first, name = table.iloc[0], names[0]
+    ends = {f"{name}_low": first["low"], f"{name}_high": first["high"], f"baseline_{first['score']}": first["baseline"]}
+    metrics = dict(zip(names, table["value"].tolist(), strict=True)) | ends
+    return {name: value for name, value in metrics.items() if not pd.isna(value)}
 
 
 ASSESSMENTS = [

@@ -1,5 +1,6 @@
 """What MLflow is told of a run, taken from its folder alone: the names of experiments, tags, parameters and metrics."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
 
 DATA_DIGEST, SPLIT_DIGEST, VERDICT = "data_sha256", "split_sha256", "verdict"  # tags; a run with a model has the second
+_LONGEST_NAME = 120  # letters of a run's name
 _OF_MODEL = ("test_", "skill")  # how metrics begin that are the model's own
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # of a trial, in MLflow's words
 Files = Mapping[str, Any]  # what the files of a run folder hold, by stem
@@ -46,7 +48,8 @@ class Record:
     rows: int
     children: tuple[Child, ...] = ()  # runs inside of this one
     model: Path | None = None  # folder of an MLflow model, to be registered
-    sentence: str = ""  # on the model
+    card: str = ""  # of the model, for the registry
+    columns: tuple[str, ...] = ()  # of MLflow's table of runs, the first ones to see
 
     @property
     def registered_name(self) -> str:
@@ -103,7 +106,7 @@ def _of_model(files: Files, model: Path) -> Record:
     return _record(
         files,
         experiment=f"{run['dataset']}/{run['task']}",
-        run_name=run["model"],
+        run_name=_name(files),
         tags={
             VERDICT: verdict["verdict"],
             **({f"{VERDICT}_reason": verdict["reason"]} if verdict.get("reason") else {}),  # an older one has none
@@ -113,8 +116,17 @@ def _of_model(files: Files, model: Path) -> Record:
         params=_model_params(files),
         metrics=_model_metrics(files),
         model=model,
-        sentence=verdict["sentence"],
+        card=_card(files),
+        columns=_columns(verdict["score"]),
     )
+
+
+def _name(files: Files) -> str:
+    """Name a run by what tells it from others: model, split, what was asked for besides, and when."""
+    run, beside = files["run"], ("dataset", "model=", "task=", "split=", "tracking", "hydra", "charts", "promote", "+")
+    asked = [word for word in files["overrides"] if not word.startswith(beside)]
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"]))
+    return ", ".join([run["model"], run["split"], *asked, when])[:_LONGEST_NAME]
 
 
 def _model_metrics(files: Files) -> dict[str, float]:
@@ -123,6 +135,28 @@ def _model_metrics(files: Files) -> dict[str, float]:
     for name, content in files.items():
         metrics |= assessments[name].metrics(content) if name in assessments else {}
     return metrics
+
+
+def _card(files: Files) -> str:
+    """Describe a model for the registry, in Markdown."""
+    run, verdict, data = files["run"], files["verdict"], files["data"]
+    lines = {
+        "Verdict": verdict["sentence"],
+        "For": f"{run['task'].replace('_', ' ')} at {run['horizon']}, in {run['unit']}.",
+        "Learned from": f"{run['dataset']} (SHA-256 {data['sha256'][:12]}), {run['parts']['train']:,} rows, split "
+        f"{run['split']}; columns {', '.join(data['used'])}.",
+        "Leak of a random split": files["leakage"]["sentence"],
+        "For whom": run.get("sentences", {}).get("subgroups") or "groups were not compared.",
+        "Limits": "of this table and split; not validated elsewhere; not a medical device.",
+        "More": "`report.html` and `tripod_ai.json` of its run.",
+    }
+    return "\n\n".join(f"**{name}**: {words}" for name, words in lines.items())
+
+
+def _columns(score: str) -> tuple[str, ...]:
+    """Name what the table of runs shows: the primary score with its interval, that of knowing nothing, the verdict."""
+    names = (f"test_{score}", f"test_{score}_low", f"test_{score}_high", f"baseline_{score}")
+    return (*(f"metrics.`{name}`" for name in names), f"tags.`{VERDICT}`")
 
 
 def _model_params(files: Files) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def register(client: Any, run: Record, *, run_id: str, model_id: str, policy: Pr
     decision = _decide(client, run, policy, _aliases(client, name).get(CHAMPION))
     tags = {VERDICT: run.tags[VERDICT], **decision.tags()}
     version = client.create_model_version(
-        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=tags, description=run.sentence,
+        name, source=f"models:/{model_id}", run_id=run_id, model_id=model_id, tags=tags, description=run.card,
     )  # fmt: skip
     return announce(client, version)
 
@@ -171,7 +171,8 @@ def _aliases(client: Any, name: str) -> dict[str, str]:
     try:
         model = client.get_registered_model(name)
     except MlflowException:
-        model = client.create_registered_model(name)
+        about = f"Models of {name.replace('.', ', ').replace('_', ' ')}; the champion is the one that predict takes."
+        model = client.create_registered_model(name, description=about)
     return dict(model.aliases)
 
 

@@ -16,9 +16,10 @@ from hi_ml.tracking.leaving import leaving
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register
 from hi_ml.tracking.site import remember
-from hi_ml.tracking.store import artifact_root, client_of, exclusive, store_uri
+from hi_ml.tracking.store import VIEW, artifact_root, client_of, exclusive, store_uri
 
 _KEY = "hi_ml.sending"  # the tag by which a run is known again that was not finished
+_VIEWS = "mlflow.sharedViewState."  # how the tags of an experiment begin that hold views of its runs
 PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests a run
 _DIGEST = 36  # characters that MLflow allows
 _LONGEST_PARAMETER = 6000  # MLflow cuts what is longer without a word
@@ -38,6 +39,7 @@ class Tracked:
     alias: str = ""
     promotion: str = ""  # why it has that alias
     champion_verdict: str = ""  # of the version that carries the alias ``champion``
+    experiment_id: str = ""
 
     def sentences(self) -> list[str]:
         """Say what became of the model, if the run has one, and of which champion to beware."""
@@ -99,7 +101,7 @@ def _is_active(client: Any, run_id: str) -> bool:
 def _send(
     client: Any, folder: RunFolder, run: Record, files: Sequence[Path], *, uri: str, policy: PromotionPolicy
 ) -> Tracked:
-    experiment = _experiment(client, run.experiment, uri)
+    experiment = _experiment(client, run, uri)
     tags = {**run.tags, **_parent(folder, uri), _KEY: folder.sending()}
     run_id = client.create_run(experiment, _ms(run.started), tags, run_name=run.run_name).info.run_id
     version: dict[str, str] = {}
@@ -115,7 +117,7 @@ def _send(
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
-    return Tracked(without_password(uri), run.experiment, run_id, **version)
+    return Tracked(without_password(uri), run.experiment, run_id, **version, experiment_id=experiment)
 
 
 def _finished(client: Any, folder: RunFolder, run: Record, *, uri: str) -> Tracked | None:
@@ -136,7 +138,7 @@ def _finished(client: Any, folder: RunFolder, run: Record, *, uri: str) -> Track
         if versions or begun.info.status == "FINISHED":
             said = asdict(announce(client, versions[0])) if versions else {}
             client.set_terminated(run_id, "FINISHED", _ms(run.finished))
-            return Tracked(without_password(uri), run.experiment, run_id, **said)
+            return Tracked(without_password(uri), run.experiment, run_id, **said, experiment_id=number)
         for inner in (*client.search_runs([number], f"tags.`{PARENT}` = '{run_id}'"), begun):
             if inner.info.status == "RUNNING":
                 client.set_terminated(inner.info.run_id, "KILLED")
@@ -149,12 +151,18 @@ def _parent(folder: RunFolder, uri: str) -> dict[str, str]:
     return {PARENT: around["run_id"]} if around else {}
 
 
-def _experiment(client: Any, name: str, uri: str) -> str:
-    experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    tags = {"mlflow.experimentKind": _KIND}
-    return str(client.create_experiment(name, artifact_location=artifact_root(uri, name), tags=tags))
+def _experiment(client: Any, run: Record, uri: str) -> str:
+    """Find or make the experiment of a run, with a view that shows what matters of it."""
+    name, experiment = run.experiment, client.get_experiment_by_name(run.experiment)
+    view = {f"{_VIEWS}{VIEW}": json.dumps({"selectedColumns": run.columns})} if run.columns else {}
+    if experiment is None:
+        about = f"Runs of {name.replace('/', ', ').replace('_', ' ')}. Each has its page, report.html, among its files."
+        tags = {"mlflow.experimentKind": _KIND, "mlflow.note.content": about, **view}
+        return str(client.create_experiment(name, artifact_location=artifact_root(uri, name), tags=tags))
+    for key, value in view.items():
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return str(experiment.experiment_id)
 
 
 def _log(client: Any, run_id: str, run: Record) -> None:
@@ -204,7 +212,7 @@ def _log_model(client: Any, experiment: str, run_id: str, run: Record, folder: P
 
     tags = {VERDICT: run.tags[VERDICT]}
     model = client.create_logged_model(
-        experiment, name=folder.name, source_run_id=run_id, model_type=run.run_name, tags=tags
+        experiment, name=folder.name, source_run_id=run_id, model_type=run.tags["model"], tags=tags
     )
     model_id = str(model.model_id)
     client.log_model_artifacts(model_id, str(folder))

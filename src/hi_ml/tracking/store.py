@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from hi_ml.app.passwords import without_password
 
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+VIEW = "hi_ml"  # the key of the view of runs that an experiment keeps
+_LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` is reached
 _LOCK_SECONDS = 300  # two runs at once take turns; creating the store takes seconds
 _SQLITE = "sqlite:///"
 _RETRIES = "2"  # a server that is down is said to be down within seconds
@@ -102,6 +104,15 @@ def command_to_open(uri: str) -> str:
         return f"{mlflow} ui"
     backend = uri if uri == without_password(uri) else '"$MLFLOW_TRACKING_URI"'  # which is where it came from
     return f"{mlflow} ui --backend-store-uri {backend}"
+
+
+def address(uri: str, experiment: str) -> str:
+    """Return where MLflow shows the runs of an experiment (its id), with the columns that matter.
+
+    A store without a server has the address that `command_to_open` gives it.
+    """
+    server = without_password(uri).rstrip("/") if uri.startswith(("http://", "https://")) else _LOCAL
+    return f"{server}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
 
 
 def _short(path: Path) -> str:

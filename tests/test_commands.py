@@ -59,7 +59,12 @@ def test_without_tracking_nothing_of_mlflow_is_made_and_the_last_line_says_how_t
 def test_simulate_writes_a_table_that_train_reads(inside, tmp_path):
     done = inside(simulating.main, "output=made.csv", "rows=900", "scenario=noise")
     assert done.code == 0, done.stderr
-    assert {path.name for path in tmp_path.glob("made*")} == {"made.csv", "made.truth.json", "made.truth.parquet"}
+    assert {path.name for path in tmp_path.glob("made*")} == {
+        "made.csv",
+        "made.truth.json",
+        "made.truth.parquet",
+        "made.outcomes.csv",
+    }
     asked = ("dataset=kaggle", "dataset.source=made.csv", "task=billing", "model=baseline", "tracking=none")
     read = inside(train.main, *asked)
     assert read.code == 0, read.stderr

@@ -2,18 +2,22 @@
 
 import json
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 
 import hi_ml
-from hi_ml import predict
+from hi_ml import findings, predict, simulate
 from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ColumnProblem, JoinRefused
+from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.data.joins import join
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.files import sha256
 from hi_ml.data.sources.table import load
+from hi_ml.findings import ready
+from hi_ml.tracking.store import store_uri
 
 KEYS = ["1", "01", "001", "a", "A", "b b", "é", "10", "1.5"]
 CATEGORY = {"kind": "category", "known": "admission"}
@@ -225,3 +229,31 @@ def test_a_joined_column_decides_neither_copies_nor_patients(hospitals):
     groups = [table.group[np.argsort(table.row)] for table in tables]
     np.testing.assert_array_equal(*(pd.factorize(group)[0] for group in groups))
     assert tables[0].twins.differ == tables[1].twins.differ
+
+
+def test_a_column_of_hospitals_counts_hospitals(hospitals):
+    _, words = hospitals
+    node = compose("train", *words)["dataset"]
+    admissions = hi_ml.read(build(Dataset, node))
+    by = ready(admissions, seed=0, keep_duplicates=False).by("patient_survey")
+    assert (by.units, by.rows["unit of inference"].nunique()) == ("hospitals", 5)
+    mine = {"claim": "It is so.", "kind": "trend", "of": "length_of_stay", "by": "patient_survey", "smallest_effect": 1}
+    (finding,) = state(by, settings_of({"mine": mine}))
+    assert "there are 5 units, and 10 are needed" in " ".join(finding.sentences)  # of 300 admissions
+
+
+@pytest.mark.slow
+def test_what_is_planted_beside_a_table_is_shown_by_train_and_findings(here, called, inside):
+    assert inside(simulate.main, "output=admissions.csv", "rows=3000", "effect=4").code == 0
+    quick = ["dataset=joined", "task=complication", "model=linear", "explain.rows=50"]
+    folder = called("train", here / "trained", *quick) / "complication"
+    assert json.loads((folder / "verdict.json").read_text())["verdict"] == "signal"
+    ended = inside(findings.main, "dataset=joined", "finding=patient_survey")
+    assert "SUPPORTED (STRONG)" in ended.stdout
+    assert "in 200 hospitals" in ended.stdout
+    page = next((here / "outputs" / "findings").rglob("report.html")).read_text()
+    assert "joined as survey, of the hospital" in page
+    client = mlflow.MlflowClient(store_uri())
+    run = client.get_run(next(iter(json.loads((folder / "tracked.json").read_text()).values()))["run_id"])
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["joined", "joined.survey", "joined.outcomes"]
+    assert json.loads(run.inputs.dataset_inputs[1].dataset.source) == {"uri": "admissions.survey.csv"}

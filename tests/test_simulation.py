@@ -845,3 +845,33 @@ def test_best_bills_explain_on_average_what_the_specification_says():
     # The hospitals are drawn anew with each seed, and their variance with them: 4 standard errors of this mean are 8 %.
     for horizon, expected in (("admission", 0.251), ("discharge", 0.281)):
         assert np.mean([by[horizon]["optimal"]["r2"] for by in scores]) == pytest.approx(expected, rel=0.08)
+
+
+def test_a_survey_and_outcomes_lie_beside_a_table_that_stays_as_it_was(tmp_path):
+    simulated = simulate("planted", 20_000, seed=3)
+    write(simulated, tmp_path / "admissions.csv")
+    survey, outcomes = (pd.read_csv(tmp_path / f"admissions.{name}.csv", dtype=str) for name in ("survey", "outcomes"))
+    table, facts = (
+        pd.read_csv(tmp_path / "admissions.csv", dtype=str),
+        json.loads((tmp_path / "admissions.truth.json").read_text())["joined"],
+    )
+    assert survey["Facility"].is_unique
+    assert not outcomes.duplicated(["Name", "Date of Admission"]).any()
+    whole = table.merge(survey, left_on="Hospital", right_on="Facility").merge(outcomes, how="left")
+    assert len(whole) == len(table)
+    assert whole["Complication"].notna().all()
+    rate = whole.assign(yes=whole["Complication"] == "Yes", points=whole["Patient Survey"].astype(float))
+    by_hospital = rate.groupby("Facility")[["yes", "points"]].mean()
+    slope = np.polyfit(by_hospital["points"], by_hospital["yes"], 1)[0]
+    variance = by_hospital["points"].var()
+    attenuated = facts["share_per_survey_point"] * (1 - facts["survey_error_sd"] ** 2 / variance)
+    assert slope == pytest.approx(attenuated, rel=0.2)
+    years = np.polyfit(rate["Age"].astype(float), rate["yes"], 1)[0]
+    assert years == pytest.approx(facts["share_per_year_of_age"], rel=0.25)
+
+
+def test_in_noise_nothing_beside_the_table_tells_of_it(tmp_path):
+    paths = write(simulate("noise", 3_000, seed=3), tmp_path / "noise.parquet")
+    assert [path.name for path in paths[3:]] == ["noise.outcomes.parquet"]  # its hospitals are of one admission each
+    outcomes = pd.read_parquet(paths[3])
+    assert (outcomes["Complication"] == "Yes").mean() == pytest.approx(0.3, abs=0.03)

@@ -67,10 +67,12 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
 def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> DistinctAdmissions:
     """Make a table that was read ready for inference: one row per admission, or every row."""
     rows = admissions.by_content
+    levels = ((role, admissions.dataset.level_of(role)) for role in admissions.dataset.joined_roles())
     return one_row_each(
         admissions.table.assign(**admissions.coded).take(rows).reset_index(drop=True),
         admissions.twins.group[rows],
         declarations=admissions.dataset.declarations,
+        levels={role: unit for role, unit in levels if unit is not None},
         units_of_columns={"length_of_stay": "days"}
         | {role: one.unit for role, one in admissions.dataset.present().items()},
         seed=seed,

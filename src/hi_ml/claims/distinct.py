@@ -34,6 +34,7 @@ class DistinctAdmissions:
     seed: int
     units: str = PATIENTS  # what the column `UNIT` numbers
     units_of_columns: Mapping[str, str] = field(default_factory=dict)  # by role, as the dataset says: days, mg
+    levels: Mapping[str, str] = field(default_factory=dict)  # by role of a joined column, the unit that it belongs to
 
     def by(self, role: str) -> "DistinctAdmissions":
         """Take the units that a comparison by this column has: hospitals, if it never differs within one.
@@ -41,7 +42,8 @@ class DistinctAdmissions:
         A column that belongs to the hospital says as much as there are hospitals, however many patients they have, and
         whether or not patients go from one to another.
         """
-        if not _of_hospitals(self.rows, role):
+        declared = self.levels.get(role) == "hospital" and "hospital" in self.rows
+        if not declared and not _of_hospitals(self.rows, role):
             return self
         return replace(self, rows=_by_hospital(self.rows), last=_by_hospital(self.last), units=HOSPITALS)
 
@@ -56,6 +58,7 @@ def one_row_each(
     *,
     declarations: Mapping[str, Sequence[str]] | None = None,
     units_of_columns: Mapping[str, str] | None = None,
+    levels: Mapping[str, str] | None = None,
     seed: int = 0,
     keep_duplicates: bool = False,
 ) -> DistinctAdmissions:
@@ -84,7 +87,11 @@ def one_row_each(
     alone = np.where(twin < 0, twin.max(initial=0) + 1 + np.arange(len(twin)), twin)
     group = pd.Series(alone)
     said = partial(
-        DistinctAdmissions, declarations=declarations or {}, seed=seed, units_of_columns=units_of_columns or {}
+        DistinctAdmissions,
+        declarations=declarations or {},
+        seed=seed,
+        units_of_columns=units_of_columns or {},
+        levels=levels or {},
     )
     if keep_duplicates:
         every = frame.reset_index(drop=True)

@@ -192,6 +192,18 @@ class DropRule:
     why: Annotated[str, Field(min_length=1)]  # for the attrition table
 
 
+def _with_on(joins: object) -> object:
+    """Take the key ``on`` for the word that it is: YAML reads a bare one as true."""
+    if not isinstance(joins, Mapping):
+        return joins
+    return {
+        name: {"on" if key is True else key: value for key, value in join.items()}
+        if isinstance(join, Mapping)
+        else join
+        for name, join in joins.items()
+    }
+
+
 def _same_names(keys: object) -> object:
     return dict.fromkeys(keys) if isinstance(keys, list) else keys
 
@@ -253,7 +265,7 @@ class Dataset:
     severe_conditions: InitVar[list[str] | None] = None
     advanced_medications: InitVar[list[str] | None] = None
     # other tables, joined in this order by keys; what they know stands under ``columns`` of each
-    joins: dict[Name, Join] = Field(default_factory=dict)
+    joins: Annotated[dict[Name, Join], BeforeValidator(_with_on)] = Field(default_factory=dict)
     scenario: str | None = None  # of the simulation; a dataset without a scenario needs a source
     rows: int = 55_500
     seed: int = Field(default=0, ge=0)

@@ -20,7 +20,7 @@ from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
 from hi_ml.reports import findings_charts, page
 from hi_ml.reports.charts.style import save
-from hi_ml.reports.provenance import of_table, provenance
+from hi_ml.reports.provenance import of_table, provenance, tables_in_words
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
@@ -94,6 +94,7 @@ def _facts(stated: FindingsRun) -> Mapping[str, Any]:
         "near_duplicates": len(admissions.row) - stated.distinct,
         "admissions": stated.distinct,
         "sha256": admissions.sha256,
+        **tables_in_words(admissions.provenance()),
         "seed": stated.seed,
     }
 

@@ -13,6 +13,7 @@ from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, INCONCLUSIVE
 from hi_ml.modeling.scores.score import is_worse, title
 from hi_ml.reports import page, tripod
+from hi_ml.reports.provenance import tables_in_words
 from hi_ml.tracking.folder import RunFolder
 
 ANSWERS = {  # to the question whether the model is any good, by verdict
@@ -233,6 +234,7 @@ def _made(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:
     refused = ", ".join(f"{role.replace('_', ' ')} ({why})" for role, why in data["refused"].items())
     rows = [
         ["table", f"{run['dataset']}, SHA-256 {data['sha256'][:12]}"],
+        *map(list, tables_in_words(data).items()),
         ["model", f"{run['model']}, seed {run['seed']}, {run['scale']} scale"],
         ["split", f"{run['split']}, SHA-256 {run['split_sha256'][:12]}"],
         ["columns used", ", ".join(role.replace("_", " ") for role in data["used"])],

@@ -10,6 +10,8 @@ from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
 
+_DIGITS = 12  # of a digest, enough to tell two apart
+
 
 def provenance(here: Invocation, facts: Mapping[str, Any], *, started: float) -> dict[str, Any]:
     """Say what was called and what is known of it, until now.
@@ -25,6 +27,20 @@ def provenance(here: Invocation, facts: Mapping[str, Any], *, started: float) ->
 def of_table(admissions: Admissions) -> dict[str, Any]:
     """Say which table was read."""
     return {"dataset": admissions.dataset.name, "source": admissions.origin}
+
+
+def tables_in_words(data: Mapping[str, Any]) -> dict[str, str]:
+    """Name every source and every joined table of ``data.json``, with its digest and what it knew of the rows."""
+    read = [f"{one['source']}, SHA-256 {one['sha256'][:_DIGITS]}" for one in data.get("sources", ())]  # older: none
+    words = {"read from": "; ".join(read)} if read else {}
+    for name, join in data.get("joins", {}).items():
+        files = "; ".join(f"{one['file']}, SHA-256 {one['sha256'][:_DIGITS]}" for one in join["files"])
+        level = f", of the {join['level']}" if join["level"] else ""
+        words[f"joined as {name}{level}"] = (
+            f"{files}, which knows {join['rows_matched']:,} of {join['rows']:,} rows and {join['keys_matched']:,} of "
+            f"{join['keys']:,} keys"
+        )
+    return words
 
 
 def of_problem(problem: Problem, admissions: Admissions, *, model: Model, seed: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Record:
     digest: str
     source: str
     rows: int
+    joined: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)  # by name: source, digest, rows known
     children: tuple[Child, ...] = ()  # runs inside of this one
     model: Path | None = None  # folder of an MLflow model, to be registered
     card: str = ""  # of the model, for the registry
@@ -97,6 +98,11 @@ def _record(files: Files, *, tags: Mapping[str, str], note: str, params: Mapping
         digest=digest,
         source=run["source"],
         rows=run["rows"],
+        joined={
+            name: (file["file"], file["sha256"], join["rows_matched"])
+            for name, join in files["data"].get("joins", {}).items()
+            for file in join["files"][:1]
+        },
         **rest,
     )
 

@@ -171,9 +171,15 @@ def _log(client: Any, run_id: str, run: Record) -> None:
     metrics = [Metric(name, float(value), _ms(run.finished), 0) for name, value in run.metrics.items()]
     params = [Param(name, value[:_LONGEST_PARAMETER]) for name, value in run.params.items()]
     client.log_batch(run_id, metrics=metrics, params=params)
-    source, profile = json.dumps({"uri": run.source}), json.dumps({"num_rows": run.rows})
-    dataset = Dataset(run.dataset, run.digest[:_DIGEST], "local", source, profile=profile)
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    tables = {run.dataset: (run.source, run.digest, run.rows)}
+    tables |= {f"{run.dataset}.{name}": joined for name, joined in run.joined.items()}
+    inputs = []
+    for name, (uri, digest, rows) in tables.items():
+        source, profile = json.dumps({"uri": uri}), json.dumps({"num_rows": rows})
+        dataset = Dataset(name, digest[:_DIGEST], "local", source, profile=profile)
+        context = "training" if name == run.dataset else "joined"
+        inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+    client.log_inputs(run_id, inputs)
 
 
 def _log_files(client: Any, run_id: str, folder: RunFolder, files: Sequence[Path]) -> None:

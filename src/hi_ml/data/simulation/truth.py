@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hi_ml.app.files import atomic
+from hi_ml.data.simulation import beside
 from hi_ml.data.simulation.attainable import (
     Information,
     Scores,
@@ -104,8 +105,9 @@ def write(simulated: Simulated, output: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        `output`; `<stem>.truth.json` (`coefficients` and `scores`); `<stem>.truth.parquet` (`row`, `task`, `horizon`,
-        `level`, `expectation`).
+        `output`; `<stem>.truth.json` (`coefficients`, `scores` and `joined`); `<stem>.truth.parquet` (`row`, `task`,
+        `horizon`, `level`, `expectation`); the tables to be joined, `<stem>.outcomes` and, where there are hospitals,
+        `<stem>.survey`, with the suffix of the output.
 
     Raises
     ------
@@ -121,7 +123,10 @@ def write(simulated: Simulated, output: Path) -> list[Path]:
         raise IsADirectoryError(errno.EISDIR, "Is a directory", str(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     true = truth(simulated)
-    facts = json.dumps({"coefficients": true.coefficients, "scores": true.scores}, indent=2, allow_nan=False)
+    known = {"coefficients": true.coefficients, "scores": true.scores, "joined": beside.facts(simulated)}
+    facts = json.dumps(known, indent=2, allow_nan=False)
+    tables = {"outcomes": beside.outcomes(simulated), "survey": beside.survey(simulated)}
+    joined = {output.with_suffix(f".{name}{output.suffix}"): table for name, table in tables.items() if len(table)}
     expectation = pa.Table.from_pandas(true.expectation, preserve_index=False)
     paths = [output, output.with_suffix(".truth.json"), output.with_suffix(".truth.parquet")]
     with ExitStack() as whole:  # the table, entered first, appears last
@@ -129,7 +134,9 @@ def write(simulated: Simulated, output: Path) -> list[Path]:
         _WRITERS[output.suffix](simulated.table, table_part)
         facts_part.write_text(facts + "\n", encoding="utf-8")
         pq.write_table(expectation, expectation_part)
-    return paths
+        for path, table in joined.items():
+            _WRITERS[output.suffix](table, whole.enter_context(atomic(path)))
+    return [*paths, *joined]
 
 
 def coefficients(simulated: Simulated) -> dict[str, Any]:

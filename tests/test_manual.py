@@ -35,7 +35,7 @@ def test_help_lists_the_options_of_the_package_and_of_ones_own_folder(inside, tm
     (tmp_path / "task" / "falls.yaml").write_text("target: falls\n")
     words = ["--help", "--config-dir", str(tmp_path)]
     _, out, _ = inside(import_module("hi_ml.train").main, *words)
-    assert "billing, falls, length_of_stay" in out
+    assert "billing, complication, falls, length_of_stay" in out
     assert "(default: lgbm)" in out
 
 

@@ -42,6 +42,13 @@ def told(*kinds, **changes):
         ("transfer cancel_admit", "cancelled"),
         ("plan cancel_admit", "planned"),
         ("class class cancel_admit", "in"),
+        ("admit discharge discharge cancel_discharge", "in"),
+        ("admit discharge admit discharge cancel_discharge", "in"),
+        ("admit discharge admit cancel_discharge", "in"),
+        ("plan plan cancel_plan", "cancelled"),
+        ("admit admit update admit cancel_admit", "cancelled"),
+        ("admit class cancel_admit", "in"),
+        ("admit discharge admit cancel_admit", "out"),
         ("admit discharge", "out"),
         ("admit discharge update", "out"),
         ("admit discharge transfer", "out"),
@@ -88,6 +95,10 @@ def test_a_cancelled_transfer_leaves_the_unit_before():
     events = [replace(admit, unit="A"), replace(transfer, unit="B"), cancel]
     assert fold("v", events).unit == "A"
     assert fold("v", events[:2]).unit == "B"
+    again = replace(events[1], control="again")
+    further = replace(again, control="further", recorded=START + timedelta(hours=1, minutes=30), unit="C")
+    assert fold("v", [*events, again]).unit == "A"
+    assert fold("v", [*events, again, further]).unit == "B"
 
 
 EVENTS = st.lists(

@@ -11,7 +11,10 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seed
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
+from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.hl7 import Feed
 from hi_ml.prediction.feed.sender import Fault, Receiver, read_messages
+from hi_ml.prediction.feed.table import read_table
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -20,6 +23,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class ReplaySettings:
     """The keys of ``conf/replay.yaml``."""
 
+    dataset: Dataset
+    feed: Feed
     input: str | None
     to: str
     speed: Literal["max"] | Annotated[float, Field(gt=0)]
@@ -67,7 +72,8 @@ def replay(settings: ReplaySettings, _here: launch.Invocation) -> None:
         raise SourceUnreadable.no_messages(None)
     token = None if settings.token_file is None else Path(settings.token_file).read_text(encoding="utf-8").strip()
     address = Receiver.of(settings.to, tls=settings.context(), token=token, patience=settings.patience)
-    messages = read_messages(Path(settings.input))
+    path = Path(settings.input)
+    messages = read_table(path, settings.dataset, settings.feed) if path.suffix == ".csv" else read_messages(path)
     line = Fault(settings.disorder, settings.repeat, settings.drop, settings.seed).apply(messages)
     speed = None if settings.speed == "max" else settings.speed
     began = time.monotonic()

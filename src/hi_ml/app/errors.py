@@ -336,7 +336,7 @@ class SourceUnreadable(HiMlError):
     @classmethod
     def no_messages(cls, path: Path | None) -> Self:
         found = "none was given" if path is None else f"found none in {path} (looked in {Path.cwd()})"
-        return cls(f"replay needs input=<messages of HL7 v2 in .hl7, or resources of FHIR in .ndjson>; {found}.")
+        return cls(f"replay needs input=<messages of HL7 v2 in .hl7, resources of FHIR in .ndjson, a .csv>; {found}.")
 
     @classmethod
     def changed(cls, source: str) -> Self:

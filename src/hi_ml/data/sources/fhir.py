@@ -65,8 +65,8 @@ class Resources:
         control = f"{kind}/{_text(resource, 'id')}/{_text(meta, 'versionId')}"
         if kind == "Encounter":
             return self._encounter(resource, recorded, control)
-        if kind not in _SAYS:
-            return []
+        if kind not in _SAYS or (kind == "Condition" and "encounter" not in resource):
+            return []  # a condition of no visit may be long past, or of the family
         cells = {"Patient": self._person, "Condition": _diagnosis, "Coverage": _payer}[kind](resource, recorded)
         visit, patient = (self._key_of(resource, where) if where else "" for where in _SAYS[kind])
         features = self._features(cells)

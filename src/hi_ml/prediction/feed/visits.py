@@ -7,12 +7,7 @@ from typing import Any, Literal
 
 from hi_ml.data.sources.events import Event
 
-_STRUCK = {
-    "cancel_admit": ("admit", "class"),
-    "cancel_plan": ("plan",),
-    "cancel_transfer": ("transfer",),
-    "cancel_discharge": ("discharge",),
-}
+_STRUCK = {"cancel_plan": "plan", "cancel_transfer": "transfer", "cancel_discharge": "discharge"}
 _DAY = 86_400.0  # seconds
 
 
@@ -61,14 +56,37 @@ def _effective(events: Iterable[Event]) -> list[Event]:
     """Leave out what was cancelled later: the last of its kind, with an admission all that followed or needs it."""
     kept: list[Event] = []
     for event in events:
-        if event.kind in _STRUCK:
-            last = max((i for i, past in enumerate(kept) if past.kind in _STRUCK[event.kind]), default=-1)
-            if event.kind == "cancel_admit":
-                kept = [past for i, past in enumerate(kept) if i < last or past.kind == "plan" or not past.visit]
-            elif last >= 0:
-                del kept[last]
+        if event.kind == "cancel_admit":
+            first = _arrival_of(kept)
+            kept = [past for i, past in enumerate(kept) if i < first or past.kind == "plan" or not past.visit]
+        elif event.kind in _STRUCK:
+            struck = _run_of(kept, _STRUCK[event.kind])
+            kept = [past for i, past in enumerate(kept) if i not in struck]
         kept.append(event)
     return kept
+
+
+def _run_of(kept: list[Event], kind: str) -> set[int]:
+    """Where the last event of a kind was told, and told again: a discharge since an arrival, a transfer to one unit."""
+    told = [i for i, past in enumerate(kept) if past.kind == kind]
+    if not told:
+        return set()
+    unit = kept[told[-1]].unit
+    begun = max((i for i, past in enumerate(kept[: told[-1]]) if _parts(past, kind, unit)), default=-1)
+    return {i for i in told if i > begun}
+
+
+def _parts(past: Event, kind: str, unit: str) -> bool:
+    return past.kind in ("admit", "class") or (past.kind == kind == "transfer" and past.unit != unit)
+
+
+def _arrival_of(kept: list[Event]) -> int:
+    """Where the last arrival was told first, which may have been said again since; 0 where it was never told."""
+    arrivals = [i for i, past in enumerate(kept) if past.kind in ("admit", "class")]
+    if not arrivals or kept[arrivals[-1]].kind == "class":
+        return arrivals[-1] if arrivals else 0
+    other = max((i for i, past in enumerate(kept) if past.kind in ("class", "discharge")), default=-1)
+    return next((i for i in arrivals if i > other), arrivals[-1])
 
 
 def _after(state: Visit, event: Event) -> Visit:

@@ -12,7 +12,7 @@ from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.hl7 import Feed, Reader
 from hi_ml.prediction.feed import service
 from hi_ml.prediction.feed.keys import fingerprint, keyed
-from hi_ml.prediction.feed.live import Counting
+from hi_ml.prediction.feed.outlook import Forecaster
 from hi_ml.prediction.feed.settings import (
     HttpSettings,
     LogSettings,
@@ -60,9 +60,14 @@ def listen(settings: ListenSettings, _here: launch.Invocation) -> None:
     refuse_open_doors(settings.mllp, settings.http)
     key = site_key(Path(settings.key_file))
     reader = Reader(settings.feed, keyed(key), site_zone(settings.zone), settings.mllp.charset)
+    outlook = Forecaster(
+        settings.dataset.name, settings.model_uri, settings.counted, settings.horizons, settings.interval,
+        settings.units,
+    )  # fmt: skip
+    outlook.refresh()
     plan = service.ServicePlan(
         reader, settings.mllp, settings.http, settings.log, fingerprint(key), settings.group_ms, settings.group_rows,
-        settings.queue, settings.counted, Counting(), settings.board_seconds, settings.silent, live.page(),
+        settings.queue, settings.counted, outlook, settings.board_seconds, settings.silent, live.page(),
     )  # fmt: skip
     service.run(plan, lambda line: print(line, flush=True))
 

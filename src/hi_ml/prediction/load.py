@@ -79,6 +79,11 @@ def load_model(uri: str | Path) -> LoadedModel:
     return _open(entry, _local(entry))
 
 
+def version_of(uri: str) -> str:
+    """Say which model is meant now, without loading it; raises as `load_model`."""
+    return (_in_store(uri) if uri.startswith(("models:/", "runs:/")) else _in_folder(Path(uri))).uri
+
+
 def digest(folder: Path) -> str:
     """Return one SHA-256 over the names and bytes of all files of a folder."""
     whole = hashlib.sha256()

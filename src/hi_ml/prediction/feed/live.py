@@ -27,6 +27,10 @@ _AN_HOUR = 3600.0
 class Outlook(Protocol):
     """Says what is to come."""
 
+    @property
+    def model(self) -> str:
+        """Which version predicts; empty where none does."""
+
     def refresh(self) -> None:
         """Take a new champion, if there is one."""
 
@@ -41,6 +45,8 @@ class Outlook(Protocol):
 
 class Counting:
     """The outlook of a service without a model: nothing is predicted."""
+
+    model = ""
 
     def refresh(self) -> None:
         """Nothing can come."""
@@ -164,6 +170,10 @@ class Live:
         at, position = datetime.now(log.zone), self.ledger.position
         here = list(self.ledger.here.values())
         scores = log.scores([visit.visit for visit in here])
+        scores = {key: row for key, row in scores.items() if row.model == self.outlook.model}
+        new = self.score([visit for visit in here if visit.visit not in scores], position)  # of a new champion
+        log.add_scores(new)
+        scores |= {row.visit: row for row in new}
         drawn = self.outlook.board(here, scores, log.history(at - _HISTORY), at)
         self.board = {**drawn, "drawn_at": at.isoformat(timespec="seconds"), "drawn_position": position}
         self.tell()

@@ -130,7 +130,7 @@ def test_no_forecast_knows_what_came_after_it():
     stays = stays_of()
     predicted = constant(stays)
     future = Stays(stays.admitted, np.where(stays.left > 250, stays.left + 40, stays.left))
-    now, later = (replayed._methods(each, predicted, 7) for each in (stays, future))
+    now, later = (replayed.methods(each, predicted, 7) for each in (stays, future))
     for name in now:
         np.testing.assert_array_equal(now[name](250), later[name](250))
 

@@ -1,7 +1,9 @@
-"""python -m hi_ml.board evaluate=true dataset=<name>: does a model foretell the beds better than counting does?"""
+"""python -m hi_ml.board dataset=<name>: how many beds will be taken, and does a model say it better than counting?"""
 
 from dataclasses import asdict
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -18,7 +20,10 @@ from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction.feed.backtest import backtest
+from hi_ml.prediction.feed.log import Log
+from hi_ml.prediction.feed.outlook import Forecaster
 from hi_ml.prediction.feed.past import past
+from hi_ml.prediction.feed.settings import LogSettings, Zone, site_zone
 from hi_ml.reports import board as reports
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 
@@ -33,6 +38,12 @@ class BoardSettings:
     tasks: dict[str, Task]
     split: Split
     evaluate: bool  # replay the table in the order of time
+    at: str | None  # the moment of a board from the log; None: now
+    log: LogSettings
+    zone: Zone  # of the site; None: that of the machine
+    counted: str  # class of the patients that the census counts
+    model_uri: str | None  # None: the champion, or counting alone where there is none yet
+    units: list[str] | None  # of the board; None: all
     horizons: list[Annotated[int, Field(ge=1, le=60)]]  # days ahead
     interval: Annotated[float, Field(gt=0, lt=1)]
     smallest_gain: Annotated[float, Field(ge=0, lt=1)]  # share of the CRPS of counting
@@ -41,13 +52,43 @@ class BoardSettings:
 
 
 def board(settings: BoardSettings, here: launch.Invocation) -> None:
-    """Replay the forecasts of a table of admissions, and judge them.
+    """Draw one board from the log, or replay the forecasts of a table of admissions and judge them.
 
     Raises
     ------
     HiMlError
-        If the table cannot be read, or holds too few days.
+        If there is no log, or the table cannot be read or holds too few days.
     """
+    (_evaluate if settings.evaluate else _draw)(settings, here)
+    print(f"Run folder: {here.folder}")
+
+
+def _draw(settings: BoardSettings, here: launch.Invocation) -> None:
+    zone = site_zone(settings.zone)
+    try:
+        at = datetime.fromisoformat(settings.at) if settings.at else datetime.now(zone)
+    except ValueError as error:
+        raise ConfigurationInvalid(f"at takes a moment such as 2026-11-29T08:00; found {settings.at}.") from error
+    at = at.replace(tzinfo=at.tzinfo or zone).astimezone(zone)
+    log = Log.open(Path(settings.log.path), zone, read_only=True)
+    visits = log.visits_at(at)
+    uri = settings.model_uri or f"models:/{settings.dataset.name}.length_of_stay@champion"
+    outlook = Forecaster(
+        settings.dataset, uri, settings.horizons, settings.interval, settings.counted,
+        required=settings.model_uri is not None, units=settings.units, smallest_gain=settings.smallest_gain,
+    )  # fmt: skip
+    outlook.refresh()
+    present = [visit for visit in visits if visit.status == "in" and visit.patient_class == settings.counted]
+    past_visits = [visit for visit in visits if visit.status in ("in", "out")]
+    drawn = outlook.board(present, log.scores([visit.visit for visit in present]), past_visits, at)
+    log.close()
+    with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
+        files = reports.files_of_board(drawn, len(present), at)
+        RunFolder(work).write(config=here.config, overrides=here.overrides, **files)
+    print(reports.summary_of_board(drawn, len(present), at))
+
+
+def _evaluate(settings: BoardSettings, here: launch.Invocation) -> None:
     if len(settings.tasks) != 1:
         raise ConfigurationInvalid.one_task("board", list(settings.tasks))
     (task,) = settings.tasks.values()
@@ -62,7 +103,6 @@ def board(settings: BoardSettings, here: launch.Invocation) -> None:
     with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
         RunFolder(work).write(config=here.config, overrides=here.overrides, **reports.files(result))
     print(reports.summary(result))
-    print(f"Run folder: {here.folder}")
 
 
 main = launch.command(board)

@@ -60,9 +60,10 @@ def listen(settings: ListenSettings, _here: launch.Invocation) -> None:
     refuse_open_doors(settings.mllp, settings.http)
     key = site_key(Path(settings.key_file))
     reader = Reader(settings.feed, keyed(key), site_zone(settings.zone), settings.mllp.charset)
+    uri = settings.model_uri or f"models:/{settings.dataset.name}.length_of_stay@champion"
     outlook = Forecaster(
-        settings.dataset.name, settings.model_uri, settings.counted, settings.horizons, settings.interval,
-        settings.units,
+        settings.dataset, uri, settings.horizons, settings.interval, settings.counted,
+        required=settings.model_uri is not None, units=settings.units,
     )  # fmt: skip
     outlook.refresh()
     plan = service.ServicePlan(

@@ -91,7 +91,7 @@ def backtest(
     first = min(int(origins[0]), cut) - _PAST
     observed = dict(zip(range(first, last + 1), stays.censuses(first, last).tolist(), strict=True))
     parts = []
-    for name, method in _methods(stays, predicted, most).items():
+    for name, method in methods(stays, predicted, most).items():
         laws = {int(origin): method(int(origin)) for origin in origins}
         laws = _spread(laws, observed, most) if name in (MODEL, COUNTING) else laws
         for origin in origins[len(past) :]:
@@ -106,11 +106,11 @@ def backtest(
     return Backtest(forecasts, table, verdict, sentence, differences)
 
 
-Method = Callable[[int], Floats]
+Method = Callable[[int], Floats]  # of the distributions at an origin, shape (horizons, size)
 
 
-def _methods(stays: Stays, predicted: Predicted, horizons: int) -> dict[str, Method]:
-    """By name, what gives the distributions at an origin, shape (horizons, size)."""
+def methods(stays: Stays, predicted: Predicted, horizons: int) -> dict[str, Method]:
+    """Return, by name, what gives the distributions at an origin, shape (horizons, size)."""
 
     def counted(origin: int) -> tuple[Rates, np.ndarray, Days]:
         there = stays.there(origin)
@@ -180,14 +180,38 @@ def _spread(laws: Mapping[int, Floats], observed: Mapping[int, int], horizons: i
     ends = {origin: moments(law) for origin, law in laws.items()}
     wide = {}
     for origin, law in laws.items():
-        parts = []
-        for ahead in range(horizons):
-            before = [day for day in laws if origin - _LEARNED_FROM <= day <= origin - ahead - 1]
-            errors = [(observed[day + ahead + 1] - ends[day][0][ahead]) ** 2 - ends[day][1][ahead] for day in before]
-            parts.append(widen(law[ahead], float(np.mean(errors)) if len(errors) >= _FEWEST else 0.0))
+        extra = _excess(ends, observed, origin, horizons)
+        parts = [widen(law[ahead], float(extra[ahead])) for ahead in range(horizons)]
         size = max(map(len, parts))
         wide[origin] = np.array([np.pad(part, (0, size - len(part))) for part in parts])
     return wide
+
+
+def _excess(
+    ends: Mapping[int, tuple[Floats, Floats]], observed: Mapping[int, int], origin: int, horizons: int
+) -> Floats:
+    """By how much squared errors known at an origin exceed the variance that was foretold, shape (horizons,)."""
+    extra = np.zeros(horizons)
+    for ahead in range(horizons):
+        before = [day for day in ends if origin - _LEARNED_FROM <= day <= origin - ahead - 1]
+        errors = [(observed[day + ahead + 1] - ends[day][0][ahead]) ** 2 - ends[day][1][ahead] for day in before]
+        extra[ahead] = np.mean(errors) if len(errors) >= _FEWEST else 0.0
+    return extra
+
+
+def extra_variance(method: Method, stays: Stays, today: int, horizons: int) -> Floats:
+    """Return the variance that forecasts of a method have lacked so far, in beds squared, shape (horizons,).
+
+    Parameters
+    ----------
+    today : int
+        The censuses of the days before are known.
+    """
+    first = max(stays.first + _BEGINNING, today - _LEARNED_FROM)
+    origins = range(first, today - 1, _EVERY)
+    ends = {origin: moments(method(origin)) for origin in origins}
+    observed = dict(zip(range(first, today), stays.censuses(first, today - 1).tolist(), strict=True))
+    return _excess(ends, observed, today - 1, horizons)
 
 
 def _rows(name: str, origin: int, laws: Floats, truth: Days, level: float) -> pd.DataFrame:

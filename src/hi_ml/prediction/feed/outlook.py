@@ -1,43 +1,66 @@
-"""What does the service say of the next days? Each stay by the model that is champion now, all of them as a board."""
+"""Who is in house becomes the beds of the next days: what the service, and the command `board`, show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
 from hi_ml.app.errors import ModelUnknown
-from hi_ml.prediction.feed.census import NEVER, Days, Now, Rates, Stays, forecast
+from hi_ml.data.schema import Dataset
+from hi_ml.prediction.feed import watch
+from hi_ml.prediction.feed.arrivals import WEEK, weekday
+from hi_ml.prediction.feed.backtest import COUNTING, MODEL, Predicted, backtest, extra_variance, methods
+from hi_ml.prediction.feed.census import LONGEST, NEVER, Days, Now, Rates, Stays, forecast
 from hi_ml.prediction.feed.ledger import ward
 from hi_ml.prediction.feed.log import ScoreRow
 from hi_ml.prediction.feed.remaining import Law, hazards, staying
 from hi_ml.prediction.feed.visits import Visit
 from hi_ml.prediction.load import LoadedModel, load_model, version_of
-from hi_ml.scorer import serving
+from hi_ml.scorer.serving import convert, inputs
+from hi_ml.statistics.counts import moments, quantile, widen
 from hi_ml.statistics.estimates import Floats
 
-_EPOCH = date(1970, 1, 1)
-_CURVE = 61  # days of a curve that is kept
-_SATURDAY = 5
-_LEAST = 1e-6  # chance, below which an end of a distribution is not shown
-_ALL = "all"
-_UNPROVEN = "Whether the model adds anything to counting, a replay says: python -m hi_ml.board evaluate=true dataset={}"
+_EPOCH, _DAY = date(1970, 1, 1), timedelta(days=1)
+_KNOWN = 60  # days of history before forecasts are widened by the errors of those before
+_JUDGED, _REPLAYED = 180, 60  # days of history before the board is judged, and of them that are replayed for it
+_RECENT = 90  # days in which the arrivals of a unit, and the hours of the day, are counted
+_MOST_UNITS = 60
+_SLOWEST = 0.05  # hazard of a day, at least, of whoever has outstayed the like
+_NOBODY = 1e-6  # chance below which a number of beds is not written down
+_REMEMBERED = 100_000  # predictions
+_SOON = "not yet known"
+
+
+@dataclass(frozen=True)
+class Today:
+    """What is learned once a day."""
+
+    day: int
+    model: str  # by which it was learned; empty without one
+    law: Law
+    extra: Floats  # float64, shape (horizons,); variance of the census that independence leaves out
+    level: float  # that intervals of stays aim at, so that they hold as many as they promise
+    judged: dict[str, Any]  # verdict, verdict_sentence, coverage, alarms
 
 
 @dataclass
 class Forecaster:
     """The outlook of a site."""
 
-    dataset: str
-    uri: str | None  # of the model; None: the champion of the dataset, if there is one
-    counted: str  # class of the patients that the census counts
-    horizons: Sequence[int]  # days ahead
-    level: float  # with which probability intervals hold the census
-    units: Sequence[str] | None  # on the board; None: all
-    _model: LoadedModel | None = field(default=None, init=False)
+    dataset: Dataset
+    uri: str
+    horizons: Sequence[int]
+    interval: float  # with which probability intervals hold stays, and the census
+    counted: str = "I"  # class of the patients that the census counts
+    required: bool = True  # whether a model has to be there; else stays are counted as long as there is none
+    units: Sequence[str] | None = None  # of the board; None: all
+    smallest_gain: float = 0.02  # share of the CRPS of counting
+    _model: LoadedModel | None = None
+    _today: Today | None = None
+    _predicted: dict[tuple[Any, ...], tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -45,156 +68,255 @@ class Forecaster:
         return self._model.uri if self._model else ""
 
     def refresh(self) -> None:
-        """Take a new champion, if there is one; without any, all stays together tell.
+        """Take a new champion, if there is one; what was predicted before stays.
 
         Raises
         ------
-        HiMlError
-            If the model that was asked for by its own name cannot be used.
+        ModelUnknown, ModelRefused
+            If there is no model, and there has to be one, or it may not be used.
         """
-        uri = self.uri or f"models:/{self.dataset}.length_of_stay@champion"
         try:
-            if version_of(uri) != self.model:
-                self._model = load_model(uri)
+            version = version_of(self.uri)
+            if self.model != version:
+                self._model = load_model(version)
         except ModelUnknown:
-            if self.uri is not None:
+            if self.required and self._model is None:
                 raise
 
     def score(self, visits: Sequence[Visit], position: int) -> list[ScoreRow]:
-        """Predict stays; none of a visit whose cells break a rule of the table."""
+        """Predict the whole stay of visits as they stand at a position of the log."""
         model = self._model
-        rows = [] if model is None else [(visit, _answer(model.scorer, visit)) for visit in visits]
-        return [
-            ScoreRow(position, visit.visit, self.model, self._curve(*row), row[1], row[2]) for visit, row in rows if row
-        ]
-
-    def _curve(self, prediction: float, low: float, high: float) -> list[float]:
-        chances = self._claimed.survival(np.array([prediction]), np.array([low]), np.array([high]), _CURVE)[0]
-        return [float(chance) for chance in chances]
-
-    @cached_property
-    def _claimed(self) -> Law:
-        return Law.claimed(self.level)
+        if model is None:
+            return []
+        amounts = self._amounts(model, visits)
+        law, level = (self._today.law, self._today.level) if self._today else (_claimed(model), None)
+        prediction, low, high = amounts
+        curves = law.survival(prediction, low, high, LONGEST)
+        if level is not None:
+            low, high = ((curves > 1 - share).sum(axis=1) for share in ((1 - level) / 2, (1 + level) / 2))
+        rows = []
+        for visit, middle, curve, *ends in zip(visits, prediction, curves, low, high, strict=True):
+            if not np.isnan(middle):
+                some = curve[: int((curve > _NOBODY).sum()) + 1].round(5).tolist()
+                rows.append(ScoreRow(position, visit.visit, model.uri, some, float(ends[0]), float(ends[1])))
+        return rows
 
     def board(
         self, here: Sequence[Visit], scores: Mapping[str, ScoreRow], history: Sequence[Visit], at: datetime
     ) -> dict[str, Any]:
-        """Say how many beds will be taken at the end of each of the next days, by unit and together."""
-        past = [visit for visit in history if visit.patient_class == self.counted and visit.admitted]
-        stays, today = _stays(past), _day(at)
-        if not past:
-            return {"verdict": "not yet known", "verdict_sentence": "Nobody was seen to come.", "horizons": []}
-        rates, now = Rates.of(stays, today), _gone(past, at)
-        shares = _shares(past)
-        groups = {_ALL: list(here)} | {name: [v for v in here if ward(v) == name] for name in sorted(map(ward, here))}
-        shown = {name: who for name, who in groups.items() if name == _ALL or self.units is None or name in self.units}
-        laws = {
-            name: self._law(who, scores, rates, today, now, 1.0 if name == _ALL else shares.get(name, 0.0))
-            for name, who in shown.items()
-        }
-        leaving = self._leaving(here, scores, rates, today, now)
-        return {
-            "verdict": "not yet known",
-            "verdict_sentence": _UNPROVEN.format(self.dataset),
-            "model": self.model or None,
-            "horizons": [self._horizon(days, at, laws, leaving) for days in self.horizons],
-            "over": _over(here, scores, at),
-        }
+        """Say how many beds will be taken, as plain values.
 
-    def _hazard(self, who: Sequence[Visit], scores: Mapping[str, ScoreRow], rates: Rates) -> Floats:
-        """The hazards of each, shape (n, size): of the model where it has said something, else of all stays."""
-        size = len(rates.hazard)
-        curves = np.zeros((len(who), size))
-        for row, visit in zip(curves, who, strict=True):
-            if visit.visit in scores:
-                curve = scores[visit.visit].curve[:size]
-                row[: len(curve)] = curve
-        return hazards(curves, rates.hazard)
-
-    def _law(
-        self, who: Sequence[Visit], scores: Mapping[str, ScoreRow], rates: Rates, today: int, now: Now, share: float
-    ) -> Floats:
-        hazard, elapsed = self._hazard(who, scores, rates), _elapsed(who, today)
-        return forecast(rates, hazard, elapsed, today=today, horizons=max(self.horizons), now=now, share=share)
-
-    def _leaving(
-        self, here: Sequence[Visit], scores: Mapping[str, ScoreRow], rates: Rates, today: int, now: Now
-    ) -> Floats:
-        """How many of those in house are expected to leave on each of the next days, shape (horizons,)."""
-        hazard, elapsed, ahead = self._hazard(here, scores, rates), _elapsed(here, today), max(self.horizons)
-        factor = rates.of_days(today, ahead)
-        chances = [
-            staying(hazard, elapsed, factors, before=now.gone, today=float(factor[0])).sum(axis=1)
-            for factors in (np.zeros(1), factor[1:])
+        Parameters
+        ----------
+        here : sequence of Visit
+            Whoever the census counts.
+        history : sequence of Visit
+            Whoever was in house in the last year, of any class.
+        """
+        model, day, most = self._model, _number(at), max(self.horizons)
+        history = [visit for visit in history if visit.admitted and visit.patient_class == self.counted]
+        stays = _stays(history)
+        today = self._learn(model, history, stays, day, most)
+        rates = Rates.of(stays, day - 1)
+        elapsed = np.array([day - _number(visit.admitted or at) for visit in here], dtype=np.int64)
+        own = self._hazards(model, here, today.law, rates)
+        now = _now(history, at)
+        wards = np.array([ward(visit) for visit in here], dtype=object)
+        shares = _shares(history, at)
+        laws = {"all": widened(forecast(rates, own, elapsed, today=day, horizons=most, now=now), today.extra)}
+        for name in self._names(wards, shares):
+            inside, share = wards == name, shares.get(name, 0.0)
+            law = forecast(rates, own[inside], elapsed[inside], today=day, horizons=most, now=now, share=share)
+            laws[name] = widened(law, today.extra * share**2)
+        gone = self._discharges(rates, own, elapsed, laws["all"], day=day, now=now)
+        high = {visit.visit: scores[visit.visit].high for visit in here if visit.visit in scores}
+        over = [
+            {"visit": visit.visit[:8], "unit": ward(visit), "days": round(visit.days(at), 1), "high": high[visit.visit]}
+            for visit in here
+            if visit.visit in high and visit.days(at) > high[visit.visit]
         ]
-        return -np.diff(np.concatenate(chances))
+        days = [self._said(laws, ahead, float(gone[ahead - 1]), at) for ahead in self.horizons]
+        return {**today.judged, "model": model.uri if model else None, "horizons": days, "over": over}
 
-    def _horizon(self, days: int, at: datetime, laws: Mapping[str, Floats], leaving: Floats) -> dict[str, Any]:
-        then = at.date() + timedelta(days=days)
+    def _hazards(self, model: LoadedModel | None, here: Sequence[Visit], law: Law, rates: Rates) -> Floats:
+        """The hazards of each, by the model; those of all stays where there is none, or it cannot tell."""
+        everyone = np.pad(rates.hazard, (0, LONGEST - len(rates.hazard)), mode="edge")
+        own = np.broadcast_to(everyone, (len(here), LONGEST))
+        if model is None or not len(here):
+            return own
+        prediction, low, high = self._amounts(model, here)
+        curves = law.survival(prediction, low, high, LONGEST)
+        strange = np.isnan(prediction)[:, None]
+        return np.where(strange, own, hazards(np.nan_to_num(curves), np.maximum(everyone, _SLOWEST)))
+
+    def _said(self, laws: Mapping[str, Floats], ahead: int, gone: float, at: datetime) -> dict[str, Any]:
+        coming = at.date() + ahead * _DAY
+        units = {name: _describe(law[ahead - 1], self.interval) for name, law in laws.items()}
         return {
-            "days": days,
-            "date": then.isoformat(),
-            "weekend": then.weekday() >= _SATURDAY,
-            "units": {name: self._summary(law[days - 1]) for name, law in laws.items()},
-            "discharges": round(float(leaving[days - 1]), 3),
+            "days": ahead,
+            "date": coming.isoformat(),
+            "weekend": coming.weekday() >= WEEK - 2,
+            "units": units,
+            "discharges": round(gone, 2),
         }
 
-    def _summary(self, law: Floats) -> dict[str, Any]:
-        levels = ((1 - self.level) / 2, 0.5, (1 + self.level) / 2)
-        below = np.cumsum(law)
-        shown = np.flatnonzero((below > _LEAST) & (below - law < 1 - _LEAST))
-        return {
-            "mean": round(float(law @ np.arange(len(law))), 3),
-            "quantiles": {f"{level:.4g}": int(np.searchsorted(below, level)) for level in levels},
-            "first": int(shown[0]),
-            "distribution": [round(float(chance), 8) for chance in law[shown[0] : shown[-1] + 1]],
-        }
+    def _names(self, wards: Any, shares: Mapping[str, float]) -> list[str]:
+        if self.units is not None:
+            return list(self.units)
+        return sorted({*wards, *shares})[:_MOST_UNITS]
+
+    @staticmethod
+    def _discharges(rates: Rates, own: Floats, elapsed: Days, law: Floats, *, day: int, now: Now) -> Floats:
+        """The mean discharges of each next day: who was there and came, less who is there at its end."""
+        factor = float(rates.weekdays[weekday(day)])
+        tonight = staying(own, elapsed, np.zeros(1), before=now.gone, today=factor).sum() if len(elapsed) else 0.0
+        mean, coming = moments(law)[0], rates.arrivals.mean[weekday(day + np.arange(len(law) + 1))]
+        before = np.append(tonight + coming[0] * (1 - now.come), mean[:-1])
+        return np.maximum(before + coming[1:] - mean, 0.0)
+
+    def _learn(self, model: LoadedModel | None, history: Sequence[Visit], stays: Stays, day: int, most: int) -> Today:
+        """Learn once a day how stays lie around predictions, what the board has missed, and what to look at."""
+        name = model.uri if model else ""
+        if self._today is not None and (self._today.day, self._today.model) == (day, name):
+            return self._today
+        claimed = _claimed(model) if model else Law.claimed(self.interval)
+        if model is not None:
+            prediction, low, high = self._amounts(model, history)
+        else:
+            prediction, low, high = np.full((3, len(history)), np.nan)
+        predicted = Predicted(prediction, low, high, new=~np.isnan(high), claimed=claimed)
+        way, extra, span = COUNTING, np.zeros(most), day - stays.first if len(history) else 0
+        if model is not None and predicted.new.all():
+            way = MODEL
+        if span > _KNOWN:
+            extra = extra_variance(methods(stays, predicted, most)[way], stays, day, most)
+        judged: dict[str, Any] = {"verdict": _SOON, "verdict_sentence": "", "coverage": None, "alarms": []}
+        if way == COUNTING:
+            judged["verdict_sentence"] = "No model predicts these stays: all are counted alike."
+        elif span > _JUDGED:
+            replay = backtest(
+                stays, predicted, cut=day - _REPLAYED - most, last=day - 1, horizons=self.horizons,
+                level=self.interval, smallest_gain=self.smallest_gain,
+            )  # fmt: skip
+            judged |= {"verdict": replay.verdict, "verdict_sentence": replay.sentence}
+        else:
+            judged["verdict_sentence"] = f"The board is judged from {_JUDGED} days of history on; there are {span}."
+        level, alarms = self.interval, [watch.watch_stays(stays, day - 1)] if len(history) else []
+        law = predicted.law(stays, day - 1)
+        if predicted.new.any():
+            new = Stays(stays.admitted[predicted.new], stays.left[predicted.new])
+            misses, counts = watch.misses_by_week(new, low[predicted.new], high[predicted.new], day - 1)
+            sentence, alarm = watch.tell_coverage(misses, counts, self.interval)
+            judged["coverage"] = {"sentence": sentence}
+            alarms.append(alarm)
+            level = watch.adapted_level(self.interval, misses)
+        since = date.fromordinal(_EPOCH.toordinal() + day).isoformat()
+        judged["alarms"] = [{"name": one.name, "since": since, "sentence": one.sentence} for one in alarms if one]
+        self._today = Today(day, name, law, extra, level, judged)
+        return self._today
+
+    def _amounts(self, model: LoadedModel, visits: Sequence[Visit]) -> Floats:
+        """Prediction, low and high bound in nights, shape (3, n); NaN where nothing can be predicted."""
+        known = self._predicted = {} if len(self._predicted) > _REMEMBERED else self._predicted
+        keys = [(model.uri, visit.visit, *sorted(visit.features.items())) for visit in visits]
+        new = {key: visit for key, visit in zip(keys, visits, strict=True) if key not in known}
+        if new:
+            amounts = self._ask(model, list(new.values()))
+            known.update(zip(new, map(tuple, amounts.T.tolist()), strict=True))
+        return np.array([known[key] for key in keys]).reshape(-1, 3).T
+
+    def _ask(self, model: LoadedModel, visits: Sequence[Visit]) -> Floats:
+        scorer, rows = model.scorer, [_cells(model, visit) for visit in visits]
+        columns = {source: [row[source] for row in rows] for source in rows[0]}
+        numbers = scorer.few(columns)
+        if numbers is None:
+            return np.array([self._ask_one(model, row) for row in rows]).T
+        answer = scorer.answer(scorer.encode(numbers), numbers)
+        bounds = ("prediction", "low", "high") if "low" in answer.column_names else ("prediction",) * 3
+        nights = np.array([answer[name].to_numpy() for name in bounds])
+        return nights - float(self.dataset.stay == "inclusive")
+
+    def _ask_one(self, model: LoadedModel, row: dict[str, Any]) -> Floats:
+        """Leave out the cells that cannot be believed; where hardly any is left, nothing is predicted."""
+        for spec in inputs(model.scorer.mapping["columns"]):
+            cell = row[spec["source"]]
+            if cell is not None and convert(pa.array([cell]), spec)[1]:
+                row[spec["source"]] = None
+        try:
+            answer = model.scorer.predict_row(row)
+        except ValueError:
+            return np.full(3, np.nan)
+        prediction = answer["prediction"]
+        nights = np.array([prediction, answer.get("low", prediction), answer.get("high", prediction)])
+        return nights - float(self.dataset.stay == "inclusive")
 
 
-def _answer(scorer: serving.Scorer, visit: Visit) -> tuple[float, float, float] | None:
-    cells = {spec["source"]: visit.features.get(spec["role"]) for spec in serving.inputs(scorer.mapping["columns"])}
-    try:
-        answer = scorer.predict_row(cells)
-    except ValueError:  # a rule is broken: an age of 150
-        return None
-    prediction = float(answer["prediction"])
-    return prediction, float(answer.get("low", prediction)), float(answer.get("high", prediction))
+def _cells(model: LoadedModel, visit: Visit) -> dict[str, Any]:
+    """What is known of a visit, by the columns of the model's table."""
+    cells: dict[str, Any] = {}
+    for spec in inputs(model.scorer.mapping["columns"]):
+        is_admission = spec["role"] == "admitted_on" and visit.admitted is not None
+        cells[spec["source"]] = (
+            visit.admitted.date() if is_admission and visit.admitted else visit.features.get(spec["role"])
+        )
+    return cells
 
 
-def _day(moment: datetime) -> int:
-    return (moment.date() - _EPOCH).days
+def _claimed(model: LoadedModel) -> Law:
+    interval = model.scorer.mapping.get("interval") or {"level": 0.9}
+    return Law.claimed(float(interval["level"]), from_floor=len(model.scorer.bounds or ()) == 1)
 
 
-def _stays(past: Sequence[Visit]) -> Stays:
-    admitted = np.array([_day(visit.admitted) for visit in past if visit.admitted], dtype=np.int64)
-    left = np.array([NEVER if v.discharged is None else _day(v.discharged) for v in past], dtype=np.int64)
-    return Stays(admitted, np.maximum(left, admitted))
+def widened(laws: Floats, extra: Floats) -> Floats:
+    """Widen the distributions of each next day by a variance of its own; shape (horizons, some size)."""
+    parts = [widen(law, float(variance)) for law, variance in zip(laws, extra, strict=True)]
+    size = max(map(len, parts))
+    return np.array([np.pad(part, (0, size - len(part))) for part in parts])
 
 
-def _elapsed(who: Sequence[Visit], today: int) -> Days:
-    days: NDArray[np.int64] = np.array([today - _day(v.admitted) if v.admitted else 0 for v in who], dtype=np.int64)
-    return np.maximum(days, 0)
+def _describe(law: Floats, level: float) -> dict[str, Any]:
+    likely = np.flatnonzero(law > _NOBODY)
+    first, last = (int(likely[0]), int(likely[-1])) if len(likely) else (0, 0)
+    shares = ((1 - level) / 2, 0.5, (1 + level) / 2)
+    return {
+        "mean": round(float(moments(law)[0]), 3),
+        "quantiles": {f"{share:.4g}": int(quantile(law, share)) for share in shares},
+        "first": first,
+        "distribution": law[first : last + 1].round(7).tolist(),
+    }
 
 
-def _gone(past: Sequence[Visit], at: datetime) -> Now:
-    """How much of the day's discharges and arrivals is over by this time of the day, as on other days."""
-    gone = [visit.discharged.time() <= at.time() for visit in past if visit.discharged]
-    come = [visit.admitted.time() <= at.time() for visit in past if visit.admitted]
-    return Now(float(np.mean(gone)) if gone else 1.0, float(np.mean(come)) if come else 1.0)
+def _number(moment: datetime) -> int:
+    return moment.date().toordinal() - _EPOCH.toordinal()
 
 
-def _shares(past: Sequence[Visit]) -> dict[str, float]:
-    """Which part of all visits each unit has."""
-    wards, counts = np.unique([ward(visit) for visit in past], return_counts=True)
-    return dict(zip(wards.tolist(), (counts / counts.sum()).tolist(), strict=True))
+def _stays(history: Sequence[Visit]) -> Stays:
+    admitted = [_number(visit.admitted) for visit in history if visit.admitted]
+    left = [_number(visit.discharged) if visit.discharged else NEVER for visit in history if visit.admitted]
+    return Stays(np.array(admitted, dtype=np.int64), np.array(left, dtype=np.int64))
 
 
-def _over(here: Sequence[Visit], scores: Mapping[str, ScoreRow], at: datetime) -> list[dict[str, Any]]:
-    """Who is there longer than was predicted, the longest first; by the beginnings of their keys."""
-    late = [(visit.days(at), visit, scores[visit.visit].high) for visit in here if visit.visit in scores]
-    rows = [
-        {"visit": visit.visit[:8], "unit": ward(visit), "days": round(days, 1), "high": round(high, 1)}
-        for days, visit, high in late
-        if days > high
-    ]
-    return sorted(rows, key=lambda row: -float(row["days"]))
+def _now(history: Sequence[Visit], at: datetime) -> Now:
+    """How far today has gone, by the hours of those who came and went of late."""
+    past = at - timedelta(seconds=_RECENT * 86_400)
+
+    def share(moments: Sequence[datetime]) -> float:
+        seconds = [moment.hour * 3600 + moment.minute * 60 + moment.second for moment in moments if moment > past]
+        now = at.hour * 3600 + at.minute * 60 + at.second
+        if not any(seconds):  # dates without an hour
+            return now / 86_400
+        return float(np.mean(np.array(seconds) <= now))
+
+    return Now(
+        gone=share([visit.discharged for visit in history if visit.discharged]),
+        come=share([visit.admitted for visit in history if visit.admitted]),
+    )
+
+
+def _shares(history: Sequence[Visit], at: datetime) -> dict[str, float]:
+    """Of the arrivals of late, by unit."""
+    past = at - timedelta(seconds=_RECENT * 86_400)
+    names, counts = np.unique(
+        [ward(visit) for visit in history if visit.admitted and visit.admitted > past], return_counts=True
+    )
+    return dict(zip(names.tolist(), (counts / counts.sum()).tolist(), strict=True))

@@ -12,12 +12,16 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from hi_ml.claims.aggregates import UNIT
+from hi_ml.claims.requirements import UNFIT
 from hi_ml.data.duplicates import TELLING, Twins, groups, people
+from hi_ml.scorer.serving import comparable
 from hi_ml.statistics.estimates import Integers
 from hi_ml.statistics.linkage import People
 
 PATIENTS, HOSPITALS = "patients", "hospitals"
 MOST_LEVELS = 50  # of a category that are told apart where every pair of levels is compared, or each level is shown
+WORDS = ("sex", "blood_type", "condition", "disposition", "hospital", "insurer", "admission_type", "medication")
+AMOUNTS = ("age", "length_of_stay", "billed")
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def one_row_each(
         With rows in their old order and a fresh index.
     """
     categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
-    frame = _without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str")))
+    frame = _as_claims_take_it(_without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str"))))
     twin = np.asarray(twins, dtype=np.int64)
     alone = np.where(twin < 0, twin.max(initial=0) + 1 + np.arange(len(twin)), twin)
     group = pd.Series(alone)
@@ -100,6 +104,18 @@ def one_row_each(
     kept = (~group.duplicated(keep=keep).to_numpy() for keep in ("first", "last"))
     first, last = (_numbered(frame[rows], patient[rows]) for rows in kept)
     return said(first, last, len(frame) - len(first))
+
+
+def _as_claims_take_it(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make words of what claims take for categories, and leave out, with a note, an amount that is none."""
+    words = [role for role in WORDS if role in frame and not pd.api.types.is_string_dtype(frame[role])]
+    texts = {role: frame[role].map(lambda cell: comparable(str(cell)), na_action="ignore") for role in words}
+    frame = frame.assign(**{role: text.astype("str") for role, text in texts.items()})
+    unfit = [role for role in AMOUNTS if role in frame and not pd.api.types.is_numeric_dtype(frame[role])]
+    kinds = {role: "date" if pd.api.types.is_datetime64_any_dtype(frame[role]) else "category" for role in unfit}
+    frame = frame.drop(columns=unfit)
+    frame.attrs[UNFIT] = kinds
+    return frame
 
 
 def _numbered(frame: pd.DataFrame, patient: Integers) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from hi_ml.claims.aggregates import UNIT
 from hi_ml.statistics.moments import FEWEST_UNITS, Moments
 
 FEWEST_SHOWN, MOST_SHOWN = 10, 8  # rows of a level that a sentence may name, and how many of them
+UNFIT = "unfit"  # attribute of a table: the kinds of columns that are none a claim can take, by role
 
 
 def has(frame: pd.DataFrame, *roles: str) -> bool:
@@ -29,6 +30,9 @@ def require_columns(frame: pd.DataFrame, *roles: str) -> None:
     """Ask for columns with a value in each; the first that is lacking is named."""
     for role in roles:
         if not has(frame, role):
+            if kind := frame.attrs.get(UNFIT, {}).get(role):
+                remedy = "number, with bands=true if it holds bands" if role == "age" else "number"
+                raise Untestable("COLUMN_MISSING", f"{role} is a {kind}", f"columns.{role}.kind={remedy}")
             words = f"the column for {role} holds no value" if role in frame else f"the table has no column for {role}"
             raise Untestable("COLUMN_MISSING", words, f"columns.{role}.from")
 

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 _DRAWS = 1000  # bootstrap draws over patients
+_AT_ONCE = 4_000_000  # draws of a patient that are in memory
 _FEWEST = 10  # groups of training rows without a tested twin, or patient; fewer teach nothing
 
 
@@ -200,9 +201,12 @@ def _quality(problem: Problem, rows: Rows, predicted: Floats) -> Floats:
 
 def _bootstrap(values: Floats, units: Units, rng: np.random.Generator) -> Interval:
     """Average the rows over admissions, copies sharing one vote, and draw patients."""
-    sums, counts = units.sums(values), units.counts
-    chosen = rng.integers(len(units), size=(_DRAWS, len(units)))
-    low, high = np.quantile(sums[chosen].mean(axis=1) / counts[chosen].mean(axis=1), [0.025, 0.975])
+    sums, counts, n = units.sums(values), units.counts, len(units)
+    ratios = []
+    for draws in np.array_split(np.empty(_DRAWS), max(_DRAWS * n // _AT_ONCE, 1)):  # all at once would take gigabytes
+        chosen = rng.integers(n, size=(len(draws), n))
+        ratios.append(sums[chosen].mean(axis=1) / counts[chosen].mean(axis=1))
+    low, high = np.quantile(np.concatenate(ratios), [0.025, 0.975])
     return Interval(units.mean(values), float(low), float(high))
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+import hi_ml
 from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ConfigurationInvalid, NotTrainable
 from hi_ml.data.read import read
@@ -182,3 +183,19 @@ def test_a_score_too_good_to_be_true_stops_the_run_and_names_the_column(tmp_path
     run = training.fit(problem, method)
     with pytest.raises(NotTrainable, match=r"area under ROC is 0\.9.*'letter'.*dataset.columns.letter.known=after"):
         training.assess(run)
+
+
+def test_a_prediction_above_a_top_code_is_right(tmp_path):
+    rng, n = np.random.default_rng(3), 400
+    age = rng.integers(20, 90, n)
+    days = np.minimum(age + rng.integers(0, 3, n), 60)
+    path = tmp_path / "top.csv"
+    pd.DataFrame({"age": age, "days": np.where(days >= 60, "60 +", days.astype(str))}).to_csv(path, index=False)
+    columns = {"age": {"kind": "number", "known": "admission"}, "length_of_stay": {"from": "days", "top": "60 +"}}
+    overrides = ["~assessments.probes"]
+    run = hi_ml.fit(admissions_of(path, columns), "length_of_stay", "linear", overrides=overrides)
+    raw = run.fitted.predict(run.problem.features.frame[run.problem.where("test")])
+    topped = run.target == 60
+    assert (raw[topped] > 60).any()
+    assert np.array_equal(run.predicted[topped], np.minimum(raw[topped], 60))
+    assert np.array_equal(run.predicted[~topped], raw[~topped])

@@ -221,7 +221,8 @@ def _other_functionals(run: FittedRun, predictions: Predictions) -> Iterator[tup
             scale = RAW if other.predicts == "mean" else replace(run.problem.scale, factor=1.0)
             problem, train = replace(run.problem, scale=scale), np.flatnonzero(run.problem.where("train"))
             fitted = replace(run.method, model=other).fit(problem, train)
-            again = fitted.predict(problem.features.frame[problem.where("test")])
+            test = problem.where("test")
+            again = problem.judged(fitted.predict(problem.features.frame[test]), test)
             yield score_of(task, name), replace(predictions, predicted=again)
 
 

@@ -38,7 +38,8 @@ def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = Non
     with stopwatch(seconds, "fit"):
         fitted = method.fit(problem, train)
     with stopwatch(seconds, "score"):
-        predicted = fitted.predict(problem.features.frame[problem.where("test")])
+        test = problem.where("test")
+        predicted = problem.judged(fitted.predict(problem.features.frame[test]), test)
         baseline = problem.baseline(train)
     return FittedRun(problem, method, fitted, predicted, baseline, seconds, results)
 

@@ -60,6 +60,8 @@ class Problem:
     units: dict[str, str]  # of the columns that have one, by role
     scale: TargetScale = RAW  # on which a regression learner is taught
     notes: tuple[str, ...] = ()  # what of the task does not hold for this table
+    # bool, shape (n,); whether the target is a top code, "so many or more"; None where it has none
+    topped: Mask | None = None
     left_out: RuledOut | None = None  # rows that the dataset's rules leave out; None without rules
 
     def where(self, part: str) -> Mask:
@@ -69,6 +71,12 @@ class Problem:
     def split_digest(self) -> str:
         """Tell this split from others."""
         return splits.digest(self.parts, self.group, self.content)
+
+    def judged(self, predicted: Floats, rows: Mask | NDArray[np.int64]) -> Floats:
+        """Take predictions of some rows as they are to be judged: one above a top code is right, and counts as it."""
+        if self.topped is None:
+            return predicted
+        return np.where(self.topped[rows], np.minimum(predicted, self.target[rows]), predicted)
 
     def units_of(self, rows: Mask | NDArray[np.int64]) -> Units:
         """Number the admissions, and the units of inference, of some rows: a mask or positions."""
@@ -148,6 +156,7 @@ def pose(
         refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
         notes=(*notes, *_name(left_out), *_of_units(admissions, features.role.values(), rows)),
+        topped=None if labels or task.target not in admissions.topped else admissions.topped[task.target][chosen],
         left_out=_ruled_out(admissions, task, labels),
     )
     return _scaled(problem, model, seed)

@@ -164,6 +164,8 @@ def _reason(task: Task, role: str, column: Column) -> str:
         return "private"
     if role in PARENTS.get(task.target, ()):
         return "the target is computed from it"
+    if column.part in ("band", "number"):
+        return "the same bands stand under another role"
     return f"kind {column.kind}" if column.kind in ("identifier", "text") else ""
 
 

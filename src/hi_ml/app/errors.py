@@ -548,6 +548,14 @@ class NotTrainable(HiMlError):
         return cls(f"{task} is not trainable: expected at least two different values of '{target}', found {found}.")
 
     @classmethod
+    def many_labels(cls, task: str, target: str, labels: int, rows: int) -> Self:
+        return cls(
+            f"{task} is not trainable: '{target}' has {labels:,} labels in {rows:,} rows, so it tells rows, not "
+            f"classes. Set tasks.{task}.positive=[<words>] to predict some of them against the rest, or another "
+            f"tasks.{task}.target."
+        )
+
+    @classmethod
     def no_level(cls, task: str, lacking: Sequence[str], levels: Sequence[str]) -> Self:
         return cls(
             f"{task} is not trainable: tasks.{task}.positive names {_some(map(repr, lacking))}, which no row has. "

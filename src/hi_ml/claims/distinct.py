@@ -111,7 +111,8 @@ def _as_claims_take_it(frame: pd.DataFrame) -> pd.DataFrame:
     words = [role for role in WORDS if role in frame and not pd.api.types.is_string_dtype(frame[role])]
     texts = {role: frame[role].map(lambda cell: comparable(str(cell)), na_action="ignore") for role in words}
     frame = frame.assign(**{role: text.astype("str") for role, text in texts.items()})
-    unfit = [role for role in AMOUNTS if role in frame and not pd.api.types.is_numeric_dtype(frame[role])]
+    amounts = [role for role in AMOUNTS if role in frame and frame[role].notna().any()]
+    unfit = [role for role in amounts if not pd.api.types.is_numeric_dtype(frame[role])]
     kinds = {role: "date" if pd.api.types.is_datetime64_any_dtype(frame[role]) else "category" for role in unfit}
     frame = frame.drop(columns=unfit)
     frame.attrs[UNFIT] = kinds

@@ -27,6 +27,11 @@ class LeftOut:
     table: pd.DataFrame  # shape (n, n_roles); the columns that are not private
     patient: Codes  # int64, shape (n,); as `Admissions.coded` numbers them, -1 where unknown
 
+    def rows(self) -> dict[str, int]:
+        """Count the rows that each rule leaves out."""
+        counts = np.bincount(self.step, minlength=len(self.whys))
+        return dict(zip(self.whys, map(int, counts), strict=True))
+
 
 def steps_of(
     dataset: Dataset, typed: Mapping[str, pa.Array], codes: Mapping[str, Codes], row: Codes

@@ -95,6 +95,7 @@ class Admissions:
             "duplicate_pairs": int((sizes * (sizes - 1) // 2).sum()),
             "duplicates_differ_in": {name or "(nothing)": count for name, count in self.twins.differ.items()},
             "patients_told_apart_by": self.identity,
+            **({"left_out": self.left_out.rows()} if self.left_out else {}),
             **({"kinds_taken": dict(self.kinds)} if self.kinds else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }

@@ -24,6 +24,7 @@ from hi_ml.scorer.serving import key
 from hi_ml.statistics.groups import Units
 
 NO, YES = "no", "yes"  # labels of a task with `positive` or `above`, in this order
+_MOST_LABELS, _ROWS_A_LABEL = 20, 4  # labels that a small table may have, and rows of each beyond, on average
 _NAMED = 8  # columns that a sentence names
 _PARTS = 5  # of the default split the smallest part holds a fifth of the groups, and three or more of them
 _FEWEST = 3
@@ -238,6 +239,8 @@ def _target(task: Task, values: pd.Series, column: Column | None = None) -> tupl
         raise NotTrainable.target(
             task.name, task.target, f"{len(codes.categories)} labels where score=roc_auc ranks two"
         )
+    if len(codes.categories) > max(_MOST_LABELS, len(codes.codes) / _ROWS_A_LABEL):
+        raise NotTrainable.many_labels(task.name, task.target, len(codes.categories), len(codes.codes))
     return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
 
 

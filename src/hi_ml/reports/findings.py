@@ -91,6 +91,7 @@ def _facts(stated: FindingsRun) -> Mapping[str, Any]:
         **of_table(admissions),
         "rows_read": admissions.counts["rows_read"],
         "rows_rejected": admissions.counts["rows_rejected"],
+        **({f"left out: {why}": n for why, n in admissions.left_out.rows().items()} if admissions.left_out else {}),
         "near_duplicates": len(admissions.row) - stated.distinct,
         "admissions": stated.distinct,
         "sha256": admissions.sha256,

@@ -36,6 +36,8 @@ studies: install
 		--output experiments/operating_characteristics_coverage.csv
 	$(BIN)/python experiments/null_calendar.py
 	$(BIN)/python experiments/live_kills.py --kills 25 --messages 15000
+	$(BIN)/python experiments/kills.py 60
+	$(BIN)/python tests/fuzz.py 2000
 
 notebook: install
 	$(BIN)/python experiments/make_notebook.py

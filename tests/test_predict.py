@@ -136,6 +136,17 @@ def finished(request, model):
     return files, {**result.manifest, "seconds": 0}, said
 
 
+def test_where_nothing_may_be_written_the_run_folder_stands_beside_the_output(inside, tonight, folder, monkeypatch):
+    elsewhere = tonight.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: path != tonight.parent)
+    done = inside(main, f"model_uri={folder}", f"input={tonight}", f"output={elsewhere / 'scores.csv'}")
+    assert (done.code, done.stderr) == (0, "")
+    assert (elsewhere / "scores.csv").is_file()
+    assert len(list((elsewhere / "outputs" / "predict").iterdir())) == 1
+    assert {path.name for path in tonight.parent.iterdir()} == {"tonight.csv", "elsewhere"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "output"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
 def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(

@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 import json
+import os
 import shutil
 import threading
 import time
@@ -611,6 +612,23 @@ def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp
     with pytest.raises(SourceUnreadable, match="changed while it was read"):
         scored(path, stage=lambda *_: put(admissions[::-1], path))
     assert [one.name for one in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_file_that_changes_in_place_with_its_size_and_time_kept_is_refused(scored, admissions, tmp_path):
+    path = put(admissions, tmp_path / "in.csv")
+
+    def change(*_):
+        status, content = path.stat(), path.read_bytes()
+        path.write_bytes(content.replace(b"Male", b"male"))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    with pytest.raises(SourceUnreadable, match="changed while it was read"):
+        scored(path, stage=change)
+
+
+def test_a_file_that_was_only_touched_is_as_it_was(scored, admissions, tmp_path):
+    path = put(admissions, tmp_path / "in.csv")
+    assert scored(path, stage=lambda *_: os.utime(path)).told["rows_scored"] == 40
 
 
 # Threads

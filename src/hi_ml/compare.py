@@ -7,7 +7,7 @@ from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files
+from hi_ml.app.config import STRICT, Files, Seconds
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.files import atomic_folder
 from hi_ml.data.schema import Dataset
@@ -28,6 +28,7 @@ class CompareSettings:
 
     dataset: Dataset  # its name tells which experiment is meant; the table is not read
     tasks: dict[str, Task]  # one
+    tracking_seconds: Seconds  # that a server may take
     runs: list[_Id] | None  # ids, names or run folders; None: the newest and all that share its data and split digests
     files: Files
 
@@ -44,7 +45,7 @@ def compare(settings: CompareSettings, here: launch.Invocation) -> None:
         raise ConfigurationInvalid.one_task("compare", list(settings.tasks))
     started, (task,) = time.time(), settings.tasks
     experiment = f"{settings.dataset.name}/{task}"
-    selection = history.select(experiment, store_uri(), names=settings.runs)
+    selection = history.select(experiment, store_uri(), names=settings.runs, seconds=settings.tracking_seconds)
     result = compare_runs(selection.runs)
     facts = _facts(selection, result)
     summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)

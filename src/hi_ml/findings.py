@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files, Seed, SmallestCell
+from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell
 from hi_ml.app.files import atomic_folder
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
@@ -30,6 +30,7 @@ class FindingsSettings:
     seed: Seed  # fixes everything random
     keep_duplicates: bool  # to show what would have been claimed; never a result
     tracking: Literal["default", "none"]
+    tracking_seconds: Seconds  # that a server may take
     share_rows: bool  # whether rejected cells may leave for MLflow
     smallest_cell: SmallestCell
     files: Files
@@ -60,7 +61,7 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     if settings.tracking == "none":
         print(f"python -m hi_ml.track run={here.folder}")
         return
-    send(RunFolder(here.folder), share_rows=settings.share_rows)
+    send(RunFolder(here.folder), share_rows=settings.share_rows, seconds=settings.tracking_seconds)
     print(command_to_open(store_uri()))
 
 

@@ -4,6 +4,7 @@ import gc
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files
+from hi_ml.app.config import STRICT, Files, Seconds
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import round_seconds
@@ -43,6 +44,7 @@ class PredictSettings:
     threads: Annotated[int, Field(ge=1)] | None  # chunks that are scored at once; None: as many as processors
     max_rejected: Annotated[float, Field(ge=0, le=1)]  # share of rows
     drift: Sensitivity
+    tracking_seconds: Seconds  # that a server may take to send the model
     verify: str | None  # a manifest: check its output instead of scoring
     sample: Annotated[int, Field(ge=1)]  # rows that are scored again to verify
     seed: Annotated[int, Field(ge=0)]  # draws them
@@ -73,7 +75,8 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
         _score(settings, here)
         return
     path, dataset = Path(settings.verify), settings.dataset
-    print(batch.prove(path, fetch=load_model, dataset=dataset, sample=settings.sample, seed=settings.seed))
+    fetch = partial(load_model, seconds=settings.tracking_seconds)
+    print(batch.prove(path, fetch=fetch, dataset=dataset, sample=settings.sample, seed=settings.seed))
     with atomic_folder(here.folder) as folder:
         RunFolder(folder).write(config=here.config, overrides=here.overrides)
 
@@ -84,7 +87,7 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
     uri = settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
         files = beside.submit(batch.fingerprints, source, settings.dataset)
-        model = load_model(uri)
+        model = load_model(uri, seconds=settings.tracking_seconds)
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
     request = batch.BatchRequest(
         input=str(source),

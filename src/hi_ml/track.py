@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files
+from hi_ml.app.config import STRICT, Files, Seconds
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.tracking.door import refuse_strange
 from hi_ml.tracking.folder import RunFolder
@@ -20,6 +20,7 @@ class TrackSettings:
 
     run: str | None  # the folder of one task, for example outputs/train/<timestamp>/billing
     trust: list[str]  # ``sha256:<digest>`` of a model's code that hi_ml did not write
+    tracking_seconds: Seconds  # that a server may take
     share_rows: bool  # whether tables of single rows may leave for MLflow
     promote: Promote  # auto leaves a champion in its place, since there is no table to compare on; always, never
     files: Files
@@ -37,7 +38,8 @@ def track(settings: TrackSettings, _here: launch.Invocation) -> None:
         raise RunFolderInvalid.of(Path(settings.run or "run=<folder>"), "folder")
     folder = RunFolder(Path(settings.run).resolve())
     refuse_strange(folder, settings.trust)
-    tracked = send(folder, PromotionPolicy(settings.promote), share_rows=settings.share_rows)
+    policy, seconds = PromotionPolicy(settings.promote), settings.tracking_seconds
+    tracked = send(folder, policy, share_rows=settings.share_rows, seconds=seconds)
     print(f"{tracked.experiment}: run {tracked.run_id}")
     for sentence in tracked.sentences():
         print(sentence)

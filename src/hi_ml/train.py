@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files, Seed, SmallestCell, refuse_strange_targets
+from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
 from hi_ml.app.passwords import without_password
 from hi_ml.data.schema import Dataset, Moment
@@ -64,6 +64,7 @@ class TrainSettings:
     report: dict[str, str | None]  # what a person says to items of TRIPOD+AI
     charts: Literal["default", "all"]
     tracking: Literal["default", "none"]
+    tracking_seconds: Seconds  # that a server may take for a run
     share_rows: bool  # whether tables of single rows may leave for MLflow
     smallest_cell: SmallestCell
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
@@ -126,7 +127,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 tqdm.write(screen.summary(run, path))
                 stage(f"{task.name}: track")
                 if tracked:
-                    send_and_say(path, settings.policy(run), share_rows=settings.share_rows)
+                    send_and_say(path, settings.policy(run), settings)
             except (NotTrainable, TrackingFailed) as error:
                 failures.append(error)
     if runs := sorted(path.parent for path in here.folder.glob(f"*/{FILES['run']}")):
@@ -135,9 +136,10 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         raise Unserved.of(failures)
 
 
-def send_and_say(folder: Path, policy: PromotionPolicy, *, share_rows: bool) -> None:
+def send_and_say(folder: Path, policy: PromotionPolicy, settings: TrainSettings) -> None:
     """Send a run folder to MLflow, and say what became of it there."""
-    for sentence in send(RunFolder(folder), policy, share_rows=share_rows).sentences():
+    seconds, share_rows = settings.tracking_seconds, settings.share_rows
+    for sentence in send(RunFolder(folder), policy, share_rows=share_rows, seconds=seconds).sentences():
         tqdm.write(sentence)
 
 

@@ -84,7 +84,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
         stage("track")
         for folder in (here.folder, path) if tracked else ():  # MLflow nests the model in the search it came of
             try:
-                send_and_say(folder, settings.policy(fitted_run), share_rows=settings.share_rows)
+                send_and_say(folder, settings.policy(fitted_run), settings)
             except TrackingFailed as error:
                 failures.append(error)
     say_next([here.folder, path], tracked=tracked)

@@ -34,6 +34,7 @@ Name = Annotated[str, AfterValidator(_plain_name)]
 Files = Literal["private", "umask"]  # who may read what a command writes: its user, or whom the machine lets
 SmallestCell = Annotated[int, Field(ge=1)]  # patients, of whom one may speak
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # the range that scikit-learn and LightGBM take
+Seconds = Annotated[float, Field(gt=0)] | None  # None: as long as it takes
 
 
 def conf_dir() -> Path:

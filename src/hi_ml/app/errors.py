@@ -1,5 +1,6 @@
 """Every way in which hi_ml refuses, with its sentence: what was expected, what was found, what to do."""
 
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ class Defect(HiMlError):
             "hi_ml stopped at an error that it should have foreseen. Nothing half-written was kept. "
             "Please report it with the lines above."
         )
+
+
+class TimeIsOver(BaseException):
+    """A wait has lasted as long as it may; no library takes this for an error of its own."""
 
 
 Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
@@ -84,6 +89,11 @@ class ConfigurationInvalid(HiMlError):
             f"another {group} by its name. Remove it; what changes other keys stands on the command line, or in a file "
             f"of the group experiment, which is code that you trust."
         )
+
+    @classmethod
+    def no_yaml(cls, path: Path, reason: str) -> Self:
+        why = _one_line(reason)[:_LONGEST_REASON].rstrip(".")
+        return cls(f"{path} cannot be read as YAML in UTF-8: {why}. Mend that line, or start from conf/ anew.")
 
     @classmethod
     def untrusted(cls, key: str, target: str) -> Self:
@@ -362,6 +372,35 @@ class SourceUnreadable(HiMlError):
         )
 
     @classmethod
+    def too_large(cls, source: str, most: int) -> Self:
+        return cls(
+            f"{source} holds more than {most:,} bytes once it is unpacked. Expected a table of at most so many. If it "
+            f"is one, raise dataset.max_bytes: dataset.max_bytes={4 * most}"
+        )
+
+    @classmethod
+    def bomb(cls, source: str, ratio: int) -> Self:
+        return cls(
+            f"{source} unpacks to more than {ratio} times its size, as no table does. Reading stopped there. "
+            f"If it is one, unpack it first, and name the file that comes of it: dataset.source=<path>."
+        )
+
+    @classmethod
+    def memory(cls, source: str, needed: float, available: float) -> Self:
+        return cls(
+            f"{source} would take about {needed / 1e9:.1f} GB of memory or more, and {available / 1e9:.1f} GB are free "
+            f"here. Reading stopped there. Free memory, or read less of it: fewer rows, or columns set to null "
+            f"(dataset.columns.<role>.from=null)."
+        )
+
+    @classmethod
+    def long_header(cls, source: str, most: int) -> Self:
+        return cls(
+            f"{source} has a first line of more than {most} MiB. Expected the names of its columns: close the quote "
+            f'(") that opens in it, or end the lines by a line feed.'
+        )
+
+    @classmethod
     def binary(cls, source: str) -> Self:
         return cls.format(source, "it holds zero bytes, so it is a workbook, a picture or the like, or UTF-16 unmarked")
 
@@ -399,6 +438,13 @@ class SourceUnreadable(HiMlError):
         return cls(
             f"Column '{name}' of {source} holds {found}, which cannot be read as kind {kind}. "
             f"Expected text, numbers or dates; write the column as one of them."
+        )
+
+    @classmethod
+    def not_text(cls, source: str, name: str) -> Self:
+        return cls(
+            f"Column '{name}' of {source} is declared as text and holds bytes that are not UTF-8. Write the column "
+            f"anew from text, or as binary."
         )
 
 
@@ -924,10 +970,8 @@ class OutputFailed(HiMlError):
     @classmethod
     def of(cls, error: OSError) -> Self:
         where = f" {error.filename}" if error.filename else ""
-        return cls(
-            f"Could not write{where}: {error.strerror or error}. Nothing half-written was kept. "
-            f"Free space or choose a writable folder, then run again."
-        )
+        why = error.strerror or error
+        return cls(f"Could not write{where}: {why}. Nothing half-written was kept. {_remedy(error)}")
 
     @classmethod
     def not_empty(cls, folder: Path, names: list[str]) -> Self:
@@ -952,7 +996,7 @@ class OutputFailed(HiMlError):
     def unfinished(cls, error: OSError, work: Path, chunks: int) -> Self:
         return cls(
             f"Could not write {error.filename or work}: {error.strerror or error}. The output was not touched; "
-            f"{chunks} finished chunks are kept in {work}. Free space, then the same command goes on from there."
+            f"{chunks} finished chunks are kept in {work}. {_remedy(error)} The same command goes on from there."
         )
 
     @classmethod
@@ -980,6 +1024,15 @@ class OutputFailed(HiMlError):
         table = ", or 'output={url: \"...\", table: <name>}'" if command == "predict" else ""
         files = " or ".join(f"output=<file>{suffix}" for suffix in suffixes)
         return cls(f"{command} needs {files}{table}; {given}.")
+
+
+def _remedy(error: OSError) -> str:
+    """What helps against an error of the system; of a full disk only, if it is one."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Free space, then run again."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        return "Choose a writable folder (hydra.run.dir=<folder>, output=<file>), then run again."
+    return "The disk is not full: see what the system says, then run again."
 
 
 def _one_line(reason: object) -> str:

@@ -1,5 +1,6 @@
 """What may a user's own YAML say? A table, a task, a claim or a split is data: such a file runs no code."""
 
+import os
 import re
 import sys
 from argparse import ArgumentParser
@@ -15,6 +16,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from hi_ml.app.errors import ConfigurationInvalid
 
@@ -57,10 +60,14 @@ class UserOptions(FileConfigSource):
         ConfigurationInvalid
             If a file of such a group asks for more.
         """
-        option = super().load_config(config_path)
+        path = Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml"
+        try:
+            option = super().load_config(config_path)
+        except (ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+            raise ConfigurationInvalid.no_yaml(path, str(error)) from error
         group, name = Path(config_path).parts[0], Path(config_path).stem  # a folder inside of a group is of the group
         if group in _DATA:
-            _refuse_more_than_data(Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml", group, option)
+            _refuse_more_than_data(path, group, option)
             if _DATA[group] and option.header["package"] is None:
                 option.header["package"] = f"{_DATA[group]}{name}"
         return option
@@ -76,9 +83,16 @@ class UserFolders(SearchPathPlugin):
 
 
 def register() -> None:
-    """Let Hydra know of the users' options; the second time nothing happens."""
+    """Let Hydra know of the users' options, and of ``${where:...}``; the second time nothing happens."""
     Plugins.instance().register(UserOptions)
     Plugins.instance().register(UserFolders)
+    OmegaConf.register_new_resolver("where", where, replace=True)
+
+
+def where(output: str | None) -> str:
+    """Return how the path of a run folder begins: here, or beside the output where nothing may be written here."""
+    here = output is None or "://" in output or os.access(Path.cwd(), os.W_OK)
+    return "" if here else f"{Path(str(output)).absolute().parent}/"
 
 
 @contextmanager

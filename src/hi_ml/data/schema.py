@@ -27,6 +27,7 @@ _KINDS: dict[str, "Kind"] = {
 _DAYS = ("", "days", "nights")
 _TAKEN = ("row", "class", "base_value")  # columns beside the roles in explanation/shap_values.parquet
 
+_LINE = f'"Name",{"a" * 99}\r\n'  # any encoding of text has it
 MISSING_WORDS = ["", "na", "n/a", "nan", "null", "none", "?"]
 
 
@@ -38,10 +39,15 @@ def _one_character(separator: str) -> str:
 
 
 def _encoding_name(name: str) -> str:
+    expected = ValueError("expected an encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16")
     try:
-        "a".encode(name)  # refuses codecs that are no encodings of text (hex, rot13) too
+        decoder = codecs.getincrementaldecoder(name)()
+        written = [decoder.decode(bytes([byte])) for byte in _LINE.encode(name)]  # idna, say, is for words
+        written.append(decoder.decode(b"", final=True))
     except (LookupError, ValueError) as error:
-        raise ValueError("expected an encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16") from error
+        raise expected from error
+    if "".join(written) != _LINE:
+        raise expected
     return codecs.lookup(name).name
 
 
@@ -250,6 +256,7 @@ class Dataset:
     get: str = ""  # where a user finds the file
     separator: Separator = ","  # of a CSV
     encoding: Encoding = "utf-8"  # of a CSV
+    max_bytes: int = Field(default=16 << 30, ge=1)  # that a compressed file may hold
     max_rejected: float = Field(default=0.05, ge=0, le=1)  # share of rows that may be unreadable before the run stops
     missing: list[Word] = Field(default_factory=lambda: list(MISSING_WORDS))  # words that mean "no value", in any case
     # what a length of stay counts, stated or computed from two dates: their difference, or that plus one

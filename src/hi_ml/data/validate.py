@@ -205,6 +205,8 @@ def _typed(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str,
     try:
         parts = [convert(whole(column), spec) for column in columns]
     except pa.ArrowException as error:
+        if "UTF8" in str(error):
+            raise SourceUnreadable.not_text(dataset.origin, ", ".join(sources)) from error
         kinds = " and ".join(str(column.type) for column in columns)
         raise SourceUnreadable.column(dataset.origin, ", ".join(sources), kinds, spec["kind"]) from error
     if len(parts) == 1:

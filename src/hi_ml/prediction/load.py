@@ -13,17 +13,24 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy as np
+import pandas as pd
 import yaml
+from pydantic import ValidationError
 
 from hi_ml.app.errors import HiMlError, ModelRefused, ModelUnknown
 from hi_ml.app.passwords import without_password
+from hi_ml.prediction import drift
+from hi_ml.prediction.shapes import MappingShape, in_words
 from hi_ml.scorer import serving
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.store import client_of, is_absent, store_uri
+from hi_ml.tracking.store import PATIENCE, client_of, is_absent, patience, store_uri
 
 SCORER = Path("artifacts", "scorer")  # where MLflow keeps what our code loads, in a model's folder
 SIGNED = "scorer_sha256"  # under which a model's MLmodel keeps the digest of that folder
 UNKNOWN = "unknown"  # the verdict on a model of which nothing says one
+_ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission
+_LONGEST = 200  # characters of what a library says
 _ABOUT, _CODE = "MLmodel", Path(serving.__file__).name
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 _LOGGED = re.compile(r"models:/(?P<model>m-[0-9a-f]{32})")
@@ -56,7 +63,7 @@ class _Entry:
     version: str = ""
 
 
-def load_model(uri: str | Path) -> LoadedModel:
+def load_model(uri: str | Path, *, seconds: float | None = PATIENCE) -> LoadedModel:
     """Find a model, verify it, and load it without running any code that lies beside it.
 
     Parameters
@@ -64,6 +71,8 @@ def load_model(uri: str | Path) -> LoadedModel:
     uri : str or Path
         ``models:/<name>@<alias>``, ``models:/<name>/<version>``, ``models:/<model_id>``, ``runs:/<run_id>/model``, the
         folder of an MLflow model, or the run folder of a task.
+    seconds : float, optional
+        That a server may take to say where it is, and to send it.
 
     Raises
     ------
@@ -75,8 +84,9 @@ def load_model(uri: str | Path) -> LoadedModel:
     import skops.io  # noqa: PLC0415, F401 -- before MLflow: skops searches every module that is loaded as it is imported
 
     text = str(uri)
-    entry = _in_store(text) if text.startswith(("models:/", "runs:/")) else _in_folder(Path(text))
-    return _open(entry, _local(entry))
+    stored = text.startswith(("models:/", "runs:/"))
+    entry = _in_store(text, seconds) if stored else _in_folder(Path(text))
+    return _open(entry, _local(entry, seconds))
 
 
 def version_of(uri: str) -> str:
@@ -102,13 +112,46 @@ def _open(entry: _Entry, folder: Path) -> LoadedModel:
     if actual != signed:
         raise ModelRefused.changed(entry.uri, expected=signed, found=actual)
     try:
+        MappingShape.model_validate_json((files / serving.MAPPING).read_bytes())
         scorer = serving.load(files)
+        _try(scorer, files)
+    except ValidationError as error:
+        raise ModelRefused.unsafe(entry.uri, f"its {serving.MAPPING} is damaged ({in_words(error)}).") from error
     except Exception as error:  # whatever a damaged file makes a library raise
-        reason = str(error) if isinstance(error, ValueError) else f"its files are damaged ({error})."
-        raise ModelRefused.unsafe(entry.uri, reason) from error
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
+        said = isinstance(error, ValueError) and str(error).startswith((serving.PIPELINE, serving.BOUNDS))
+        raise ModelRefused.unsafe(entry.uri, str(error) if said else f"its files are damaged ({why}).") from error
     code = folder / _CODE
     same = code.is_file() and code.read_bytes() == Path(serving.__file__).read_bytes()
     return LoadedModel(scorer, entry.uri, actual, entry.verdict, entry.name, entry.version, files, same)
+
+
+def _try(scorer: serving.Scorer, files: Path) -> None:
+    """Let a model answer an invented admission: one that cannot would stop half-way through a night."""
+    typed = scorer.typed(invent_admission(scorer.mapping))
+    numbers = scorer.numbers(typed)
+    matrix, centre = scorer.encode(numbers), scorer.mapping.get("centre")
+    scorer.answer(matrix, numbers)
+    if centre is not None and len(centre) != matrix.shape[1]:
+        raise ValueError(f"centre has {len(centre)} numbers, expected {matrix.shape[1]}")
+    if profile := drift.load(files):
+        drift.compare(profile, drift.count_rows(profile, numbers), drift.Sensitivity())
+
+
+def invent_admission(described: dict[str, Any]) -> pd.DataFrame:
+    """Make up one admission from the mapping alone, so that no example can show a real one; shape (1, n_columns)."""
+    cells: dict[str, list[Any]] = {}
+    for spec in serving.inputs(described["columns"]):
+        if "ranges" in spec or spec["source"] in cells:  # the codes, or the bands, are invented already or stay unknown
+            cells.setdefault(spec["source"], [_ANY_WORD])
+        elif spec["kind"] == "number":
+            bounds = [bound for bound in (spec.get("low"), spec.get("high")) if bound is not None]
+            cells[spec["source"]] = [float(np.mean(bounds)) if bounds else _ANY_NUMBER]
+        elif spec["kind"] == "date":
+            cells[spec["source"]] = [pd.Timestamp(_ANY_DATE).strftime(spec.get("format") or "%Y-%m-%d")]
+        else:
+            cells[spec["source"]] = [next((level for level in spec["levels"] if level), _ANY_WORD)]
+    return pd.DataFrame(cells)
 
 
 def _signature(folder: Path) -> str:
@@ -129,14 +172,14 @@ def _in_folder(folder: Path) -> _Entry:
     return _Entry(str(folder), run.model if ours else folder, run.verdict(UNKNOWN) if ours else UNKNOWN)
 
 
-def _in_store(uri: str) -> _Entry:
+def _in_store(uri: str, seconds: float | None = PATIENCE) -> _Entry:
     """Ask the store where a model lies."""
     store = store_uri()
     public = without_password(store)
     if is_absent(store):
         raise ModelUnknown.no_store(uri, public)
     try:
-        with client_of(store) as client:
+        with client_of(store, seconds) as client:
             return _look_up(client, uri, public)
     except HiMlError:
         raise
@@ -189,26 +232,27 @@ def _names(client: Any) -> list[str]:
     return sorted(model.name for model in client.search_registered_models())
 
 
-def _local(entry: _Entry) -> Path:
+def _local(entry: _Entry, seconds: float | None) -> Path:
     """Where the files lie, without a copy if they lie on this machine."""
     if isinstance(entry.location, Path):
         return entry.location
     parts = urlparse(entry.location)
     if parts.scheme not in ("", "file"):
-        return _download(entry.uri, entry.location)
+        return _download(entry.uri, entry.location, seconds)
     folder = Path(url2pathname(parts.path) if parts.scheme else entry.location)
     if not folder.exists():
         raise ModelUnknown.gone(entry.uri, folder)
     return folder
 
 
-def _download(uri: str, location: str) -> Path:
+def _download(uri: str, location: str, seconds: float | None) -> Path:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.artifacts import download_artifacts  # noqa: PLC0415 -- as above
 
     copy, store = tempfile.mkdtemp(prefix="hi_ml."), store_uri()
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     try:
-        return Path(download_artifacts(artifact_uri=location, dst_path=copy, tracking_uri=store))
+        with patience(seconds):
+            return Path(download_artifacts(artifact_uri=location, dst_path=copy, tracking_uri=store))
     except Exception as error:  # whatever a server, a driver or a network raises
         raise ModelUnknown.no_answer(uri, without_password(store), without_password(str(error))) from error

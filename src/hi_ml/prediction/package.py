@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile, ZipInfo
 
-import numpy as np
 import pandas as pd
 
 from hi_ml.app.errors import ModelUnservable
@@ -21,13 +20,12 @@ from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import drift
-from hi_ml.prediction.load import SIGNED, digest
+from hi_ml.prediction.load import SIGNED, digest, invent_admission
 from hi_ml.scorer import serving
 
 _SERVES = ("mlflow", "numpy", "pandas", "pyarrow", "scikit-learn", "skops")  # what serving.py and the pipeline need
 _SCHEMA = "schema.json"  # of a skops archive
 _RANDOM = ("model_guid", "train_finish_time")  # what CatBoost notes of itself
-_ANY_NUMBER, _ANY_DATE, _ANY_WORD = 1.0, "2024-01-15", "unknown"  # the cells of an invented admission
 
 
 def mapping(
@@ -200,22 +198,6 @@ def _reproducible(archive: bytes) -> bytes:
             new.writestr(ZipInfo(renamed), old.read(name))
         new.writestr(ZipInfo(_SCHEMA), schema)
     return written.getvalue()
-
-
-def invent_admission(described: dict[str, Any]) -> pd.DataFrame:
-    """Make up one admission from the mapping alone, so that no example can show a real one; shape (1, n_columns)."""
-    cells: dict[str, list[Any]] = {}
-    for spec in serving.inputs(described["columns"]):
-        if "ranges" in spec or spec["source"] in cells:  # the codes, or the bands, are invented already or stay unknown
-            cells.setdefault(spec["source"], [_ANY_WORD])
-        elif spec["kind"] == "number":
-            bounds = [bound for bound in (spec.get("low"), spec.get("high")) if bound is not None]
-            cells[spec["source"]] = [float(np.mean(bounds)) if bounds else _ANY_NUMBER]
-        elif spec["kind"] == "date":
-            cells[spec["source"]] = [pd.Timestamp(_ANY_DATE).strftime(spec.get("format") or "%Y-%m-%d")]
-        else:
-            cells[spec["source"]] = [next((level for level in spec["levels"] if level), _ANY_WORD)]
-    return pd.DataFrame(cells)
 
 
 def _signature(described: dict[str, Any]) -> Any:

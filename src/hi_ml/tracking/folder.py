@@ -130,9 +130,13 @@ class RunFolder:
         path = self._find(name)
         if not path.is_file():
             raise RunFolderInvalid.of(self.path, path.name)
+        return self.content(path)
+
+    def content(self, path: Path) -> Any:
+        """Return the content of any file of the folder; raises as `load`."""
         try:
             return _load(path)
-        except (ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise RunFolderInvalid.of(self.path, f"readable {path.name}") from error
 
     def keeps(self, name: str) -> bool:

@@ -15,7 +15,7 @@ from hi_ml.evaluation.comparison import Run
 from hi_ml.tracking.folder import NEEDED, RunFolder
 from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST
 from hi_ml.tracking.site import home_of
-from hi_ml.tracking.store import client_of, is_absent
+from hi_ml.tracking.store import PATIENCE, client_of, is_absent
 
 _SHORT = 8  # digits of a run's id that tell it from others
 
@@ -41,7 +41,7 @@ class Selection:
     tracked: bool = True  # whether MLflow was asked
 
 
-def select(experiment: str, uri: str, *, names: Sequence[str] | None) -> Selection:
+def select(experiment: str, uri: str, *, names: Sequence[str] | None, seconds: float | None = PATIENCE) -> Selection:
     """Select the runs that are to be compared.
 
     Parameters
@@ -53,6 +53,8 @@ def select(experiment: str, uri: str, *, names: Sequence[str] | None) -> Selecti
     names : sequence of str or None
         Run folders, ids (or the first 8 digits or more), or names (the newest run of that name); None takes the
         newest run and all that share its data and its split.
+    seconds : float, optional
+        That a server may take.
 
     Raises
     ------
@@ -61,10 +63,10 @@ def select(experiment: str, uri: str, *, names: Sequence[str] | None) -> Selecti
     RunFolderInvalid
         If a folder holds no finished run.
     """
-    return _named(experiment, uri, names) if names else _newest(experiment, uri)
+    return _named(experiment, uri, names, seconds) if names else _newest(experiment, uri, seconds)
 
 
-def fetch(run_id: str, uri: str, downloads: Path) -> Path:
+def fetch(run_id: str, uri: str, downloads: Path, seconds: float | None = PATIENCE) -> Path:
     """Fetch what MLflow has of a run but its model and rows, and return the folder.
 
     Raises
@@ -73,7 +75,7 @@ def fetch(run_id: str, uri: str, downloads: Path) -> Path:
         If the store is absent or does not answer, or has no such run.
     """
     folder = downloads / run_id
-    with _client(uri) as client:
+    with _client(uri, seconds) as client:
         for file in client.list_artifacts(run_id):
             if file.path != "model" and not file.path.endswith(".parquet"):
                 folder.mkdir(exist_ok=True)
@@ -81,8 +83,8 @@ def fetch(run_id: str, uri: str, downloads: Path) -> Path:
     return folder
 
 
-def _newest(experiment: str, uri: str) -> Selection:
-    with _client(uri) as client:
+def _newest(experiment: str, uri: str, seconds: float | None) -> Selection:
+    with _client(uri, seconds) as client:
         candidates = _candidates(client, experiment)
         same = [one for one in candidates if one.digests == candidates[0].digests]
         runs, elsewhere = _open(same, client), len(candidates) - len(same)
@@ -91,10 +93,10 @@ def _newest(experiment: str, uri: str) -> Selection:
     return Selection(runs, elsewhere=elsewhere, silent=len(same) - len(runs))
 
 
-def _named(experiment: str, uri: str, names: Sequence[str]) -> Selection:
+def _named(experiment: str, uri: str, names: Sequence[str], seconds: float | None) -> Selection:
     folders = {name: Path(name).resolve() for name in names if Path(name).is_dir()}
     tracked = len(folders) < len(names)
-    with _client(uri) if tracked else nullcontext() as client:
+    with _client(uri, seconds) if tracked else nullcontext() as client:
         every = _candidates(client, experiment) if tracked else []
         chosen = dict.fromkeys(
             _in_folder(folders[name]) if name in folders else _by_name(name, every, experiment) for name in names
@@ -110,13 +112,13 @@ def _named(experiment: str, uri: str, names: Sequence[str]) -> Selection:
 
 
 @contextmanager
-def _client(uri: str) -> Iterator[Any]:
+def _client(uri: str, seconds: float | None) -> Iterator[Any]:
     """Speak to a store that is there; what it cannot answer ends in a sentence."""
     public_uri = without_password(uri)
     if is_absent(uri):
         raise NotComparable.no_store(public_uri)
     try:
-        with client_of(uri) as client:
+        with client_of(uri, seconds) as client:
             yield client
     except HiMlError:
         raise

@@ -4,7 +4,6 @@ A file leaves if it can be shown to be harmless: a kind of file that this module
 table that numbers rows or counts fewer patients than the smallest cell, with the picture that draws it.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,9 +33,9 @@ def _is_harmless(path: Path, folder: RunFolder, smallest: int) -> bool:
     if path.is_relative_to(folder.model):
         return True
     if path.suffix == ".csv":
-        return _is_aggregate(pd.read_csv(path), smallest)
+        return _is_aggregate(folder.content(path), smallest)
     if path.suffix == ".json":
-        return not any(_tells(key, value, smallest) for key, value in _pairs(json.loads(path.read_bytes())))
+        return not any(_tells(key, value, smallest) for key, value in _pairs(folder.content(path)))
     if path.suffix == ".png":
         table = path.with_suffix(".csv")
         return table.is_file() and _is_harmless(table, folder, smallest)

@@ -16,7 +16,7 @@ from hi_ml.tracking.leaving import leaving
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register
 from hi_ml.tracking.site import remember
-from hi_ml.tracking.store import VIEW, artifact_root, client_of, exclusive, store_uri
+from hi_ml.tracking.store import PATIENCE, VIEW, artifact_root, client_of, exclusive, store_uri
 
 _KEY = "hi_ml.sending"  # the tag by which a run is known again that was not finished
 _VIEWS = "mlflow.sharedViewState."  # how the tags of an experiment begin that hold views of its runs
@@ -52,7 +52,13 @@ class Tracked:
         return sentences
 
 
-def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE, *, share_rows: bool = False) -> Tracked:
+def send(
+    folder: RunFolder,
+    policy: PromotionPolicy = _NO_TABLE,
+    *,
+    share_rows: bool = False,
+    seconds: float | None = PATIENCE,
+) -> Tracked:
     """Track a finished run folder, once per store.
 
     Parameters
@@ -61,6 +67,8 @@ def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE, *, share_rows: 
         On which its model may become champion; by default no table is at hand, and an existing champion stays.
     share_rows : bool
         Whether tables of rows leave too.
+    seconds : float, optional
+        That a server may take, in all.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def send(folder: RunFolder, policy: PromotionPolicy = _NO_TABLE, *, share_rows: 
     before, run, uri = folder.tracked(), record(folder, share_rows=share_rows), store_uri()
     public_uri = without_password(uri)
     try:
-        with exclusive(uri), client_of(uri) as client:
+        with exclusive(uri), client_of(uri, seconds) as client:
             if public_uri in before and _is_active(client, before[public_uri]["run_id"]):
                 return Tracked(**before[public_uri])
             tracked = _finished(client, folder, run, uri=uri)

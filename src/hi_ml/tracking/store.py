@@ -2,15 +2,18 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import current_thread, main_thread
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from hi_ml.app.errors import TimeIsOver
 from hi_ml.app.passwords import without_password
 
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -18,6 +21,8 @@ VIEW = "hi_ml"  # the key of the view of runs that an experiment keeps
 _LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` is reached
 _LOCK_SECONDS = 300  # two runs at once take turns; creating the store takes seconds
 _SQLITE = "sqlite:///"
+PATIENCE = 60.0  # seconds
+_AGAIN = 2.0  # seconds
 _RETRIES = "2"  # a server that is down is said to be down within seconds
 
 
@@ -34,8 +39,37 @@ def artifact_root(uri: str, experiment: str) -> str | None:
 
 
 @contextmanager
-def client_of(uri: str) -> Iterator[Any]:
-    """Speak to one store, and let MLflow's own look-ups speak to it too.
+def patience(seconds: float | None) -> Iterator[None]:
+    """Wait so long for a server, and no longer, even if it drips; None, or another thread than the first, waits.
+
+    Raises
+    ------
+    TimeoutError
+    """
+    if seconds is None or current_thread() is not main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeIsOver
+
+    before = signal.signal(signal.SIGALRM, stop)
+    left = signal.setitimer(
+        signal.ITIMER_REAL, seconds, _AGAIN
+    )  # whoever tells the server of the end waits for it again
+    try:
+        yield
+    except TimeIsOver as error:
+        raise TimeoutError(f"it took longer than tracking_seconds={seconds:g}") from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *left)
+
+
+@contextmanager
+def client_of(uri: str, seconds: float | None = PATIENCE) -> Iterator[Any]:
+    """Speak to one store, for so many seconds if it is a server, and let MLflow's own look-ups speak to it too.
 
     The registry in a database asks the store of the process for a logged model, whichever store the client names; where
     an old ``./mlruns`` lies, that would be another one.
@@ -46,7 +80,8 @@ def client_of(uri: str) -> Iterator[Any]:
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
-        yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+        with patience(None if uri.startswith(_SQLITE) else seconds):
+            yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
     finally:
         mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes the setting back
 

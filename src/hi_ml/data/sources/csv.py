@@ -22,6 +22,7 @@ from hi_ml.data.sources.pieces import NO_ROWS, Piece
 
 _SEPARATORS = ",;\t|"
 _BLOCK = 1 << 20  # bytes that are parsed at once, a dozen blocks ahead: no row is longer
+_LONGEST_HEADER = 16 << 20  # bytes
 _FEWEST = 5  # columns from which a line with the header's number of separators is taken for a row
 _MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begins like that of UTF-16
     codecs.BOM_UTF8: "utf-8",
@@ -66,6 +67,8 @@ class Csv:
     encoding: str
     separator: str
     bare: bool  # whether the file ends with the header
+    longest: int  # bytes that a line may take, where the header takes many
+    most: int  # bytes that a compressed file may hold
 
     @classmethod
     def open(cls, location: str, dataset: Dataset) -> "Csv":
@@ -77,13 +80,12 @@ class Csv:
             If the file is empty, binary, or separated or encoded otherwise than the dataset says.
         """
         with files.refusing(location):
-            first, packed = files.peek(location), files.compression(location) is not None
-        encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), dataset.encoding)
-        text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(first).removeprefix("\ufeff")
+            packed = files.compression(location) is not None
+            first, encoding, text, whole = _head(location, dataset)
         if not text.strip():
             raise SourceUnreadable.empty(location)
         rows = filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=dataset.separator))
-        names = next(rows)
+        names = next(rows, [""])
         undecoded = any("\ufffd" in name for name in names)
         if any("\0" in name for name in names) or (undecoded and b"\0" in first):
             raise SourceUnreadable.binary(location)
@@ -93,10 +95,11 @@ class Csv:
             likely, count = Counter({mark: names[0].count(mark) for mark in _SEPARATORS}).most_common(1)[0]
             if count:
                 raise SourceUnreadable.separator(location, dataset.separator, likely)
-        bare = len(first) < files.PEEK and next(rows, None) is None
+        bare = whole and next(rows, None) is None
         lines = None if packed else round(first.count(b"\n") * Path(location).stat().st_size / len(first))
         schema = pa.schema([(name, pa.string()) for name in names])
-        return cls(location, schema, lines, encoding, dataset.separator, bare)
+        longest = 2 * len(first) if len(first) > files.PEEK else 0
+        return cls(location, schema, lines, encoding, dataset.separator, bare, longest, dataset.max_bytes)
 
     def pieces(self, columns: Sequence[str], *, after: int = 0) -> Iterator[Piece]:
         """Read columns as text; an empty line is no row.
@@ -165,8 +168,10 @@ class Csv:
         kinds = {name: _TEXT if name in columns else pa.binary() for name in self.schema.names}
         try:
             with pv.open_csv(
-                files.stream(self.location),
-                read_options=pv.ReadOptions(encoding=self.encoding, block_size=_BLOCK, use_threads=not numbered),
+                files.stream(self.location, self.most),
+                read_options=pv.ReadOptions(
+                    encoding=self.encoding, block_size=max(_BLOCK, self.longest), use_threads=not numbered
+                ),
                 parse_options=pv.ParseOptions(
                     delimiter=self.separator, newlines_in_values=True, invalid_row_handler=skip if numbered else None
                 ),
@@ -225,10 +230,30 @@ class Csv:
 
     def _blocks(self) -> Iterator[bytes]:
         """The bytes of the file, and none at its end."""
-        with files.stream(self.location) as file:
+        with files.stream(self.location, self.most) as file:
             while block := file.read(files.PEEK):
                 yield block
         yield b""
+
+
+def _head(location: str, dataset: Dataset) -> tuple[bytes, str, str, bool]:
+    """Read as far as the header goes: its bytes and those behind, their encoding and text, whether they are all."""
+    csv.field_size_limit(_LONGEST_HEADER)
+    size = files.PEEK
+    while True:
+        first = files.peek(location, size)
+        encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), dataset.encoding)
+        try:
+            text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(first).removeprefix("\ufeff")
+            lines = io.StringIO(text, newline="")
+            next(filter(None, csv.reader(lines, delimiter=dataset.separator)), None)
+        except (UnicodeError, csv.Error) as error:
+            raise SourceUnreadable.format(location, str(error)) from error
+        if len(first) < size or lines.tell() < len(text):
+            return first, encoding, text, len(first) < size
+        if size >= _LONGEST_HEADER:
+            raise SourceUnreadable.long_header(location, size >> 20)
+        size *= 4
 
 
 def _spans_lines(cells: pa.Array) -> bool:

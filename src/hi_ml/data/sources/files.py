@@ -10,7 +10,11 @@ import pyarrow as pa
 
 from hi_ml.app.errors import SourceUnreadable
 
-PEEK = 1 << 16  # bytes that surely hold the header
+PEEK = 1 << 16  # bytes that hold the header, as a rule
+MOST = 16 << 30  # bytes that a compressed file may hold, unless the dataset says otherwise
+_FEW = 64 << 20  # inflated bytes that cost little, however small the file is
+_RATIO = 200  # inflated bytes of each that was read: more than any table has
+_SAMPLES, _SAMPLE = 16, 4096  # of a file, and their bytes
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -42,15 +46,48 @@ def refusing(location: str) -> Iterator[None]:
         raise SourceUnreadable.format(location, str(error).splitlines()[0]) from error
 
 
-def peek(location: str) -> bytes:
+def peek(location: str, size: int = PEEK) -> bytes:
     """Return the first bytes of a file, decompressed."""
-    with stream(location) as file:
-        return bytes(file.read(PEEK))
+    with stream(location, size) as file:
+        return bytes(file.read(size))
 
 
-def stream(location: str) -> pa.NativeFile:
-    """Open a file for reading its bytes, decompressed."""
-    return pa.input_stream(location, compression=compression(location))
+def stream(location: str, most: int = MOST) -> pa.NativeFile:
+    """Open a file for reading its bytes, decompressed.
+
+    Parameters
+    ----------
+    most : int
+        Bytes that a compressed file may hold; reading more raises `SourceUnreadable`.
+    """
+    kind = compression(location)
+    return (
+        pa.PythonFile(_Inflated(location, kind, most), mode="r")
+        if kind
+        else pa.input_stream(location, compression=None)
+    )
+
+
+class _Inflated:
+    """The bytes that a compressed file holds, as long as they are not too many for what it is."""
+
+    def __init__(self, location: str, kind: str, most: int) -> None:
+        self.location, self.most, self.size, self.closed = location, most, 0, False
+        self.packed = pa.OSFile(location)
+        self.stream = pa.CompressedInputStream(self.packed, kind)
+
+    def read(self, count: int) -> bytes:
+        block: bytes = self.stream.read(count)
+        self.size += len(block)
+        if self.size > self.most:
+            raise SourceUnreadable.too_large(self.location, self.most)
+        if self.size > max(_FEW, _RATIO * self.packed.tell()):
+            raise SourceUnreadable.bomb(self.location, _RATIO)
+        return block
+
+    def close(self) -> None:
+        self.closed = True
+        self.stream.close()
 
 
 def compression(location: str) -> str | None:
@@ -61,12 +98,21 @@ def compression(location: str) -> str | None:
 
 
 def state(location: str) -> Hashable:
-    """Return size and time of the last change of a file, in bytes and nanoseconds; None if it is gone."""
+    """Return what changes with the content of a file, without reading all of it; None if it is gone.
+
+    Its size, the times of its last changes (the second cannot be set back), and a digest of its head, its tail and what
+    stands between, here and there.
+    """
     try:
         status = Path(location).stat()
+        with Path(location).open("rb") as file:
+            digest = hashlib.sha256()
+            for part in range(_SAMPLES + 1):
+                file.seek(max(0, status.st_size - _SAMPLE) * part // _SAMPLES)
+                digest.update(file.read(_SAMPLE))
     except OSError:
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest.hexdigest()
 
 
 def sha256(location: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hi_ml.app.errors import SourceUnreadable
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources import files
 from hi_ml.data.sources.pieces import NO_ROWS, Piece, is_text
@@ -31,10 +32,13 @@ class Parquet:
         return start.startswith(b"PAR1")
 
     @classmethod
-    def open(cls, location: str, _: Dataset) -> "Parquet":
+    def open(cls, location: str, dataset: Dataset) -> "Parquet":
         """Read the footer."""
         with files.refusing(location):
             footer = pq.read_metadata(location)
+            groups = range(footer.num_row_groups)
+            if sum(footer.row_group(group).total_byte_size for group in groups) > dataset.max_bytes:
+                raise SourceUnreadable.too_large(location, dataset.max_bytes)
             schema = footer.schema.to_arrow_schema()
             coded = _coded(footer) & {field.name for field in schema if is_text(field.type)}
             return cls(location, schema, footer.num_rows, coded)

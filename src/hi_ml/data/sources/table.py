@@ -1,7 +1,8 @@
 """Which sources make up a table, and what is in all of them together?"""
 
+import logging
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,18 @@ import pyarrow as pa
 
 from hi_ml.app.config import named_in
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
+from hi_ml.app.memory import available
 from hi_ml.data import sources
 from hi_ml.data.columns import name_columns
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources import files
 from hi_ml.data.sources.csv import Csv
 from hi_ml.data.sources.pieces import Piece, Source, join
+
+log = logging.getLogger("hi_ml")
+_TAKEN = 7  # bytes of memory at the most, while a table is read, for each of its cells as they come
+_MUCH = 2 << 30  # bytes that are worth a word
+_SURELY = 1.5  # times what there is; the first rows tell only about how many follow
 
 
 def locate(source: str) -> list[str]:
@@ -58,7 +65,7 @@ class Fingerprint:
     """What lay at a location, a file or an address, when it was read."""
 
     sha256: str  # of the bytes of a file
-    state: Hashable  # size and time of the last change of a file
+    state: Hashable  # see `hi_ml.data.sources.files.state`
     source: Source | None = None  # behind an address: it stays as it was when it was opened
 
     @classmethod
@@ -75,8 +82,11 @@ class Fingerprint:
         return self.source or open_source(location, dataset)
 
     def stands(self, location: str) -> bool:
-        """Tell, without reading it, whether all is still as it was."""
-        return self.source is not None or self.state == files.state(location)
+        """Tell whether all is still as it was: without reading it again, where nothing touched it."""
+        if self.source is not None:
+            return True
+        state = files.state(location)
+        return state == self.state or (state is not None and files.sha256(location) == self.sha256)
 
 
 def load(dataset: Dataset) -> tuple[Dataset, Piece, tuple[str, ...], dict[str, Fingerprint]]:
@@ -130,12 +140,13 @@ def gather(opened: Sequence[Source], dataset: Dataset, described: Mapping[str, S
     described : mapping of str to sequence of str
         The columns, by what asks for them; raises where one is absent, or there twice.
     """
-    pieces: list[Piece] = []
+    pieces, budget = list[Piece](), _Budget(available())
     wanted = list(dict.fromkeys(name for names in described.values() for name in names))
     for source in opened:
         _check(source, dataset, described)
         start = pieces[-1].last if pieces else 0
-        pieces += (Piece(piece.table, piece.row + start, piece.ragged + start) for piece in source.pieces(wanted))
+        for piece in budget.spend(source.pieces(wanted), source):
+            pieces.append(Piece(piece.table, piece.row + start, piece.ragged + start))
     listed = ", ".join(source.location for source in opened)
     if not pieces:
         raise SourceUnreadable.no_rows(listed)
@@ -143,6 +154,40 @@ def gather(opened: Sequence[Source], dataset: Dataset, described: Mapping[str, S
         return join(pieces)
     except pa.ArrowException as error:
         raise SourceUnreadable.types(listed, str(error)) from error
+
+
+@dataclass
+class _Budget:
+    """The memory that a table may take, until it is typed, checked and grouped."""
+
+    left: int  # bytes
+    spent: int = 0  # bytes that will be taken of what was read
+
+    def spend(self, pieces: Iterable[Piece], source: Source) -> Iterator[Piece]:
+        """Count the pieces of one source as they are read.
+
+        Raises
+        ------
+        SourceUnreadable
+            If they take more than there is, or surely will.
+        """
+        before, rows = self.spent, 0
+        for piece in pieces:
+            self.spent += _TAKEN * piece.table.nbytes
+            if not rows:
+                self._forecast(source, self.spent - before, len(piece))
+            rows += len(piece)
+            if self.spent > self.left:
+                raise SourceUnreadable.memory(source.location, self.spent, self.left)
+            yield piece
+
+    def _forecast(self, source: Source, spent: int, rows: int) -> None:
+        """Say what the whole will take, by its first rows, where that is much."""
+        whole = spent * (source.rows or 0) // max(rows, 1)
+        if whole > _MUCH:
+            log.info("%s will take about %.1f GB of memory", source.location, whole / 1e9)
+        if whole > _SURELY * self.left:
+            raise SourceUnreadable.memory(source.location, whole, self.left)
 
 
 def _check(source: Source, dataset: Dataset, described: Mapping[str, Sequence[str]]) -> None:

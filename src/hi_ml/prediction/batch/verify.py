@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from hi_ml.app.errors import HiMlError, NotAsClaimed
 from hi_ml.data.schema import Dataset
@@ -21,10 +22,9 @@ from hi_ml.prediction.batch.answer import score_chunk
 from hi_ml.prediction.batch.inputs import Chunk, Inputs, chunks
 from hi_ml.prediction.batch.run import MANIFEST, MANIFEST_ID
 from hi_ml.prediction.load import LoadedModel
+from hi_ml.prediction.shapes import ManifestShape, in_words
 
 _CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
-_KEYS = ("model_uri", "model_sha256", "files", "rows_in", "rows_scored", "keep", "reasons", "chunk_rows",
-         "separator", "encoding", "output_sha256")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,13 @@ def _read(path: Path) -> dict[str, Any]:
     """Read a manifest."""
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in _KEYS if key not in manifest]
-    except (OSError, ValueError, TypeError) as error:
+        ManifestShape.model_validate(manifest, strict=True)
+    except ValidationError as error:
+        raise NotAsClaimed.no_manifest(path, in_words(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise NotAsClaimed.no_manifest(path, str(error)) from error
-    if missing or not path.name.endswith(f".{MANIFEST}"):
-        raise NotAsClaimed.no_manifest(path, f"it has no {', '.join(missing)}" if missing else "of another name")
+    if not path.name.endswith(f".{MANIFEST}"):
+        raise NotAsClaimed.no_manifest(path, "of another name")
     return manifest
 
 

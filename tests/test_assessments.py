@@ -136,7 +136,7 @@ def test_a_run_may_do_with_the_least(tmp_path, inside):
     ended = inside(main, *QUICK, *out, "tracking=none", f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 0, ended.stderr
     folder = tmp_path / "run" / "billing"
-    assert {path.name for path in (folder / "charts").glob("*.png")} == {"scores.png", "residuals.png"}
+    assert {path.name for path in (folder / "charts").glob("*.png")} == {"scores.png", "residuals.png", "leakage.png"}
     assert not (folder / "explanation").exists()
     about = json.loads((folder / "run.json").read_text())
     assert (about["explained_rows"], about["interval"]) == (0, None)

@@ -73,7 +73,8 @@ def test_the_run_folder_holds_what_was_promised(outputs, task):
     promised = {
         "config.yaml", "overrides.txt", "run.json", "data.json", "timings.json", "verdict.json", "scores.csv",
         "leakage.json", "calibration.csv", "usefulness.csv", "subgroups.csv", "probes.json", "predictions.parquet",
-        "rows.parquet", "explanation/shap_values.parquet", "model/MLmodel",
+        "rows.parquet", "explanation/shap_values.parquet", "model/MLmodel", "report.html", "tripod_ai.json",
+        "charts/leakage.csv", "charts/leakage.png",
     }  # fmt: skip
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
     promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}

@@ -102,7 +102,8 @@ class Assessment:
     step: str = ""  # in timings.json; the name, if empty
     table: Callable[[Any], Content | None] = lay_out  # what the file holds; None where there is no file
     metrics: Callable[[Any], Mapping[str, float]] = lambda _: {}  # of the content of the file, for MLflow
-    sentence: Callable[[Any], str | None] = lambda _: None  # of the result, for the screen
+    sentence: Callable[[Any], str | None] = lambda _: None  # of the result, for the page
+    brief: Callable[[Any], str | None] | None = None  # the same in a line, for the screen; else the sentence
     # of the assessed run and the settings, for run.json: what to know before reading the result
     notes: Callable[[FittedRun, Any], Iterable[str]] = lambda *_: ()
 

@@ -47,6 +47,10 @@ def sentence(table: pd.DataFrame) -> str:
     return f"Calibration: {'; '.join([*words, *ends])}."
 
 
+def _brief(table: pd.DataFrame) -> str:
+    return f"Calibration: {sentence(table).removesuffix('.').split('; ')[-1]}."
+
+
 def _measure(name: str, part: pd.DataFrame) -> str:
     name = name.replace("_", " ")
     if len(part) == 1:
@@ -77,4 +81,4 @@ def _of_amounts(run: FittedRun) -> Iterator[Line]:
         yield "", "slope", slope, 1.0
 
 
-ASSESSMENTS = [Assessment("calibration", measure, sentence=sentence)]
+ASSESSMENTS = [Assessment("calibration", measure, sentence=sentence, brief=_brief)]

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as settings
 from scipy.special import expit, softmax
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.text import number
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.models import Fitted
 from hi_ml.scorer.contributions import contributions, of_shap, owners, raw, recalibrated, unit_of
@@ -30,6 +31,7 @@ _BACKGROUND = 50  # rows that stand for a column left out, where a learner is a 
 _ORDERS = 4  # of the columns, there and back
 _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
+_NAMED = 3  # columns, on the screen
 
 
 @settings(frozen=True, config=STRICT)
@@ -324,4 +326,13 @@ def _evenly(n: int, rows: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, rows).round().astype(np.int64))
 
 
-ASSESSMENTS = [Assessment("explanation", measure, Explain, step="explain", table=table)]
+def _brief(explanation: Explanation) -> str | None:
+    """Name the columns that move predictions most, and by how much on average."""
+    if not len(explanation.index):
+        return None
+    first = importance(explanation).head(_NAMED).to_dict("records")
+    moved = (f"{row['column'].replace('_', ' ')} ({number(row['importance'], digits=3)})" for row in first)
+    return f"Drivers, in {explanation.unit}: {', '.join(moved)}."
+
+
+ASSESSMENTS = [Assessment("explanation", measure, Explain, step="explain", table=table, brief=_brief)]

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.text import number
+from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
 from hi_ml.evaluation.conformal import AmountForecast, ClassForecast, Codes, Floats, Forecast, Mask, Thresholds
 from hi_ml.evaluation.coverage import (
@@ -131,6 +131,7 @@ class Conformal:
     table: pd.DataFrame  # of `slice_table`: all test admissions, and the levels asked for or slices of the prediction
     sentence: str  # what was reached
     note: str  # how, and for whom it was not reached
+    missed: str = ""  # the second half of the note alone
 
 
 def measure(run: FittedRun, rule: Rule) -> Conformal:
@@ -181,7 +182,7 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
         _missed_classes(run, rule, checked, thresholds, test[drawn]),
         _missed_subgroups(run, rule, checked, thresholds, test[drawn]),
     ]
-    note = " ".join(filter(None, how))
+    note, missed = (" ".join(filter(None, words)) for words in (how, how[1:]))
     description = {
         "level": rule.level,
         "method": _method(fitted),
@@ -193,7 +194,9 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
         "keeps_level": not fault,
         "sentence": f"{reached} {note}",
     }
-    return Conformal(fitted, description, sets.columns(problem.labels), covered, scores(checked), table, reached, note)
+    return Conformal(
+        fitted, description, sets.columns(problem.labels), covered, scores(checked), table, reached, note, missed
+    )
 
 
 def _with_bounds(run: FittedRun, rule: Rule) -> Fitted:
@@ -354,6 +357,17 @@ def _refuse_column(problem: Problem, _: Method, rule: Rule) -> None:
     rule.codes(problem)
 
 
+def _brief(conformal: Conformal) -> str:
+    """Say in a line what the intervals reach, and whom they miss."""
+    if conformal.scores.empty:
+        return f"{conformal.sentence} {conformal.note}".strip()
+    coverage, size = conformal.scores.to_dict("records")
+    wide = number(size["value"], digits=3)
+    reached = f"{'Sets' if size['unit'] == LABELS else 'Intervals'} cover {percent(coverage['value'])} %"
+    missed = f" {conformal.missed}" if conformal.missed else ""
+    return f"{reached}, with {wide} {size['unit']}; knowing nothing, {number(size['baseline'], digits=3)}.{missed}"
+
+
 ASSESSMENTS = [
     Assessment(
         "intervals",
@@ -362,5 +376,6 @@ ASSESSMENTS = [
         before=_refuse_column,
         table=lambda _: None,  # its scores stand in scores.csv, its slices beside the chart
         sentence=lambda conformal: f"{conformal.sentence} {conformal.note}",
+        brief=_brief,
     )
 ]

@@ -225,6 +225,14 @@ def _mean_of_some(values: Sequence[float | None]) -> float | None:
     return _mean(present) if present else None
 
 
+def _brief(gap: Gap) -> str:
+    """Say in a line whether a random split would flatter, and by how much."""
+    factor, unit = (100, "points of accuracy") if gap.score == "accuracy" else (1, f"of {gap.score}")
+    copies, patients = (number(factor * one, digits=3) for one in (gap.gap, gap.patient_gap))
+    word = "leak" if gap.low > 0 or gap.patient_low > 0 else "no leak"
+    return f"Random split: {word} (near-copies {copies}, other admissions of a patient {patients} {unit})."
+
+
 def _of_copies(task: Task, score: str, gap: Interval, *, share: float, most: float) -> str:
     if not share:
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
@@ -276,5 +284,6 @@ ASSESSMENTS = [
         Leakage,
         metrics=_metrics,
         sentence=lambda gap: gap.sentence,
+        brief=_brief,
     )
 ]

@@ -1,29 +1,54 @@
-"""What a run says on the screen: one table per task, then a sentence per assessment, and where the rest is."""
+"""What a run says on the screen: the verdict, the scores, a short line per assessment, and where the rest is."""
 
+import shutil
+import textwrap
 from pathlib import Path
 
 import pandas as pd
 
 from hi_ml.app.text import number
 from hi_ml.evaluation.assessment import FittedRun, catalogue
+from hi_ml.evaluation.coverage import SCORES
+from hi_ml.modeling.scores.score import is_worse
+
+_WIDE = 120  # letters of a line, where no terminal says otherwise
 
 
 def summary(run: FittedRun, folder: Path) -> str:
-    """Write the table of scores, what each assessment came to, and the folder, as lines of text."""
-    task, assessments = run.problem.task, catalogue()
-    sentences = [assessments[name].sentence(result) for name, result in run.results.items() if result is not None]
+    """Write the verdict, the table of scores and what each assessment came to, wrapped at the terminal's width."""
+    task, verdict = run.problem.task, run.results.get("verdict")
+    word = f": {verdict.verdict.replace('_', ' ').upper()}" if verdict else ""
     lines = [
         "",
-        f"{task.name} at {task.horizon}, {run.method.model.name}, {len(run.predicted):,} test rows",
+        f"{task.name} at {task.horizon}, {run.method.model.name}{word}",
+        *([_wrapped(verdict.sentence)] if verdict else []),
+        "",
         _align(run.results["scores"]),
-        *run.problem.remarks,
-        *(sentence for sentence in sentences if sentence is not None),
-        f"Run folder: {folder}",
+        "",
+        *(_wrapped(line) for line in [*run.problem.remarks, *_briefs(run)]),
+        f"Run folder: {folder} (its page: report.html)",
     ]
     return "\n".join(lines)
 
 
+def _briefs(run: FittedRun) -> list[str]:
+    """Say what each assessment but the verdict came to."""
+    every = catalogue()
+    results = {name: result for name, result in run.results.items() if result is not None and name != "verdict"}
+    said = [(every[name].brief or every[name].sentence)(result) for name, result in results.items()]
+    return [line for line in said if line]
+
+
+def _wrapped(text: str) -> str:
+    width = shutil.get_terminal_size((_WIDE, 24)).columns
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def _align(scores: pd.DataFrame) -> str:
+    worse = [
+        row["score"] not in SCORES and is_worse(row["score"], row["value"], row["baseline"])
+        for row in scores.to_dict("records")
+    ]
     table = pd.DataFrame(
         {
             "score": scores["score"],
@@ -36,4 +61,6 @@ def _align(scores: pd.DataFrame) -> str:
             "unit": scores["unit"],
         }
     )
-    return table.to_string(index=False)
+    if any(worse):
+        table[""] = ["< worse than knowing nothing" if one else "" for one in worse]
+    return "\n".join(line.rstrip() for line in table.to_string(index=False).splitlines())

@@ -1,0 +1,52 @@
+"""The screen of a run: the verdict first, then the scores, then at most a line for each question."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import hi_ml
+from hi_ml.reports.screen import summary
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """A run of each kind of task, assessed."""
+    table = hi_ml.read("simulated", rows=1500)
+    made = {}
+    for task in ("length_of_stay", "test_results"):
+        run = hi_ml.fit(table, task, "linear")
+        made[task] = replace(run, results=hi_ml.assess(run))
+    return made
+
+
+@pytest.mark.parametrize("task", ["length_of_stay", "test_results"])
+def test_the_verdict_comes_first_and_each_question_has_a_line(runs, task, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    run = runs[task]
+    said = summary(run, Path("here")).splitlines()
+    first, sentence = said[1:3]
+    word = run.results["verdict"].verdict.replace("_", " ").upper()
+    assert first == f"{task} at {run.problem.task.horizon}, linear: {word}"
+    assert run.results["verdict"].sentence.startswith(sentence[:150])
+    lines = [line for line in said[len(said) - said[::-1].index("") :] if not line.startswith("  ")]
+    begins = ("Random split: ", "Sets cover" if run.problem.labels else "Intervals cover", "Calibration: ",
+              "Acting on the shares" if run.problem.labels else "Bed-days", "Subgroups: ", "Drivers, in ")  # fmt: skip
+    assert [line.startswith(begin) for line, begin in zip(lines, begins, strict=False)] == [True] * 6
+    assert lines[-1].startswith("Run folder: here")
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_lines_are_wrapped_at_the_width_of_the_terminal(runs, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = summary(runs["length_of_stay"], Path("here")).splitlines()
+    table = [index for index, line in enumerate(lines) if not line][1:3]
+    assert max(len(line) for line in lines[: table[0]] + lines[table[1] :]) <= width
+
+
+def test_a_score_worse_than_knowing_nothing_is_marked(runs):
+    run = runs["length_of_stay"]
+    scores = run.results["scores"].copy()
+    scores.loc[scores["score"] == "median_ae", "value"] = 9.0
+    said = summary(replace(run, results=run.results | {"scores": scores}), Path("here")).splitlines()
+    assert "median_ae" in [line.split()[0] for line in said if line.endswith("< worse than knowing nothing")]

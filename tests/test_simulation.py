@@ -792,7 +792,8 @@ def test_files_hold_the_table_and_its_truth(suffix, tmp_path):
     simulated = simulate("planted", 300, seed=5)
     output = tmp_path / "new" / f"a.b{suffix}"
     paths = write(simulated, output)
-    assert [path.name for path in paths] == [f"a.b{suffix}", "a.b.truth.json", "a.b.truth.parquet"]
+    beside = [f"a.b.outcomes{suffix}", f"a.b.survey{suffix}"]
+    assert [path.name for path in paths] == [f"a.b{suffix}", "a.b.truth.json", "a.b.truth.parquet", *beside]
     assert sorted(path.name for path in output.parent.iterdir()) == sorted(path.name for path in paths)
     if suffix == ".csv":
         options = pyarrow.csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=False)
@@ -801,6 +802,7 @@ def test_files_hold_the_table_and_its_truth(suffix, tmp_path):
     else:
         assert pyarrow.parquet.read_table(output).equals(simulated.table)
     found, facts = truth(simulated), json.loads(paths[1].read_text())
+    facts.pop("joined")  # of the tables beside
     assert facts == {"coefficients": found.coefficients, "scores": found.scores}
     pd.testing.assert_frame_equal(pd.read_parquet(paths[2]), found.expectation)
 

@@ -148,7 +148,7 @@ def test_one_group_is_not_trainable(train, write, cells):
 
 
 REQUESTS = [  # what is wrong with their form alone, test_conf has
-    ("dataset.columns.age.from=Years", "ColumnProblem", "Set dataset.columns.age.from"),
+    ("dataset.columns.age.from=Years", "ColumnProblem", "here: ++dataset.columns.age.from=null"),
     ("dataset.columns.admitted_on.from=null", "NotTrainable", "declares no 'length_of_stay'"),
     ("+dataset.columns.zodiac={kind: category, known: admission}", "ColumnProblem", "no column 'zodiac'"),
     ("tasks.length_of_stay.features=[]", "NotTrainable", "no column is left to predict from"),
@@ -156,7 +156,7 @@ REQUESTS = [  # what is wrong with their form alone, test_conf has
     ("tasks.length_of_stay.target=zodiac", "NotTrainable", "columns.zodiac.from"),
     ("tasks.length_of_stay.score=log_loss", "ConfigurationInvalid", "log_loss scores no regression"),
     ("model.regression._target_=no.Such", "ConfigurationInvalid", "model.regression._target_=no.Such is no learner"),
-    ("+model.regression.foo=1", "ConfigurationInvalid", "unexpected keyword argument 'foo'"),
+    ("+model.regression.foo=1", "ConfigurationInvalid", "no argument 'foo'"),
     ("model.regression.strategy=nothing", "ConfigurationInvalid", "strategy"),
 ]
 

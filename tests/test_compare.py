@@ -109,12 +109,14 @@ def test_a_store_whose_newest_run_stands_alone_says_how_to_make_another(compared
         compared()
 
 
-def test_a_newest_run_on_a_split_of_its_own_says_how_many_others_there_are(compared):
+def test_the_newest_split_that_two_runs_share_is_taken_and_without_one_each_run_is_named(compared):
     client = MlflowClient(tracking_uri=store_uri())
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
-    newest = client.search_runs([experiment], order_by=["attributes.start_time DESC"])[0]
-    client.set_tag(newest.info.run_id, "split_sha256", "f" * 64)
-    with pytest.raises(NotComparable, match=r"found 1 \(3 others have another data or split digest\)"):
+    first, second, *_ = client.search_runs([experiment], order_by=["attributes.start_time DESC"])
+    client.set_tag(first.info.run_id, "split_sha256", "f" * 64)
+    assert sorted(compared().runs["run"]) == ["baseline", "linear"]
+    client.set_tag(second.info.run_id, "split_sha256", "0" * 64)
+    with pytest.raises(NotComparable, match="found 4, each group on other data or another split: linear; baseline; "):
         compared()
 
 

@@ -15,7 +15,7 @@ from hi_ml.modeling import encoding, models
 from hi_ml.modeling.bags import mean_learner
 from hi_ml.modeling.encoding import Encoding, usable
 from hi_ml.modeling.features import Features
-from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_quantiles
+from hi_ml.modeling.models import EarlyStopping, Model, Quantile, fit, fit_quantiles, refuse_unknown_arguments
 from hi_ml.modeling.scores.score import Baseline, Predictions, losses, primary
 from hi_ml.modeling.splits import hold_out
 from hi_ml.modeling.tasks import Task
@@ -418,3 +418,48 @@ def test_bags_of_a_learner_whose_trees_cannot_be_added_up_are_refused():
     made, group = admissions()
     with pytest.raises(ConfigurationInvalid, match="takes a learner of LightGBM, found Ridge; set bags: 1"):
         fitted(replace(shipped("linear"), bags=2), made, outcome(made, 0), group)
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "meant"),
+    [
+        ("lightgbm.LGBMRegressor", "bagging_fractoin", "bagging_fraction"),
+        ("lightgbm.LGBMRegressor", "min_child_sample", "min_child_samples"),
+        ("sklearn.ensemble.HistGradientBoostingRegressor", "max_iters", "max_iter"),
+        ("sklearn.linear_model.Ridge", "alpah", "alpha"),
+    ],
+)
+def test_an_argument_that_a_learner_does_not_have_is_refused_with_the_one_that_was_meant(kind, argument, meant):
+    model = replace(shipped("lgbm"), regression={"_target_": kind, argument: 1}, space={})
+    with pytest.raises(
+        ConfigurationInvalid, match=rf"no argument '{argument}' \(did you mean {meant}\?\).*model\.regr"
+    ):
+        refuse_unknown_arguments(model)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_shipped_model_names_an_argument_that_its_learner_does_not_have(name):
+    refuse_unknown_arguments(shipped(name))
+
+
+LEARNERS = {
+    "lightgbm": {"_target_": "lightgbm.LGBMRegressor", "n_estimators": 200, "learning_rate": 0.5, "verbosity": -1},
+    "histogram": {"_target_": "sklearn.ensemble.HistGradientBoostingRegressor", "max_iter": 200, "learning_rate": 0.5},
+    "plain": {"_target_": "sklearn.ensemble.GradientBoostingRegressor", "n_estimators": 200, "learning_rate": 0.5},
+}
+
+
+@pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
+def test_the_rounds_of_early_stopping_mean_the_same_for_every_learner_that_can_stop(learner):
+    """On noise each tree after the first few is one too many: more patience, more trees; without stopping, all."""
+    filled = Encoding("ordinal", "scaled")
+    stopping = [EarlyStopping(rounds=3, share=0.3), EarlyStopping(rounds=40, share=0.3), None]
+    made, group = admissions(400)
+    trees = []
+    for one in stopping:
+        model = Model("x", learner, {}, predicts="mean", encoding=filled, early_stopping=one)
+        fit = fitted(model, made, np.random.default_rng(0).normal(size=400), group).pipeline[-1]
+        measured = [len(losses) for part in getattr(fit, "evals_result_", {}).values() for losses in part.values()]
+        trees.append(measured[0] if measured else getattr(fit, "n_iter_", None) or fit.n_estimators_)
+    few, more, every = trees
+    assert few < more < every == 200

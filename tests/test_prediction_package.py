@@ -313,7 +313,7 @@ def test_the_signature_names_every_column_and_takes_any_type(kept, model, task):
     one = kept[model, task]
     sources = [spec["source"] for spec in serving.inputs(one.mapping["columns"])]
     assert [column.name for column in one.signature.inputs] == sources
-    assert {(type(column.type), column.required) for column in one.signature.inputs} == {(AnyType, True)}
+    assert {(type(column.type), column.required) for column in one.signature.inputs} == {(AnyType, False)}
     assert list(outputs(one)) == ["prediction", *(f"p_{label}" for label in one.labels)]
     assert "Name" not in sources
     assert "Doctor" not in sources

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml import findings, predict, train
+from hi_ml import findings, predict, simulate, train
 from hi_ml.app.errors import ColumnProblem, SourceUnreadable
 from hi_ml.data import sources
 from hi_ml.data.sources import csv as csv_source
@@ -192,8 +192,8 @@ def test_a_quote_inside_a_value_is_a_quote(loading, text):
         (lambda _: gzip.compress(b""), {}, "is empty"),
         (lambda text: text.splitlines()[0], {}, "a header and no rows"),
         (lambda text: text.splitlines()[0] + "\n\n", {}, "a header and no rows"),
-        (lambda text: text.replace(",", ";"), {}, "Set 'dataset.separator=\";\"'"),
-        (lambda text: text.replace(",", "\t"), {}, 'Set \'dataset.separator="\\\\t"'),
+        (lambda text: text.replace(",", ";"), {}, "Set '\\+\\+dataset.separator=\";\"'"),
+        (lambda text: text.replace(",", "\t"), {}, 'Set \'\\+\\+dataset.separator="\\\\t"'),
         (lambda text: text.replace("Female", "Féminin").encode("latin-1"), {}, "is not utf-8: line [1-9] holds"),
         (lambda text: text.replace("Age", "Âge").encode("latin-1"), {}, "is not utf-8: line 1 holds"),
         (lambda text: text.encode() + b"\xc3", {}, f"line {N + 2} holds"),
@@ -249,7 +249,7 @@ def test_an_absent_column_is_named_with_what_is_there_and_the_key_to_set(loading
     assert "'Age' (did you mean ' AGE '?)" in said
     assert "'Insurance Provider' (did you mean Insurence Provider?)" in said
     assert "It has: Name, ' AGE ', Gender" in said
-    assert "Set dataset.columns.age.from, dataset.columns.insurer.from" in said
+    assert "here: '++dataset.columns.age.from=\" AGE \"' '++dataset.columns.insurer.from=" in said
 
 
 def test_a_first_line_without_any_described_name_is_not_shown_since_it_may_be_an_admission(loading, cells):
@@ -502,6 +502,37 @@ def test_a_source_added_by_one_file_is_trained_on_tested_and_scored(inside, smal
 
 
 @pytest.mark.usefixtures("dummy")
-def test_an_address_that_no_source_opens_is_a_file_that_is_not_there(described):
-    with pytest.raises(SourceUnreadable, match="No file at dumy://3 "):
-        load(described("dumy://3"))
+@pytest.mark.parametrize(
+    "address", ["dumy://3", "s3://bucket/a.csv", "https://there/a.csv", "file:///a.csv", "S3:/a.csv"]
+)
+def test_an_address_that_no_source_opens_is_refused_by_its_beginning(described, address):
+    with pytest.raises(SourceUnreadable, match=f"begins with {address.split('/')[0]}//? cannot be read"):
+        load(described(address))
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/scored.csv", "gs:/bucket/scored.parquet", "ftp://there/scored.csv"])
+def test_nothing_is_written_to_an_address_nor_to_a_folder_of_that_name(inside, tmp_path, name):
+    for main, words in ((predict.main, ["input=a.csv"]), (simulate.main, ["rows=50"])):
+        refused = inside(main, *words, f"output={name}")
+        assert refused.code == 1
+        assert "Nothing can be written to an address" in refused.stderr or "cannot be found" in refused.stderr
+    assert not [path for path in tmp_path.iterdir() if ":" in path.name]
+
+
+def test_the_home_is_where_a_tilde_says(inside, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert inside(simulate.main, "rows=50", 'output="~/mine.csv"').code == 0
+    assert (tmp_path / "home" / "mine.csv").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+def test_folders_in_folders_are_found_and_a_file_of_two_names_is_read_once(tmp_path, cells, described):
+    for name, start in {"a.csv": 0, "2023/b.csv": 100, "2023/01/c.csv": 200}.items():
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        cells[start : start + 100].to_csv(tmp_path / "tree" / name, index=False)
+    assert whole(described(tmp_path / "tree/**/*.csv")).n == N
+    (tmp_path / "tree" / "again.csv").symlink_to(tmp_path / "tree" / "a.csv")
+    (tmp_path / "tree" / "2023" / "copy.csv").hardlink_to(tmp_path / "tree" / "a.csv")
+    (tmp_path / "tree" / "folder").symlink_to(tmp_path / "tree" / "2023")
+    assert sorted(whole(described(tmp_path / "tree/**/*.csv")).cells["Name"]) == sorted(cells["Name"])

@@ -349,6 +349,19 @@ def test_the_default_store_is_a_file_in_the_working_folder(here):
     assert store_uri() == f"sqlite:///{here / 'mlflow.db'}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["what?", "ward #3", "100%25"])
+def test_a_folder_may_have_a_name_that_means_something_else_in_an_address(finished, here, name):
+    (here / name).mkdir()
+    (here / "mlflow.db").rename(here / name / "mlflow.db")
+    copied(finished, here / name / "mine")
+    words = [sys.executable, "-m", "hi_ml.track", "run=mine"]
+    ended = subprocess.run(words, cwd=here / name, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(path.name for path in here.iterdir()) == [name]
+    assert len(list((here / name / "mlartifacts").rglob("verdict.json"))) == 1
+
+
 def test_the_command_to_open_names_the_store_where_mlflow_would_not_find_it(here, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: str(Path(sys.executable).with_name("mlflow")))
     assert command_to_open(store_uri()) == "mlflow ui"

@@ -155,6 +155,19 @@ def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
     assert command_to_train(searched, here, "there") == f"python -m hi_ml.train {command}"
 
 
+def test_the_command_that_trains_it_again_takes_the_users_options_along():
+    searched = SimpleNamespace(
+        model=SimpleNamespace(name="linear"),
+        problem=SimpleNamespace(task=SimpleNamespace(name="billing", kind="regression")),
+        chosen=SimpleNamespace(settings={"alpha": 3.0}),
+    )
+    here = Invocation(Path("there"), {}, ["dataset=mine"], "hi_ml.tune", ("my options",))
+    assert command_to_train(searched, here, "/runs/a b") == (
+        "python -m hi_ml.train --config-dir 'my options' 'hydra.searchpath=[\"/runs/a b\"]' model=linear task=billing "
+        "dataset=mine +experiment=linear_billing"
+    )
+
+
 # Resumed in another run folder
 
 

@@ -29,7 +29,7 @@ class CompareSettings:
     dataset: Dataset  # its name tells which experiment is meant; the table is not read
     tasks: dict[str, Task]  # one
     tracking_seconds: Seconds  # that a server may take
-    runs: list[_Id] | None  # ids, names or run folders; None: the newest and all that share its data and split digests
+    runs: list[_Id] | None  # ids, names or run folders; None: the newest that share their data and split
     files: Files
 
 
@@ -45,7 +45,8 @@ def compare(settings: CompareSettings, here: launch.Invocation) -> None:
         raise ConfigurationInvalid.one_task("compare", list(settings.tasks))
     started, (task,) = time.time(), settings.tasks
     experiment = f"{settings.dataset.name}/{task}"
-    selection = history.select(experiment, store_uri(), names=settings.runs, seconds=settings.tracking_seconds)
+    seconds = settings.tracking_seconds
+    selection = history.select(experiment, store_uri(), names=settings.runs, here=here, seconds=seconds)
     result = compare_runs(selection.runs)
     facts = _facts(selection, result)
     summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell
+from hi_ml.app.errors import command_to_track
 from hi_ml.app.files import atomic_folder
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
@@ -59,7 +60,7 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)
     if settings.tracking == "none":
-        print(f"python -m hi_ml.track run={here.folder}")
+        print(command_to_track(here.folder))
         return
     send(RunFolder(here.folder), share_rows=settings.share_rows, seconds=settings.tracking_seconds)
     print(command_to_open(store_uri()))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seconds
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
-from hi_ml.app.files import atomic_folder
+from hi_ml.app.files import atomic_folder, to_write
 from hi_ml.app.timing import round_seconds
 from hi_ml.data.location import Database, Location, address_of, is_database
 from hi_ml.data.schema import Dataset
@@ -74,7 +74,7 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
     if settings.verify is None:
         _score(settings, here)
         return
-    path, dataset = Path(settings.verify), settings.dataset
+    path, dataset = Path(settings.verify).expanduser(), settings.dataset
     fetch = partial(load_model, seconds=settings.tracking_seconds)
     print(batch.prove(path, fetch=fetch, dataset=dataset, sample=settings.sample, seed=settings.seed))
     with atomic_folder(here.folder) as folder:
@@ -117,7 +117,7 @@ def _destination(output: str | Database | None) -> tuple[Path, Database | None]:
         return Path(re.sub(r"[^\w.-]", "_", f"{output.table}.parquet")), output
     if not isinstance(output, str) or is_database(output) or Path(output).suffix not in batch.SUFFIXES:
         raise OutputFailed.no_path("predict", None if output is None else str(output))
-    return Path(output), None
+    return to_write(output), None
 
 
 def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files
-from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.app.errors import ConfigurationInvalid, OutputFailed, setting
+from hi_ml.app.files import to_write
 from hi_ml.data import simulation
 
 
@@ -38,22 +39,21 @@ def simulate(settings: SimulateSettings, _here: launch.Invocation) -> None:
     suffixes = (".hl7",) if settings.stream else (".csv", ".parquet")
     if output is None or Path(output).suffix not in suffixes:
         raise OutputFailed.no_path("simulate", output, suffixes)
-    path, scenario = Path(output), settings.scenario
+    path, scenario = to_write(output), settings.scenario
     try:
         if settings.stream:
             scenario = "plain" if scenario == "planted" else scenario
             feed = simulation.stream(scenario, rows, seed=seed, effect=effect, hospitals=settings.hospitals)
             paths = simulation.write_stream(feed, path)
         else:
-            table = simulation.simulate(scenario, rows, seed=seed, effect=effect, hospitals=settings.hospitals)
-            paths = simulation.write(table, path)
+            drawn = simulation.simulate(scenario, rows, seed=seed, effect=effect, hospitals=settings.hospitals)
+            paths = simulation.write(drawn, path)
     except ValueError as error:
         raise ConfigurationInvalid(str(error)) from error
     for written in paths:
         print(written)
-    print(
-        f"python -m hi_ml.train dataset=kaggle dataset.source={path.with_suffix('.csv') if settings.stream else path}"
-    )
+    table = path.with_suffix(".csv") if settings.stream else path
+    print(f"python -m hi_ml.train dataset=kaggle {setting('dataset.source', str(table), plus='')}")
 
 
 main = launch.command(simulate)

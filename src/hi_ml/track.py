@@ -34,9 +34,10 @@ def track(settings: TrackSettings, _here: launch.Invocation) -> None:
     RunFolderInvalid
         If the folder is absent, holds no finished run, or something that hi_ml did not write.
     """
-    if settings.run is None or not Path(settings.run).is_dir():
-        raise RunFolderInvalid.of(Path(settings.run or "run=<folder>"), "folder")
-    folder = RunFolder(Path(settings.run).resolve())
+    path = Path(settings.run or "run=<folder>").expanduser()
+    if not path.is_dir():
+        raise RunFolderInvalid.of(path, "folder")
+    folder = RunFolder(path.resolve())
     refuse_strange(folder, settings.trust)
     policy, seconds = PromotionPolicy(settings.promote), settings.tracking_seconds
     tracked = send(folder, policy, share_rows=settings.share_rows, seconds=seconds)

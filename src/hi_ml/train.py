@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell, refuse_strange_targets
-from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved
+from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
 from hi_ml.app.passwords import without_password
 from hi_ml.data.schema import Dataset, Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
@@ -23,7 +23,7 @@ from hi_ml.evaluation.leakage import Leakage
 from hi_ml.evaluation.probes import Probing
 from hi_ml.evaluation.significance import Permutation
 from hi_ml.evaluation.subgroups import Subgroups
-from hi_ml.modeling.models import Model
+from hi_ml.modeling.models import Model, refuse_unknown_arguments
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import screen
@@ -81,6 +81,7 @@ class TrainSettings:
             If the model would run code that is not trusted.
         """
         refuse_strange_targets(asdict(self.model), self.trust, key="model")
+        refuse_unknown_arguments(self.model)
         rule = Rule(level=self.interval, by=self.interval_by, bands=self.subgroups.bands) if self.interval else None
         elsewhere = {
             "verdict": Judging(smallest_skill=self.smallest_skill),
@@ -147,7 +148,7 @@ def say_next(folders: Sequence[Path], *, tracked: bool) -> None:
     """Say which command opens the runs in MLflow, or sends them there."""
     print()
     if not tracked:
-        print(*map("python -m hi_ml.track run={}".format, folders), sep="\n")
+        print(*map(command_to_track, folders), sep="\n")
         return
     uri = store_uri()
     shown = RunFolder(folders[0]).tracked().get(without_password(uri), {}) if folders else {}

@@ -1,7 +1,6 @@
 """python -m hi_ml.tune model=lgbm task=length_of_stay: searches a model's space, then trains the best."""
 
 import logging
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ from tqdm import tqdm
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
-from hi_ml.app.errors import ConfigurationInvalid, HiMlError, TrackingFailed, Unserved
+from hi_ml.app.errors import ConfigurationInvalid, HiMlError, TrackingFailed, Unserved, quoted
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.timing import stopwatch
 from hi_ml.modeling.tuning.result import run
@@ -94,7 +93,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
 
 def _study(key: dict[str, Any], path: Path, resume: str | None) -> optuna.Study:
     """Begin a study in the run folder, with the trials of the one that is resumed."""
-    earlier = finished_trials(RunFolder(Path(resume)).study, key) if resume else []
+    earlier = finished_trials(RunFolder(Path(resume).expanduser()).study, key) if resume else []
     study = begin_study(path, key)
     study.add_trials(earlier)
     return study
@@ -112,8 +111,7 @@ def _resumable(here: launch.Invocation) -> Iterator[None]:
 
 
 def _command_to_resume(here: launch.Invocation) -> str:
-    words = [word for word in here.overrides if not word.lstrip("+~").startswith(("resume=", "hydra."))]
-    return shlex.join(["python", "-m", here.command, *words, f"resume={here.folder}"])
+    return here.itself(f"resume={quoted(str(here.folder))}")
 
 
 main = launch.command(tune)

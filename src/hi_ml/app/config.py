@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import hydra
 import hydra.utils
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from hi_ml.app.errors import ConfigurationInvalid
@@ -118,6 +119,16 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
+def written(node: Any) -> Any:
+    """Return a node as `plain` does, but of what the environment holds only the reference: a secret stays there."""
+    resolver = BaseContainer._resolvers["oc.env"]  # noqa: SLF001 -- the only way to have it back
+    OmegaConf.register_new_resolver("oc.env", lambda *words: f"${{oc.env:{','.join(map(str, words))}}}", replace=True)
+    try:
+        return plain(node)
+    finally:
+        BaseContainer._resolvers["oc.env"] = resolver  # noqa: SLF001 -- as above
+
+
 def leaves(node: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     """Flatten nested settings to dotted keys.
 
@@ -175,6 +186,11 @@ def _is_learner(target: str) -> bool:
     except Exception:  # noqa: BLE001 -- whatever the import of a name that a user wrote raises, it is no learner
         return False
     return isinstance(learner, type) and hasattr(learner, "fit")
+
+
+def class_of(node: Mapping[str, Any]) -> type:
+    """Return the class that ``_target_`` names."""
+    return hydra.utils.get_class(node["_target_"])
 
 
 def instantiate(node: Mapping[str, Any]) -> Any:

@@ -2,16 +2,43 @@
 
 import errno
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
-_TRAIN_ANOTHER = "python -m hi_ml.train model=linear"
+_NO_TEXT = ("null", "true", "false", "nan", "inf")  # for Hydra, unless they stand in quotes
 _LONGEST_REASON = 300  # characters of what a library says
 _DIGITS = 12  # of a digest, enough to tell two apart
 _WORDS = {"Unexpected keyword argument": "there is no such key", "Field required": "expected a value, found none"}
+
+
+def setting(key: str, value: object, *, plus: str = "++") -> str:
+    """Write a setting as a shell takes it; with two plus signs it works whether the YAML files have its key or not.
+
+    Examples
+    --------
+    >>> print(setting("dataset.columns.billed.decimal", ","), setting("dataset.zone", "Europe/Berlin"))
+    '++dataset.columns.billed.decimal=","' ++dataset.zone=Europe/Berlin
+    """
+    return shlex.quote(f"{plus}{key}={quoted(value)}")
+
+
+def quoted(value: object) -> str:
+    """Write a value as Hydra reads it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(quoted, value))}]"
+    if isinstance(value, str) and (value.lower() in _NO_TEXT or not re.fullmatch(r"[A-Za-z_/][\w./-]*", value)):
+        escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+        return f'"{escaped}"'
+    return "null" if value is None else str(value)
+
+
+def command_to_track(folder: Path) -> str:
+    """Return the command that sends a run folder to MLflow."""
+    return f"python -m hi_ml.track {setting('run', str(folder), plus='')}"
 
 
 class HiMlError(Exception):
@@ -77,9 +104,11 @@ class ConfigurationInvalid(HiMlError):
 
     @classmethod
     def unreadable_override(cls, override: str, reason: str) -> Self:
+        key, equals, value = override.partition("=")
+        example = setting(key, value, plus="") if equals and value[:1] not in ("[", "{") else "'key=\"a; b\"'"
         return cls(
             f"The argument {override} cannot be read: {reason}. Expected key=value; a value with other than letters, "
-            f"digits and ./_- stands in quotes inside those of the shell: 'key=\"a; b\"'."
+            f"digits and ./_- stands in quotes inside those of the shell: {example}"
         )
 
     @classmethod
@@ -170,14 +199,15 @@ class ConfigurationInvalid(HiMlError):
     def no_log(cls, task: str, count: int, rows: int) -> Self:
         return cls(
             f"tasks.{task}.scale=log expects amounts above 0, or whole ones from 0 on: {count:,} of {rows:,} targets "
-            "are 0 or less, and have no logarithm. Set scale=raw, or null to leave the choice to the training part."
+            f"are 0 or less, and have no logarithm. Set {setting(f'tasks.{task}.scale', 'raw')}, or null to leave the "
+            "choice to the training part."
         )
 
     @classmethod
     def interval_by(cls, role: str, task: str, seen: Sequence[str]) -> Self:
         return cls(
             f"Intervals of {task} cannot be apart by '{role}'{_hint(role, seen)}: expected a category or number that "
-            f"predicts it. Set interval_by to one of {', '.join(seen)}, or to null."
+            f"predicts it. Set interval_by={seen[0] if seen else 'null'}, or to one of {', '.join(seen)}, or to null."
         )
 
     @classmethod
@@ -191,7 +221,15 @@ class ConfigurationInvalid(HiMlError):
     def interval_bands(cls, role: str) -> Self:
         return cls(
             f"Intervals cannot be apart by every value of '{role}', which is a number. Say where its bands begin: "
-            f"subgroups.bands.{role}=[<number>,...]. Or set interval_by to a category."
+            f"'++subgroups.bands.{role}=[<number>,<number>]'. Or set interval_by to a category."
+        )
+
+    @classmethod
+    def unknown_argument(cls, key: str, learner: str, known: Sequence[str]) -> Self:
+        name = key.rpartition(".")[2]
+        return cls(
+            f"{learner} has no argument '{name}'{_hint(name, known)}, and would leave it out without a word or "
+            f"refuse it later. Take {key} out, or spell it as the learner does."
         )
 
     @classmethod
@@ -309,6 +347,13 @@ class SourceUnreadable(HiMlError):
         return cls("describe needs source=<a CSV or Parquet file, a glob of them, or an address>; none was given.")
 
     @classmethod
+    def scheme(cls, scheme: str) -> Self:
+        return cls(
+            f"An address that begins with {scheme} cannot be read. Expected a path of this machine, or a glob: copy "
+            "the files here or mount them, and name their path."
+        )
+
+    @classmethod
     def no_input(cls, asked: str | None) -> Self:
         found = "none was given" if asked is None else f"found no file at {asked} (looked in {Path.cwd()})"
         return cls(f"predict needs input=<a CSV or Parquet file, or a glob of them>; {found}.")
@@ -423,14 +468,14 @@ class SourceUnreadable(HiMlError):
         argument = "\\t" if likely == "\t" else likely
         return cls(
             f"{source} has one column when split at {expected!r}. Its header looks separated by {likely!r}. "
-            f"Set 'dataset.separator=\"{argument}\"'."
+            f"Set {setting('dataset.separator', argument)}."
         )
 
     @classmethod
     def encoding(cls, source: str, expected: str, line: int) -> Self:
         return cls(
             f"{source} is not {expected}: line {line} holds a byte outside it. "
-            f"Set dataset.encoding (for example latin-1 or cp1252), or save the file as UTF-8."
+            f"Set {setting('dataset.encoding', 'latin-1')}, or cp1252, or what it is, or save the file as UTF-8."
         )
 
     @classmethod
@@ -465,10 +510,11 @@ class ColumnProblem(HiMlError):
                 f"dataset.columns.<role>.from to the names in the file."
             )
         names = _some(f"'{name}'{_hint(name, found)}" for name in absent.values())
-        keys = _some(f"dataset.columns.{role}.from" for role in absent)
+        near = {role: _closest(name, found) for role, name in absent.items()}
+        keys = " ".join(setting(f"dataset.columns.{role}.from", name) for role, name in near.items())
         return cls(
-            f"{source} has no column {names}. It has: {_some(map(_quoted, found), most=40)}. Set {keys} "
-            f"(conf/dataset/{dataset}.yaml) to the name in the file, or to null if the table lacks it."
+            f"{source} has no column {names}. It has: {_some(map(_quoted, found), most=40)}. Name it as the file "
+            f"does, or as null if the table lacks it, in dataset/{dataset}.yaml or here: {keys}"
         )
 
     @classmethod
@@ -570,12 +616,14 @@ class TooManyRejected(HiMlError):
         rejected: tuple[int, int, float],
         file: Path,
         key: str = "dataset.max_rejected",
+        causes: Sequence[str] = (),
     ) -> Self:
         bad, rows, limit = rejected
         allowed = f"at most {limit:.1%} may be" if bad < rows else "none is left"
         return cls(
             f"{source}: {bad} of {rows} rows cannot be read ({bad / rows:.1%}; {allowed}). Broken rules: "
-            f"{_some(faults, most=20)}. They are listed in {file}. Mend them, or raise {key}."
+            f"{_some(faults, most=20)}. They are listed in {file}. "
+            + (f"{'. '.join(causes)}." if causes else f"Mend them, or raise {key}.")
         )
 
 
@@ -586,7 +634,7 @@ class NotTrainable(HiMlError):
     def no_role(cls, task: str, role: str, dataset: str) -> Self:
         return cls(
             f"{task} is not trainable: the table declares no '{role}'. "
-            f"Set columns.{role}.from in conf/dataset/{dataset}.yaml (dataset.columns.{role}.from=<column>)."
+            f"Say which column it is, in dataset/{dataset}.yaml or here: '++dataset.columns.{role}.from=\"<column>\"'"
         )
 
     @classmethod
@@ -782,7 +830,14 @@ class TrackingFailed(HiMlError):
         return cls(
             f"MLflow at {uri} did not take the run: {text[:300] or 'it gave no reason'}. "
             f"Nothing is lost: the run stands in {folder}. "
-            f"Send it when the store answers: python -m hi_ml.track run={folder}"
+            f"Send it when the store answers: {command_to_track(folder)}"
+        )
+
+    @classmethod
+    def deleted(cls, uri: str, experiment: str, number: str) -> Self:
+        return cls(
+            f"MLflow at {uri} keeps the experiment {experiment} as deleted, and takes no runs for it. Restore it: "
+            f"MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow experiments restore --experiment-id {number}."
         )
 
 
@@ -815,9 +870,9 @@ class NotComparable(HiMlError):
     """Runs cannot be held against each other."""
 
     @classmethod
-    def no_store(cls, uri: str) -> Self:
+    def no_store(cls, uri: str, command: str = "python -m hi_ml.train") -> Self:
         return cls(
-            f"There is no store of runs at {uri}. Expected at least two tracked runs: {_TRAIN_ANOTHER}, run compare in "
+            f"There is no store of runs at {uri}. Expected at least two tracked runs: {command}, run compare in "
             f"the folder where they were trained, or name run folders: runs=[<folder>,<folder>]."
         )
 
@@ -827,15 +882,17 @@ class NotComparable(HiMlError):
         return cls(f"MLflow at {uri} does not tell its runs: {why}. Check MLFLOW_TRACKING_URI, or name run folders.")
 
     @classmethod
-    def too_few(cls, experiment: str, found: int, left_out: int = 0, known: Sequence[str] = ()) -> Self:
-        dataset, task = experiment.split("/")
-        more = f" ({left_out} others have another data or split digest)" if left_out else ""
+    def too_few(
+        cls, experiment: str, command: str, groups: Mapping[Any, Sequence[str]], known: Sequence[str] = ()
+    ) -> Self:
+        found = sum(map(len, groups.values()))
+        apart = "; ".join(", ".join(names) for names in groups.values())
+        more = f", each group on other data or another split: {apart}" if len(groups) > 1 else ""
         others = [name for name in known if name != experiment]
         return cls(
-            f"Expected at least two finished runs of {experiment} on the same table and split, found {found}{more}. "
-            f"Train another model on them, with the same split and seed: "
-            f"{_TRAIN_ANOTHER} dataset={dataset} task={task}"
-            + (f". The store also has runs of {', '.join(others)}." if others else "")
+            f"Expected at least two finished runs of {experiment} on the same table and split, whose files are here, "
+            f"found {found}{more}. Train another model on them: {command}"
+            + (f"\nThe store also has runs of {', '.join(others)}." if others else "")
         )
 
     @classmethod
@@ -1019,6 +1076,13 @@ class OutputFailed(HiMlError):
         )
 
     @classmethod
+    def scheme(cls, scheme: str) -> Self:
+        return cls(
+            f"Nothing can be written to an address that begins with {scheme}. Nothing was written. Name a path of this "
+            "machine, and copy the result from there."
+        )
+
+    @classmethod
     def no_path(cls, command: str, found: str | None, suffixes: Sequence[str] = (".csv", ".parquet")) -> Self:
         given = "none was given" if found is None else f"found output={found}"
         table = ", or 'output={url: \"...\", table: <name>}'" if command == "predict" else ""
@@ -1044,11 +1108,13 @@ def _plain(name: str) -> str:
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
+    close = _closest(name, known)
+    return "" if close is None else f" (did you mean {_quoted(close)}?)"
+
+
+def _closest(name: str, known: Sequence[str]) -> str | None:
     same = {_plain(one): one for one in known}
-    close = get_close_matches(_plain(name), same, n=1)
-    if not close:
-        return ""
-    return f" (did you mean {_quoted(same[close[0]])}?)"
+    return next((same[close] for close in get_close_matches(_plain(name), same, n=1)), None)
 
 
 def _short(value: object) -> str:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -36,6 +37,31 @@ def open_up(folder: Path) -> None:
     before = os.umask(_PRIVATE)
     os.umask(before)
     folder.chmod(0o777 & ~before)
+
+
+def scheme_of(path: str) -> str:
+    """Return how an address begins, or nothing for a path of this machine.
+
+    Examples
+    --------
+    >>> scheme_of("s3://bucket/a.csv"), scheme_of("C:/a.csv"), scheme_of("a.csv")
+    ('s3://', '', '')
+    """
+    match = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,2}", path)  # two slashes are one in what Path makes of them
+    return match[0] if match else ""
+
+
+def to_write(path: str) -> Path:
+    """Return the path that a user names for something to be written, where ``~`` is their home.
+
+    Raises
+    ------
+    OutputFailed
+        If it is an address: it would become a folder of that name.
+    """
+    if scheme := scheme_of(path):
+        raise OutputFailed.scheme(scheme)
+    return Path(path).expanduser()
 
 
 def own(folder: Path) -> int:

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Thread, main_thread
 from types import FrameType
@@ -27,7 +29,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from hi_ml.app import options
-from hi_ml.app.config import build, conf_dir, plain
+from hi_ml.app.config import build, conf_dir, plain, written
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 from hi_ml.app.files import open_up, own, readable
 from hi_ml.app.manual import page
@@ -59,17 +61,34 @@ class Invocation:
     config: dict[str, Any]  # the composed configuration, plain
     overrides: list[str]  # what stood on the command line
     command: str  # its name, for example ``hi_ml.train``
+    options: tuple[str, ...] = ()  # folders of the user's own YAML files, as ``--config-dir`` named them
 
     @classmethod
     def of(cls, cfg: Any) -> "Invocation":
         """Ask Hydra."""
         call = HydraConfig.get()
         folder = Path(call.runtime.output_dir)
-        return cls(folder, plain(cfg), list(call.overrides.task), f"hi_ml.{call.job.name}")
+        mine = tuple(str(path) for path in options.of_command_line())
+        return cls(folder, written(cfg), list(call.overrides.task), f"hi_ml.{call.job.name}", mine)
+
+    def another(self, command: str, *words: str) -> str:
+        """Return another command on the same table: with the user's options, and what was asked of the dataset."""
+        table = [word for word in self.overrides if _key(word).partition(".")[0] == "dataset"]
+        return self._with_options(command, *table, *words)
+
+    def itself(self, *words: str) -> str:
+        """Return the same command, less where its results went and what ``words`` ask for otherwise."""
+        asked = {_key(word) for word in words}
+        rest = [word for word in self.overrides if _key(word) not in asked and not _key(word).startswith("hydra.")]
+        return self._with_options(self.command.removeprefix("hi_ml."), *rest, *words)
+
+    def _with_options(self, command: str, *words: str) -> str:
+        folders = [word for folder in self.options for word in ("--config-dir", folder)]
+        return shlex.join(["python", "-m", f"hi_ml.{command}", *folders, *words])
 
     def provenance(self) -> dict[str, Any]:
         """Say which code was called."""
-        return {"command": self.command, "git_commit": _commit()}
+        return {"command": self.command, "git_commit": _commit(), "hi_ml_version": version("hi_ml")}
 
 
 def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
@@ -245,13 +264,18 @@ def _repeat() -> None:
         signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
 
 
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _commit() -> str:
-    """Return the commit of the code if it runs from a checkout."""
+    """Return the commit of the code if it runs from a checkout of its own, not from inside of someone else's."""
     try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 -- whichever git the user has
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
+        for words in (["ls-files", "--error-unmatch", __file__], ["rev-parse", "HEAD"]):
+            answer = subprocess.run(  # noqa: S603 -- fixed words, and the path of this file
+                ["git", *words],  # noqa: S607 -- whichever git the user has
+                cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+            )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return answer.stdout.strip()

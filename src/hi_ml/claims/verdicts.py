@@ -175,8 +175,14 @@ def _estimate(part: Evidence) -> str:
 
 
 def _reason(gap: Untestable) -> str:
-    remedy = f" Set {gap.key}." if gap.key else ""
-    return f"{gap.part}: not testable ({gap.reason}), because {gap.words}.{remedy}"
+    return f"{gap.part}: not testable ({gap.reason}), because {gap.words}.{_remedy(gap.key)}"
+
+
+def _remedy(key: str | None) -> str:
+    """The setting that would make a part testable, as a shell takes it."""
+    if key is None or key.startswith("findings."):
+        return f" Set {key}." if key else ""
+    return f" Say it: '++dataset.{key}={'<column>' if key.startswith('columns.') else '[<word>,<word>]'}'."
 
 
 def difference(findings: Sequence[Finding], with_copies: Sequence[Finding]) -> str | None:

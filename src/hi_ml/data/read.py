@@ -18,6 +18,7 @@ from hi_ml.data.columns import take_kinds
 from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
 from hi_ml.data.joins import join
+from hi_ml.data.plausibility import doubts
 from hi_ml.data.schema import Dataset, Kind
 from hi_ml.data.sources.table import load
 from hi_ml.data.validate import check_share, quarantine, set_aside
@@ -60,6 +61,8 @@ class Admissions:
     extra: tuple[str, ...] = ()  # columns of the source that the dataset does not describe
     warnings: tuple[str, ...] = ()  # what can be read and should not be believed
     left_out: LeftOut | None = None  # rows that the dataset's rules leave out
+    # shape (n_aside, n_roles); the public columns of the rows that could not be read, or not be believed
+    aside: pd.DataFrame = field(default_factory=pd.DataFrame)
     # bool, shape (n,), by role of a column with top codes: whether the value is "so many or more"
     topped: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     kinds: Mapping[str, Kind] = field(default_factory=dict)  # that were taken from the values, by role
@@ -120,11 +123,13 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     raw, joined = join(raw, dataset)
     dataset, taken = take_kinds(dataset, dict(zip(raw.table.column_names, raw.table.columns, strict=True)))
     typed, result = quarantine(raw, dataset)
+    doubtful = doubts(raw, dataset, typed)
     if result.rows:
-        check_share(dataset, raw, result, keep_rejected(result.cells))
+        check_share(dataset, raw, result, keep_rejected(result.cells), doubtful.causes)
     row, rows_read = raw.row[result.good], len(raw)
     del raw  # the cells as text take as much memory as all that is made of them
     private = _texts(dataset, typed, private=True)  # of rejected rows too
+    aside = _table(dataset, {role: values.filter(pa.array(~result.good)) for role, values in typed.items()})
     typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
     content = content_digests(typed)
     order = np.argsort(content, kind="stable")  # in which groups are looked for
@@ -141,6 +146,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     if (nobody := _nobody(codes, typed)) and "patient_id" in codes:
         codes["patient_id"] = np.where(np.isin(codes["patient_id"], list(nobody)), -1, codes["patient_id"])
     warnings = [_NOBODY.format(rows=rows, n=len(row)) for rows in nobody.values()]
+    warnings += [f"{doubt}." for doubt in (*doubtful.causes, *doubtful.warnings)]
     coded |= {role: codes[role] for role in ("patient_name", "patient_id") if role in codes}
     counts = {**merged, **_flagged(dataset, typed, topped)}
     step, whys = steps_of(dataset, typed, codes, row)
@@ -174,6 +180,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         extra=extra,
         warnings=tuple(warnings),
         left_out=left_out,
+        aside=aside,
         topped=topped,
         kinds=taken,
     )

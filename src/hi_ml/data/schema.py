@@ -3,8 +3,9 @@
 import codecs
 from collections.abc import Mapping
 from dataclasses import InitVar, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat
@@ -62,6 +63,13 @@ def _date_format(written: str) -> str:
     return written
 
 
+def _zone_name(zone: str) -> str:
+    try:
+        return ZoneInfo(zone).key
+    except (ValueError, OSError) as error:
+        raise ValueError("expected a time zone of the IANA list, such as Europe/Berlin or America/New_York") from error
+
+
 def _under_own_name(columns: object) -> object:
     if not isinstance(columns, Mapping):
         return columns
@@ -94,15 +102,30 @@ Separator = Annotated[str, AfterValidator(_one_character)]
 Encoding = Annotated[str, AfterValidator(_encoding_name)]
 DateFormat = Annotated[str, AfterValidator(_date_format)]
 Word = Annotated[str, BeforeValidator(_as_word)]  # of a table; a code that is a number equals its text
+Zone = Annotated[str, AfterValidator(_zone_name)]
+Decimal = Literal[".", ","]
+Thousands = Literal[",", ".", " ", "'"]
 Moment = Literal["admission", "stay", "discharge", "after"]
 Kind = Literal["number", "category", "date", "identifier", "text"]
 _Source = Annotated[str, Field(min_length=1)]
 _KEYS: dict[tuple[Kind, ...], tuple[str, ...]] = {  # that only some kinds can have
-    ("number",): ("low", "high", "flag_below", "top"),
-    ("date",): ("format",),
+    ("number", "date"): ("low", "high"),
+    ("number",): ("flag_below", "top", "decimal", "thousands", "money"),
+    ("date",): ("format", "zone"),
     ("category",): ("groups",),
     ("number", "category"): ("bands", "levels"),
 }
+
+
+_WRITTEN: dict[Kind | None, tuple[str, ...]] = {"number": ("decimal", "thousands", "money"), "date": ("zone",)}
+
+
+def _plain(bound: float | date | None) -> float | str | None:
+    return bound.isoformat() if isinstance(bound, date) else bound
+
+
+def _end(bound: float | date) -> str:
+    return bound.isoformat() if isinstance(bound, date) else f"{bound:g}"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
@@ -116,10 +139,15 @@ class Column:
     source: _Source | tuple[_Source, ...] | None = Field(default=None, alias="from")
     private: bool = False  # a private column is used to find copies and patients, and never leaves the reader
     unit: str = ""
-    low: FiniteFloat | None = None  # allowed range of a number, ends included; a cell outside it is rejected
-    high: FiniteFloat | None = None
+    # allowed range of a number, or of a date, ends included; a cell outside it is rejected
+    low: FiniteFloat | date | None = None
+    high: FiniteFloat | date | None = None
+    decimal: Decimal | None = None  # the marks in a number as text; None: as the dataset says
+    thousands: Thousands | None = None
+    money: str | None = Field(default=None, min_length=1)  # the sign of a currency that stands beside the number
     flag_below: FiniteFloat | None = None  # a number below it is kept, counted and reported (negative bills exist)
     format: DateFormat | None = None  # of a date as text (strftime); None means ISO 8601
+    zone: Zone | None = None  # of the ward's clock, of moments in UTC or with an offset; None: as the dataset says
     # what two spellings of one category have in common, see `hi_ml.scorer.serving.key`
     spelling: Literal["exact", "case", "words"] = "case"
     missing: list[Word] | None = None  # words that mean "no value" here; None takes those of the dataset
@@ -147,8 +175,14 @@ class Column:
             raise ValueError(
                 f"top takes words such as 120+ or '> 89', of which the number can be told; found {strange}"
             )
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"low is {self.low:g}, above high, which is {self.high:g}")
+        ends = [end for end in (self.low, self.high) if end is not None]
+        if wrong := [end for end in ends if self.kind and isinstance(end, date) != (self.kind == "date")]:
+            expected = "a date, such as 2020-01-31" if self.kind == "date" else "a number"
+            raise ValueError(f"low and high of kind {self.kind}: expected {expected}, found {wrong[0]}")
+        if len(ends) == 2 and ends[0] > ends[1]:  # type: ignore[operator]  # noqa: PLR2004 -- both, of one kind
+            raise ValueError(f"low is {_end(ends[0])}, above high, which is {_end(ends[1])}")
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
 
     def _said(self, names: tuple[str, ...]) -> list[str]:
         values = {name: getattr(self, name) for name in names}
@@ -164,7 +198,7 @@ class Column:
         if self.kind is not None or not isinstance(self.source, str):
             return self.kind or "identifier"
         said = {name for names in _KEYS.values() for name in self._said(names)}
-        if "format" in said:
+        if {"format", "zone"} & said or any(isinstance(end, date) for end in (self.low, self.high)):
             return "date"
         if self.unit or said - {"levels", "groups"}:
             return "number"
@@ -178,7 +212,8 @@ class Column:
             return replace(self, kind="category", part="group", levels=None)
         if self.kind == "category":
             return replace(self, kind="number", part="number")
-        return replace(self, kind="category", part="band", unit="", top=[], low=None, high=None, flag_below=None)
+        plain = replace(self, decimal=None, thousands=None, money=None, low=None, high=None, flag_below=None)
+        return replace(plain, kind="category", part="band", unit="", top=[])
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -257,6 +292,9 @@ class Dataset:
     separator: Separator = ","  # of a CSV
     encoding: Encoding = "utf-8"  # of a CSV
     max_bytes: int = Field(default=16 << 30, ge=1)  # that a compressed file may hold
+    decimal: Decimal | None = None  # of its numbers as text, where a column does not say otherwise; None: a point
+    thousands: Thousands | None = None  # likewise; None: there are none
+    zone: Zone | None = None  # of the ward's clock, likewise, of moments in UTC or with an offset; None: as written
     max_rejected: float = Field(default=0.05, ge=0, le=1)  # share of rows that may be unreadable before the run stops
     missing: list[Word] = Field(default_factory=lambda: list(MISSING_WORDS))  # words that mean "no value", in any case
     # what a length of stay counts, stated or computed from two dates: their difference, or that plus one
@@ -427,8 +465,14 @@ class Dataset:
             "high": high,
             "format": column.format,
             "spelling": column.spelling,
+            **self._marks(column),
         }
         return spec | _meaning(column, missing)
+
+    def _marks(self, column: Column) -> dict[str, str]:
+        """Return how the cells of a column are written where that is declared."""
+        marks = {name: getattr(column, name) or getattr(self, name, None) for name in _WRITTEN.get(column.kind, ())}
+        return {name: mark for name, mark in marks.items() if mark is not None}
 
     def span(self) -> list[dict[str, Any]]:
         """Describe the stay between the two dates, in a list; an empty one where the table lacks a date."""
@@ -440,10 +484,10 @@ class Dataset:
         span = {"role": "length_of_stay", "kind": "stay", "between": dates, "inclusive": inclusive}
         return [{**span, "low": low, "high": high}]
 
-    def _range(self, role: str) -> tuple[float | None, float | None]:
+    def _range(self, role: str) -> tuple[float | str | None, float | str | None]:
         """Return the lowest and the highest value that a column may hold; of a stay in days, what people stay."""
         column = self.columns.get(role)
-        low, high = (None, None) if column is None else (column.low, column.high)
+        low, high = (None, None) if column is None else (_plain(column.low), _plain(column.high))
         if role == "length_of_stay" and (column is None or column.unit in _DAYS):
             shortest = float(self.stay == "inclusive")
             return shortest if low is None else low, LONGEST_STAY if high is None else high

@@ -72,8 +72,8 @@ def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quara
     return typed, Quarantine(good, cells, int((~good).sum()) + len(raw.ragged), _topped(raw, dataset))
 
 
-def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) -> None:
-    """Stop where more rows are set aside than the dataset allows, or all.
+def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path, causes: Sequence[str] = ()) -> None:
+    """Stop where more rows are set aside than the dataset allows, or all; ``causes`` say why, and what to do.
 
     Raises
     ------
@@ -83,7 +83,8 @@ def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path) 
     if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
         faults = [_in_words(cells) for _, cells in result.cells.groupby(["column", "rule"])]
         share = (result.rows, len(raw), dataset.max_rejected)
-        raise TooManyRejected.of(dataset.origin if dataset.source else f"dataset={dataset.name}", faults, share, listed)
+        source = dataset.origin if dataset.source else f"dataset={dataset.name}"
+        raise TooManyRejected.of(source, faults, share, listed, causes=causes)
 
 
 def set_aside(cells: pd.DataFrame) -> list[str]:

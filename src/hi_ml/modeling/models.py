@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from hi_ml.app.config import STRICT, instantiate
+from hi_ml.app.config import STRICT, class_of, instantiate
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.modeling.bags import mean_learner
 from hi_ml.modeling.encoding import Encoding, encoder, forget_few, forget_folds, native_columns
@@ -260,12 +260,51 @@ def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -
         raise ConfigurationInvalid.learner(model.name, error) from error
 
 
+def refuse_unknown_arguments(model: Model) -> None:
+    """Refuse an argument that a learner does not have; LightGBM would leave it out without a word.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        With the arguments that are spelt nearly so.
+    """
+    for kind, node in (("regression", model.regression), ("classification", model.classification)):
+        known = _arguments(class_of(node))
+        if known and (strange := sorted(node.keys() - known - {"_target_"})):
+            raise ConfigurationInvalid.unknown_argument(f"model.{kind}.{strange[0]}", node["_target_"], sorted(known))
+
+
+def _arguments(learner: type) -> set[str]:
+    """Name the arguments that a learner has; none where that cannot be known."""
+    parameters = inspect.signature(learner).parameters.values()
+    own = {one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+    if all(one.kind != one.VAR_KEYWORD for one in parameters):
+        return own
+    if not learner.__module__.startswith("lightgbm"):
+        return set()
+    from lightgbm.basic import _ConfigAliases  # noqa: PLC0415 -- another learner does not need it
+
+    aliases: dict[str, list[str]] = _ConfigAliases._get_all_param_aliases()  # noqa: SLF001 -- it has no public name
+    return own.union(aliases, *aliases.values())
+
+
 def _fit_one(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
-    learner = instantiate(node)
+    learner = _stopped_alike(instantiate(node), model.early_stopping)
     for name in _SEEDS & learner.get_params().keys():
         learner.set_params(**{name: seed})
     native = {"categorical_feature": fold.native} if fold.native else {}
     return learner.fit(*fold.train, **native, **_stopping(model, learner, fold))
+
+
+def _stopped_alike(learner: Any, stopping: EarlyStopping | None) -> Any:
+    """Let a learner of scikit-learn that can stop do so after the model's rounds, or not by rows of its own choice."""
+    arguments = learner.get_params()
+    if "n_iter_no_change" not in arguments:
+        return learner
+    if stopping is not None:
+        means = {"n_iter_no_change": stopping.rounds, "early_stopping": True, "validation_fraction": stopping.share}
+        return learner.set_params(**{name: value for name, value in means.items() if name in arguments})
+    return learner.set_params(early_stopping=False) if arguments.get("early_stopping") == "auto" else learner
 
 
 def _stopping(model: Model, learner: Any, fold: Fold) -> dict[str, Any]:
@@ -278,6 +317,8 @@ def _stopping(model: Model, learner: Any, fold: Fold) -> dict[str, Any]:
         return {"X_val": X, "y_val": y}
     if "early_stopping_rounds" in arguments:  # CatBoost
         return {"eval_set": (X, y), "early_stopping_rounds": model.early_stopping.rounds}
+    if "n_iter_no_change" in learner.get_params():  # it holds out rows of its own choice
+        return {}
     from lightgbm import early_stopping  # noqa: PLC0415 -- another learner does not need it
 
     return {"eval_X": X, "eval_y": y, "callbacks": [early_stopping(model.early_stopping.rounds, verbose=False)]}

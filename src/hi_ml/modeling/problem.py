@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import NotTrainable
+from hi_ml.app.text import number, percent
 from hi_ml.data.attrition import KEPT, meanings
 from hi_ml.data.read import Admissions
 from hi_ml.data.schema import Column
@@ -156,7 +157,12 @@ def pose(
         twin=twin,
         refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
-        notes=(*notes, *_name(left_out), *_of_units(admissions, features.role.values(), rows)),
+        notes=(
+            *notes,
+            *_set_aside(admissions, task, rows[task.target], smallest_cell),
+            *_name(left_out),
+            *_of_units(admissions, features.role.values(), rows),
+        ),
         topped=None if labels or task.target not in admissions.topped else admissions.topped[task.target][chosen],
         left_out=_ruled_out(admissions, task, labels),
     )
@@ -281,6 +287,33 @@ def _of_units(admissions: Admissions, roles: Iterable[str], rows: pd.DataFrame) 
         if unit is not None:
             count = rows.loc[rows[role].notna(), unit if unit in rows else role].nunique()
             yield f"{role} belongs to the {unit}: {count:,} of them tell what it does, not {len(rows):,} admissions."
+
+
+def _set_aside(admissions: Admissions, task: Task, kept: pd.Series, smallest_cell: int) -> Iterator[str]:
+    """Say which rule took how many rows that could not be read or believed, and how their target differs."""
+    if admissions.rejected.empty:
+        return
+    cells = admissions.rejected
+    rules = (cells["column"] + " " + cells["rule"]).str.strip().value_counts()  # a cell breaks a rule once
+    took = [f"{rule} {count:,}" for rule, count in rules.items()]
+    more = f" and {len(took) - _NAMED} more" if len(took) > _NAMED else ""
+    rows, read = admissions.counts["rows_rejected"], admissions.counts["rows_read"]
+    aside = admissions.aside[task.target].dropna() if task.target in admissions.aside else kept[:0]
+    differ = "; their target is not known"
+    if len(aside) >= max(smallest_cell, 1):
+        differ = f"; {_compared(task, kept, aside)} (of {len(aside):,} rows where it can be read)"
+    elif len(aside):
+        differ = f"; {len(aside)} have a target, too few to say how they differ"
+    yield f"Set aside: {rows:,} of {read:,} rows ({', '.join(took[:_NAMED])}{more}){differ}."
+
+
+def _compared(task: Task, kept: pd.Series, aside: pd.Series) -> str:
+    """The mean of a target among the rows that are kept and those set aside; of labels, the one that differs most."""
+    if task.kind == "regression":
+        return f"mean {task.target} {number(kept.mean())} {task.unit} kept, {number(aside.mean())} set aside"
+    shares = {label: (float((kept == label).mean()), float((aside == label).mean())) for label in kept.unique()}
+    label, (here, there) = max(shares.items(), key=lambda one: abs(one[1][0] - one[1][1]))
+    return f"{label} {percent(here)} % kept, {percent(there)} % set aside"
 
 
 def _name(left_out: dict[str, str]) -> Iterator[str]:

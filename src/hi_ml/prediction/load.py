@@ -148,7 +148,8 @@ def invent_admission(described: dict[str, Any]) -> pd.DataFrame:
             bounds = [bound for bound in (spec.get("low"), spec.get("high")) if bound is not None]
             cells[spec["source"]] = [float(np.mean(bounds)) if bounds else _ANY_NUMBER]
         elif spec["kind"] == "date":
-            cells[spec["source"]] = [pd.Timestamp(_ANY_DATE).strftime(spec.get("format") or "%Y-%m-%d")]
+            day = pd.Timestamp(spec.get("low") or spec.get("high") or _ANY_DATE)
+            cells[spec["source"]] = [day.strftime(spec.get("format") or "%Y-%m-%d")]
         else:
             cells[spec["source"]] = [next((level for level in spec["levels"] if level), _ANY_WORD)]
     return pd.DataFrame(cells)

@@ -208,7 +208,8 @@ def _signature(described: dict[str, Any]) -> Any:
 
     any_type = AnyType()  # type: ignore[no-untyped-call]
     sources = dict.fromkeys(spec["source"] for spec in serving.inputs(described["columns"]))
-    inputs: list[Any] = [ColSpec(any_type, source) for source in sources]
+    # none is required: where one is missing MLflow would quote the row, and the model says it without
+    inputs: list[Any] = [ColSpec(any_type, source, required=False) for source in sources]
     number, text = DataType.double, DataType.string
     kinds = {"prediction": text if described["labels"] else number}
     kinds |= {f"p_{label}": number for label in described["labels"]}

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from hi_ml.app.errors import quoted
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
 from hi_ml.app.timing import round_seconds, stopwatch
@@ -35,7 +36,7 @@ def experiment(result: SearchResult, here: Invocation) -> str:
     head = [
         "# @package _global_",
         f"# {result.gain.sentence}",
-        f"# Found by: python -m {here.command} {shlex.join(here.overrides)}".rstrip(),
+        f"# Found by: {here.itself()}",
         f"# Train it: {command_to_train(result, here, '<the folder above this one>')}",
     ]
     return "\n".join([*head, yaml.safe_dump(settings, sort_keys=False)])
@@ -72,7 +73,11 @@ def command_to_train(result: SearchResult, here: Invocation, folder: str) -> str
     first = [f"{key}={name}" for key, name in names.items() if key not in keys]
     chosen = ",".join([*experiments, experiment_name(result)])
     last = f"+experiment={f'[{chosen}]' if experiments else chosen}"
-    return shlex.join(["python", "-m", "hi_ml.train", "--config-dir", folder, *first, *overrides, last])
+    words = ["--config-dir", folder, *first, *overrides, last]
+    if here.options:  # they come first, and Hydra finds the experiment besides
+        mine = [word for one in here.options for word in ("--config-dir", one)]
+        words = [*mine, f"hydra.searchpath=[{quoted(folder)}]", *first, *overrides, last]
+    return shlex.join(["python", "-m", "hi_ml.train", *words])
 
 
 Chart = tuple[str, Figure, pd.DataFrame]

@@ -48,9 +48,12 @@ LONGEST_STAY = 1_000.0  # nights, where nothing else is declared
 _FEWEST_TELLING = 5  # columns that are no numbers, of which a row of totals names one at most
 _EXACT = 2.0**53  # up to which a whole number in floating point is exact
 _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d.*)?$"
+_DAY = r"^\d{4}-\d{2}-\d{2}$"
 _OFFSET = r"(:\d{2}(\.\d+)?)\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"  # from UTC, behind a time of day
 # What a count of nanoseconds can reach, as libraries assume.
 _FIRST_DAY, _LAST_DAY = datetime(1678, 1, 1), datetime(2261, 12, 31)  # noqa: DTZ001 -- local time, as in the table
+_SCIENTIFIC = r"^[+-]?\d([.,]\d+)?[eE]\+\d+$"  # what a spreadsheet makes of a long number, whose last digits are lost
+_DAY_MICROSECONDS = 86_400_000_000
 _WHOLE = 1e-9  # days by which a bound may miss a whole number and still be it
 _WHOLE_NUMBER = re.compile(r"^([+-]?(?:0|[1-9]\d*))\.0+$")
 _NO_WORD = re.compile(r"[^\w\s]")
@@ -148,6 +151,7 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
         Text, numbers, dates or a dictionary of them, as a file holds them.
     spec : mapping
         ``kind`` (number, category, date, identifier, text), ``missing`` (words), ``low``, ``high``, ``format``; of
+        numbers as text ``decimal``, ``thousands`` and ``money`` (marks); of moments ``zone`` (the ward's); of
         codes ``labels`` (label by key of the code) and ``ranges`` (see `group_of`), of bands ``bands`` (``lower`` or
         ``midpoint`` of each), of a top code ``top`` (the number by key of the word).
 
@@ -156,7 +160,7 @@ def convert(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     typed : pyarrow.Array, shape (n,)
         float64, timestamp[us] in local time or a dictionary of text; null where missing or unreadable.
     faults : dict of str to array of bool, shape (n,)
-        Per broken rule (``number``, ``date``, ``range``, ``text``) the rows that break it.
+        Per broken rule (``number``, ``date``, ``range``, ``text``, ``scientific``) the rows that break it.
     """
     if _is_text(values.type):
         values = pc.cast(values, pa.string()).dictionary_encode()
@@ -645,7 +649,7 @@ class Scorer:
         needed, present = inputs(self.mapping["columns"]), list(present)
         absent = [spec["source"] for spec in needed if spec["source"] not in present]
         if absent:
-            raise ValueError(f"Expected the columns {absent}; found {present}. Add or rename them.")
+            raise ValueError(f"Expected the columns {absent}, not among the {len(present)} given. Add or rename them.")
         return needed
 
     def _sources(self, present: Iterable[str]) -> list[str]:
@@ -776,8 +780,8 @@ def _cells(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     if spec["kind"] == "number":
         return _number(values, spec)
     if spec["kind"] == "date":
-        return _date(values, spec.get("format"))
-    texts, faults = _text(values)
+        return _date(values, spec)
+    texts, faults = _text(values, identifies=spec["kind"] == "identifier" or spec.get("role") == "patient_id")
     if labels := spec.get("labels"):
         texts = _renamed(texts, lambda text: labels.get(key(text, "case"), text))
     if ranges := spec.get("ranges"):
@@ -815,7 +819,7 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
         cells = (None if cell is None else cell.decode(errors="replace") for cell in values.to_pylist())
         values = pa.array(cells, pa.string())
     if not _is_text(values.type):
-        return values
+        return _without_days(values, words)
     values = pc.utf8_trim_whitespace(pc.cast(values, pa.string()))
     known = [word.lower() for word in words]
     missing = pc.is_in(pc.utf8_lower(values), value_set=pa.array(known, pa.string()))
@@ -825,14 +829,29 @@ def _without_missing(values: pa.Array, words: Sequence[str]) -> pa.Array:
     return pc.if_else(missing, None, values)
 
 
+def _without_days(values: pa.Array, words: Sequence[str]) -> pa.Array:
+    """Dates but for those that are words for missing: what a Parquet file calls so is what a CSV calls so."""
+    days = _days(words) if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type) else ()
+    return pc.if_else(pc.is_in(pc.cast(values, pa.date32(), safe=False), days), None, values) if len(days) else values
+
+
+def _days(words: Iterable[str]) -> pa.Array:
+    days = pd.to_datetime([word for word in words if re.match(_DAY, word)], format="%Y-%m-%d", errors="coerce")
+    return pa.Array.from_pandas(days.dropna(), type=pa.timestamp("us")).cast(pa.date32())
+
+
 def _number(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
     low, high = _range(spec)
     written = values
     if pa.types.is_decimal(values.type) or pa.types.is_float32(values.type):
         values = pc.cast(values, pa.string())  # to the bit what a CSV of it says, which casts of numbers miss
+    texts = values
+    if _is_text(written.type) and _is_marked(spec):
+        values = _plain_numbers(values, spec)
     if _is_text(values.type):
         if _is_coded(spec):
-            values = pa.array([_measured(text, spec) for text in values.to_pylist()], pa.string())
+            measured = pa.array([_measured(text, spec) for text in texts.to_pylist()], pa.string())
+            values = pc.if_else(pc.equal(measured, texts), values, measured)
         numbers = _cast_text(values, pa.float64(), lambda text: pc.match_substring_regex(text, _NUMBER))
         if nothing := _numbers_in(tuple(spec["missing"])):  # -9.0 is -9
             none = pc.is_in(numbers, pa.array(nothing))
@@ -875,8 +894,9 @@ def _few_cells(
     if len(present) > 1 or not present.issubset(readable):
         return None
     missing = (np.nan,) * len(names(spec))
-    low, high = _range(spec)
-    plain, nothing = spec["kind"] == "number" and not _is_coded(spec), _numbers_in(tuple(spec["missing"]))
+    number = spec["kind"] == "number"
+    low, high = _range(spec) if number else (0.0, 0.0)
+    plain, nothing = number and not (_is_coded(spec) or _is_marked(spec)), _numbers_in(tuple(spec["missing"]))
     parts = []
     for cell in cells:
         if _is_missing(cell):
@@ -891,6 +911,11 @@ def _few_cells(
         else:
             parts.append(part)
     return [np.array(part) for part in zip(*parts, strict=True)]
+
+
+def _is_marked(spec: Spec) -> bool:
+    """Whether numbers as text are written as a country or a cashier does."""
+    return any(map(spec.get, ("decimal", "thousands", "money")))
 
 
 def _is_missing(cell: Any) -> bool:
@@ -909,20 +934,50 @@ def _read_cell(spec: Spec, cell: Any) -> tuple[float, ...] | None:
     return tuple(float((values if row is None else values[row])[0]) for values, row in pairs)
 
 
-def _date(values: pa.Array, written: str | None) -> tuple[pa.Array, Faults]:
+def _plain_numbers(values: pa.Array, spec: Spec) -> pa.Array:
+    """Write numbers as a program does, where the marks of a country or a currency are declared; null if misplaced."""
+    decimal, thousands, money = spec.get("decimal"), spec.get("thousands"), spec.get("money")
+    point = re.escape(decimal or ".")
+    blank, part = r"[\s\x{a0}\x{202f}]", ""
+    if money:
+        sign = re.escape(money)
+        values = pc.replace_substring_regex(values, rf"^([+-]?){blank}*{sign}{blank}*|{blank}*{sign}$", r"\1")
+    if thousands:
+        part = blank if thousands.isspace() else re.escape(thousands)
+        part = rf"\d{{1,3}}({part}\d{{3}})+|"
+    fits = pc.match_substring_regex(values, rf"^[+-]?({part}\d+)?({point}\d*)?([eE][+-]?\d+)?$")
+    values = pc.if_else(fits, values, None)
+    if thousands:
+        values = pc.replace_substring_regex(values, blank if thousands.isspace() else re.escape(thousands), "")
+    return values if decimal in (None, ".") else pc.replace_substring(values, decimal, ".")
+
+
+def _date(values: pa.Array, spec: Spec) -> tuple[pa.Array, Faults]:
+    written, zone = spec.get("format"), spec.get("zone")
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
-        dates = _local(values)
+        dates = _local(values, zone)
     elif not _is_text(values.type):  # a bare number is no date: 20240131 could be anything
         dates = pa.nulls(len(values), pa.timestamp("us"))
     else:
-        dates = _local(_iso(values) if written is None else _parsed(values, written))
-    return dates, {"date": _lost(values, dates)}
+        dates = _local(_iso(values, zone) if written is None else _parsed(values, written, zone))
+    faults = {"date": _lost(values, dates)}
+    if ends := {end: _microseconds(spec[end]) for end in ("low", "high") if spec.get(end) is not None}:
+        number = pc.cast(dates, pa.int64())
+        early = pc.less(number, ends.get("low", -(2**63)))
+        late = pc.greater_equal(number, ends["high"] + _DAY_MICROSECONDS if "high" in ends else 2**63 - 1)
+        faults["range"] = _true(pc.or_(early, late))
+    return dates, faults
 
 
-def _local(values: pa.Array) -> pa.Array:
+def _microseconds(day: str) -> int:
+    """A day, as ISO 8601 writes it, in microseconds from 1970."""
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days * _DAY_MICROSECONDS
+
+
+def _local(values: pa.Array, zone: str | None = None) -> pa.Array:
     """Dates as the clock on the ward shows them, since nights are counted there; null where too far off."""
     if getattr(values.type, "tz", None):
-        values = pc.local_timestamp(values)
+        values = pc.local_timestamp(pc.cast(values, pa.timestamp(values.type.unit, zone)) if zone else values)
     if getattr(values.type, "unit", None) == "ns":
         return pc.cast(values, pa.timestamp("us"), safe=False)
     first, last = (pa.scalar(day, values.type) for day in (_FIRST_DAY, _LAST_DAY))
@@ -933,14 +988,23 @@ def _local(values: pa.Array) -> pa.Array:
     return pc.cast(pc.if_else(inside, values, None), pa.timestamp("us"))
 
 
-def _iso(values: pa.Array) -> pa.Array:
+def _iso(values: pa.Array, zone: str | None) -> pa.Array:
     try:
         return pc.cast(values, pa.timestamp("us"))
     except pa.ArrowInvalid:
-        return _parsed(values, "ISO8601")
+        return _parsed(values, "ISO8601", zone)
 
 
-def _parsed(values: pa.Array, written: str) -> pa.Array:
+def _parsed(values: pa.Array, written: str, zone: str | None) -> pa.Array:
+    """Dates as they are written; with a zone, those that tell their offset from UTC as the clock there shows them."""
+    offset = pc.match_substring_regex(values, _OFFSET) if zone else None
+    if offset is not None and pc.any(offset).as_py():
+        moments = pc.replace_substring_regex(pc.if_else(offset, values, None), _OFFSET, r"\1\3").to_pandas()
+        moments = pd.to_datetime(
+            moments, format=re.sub(r"\s*%z", "%z", written), errors="coerce", utc=True
+        ).dt.tz_convert(zone)
+        there = pa.Array.from_pandas(moments.dt.tz_localize(None), type=pa.timestamp("us"), safe=False)
+        return pc.if_else(pc.fill_null(offset, fill_value=False), there, _parsed(values, written, None))
     iso = written == "ISO8601"
     values = pc.if_else(pc.match_substring_regex(values, _ISO if iso else r"\d"), values, None)  # not "today", "now"
     if iso or "%z" in written:
@@ -949,18 +1013,20 @@ def _parsed(values: pa.Array, written: str) -> pa.Array:
     return pa.Array.from_pandas(dates, type=pa.timestamp("us"), safe=False)
 
 
-def _text(values: pa.Array) -> tuple[pa.Array, Faults]:
+def _text(values: pa.Array, *, identifies: bool = False) -> tuple[pa.Array, Faults]:
     """Categories as a dictionary of text, white space folded; a whole number reads as it would from a CSV."""
     if pa.types.is_nested(values.type):
         return pa.nulls(len(values), pa.string()).dictionary_encode(), {"text": _lost(values, pa.nulls(len(values)))}
     if pa.types.is_floating(values.type) and _is_whole(values):
         values = pc.cast(values, pa.int64())
     tidy = pc.replace_substring_regex(pc.utf8_trim_whitespace(pc.cast(values, pa.string())), r"\s+", " ")
-    binary = pc.match_substring(tidy, "\0")
-    if not pc.any(binary).as_py():
-        return tidy.dictionary_encode(), {}
-    clean = pc.if_else(binary, None, tidy)
-    return clean.dictionary_encode(), {"text": _lost(values, clean)}
+    broken = {"text": pc.match_substring(tidy, "\0")}
+    if identifies:
+        broken["scientific"] = pc.match_substring_regex(tidy, _SCIENTIFIC)
+    faults = {rule: _true(cells) for rule, cells in broken.items() if pc.any(cells).as_py()}
+    for cells in faults.values():
+        tidy = pc.if_else(pa.array(cells), None, tidy)
+    return tidy.dictionary_encode(), faults
 
 
 def _numbers(values: pa.Array, spec: Spec) -> dict[str, Numbers]:
@@ -1023,8 +1089,9 @@ def _threshold(interval: Spec, numbers: Mapping[str, Numbers]) -> float | Floats
 
 
 def _joined(inside: NDArray[np.bool_], labels: Sequence[str]) -> pa.Array:
-    """The labels of each row, joined by ``|``."""
-    texts = [pc.if_else(pa.array(inside[:, i]), label, None) for i, label in enumerate(labels)]
+    """The labels of each row, joined by ``|``; one that holds it, or begins with a quote, is quoted as in CSV."""
+    quoted = ['"' + label.replace('"', '""') + '"' if "|" in label or label[:1] == '"' else label for label in labels]
+    texts = [pc.if_else(pa.array(inside[:, i]), label, None) for i, label in enumerate(quoted)]
     return pc.binary_join_element_wise(*texts, "|", null_handling="skip")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hi_ml.app.errors import HiMlError, NotComparable, RunFolderInvalid
-from hi_ml.app.launch import progress
+from hi_ml.app.errors import HiMlError, NotComparable, RunFolderInvalid, quoted
+from hi_ml.app.launch import Invocation, progress
 from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.comparison import Run
 from hi_ml.tracking.folder import NEEDED, RunFolder
@@ -41,7 +41,9 @@ class Selection:
     tracked: bool = True  # whether MLflow was asked
 
 
-def select(experiment: str, uri: str, *, names: Sequence[str] | None, seconds: float | None = PATIENCE) -> Selection:
+def select(
+    experiment: str, uri: str, *, names: Sequence[str] | None, here: Invocation, seconds: float | None = PATIENCE
+) -> Selection:
     """Select the runs that are to be compared.
 
     Parameters
@@ -52,7 +54,9 @@ def select(experiment: str, uri: str, *, names: Sequence[str] | None, seconds: f
         Of the store, which is not asked where all names are folders.
     names : sequence of str or None
         Run folders, ids (or the first 8 digits or more), or names (the newest run of that name); None takes the
-        newest run and all that share its data and its split.
+        newest runs that share their data and their split.
+    here : Invocation
+        Of the comparison, for the command that trains what it lacks.
     seconds : float, optional
         That a server may take.
 
@@ -63,7 +67,7 @@ def select(experiment: str, uri: str, *, names: Sequence[str] | None, seconds: f
     RunFolderInvalid
         If a folder holds no finished run.
     """
-    return _named(experiment, uri, names, seconds) if names else _newest(experiment, uri, seconds)
+    return _named(experiment, uri, names, here, seconds) if names else _newest(experiment, uri, here, seconds)
 
 
 def fetch(run_id: str, uri: str, downloads: Path, seconds: float | None = PATIENCE) -> Path:
@@ -83,18 +87,41 @@ def fetch(run_id: str, uri: str, downloads: Path, seconds: float | None = PATIEN
     return folder
 
 
-def _newest(experiment: str, uri: str, seconds: float | None) -> Selection:
-    with _client(uri, seconds) as client:
+def _newest(experiment: str, uri: str, here: Invocation, seconds: float | None) -> Selection:
+    """Open the newest runs that share data and split with another; the first of all where none does."""
+    with _client(uri, seconds, here.another("train", f"task={experiment.split('/')[1]}")) as client:
         candidates = _candidates(client, experiment)
-        same = [one for one in candidates if one.digests == candidates[0].digests]
-        runs, elsewhere = _open(same, client), len(candidates) - len(same)
-        if len(runs) < 2:  # noqa: PLR2004 -- a comparison needs two
-            raise NotComparable.too_few(experiment, len(runs), elsewhere, _experiments(client))
-    return Selection(runs, elsewhere=elsewhere, silent=len(same) - len(runs))
+        groups: dict[tuple[str, str], list[Candidate]] = {}
+        for one in candidates:
+            groups.setdefault(one.digests, []).append(one)
+        alone: list[Run] = []
+        for same in groups.values():
+            if len(same) > 1 or not alone:
+                runs = _open(same, client)
+                if len(runs) > 1:
+                    return Selection(runs, elsewhere=len(candidates) - len(same), silent=len(same) - len(runs))
+                alone = alone or runs
+        listed = {digests: [one.name for one in same] for digests, same in groups.items()}
+        command = _command_to_train(experiment, alone[0] if alone else None, here)
+        raise NotComparable.too_few(experiment, command, listed, _experiments(client))
 
 
-def _named(experiment: str, uri: str, names: Sequence[str], seconds: float | None) -> Selection:
-    folders = {name: Path(name).resolve() for name in names if Path(name).is_dir()}
+def _command_to_train(experiment: str, run: Run | None, here: Invocation) -> str:
+    """Return the command that trains another model on the rows of a run, or the first one."""
+    task = experiment.split("/")[1]
+    if run is None:
+        return here.another("train", "model=linear", f"task={task}")
+    dataset, source = run.config["dataset"], run.about["source"]
+    asked = {word.lstrip("+").partition("=")[0] for word in here.overrides}
+    table = [] if dataset["source"] is None or "dataset.source" in asked else [f"dataset.source={quoted(source)}"]
+    model = "linear" if run.about["model"] != "linear" else "lgbm"
+    split, seed = run.config["split"]["name"], run.config["seed"]
+    return here.another("train", *table, f"model={model}", f"task={task}", f"split={split}", f"seed={seed}")
+
+
+def _named(experiment: str, uri: str, names: Sequence[str], here: Invocation, seconds: float | None) -> Selection:
+    paths = {name: Path(name).expanduser() for name in names}
+    folders = {name: path.resolve() for name, path in paths.items() if path.is_dir()}
     tracked = len(folders) < len(names)
     with _client(uri, seconds) if tracked else nullcontext() as client:
         every = _candidates(client, experiment) if tracked else []
@@ -106,17 +133,18 @@ def _named(experiment: str, uri: str, names: Sequence[str], seconds: float | Non
     for run in runs:
         if run.about["task"] != task:
             raise NotComparable.other_task(run.label, run.about["task"], task)
-    if len(runs) < 2:  # noqa: PLR2004 -- as above
-        raise NotComparable.too_few(experiment, len(runs))
+    if len(runs) < 2:  # noqa: PLR2004 -- a comparison needs two
+        listed = {run.about[DATA_DIGEST]: [run.label] for run in runs}
+        raise NotComparable.too_few(experiment, _command_to_train(experiment, runs[0] if runs else None, here), listed)
     return Selection(runs, silent=len(chosen) - len(runs), tracked=tracked)
 
 
 @contextmanager
-def _client(uri: str, seconds: float | None) -> Iterator[Any]:
+def _client(uri: str, seconds: float | None, *command: str) -> Iterator[Any]:
     """Speak to a store that is there; what it cannot answer ends in a sentence."""
     public_uri = without_password(uri)
     if is_absent(uri):
-        raise NotComparable.no_store(public_uri)
+        raise NotComparable.no_store(public_uri, *command)
     try:
         with client_of(uri, seconds) as client:
             yield client

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hi_ml.app.errors import TrackingFailed
+from hi_ml.app.errors import TrackingFailed, command_to_track
 from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.contest import digests_of
@@ -88,6 +88,8 @@ def send(
                 files = leaving(folder, share_rows=share_rows)
                 tracked = _send(client, folder, run, files, uri=uri, policy=policy)
             remember(tracked.run_id, folder.path)
+    except TrackingFailed as error:
+        raise TrackingFailed(f"{error} Then send the run: {command_to_track(folder.path)}") from error
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost
         raise TrackingFailed.of(folder.path, public_uri, without_password(str(error))) from error
     folder.sent(before | {public_uri: asdict(tracked)})
@@ -167,6 +169,8 @@ def _experiment(client: Any, run: Record, uri: str) -> str:
         about = f"Runs of {name.replace('/', ', ').replace('_', ' ')}. Each has its page, report.html, among its files."
         tags = {"mlflow.experimentKind": _KIND, "mlflow.note.content": about, **view}
         return str(client.create_experiment(name, artifact_location=artifact_root(uri, name), tags=tags))
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackingFailed.deleted(without_password(uri), name, str(experiment.experiment_id))
     for key, value in view.items():
         if experiment.tags.get(key) != value:
             client.set_experiment_tag(experiment.experiment_id, key, value)

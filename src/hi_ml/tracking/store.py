@@ -23,12 +23,18 @@ _LOCK_SECONDS = 300  # two runs at once take turns; creating the store takes sec
 _SQLITE = "sqlite:///"
 PATIENCE = 60.0  # seconds
 _AGAIN = 2.0  # seconds
+_IN_ADDRESSES = frozenset("?%")
 _RETRIES = "2"  # a server that is down is said to be down within seconds
 
 
 def store_uri() -> str:
     """Return where runs are tracked: ``MLFLOW_TRACKING_URI``, else SQLite in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{Path.cwd() / STORE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{_here() / STORE}"
+
+
+def _here() -> Path:
+    """The current folder; not by its name where that means something else in an address."""
+    return Path() if _IN_ADDRESSES.intersection(str(Path.cwd())) else Path.cwd()
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
@@ -123,7 +129,7 @@ def _create(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415 -- seconds that only tracking pays
 
     with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        unfinished = Path(folder) / path.name
+        unfinished = Path(os.path.relpath(folder)) / path.name  # which no letter of an absolute name can break
         store = SqlAlchemyStore(f"{_SQLITE}{unfinished}", (Path.cwd() / ARTIFACTS).as_uri())  # type: ignore[no-untyped-call]
         store.engine.dispose()
         unfinished.replace(path)
@@ -135,7 +141,7 @@ def command_to_open(uri: str) -> str:
         return f"python -m webbrowser {without_password(uri)}"
     ours = Path(sys.executable).with_name("mlflow")  # of this environment, which may not be the active one
     mlflow = "mlflow" if shutil.which("mlflow") == str(ours) or not ours.exists() else _short(ours)
-    if uri == f"{_SQLITE}{Path.cwd() / STORE}" and not Path("mlruns").exists():
+    if uri == f"{_SQLITE}{_here() / STORE}" and not Path("mlruns").exists():
         return f"{mlflow} ui"
     backend = uri if uri == without_password(uri) else '"$MLFLOW_TRACKING_URI"'  # which is where it came from
     return f"{mlflow} ui --backend-store-uri {backend}"

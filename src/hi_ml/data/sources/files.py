@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from hi_ml.app.errors import SourceUnreadable
+from hi_ml.app.files import scheme_of
 
 PEEK = 1 << 16  # bytes that hold the header, as a rule
 MOST = 16 << 30  # bytes that a compressed file may hold, unless the dataset says otherwise
@@ -19,13 +20,17 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh9": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 def matching(source: str) -> list[Path]:
-    """List the files that a path or a glob names, sorted; none if there is none.
+    """List the files that a path or a glob names, sorted, each once, however many names it has; none if there is none.
+
+    ``**`` stands for folders in folders.
 
     Raises
     ------
     SourceUnreadable
-        If it is a folder, or no path at all.
+        If it is a folder, an address, or no path at all.
     """
+    if scheme := scheme_of(source):
+        raise SourceUnreadable.scheme(scheme)
     try:
         path = Path(source).expanduser()
         if path.is_dir():
@@ -34,7 +39,10 @@ def matching(source: str) -> list[Path]:
             return [path]
     except (OSError, RuntimeError) as error:  # a name too long, a home of nobody
         raise SourceUnreadable.format(source, str(error)) from error
-    return sorted(Path(name) for name in glob.glob(str(path)) if Path(name).is_file())  # noqa: PTH207 -- Path.glob refuses absolute patterns
+    names = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207 -- Path.glob refuses absolute patterns
+    return list(
+        {(status.st_dev, status.st_ino): name for name in reversed(names) for status in [name.stat()]}.values()
+    )[::-1]
 
 
 @contextmanager

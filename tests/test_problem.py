@@ -1,0 +1,52 @@
+"""What the screen says of the rows that a table lost before it was learned from."""
+
+import pandas as pd
+import pytest
+
+import hi_ml
+
+
+@pytest.fixture
+def posed(tmp_path, cells):
+    """Pose a task on the table with some cells damaged, and return the notes on what was set aside."""
+
+    def pose(damage, task, **columns):
+        frame = cells.assign(**columns)
+        for column, row, value in damage:
+            frame.loc[row, column] = value
+        frame.to_csv(tmp_path / "mine.csv", index=False)
+        problem = hi_ml.pose(hi_ml.read(tmp_path / "mine.csv", max_rejected=0.2), task)
+        return [note for note in problem.notes if note.startswith("Set aside")]
+
+    return pose
+
+
+def test_the_rules_are_counted_and_the_target_of_what_they_took_is_held_against_what_is_kept(posed, cells):
+    days = (pd.to_datetime(cells["Discharge Date"]) - pd.to_datetime(cells["Date of Admission"])).dt.days
+    longest = days.nlargest(12).index
+    (note,) = posed([("Age", row, "??") for row in longest] + [("Room Number", longest[0], "attic")], "length_of_stay")
+    kept = days.drop(longest).mean()
+    assert note == (
+        f"Set aside: 12 of 300 rows (Age number 12, Room Number number 1); mean length_of_stay {kept:.2f} days kept, "
+        f"{days[longest].mean():.2f} set aside (of 12 rows where it can be read)."
+    )
+
+
+def test_of_labels_the_one_that_differs_most_is_named(posed, cells):
+    abnormal = cells.index[cells["Test Results"] == "Abnormal"][:10]
+    (note,) = posed([("Age", row, "??") for row in abnormal], "test_results")
+    assert "Abnormal" in note
+    assert "100.0 % set aside" in note
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ([("Age", row, "??") for row in range(4)], "4 have a target, too few to say how they differ"),
+        ([("Discharge Date", row, "soon") for row in range(9)], "their target is not known"),
+        ([], None),
+    ],
+)
+def test_a_few_rows_tell_no_mean_for_it_would_be_theirs(posed, damage, words):
+    notes = posed(damage, "length_of_stay")
+    assert (words is None and not notes) or words in notes[0]

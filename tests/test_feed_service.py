@@ -161,6 +161,7 @@ def test_a_stranger_who_sends_anything_harms_nothing(service, line):
     assert line.ask(adt("x1", kind="O")) == ("AA", "x1")
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_readers_and_senders_there_and_the_next_goes_on_where_it_was(tmp_path):
     with listening(tmp_path) as service:
         stream, line = events(service), Line(service.mllp)

@@ -159,7 +159,7 @@ def run(plan: ServicePlan, say: Callable[[str], None]) -> None:
     HiMlError
         If an address is taken, or the log is in use or none.
     """
-    path = Path(plan.log.path)
+    path = Path(plan.log.path).absolute()
     before = {number: signal.getsignal(number) for number in _STOPS}
     with alone(path):
         number = asyncio.run(_run(plan, Log.open(path, plan.reader.zone), say))
@@ -195,7 +195,7 @@ async def _run(plan: ServicePlan, log: Log, say: Callable[[str], None]) -> int:
     def ready(mllp: int, http: int) -> None:
         scheme = "https" if plan.http.tls.cert else "http"
         say(f"Hearing HL7 v2 at {plan.mllp.host}:{mllp}; page at {scheme}://{plan.http.host}:{http}/")
-        say(f"Log: {log.path}, {log.last()[0]:,} messages, {len(ledger.here):,} visits in house")
+        say(f"Log: {plan.log.path}, {log.last()[0]:,} messages, {len(ledger.here):,} visits in house")
 
     return await serve(Door(plan.mllp, receipt, live), web, ready=ready)
 
@@ -218,7 +218,7 @@ async def serve(door: Door, web: Web, *, ready: Callable[[int, int], None]) -> i
     for number in _STOPS:
         loop.add_signal_handler(number, _end_with, stop, number)
     mllp, http = door.settings, web.settings
-    tls, _ = mllp.tls.context("mllp.tls"), http.tls.context("http.tls")
+    tls, _, _ = mllp.tls.context("mllp.tls"), http.tls.context("http.tls"), http.token()  # refused before the start
     with _socket("mllp", mllp.host, mllp.port) as hears, _socket("http", http.host, http.port) as shows:
         door.live.start()
         listener = await loop.create_server(lambda: Connection(door), sock=hears, ssl=tls, backlog=mllp.connections)

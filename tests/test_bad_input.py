@@ -106,7 +106,7 @@ FILES = {
         lambda cells: cells.assign(**{"Date of Admission": "2024-01-01", "Discharge Date": "2024-01-08"}),
         "NotTrainable", "found only 7.0",
     ),
-    "ten rows": (lambda cells: cells.head(10), "NotTrainable", "at least 15 groups of rows"),
+    "ten rows": (lambda cells: cells.head(10), "NotTrainable", "at least 25 groups of rows"),
     "one row": (lambda cells: cells.head(1), "NotTrainable", "found only"),
     "one admission, copied": (lambda cells: pd.concat([cells.head(1)] * 60), "NotTrainable", "found only"),
 }  # fmt: skip

@@ -21,6 +21,7 @@ from hi_ml.reports.charts.layout import new_figure
 from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, save, wrap
 from hi_ml.reports.findings_charts import KINDS
 from hi_ml.statistics import curves
+from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.statistics.groups import Units
 
 SITES = ["lower extremity", "gastrointestinal system", "upper respiratory tract", "eye and adnexa"]
@@ -99,12 +100,13 @@ def of_contributions(n, *, scale=1.0):
     values *= scale / np.arange(1, 29)
     mean = values.abs().mean().to_numpy()
     ranking = pd.DataFrame({"column": features.columns, "importance": mean, "low": 0.9 * mean, "high": 1.1 * mean})
-    rows = contributions.typical_rows(values, 15.5)
+    rule = Disclosure(np.arange(n), 1)
+    rows = contributions.typical_rows(values, 15.5, rule)
     return {
-        explanations.beeswarm: contributions.swarm_table(values, features),
+        explanations.beeswarm: contributions.swarm_table(values, features, rule),
         explanations.importance: ranking,
-        explanations.dependence: contributions.dependence_table(values, features),
-        explanations.waterfall: contributions.waterfall_table(values, features, 15.5, rows=rows),
+        explanations.dependence: contributions.dependence_table(values, features, rule),
+        explanations.waterfall: contributions.waterfall_table(values, features, 15.5, rule, rows=rows),
     }
 
 

@@ -6,13 +6,14 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hi_ml.app.errors import PrivateValueFound
-from hi_ml.data.privacy import PrivateWords
+from hi_ml.data.privacy import PrivateWords, refuse_own_names, words_in
 from hi_ml.data.simulation import simulate
 
 NAME = "Zoë O'Canary-Finch"
@@ -156,3 +157,39 @@ def test_the_names_of_the_largest_table_are_searched_in_a_large_model(tmp_path):
     (tmp_path / "other.txt").write_text(f"seen by {table['Doctor'][7].as_py()} and signed", encoding="utf-8")
     with pytest.raises(PrivateValueFound, match=r"other\.txt"):
         words.refuse(tmp_path)
+
+
+OWN = {
+    "Latin": ("Dr. José Muñoz", "seen by MUNOZ, Jose\u0301"),
+    "Devanagari": ("अनीता शर्मा", "शर्मा अनीता"),
+    "Arabic": ("مُحَمَّد عَلِيّ", "السيد محمد علي"),
+    "Thai": ("สมชายใจดี", "คุณสมชายใจดีครับ"),
+    "CJK": ("王小明", "病人王小明先生"),
+    "id": ("MRN-0012345", "case 0012345 again, MRN"),
+}
+
+
+def column(*texts):
+    return pa.array(texts, pa.string()).dictionary_encode()
+
+
+@pytest.mark.parametrize(("name", "text"), OWN.values(), ids=OWN)
+def test_a_public_text_that_holds_a_private_value_of_its_own_row_is_refused_without_repeating_it(name, text):
+    names, row = [column("Cy Dee", None, name)], np.array([7, 8, 12])
+    refuse_own_names({"Note": column(text, text, "nothing")}, names, row)  # of another row: what is written is searched
+    with pytest.raises(PrivateValueFound, match=r"Column Note is not private.* in 1 rows \(data row 12\)") as refused:
+        refuse_own_names({"Ward": column("a", "b", "c"), "Note": column(None, "nothing", text)}, names, row)
+    assert not {*words_in(name), *words_in(text)} & {*words_in(str(refused.value))} - {"mrn", "again", "by"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("Ann White", "White"), ("Ann Lee", "Ann Maria"), ("Dr. Lee", "Dr Lee Ward"), ("Cher", "Cher"), ("12", "Ward 12")],
+)
+def test_one_common_word_is_no_name(name, text):
+    refuse_own_names({"Note": column(text)}, [column(name)], np.array([1]))
+
+
+def test_what_names_an_organisation_too_is_counted():
+    words = PrivateWords.of(["Ann Lee", "Bo Ray", "王小明"], ["Ann Lee and Sons", "王小明医院"])
+    assert (words.excused, words.count("Ann Lee, Bo Ray")) == (2, 1)

@@ -301,6 +301,6 @@ def test_a_name_in_a_public_cell_of_a_rejected_row_excuses_nothing(tmp_path, cel
     frame.loc[5, "Name"] = frame.loc[5, "Hospital"] = CANARIES[1]
     frame.to_csv(tmp_path / "mine.csv", index=False)
     found = reading(tmp_path / "mine.csv")
-    words = PrivateWords.of(found.private, found.public)
+    words = found.private_words()
     assert words.count(CANARIES[0]) == 1
     assert words.count(CANARIES[1]) == 0

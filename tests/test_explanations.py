@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -14,6 +15,7 @@ from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model, fit
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task
+from hi_ml.statistics.disclosure import Disclosure
 
 SHIPPED = sorted(path.stem for path in (conf_dir() / "model").glob("*.yaml"))
 ROWS = 300
@@ -252,21 +254,23 @@ def test_importance_of_one_row_is_an_empty_table():
 
 
 def test_swarm_shows_the_largest_columns_and_shades_numbers_only():
-    features = pd.DataFrame(
-        {"age": [30.0, np.nan, 70.0], "payer": ["A", "B", None], "room": [1, 2, 3]}, index=[4, 5, 9]
-    )
-    values = pd.DataFrame({"age": [0.1, 0.2, -0.3], "payer": [1.0, -2, 0], "room": 0.0}, index=[4, 5, 9])
-    table = explanations.swarm_table(values, features, columns=2)
+    features = pd.DataFrame({"age": [30.0, np.nan, 70.0], "payer": ["A", "B", None], "room": [1, 2, 3]})
+    values = pd.DataFrame({"age": [0.1, 0.2, -0.3], "payer": [1.0, -2, 0], "room": 0.0})
+    table = explanations.swarm_table(values, features, everyone(3), columns=2)
     assert table["column"].tolist() == ["payer"] * 3 + ["age"] * 3
-    assert table["row"].tolist() == [4, 5, 9] * 2
-    assert table["value"].tolist() == ["A", "B", "missing", "30", "missing", "70"]
-    np.testing.assert_array_equal(table["shade"], [np.nan] * 3 + [0, np.nan, 1])
+    assert table["contribution"].tolist() == [-2, 0, 1, -0.3, 0.1, 0.2]
+    np.testing.assert_array_equal(table["shade"], [np.nan] * 3 + [1, 0, np.nan])
+
+
+def everyone(n):
+    """A rule under which each row is a patient of whom one may speak."""
+    return Disclosure(np.arange(n), 1)
 
 
 def test_dependence_pools_rare_levels():
     features = pd.DataFrame({"hospital": list("aaabbcd"), "age": np.arange(7)})
     values = pd.DataFrame({"hospital": np.arange(7.0), "age": 0.5})
-    table = explanations.dependence_table(values, features, levels=3)
+    table = explanations.dependence_table(values, features, everyone(7), levels=3)
     levels = table[table["kind"] == "level"].set_index("level")
     assert levels["n"].to_dict() == {"a": 3, "b": 2, "2 other levels": 2}
     assert levels["q50"].to_dict() == {"a": 1.0, "b": 3.5, "2 other levels": 5.5}
@@ -275,10 +279,53 @@ def test_dependence_pools_rare_levels():
     assert points["contribution"].eq(0.5).all()
 
 
+@pytest.mark.parametrize(
+    ("hospitals", "levels"),
+    [
+        ("aaaaaabbbbbcccccc", {"a": 6, "b": 5, "c": 6}),
+        ("aaaaaaabbbbbbbcc", {"a": 7, "2 other levels": 9}),  # two alone would be a cell of two
+        ("aaaaaaaabbbccc", {"a": 8, "2 other levels": 6}),
+        ("aaaabbbccc", {"3 other levels": 10}),
+    ],
+)
+def test_levels_of_too_few_patients_are_pooled_until_they_are_enough(hospitals, levels):
+    values = pd.DataFrame({"hospital": np.arange(len(hospitals)) * 1.0})
+    rule = Disclosure(np.arange(len(hospitals)), 5)
+    table = explanations.dependence_table(values, pd.DataFrame({"hospital": list(hospitals)}), rule)
+    assert dict(zip(table["level"], table["n"], strict=True)) == levels
+
+
+def test_no_point_and_no_bar_is_of_fewer_patients_than_the_rule_allows():
+    rng, n = np.random.default_rng(0), 600
+    patient = rng.integers(0, 250, n)
+    age = np.where(rng.random(n) < 0.004, np.nan, rng.integers(18, 90, n))
+    day = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, n), unit="D"))
+    features = pd.DataFrame({"age": age, "payer": rng.choice(["A", "B", "C"], n, p=[0.9, 0.095, 0.005])})
+    values = pd.DataFrame(rng.normal(size=(n, 3)), columns=["age", "payer", "day"]) * [3, 2, 1]
+    rule = Disclosure(patient, 5)
+    numbers = features.assign(day=day.dt.day_of_year.astype(float))
+    swarm = explanations.swarm_table(values, numbers, rule)
+    dependence = explanations.dependence_table(values, numbers, rule)
+    rows = explanations.typical_rows(values, 0.0, rule)
+    waterfall = explanations.waterfall_table(values, features.assign(day=day), 0.0, rule, rows=rows)
+    for drawn in (swarm, dependence, waterfall):
+        assert (drawn["n"] >= 5).all()
+        assert not {"row", "index"} & set(drawn)
+    assert swarm.groupby("column")["n"].sum().between(n - 4, n).all()  # less the ages that too few lack
+    assert all(len(np.unique(patient[index])) >= 5 for index in rows.values())
+    shown = set(waterfall.loc[waterfall["column"] == "day", "value"])
+    assert all(re.fullmatch(r"2024-\d\d", month) for month in shown)
+    assert set(waterfall.loc[waterfall["column"] == "payer", "value"]) <= {"A", "mostly A"}
+    for panel, index in rows.items():
+        assert waterfall.loc[waterfall["panel"] == panel, "contribution"].sum() == pytest.approx(
+            values.iloc[index].sum(axis=1).mean()
+        )
+
+
 def test_waterfall_leads_from_the_base_value_to_the_prediction():
-    features = pd.DataFrame({name: [1.0] for name in "abcd"}, index=[7])
-    values = pd.DataFrame({"a": [0.5], "b": [-2.0], "c": [0.25], "d": [-0.125]}, index=[7])
-    table = explanations.waterfall_table(values, features, 10.0, rows={"Only": 7}, columns=2)
+    features = pd.DataFrame({name: [1.0] for name in "abcd"})
+    values = pd.DataFrame({"a": [0.5], "b": [-2.0], "c": [0.25], "d": [-0.125]})
+    table = explanations.waterfall_table(values, features, 10.0, everyone(1), rows={"Only": np.array([0])}, columns=2)
     assert table["column"].tolist() == ["b", "a", "2 other columns"]
     assert table["contribution"].tolist() == [-2.0, 0.5, 0.125]
     assert table[["low", "high"]].to_numpy().tolist() == [[8.0, 10.0], [8.0, 8.5], [8.5, 8.625]]
@@ -288,7 +335,8 @@ def test_waterfall_leads_from_the_base_value_to_the_prediction():
 
 @pytest.mark.parametrize(("n", "names"), [(1, ["Middle"]), (2, ["Middle", "High"]), (100, ["Low", "Middle", "High"])])
 def test_typical_rows_are_low_middle_and_high_and_never_twice_the_same(n, names):
-    values = pd.DataFrame({"a": np.arange(n)[::-1] * 1.0}, index=np.arange(n) + 50)
-    rows = explanations.typical_rows(values, 3.0)
+    values = pd.DataFrame({"a": np.arange(n)[::-1] * 1.0})
+    rows = explanations.typical_rows(values, 3.0, everyone(n))
     assert list(rows) == names
-    assert values.loc[list(rows.values()), "a"].is_monotonic_increasing
+    assert pd.Series([values["a"].iloc[index].mean() for index in rows.values()]).is_monotonic_increasing
+    assert len(np.unique(np.concatenate(list(rows.values())))) == sum(map(len, rows.values()))

@@ -4,6 +4,8 @@ import time
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
@@ -13,9 +15,9 @@ from hi_ml.app.files import atomic_folder
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.verdicts import difference
-from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
+from hi_ml.modeling.features import holders
 from hi_ml.reports.findings import FindingsRun, write
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.send import send
@@ -48,14 +50,16 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     started = time.time()
     admissions = read(settings.dataset, partial(keep_rejected, here.folder))
     by_claim = settings_of(settings.findings)
-    distinct = ready(admissions, seed=settings.seed, keep_duplicates=settings.keep_duplicates)
+    prepare = partial(ready, admissions, seed=settings.seed, smallest_cell=settings.smallest_cell)
+    distinct = prepare(keep_duplicates=settings.keep_duplicates)
     stated = state(distinct, by_claim)
     with_copies = None
     if distinct.copies:
-        every = ready(admissions, seed=settings.seed, keep_duplicates=True)
+        every = prepare(keep_duplicates=True)
         with_copies = difference(stated, state(every, by_claim))
-    words = PrivateWords.of(admissions.private, admissions.public)
-    result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), settings.seed, settings.keep_duplicates)
+    words = admissions.private_words()
+    kept, smallest = settings.keep_duplicates, settings.smallest_cell
+    result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), settings.seed, kept, smallest)
     with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)
@@ -66,12 +70,15 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     print(command_to_open(store_uri()))
 
 
-def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> DistinctAdmissions:
-    """Make a table that was read ready for inference: one row per admission, or every row."""
-    rows = admissions.by_content
+def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool, smallest_cell: int = 5) -> DistinctAdmissions:
+    """Make a table that was read ready for inference: one row per admission, or every row.
+
+    Levels of too few patients are missing, but those of organisations, of which charts show the large.
+    """
+    rows, table = admissions.by_content, admissions.table.assign(**_without_few(admissions, smallest_cell))
     levels = ((role, admissions.dataset.level_of(role)) for role in admissions.dataset.joined_roles())
     return one_row_each(
-        admissions.table.assign(**admissions.coded).take(rows).reset_index(drop=True),
+        table.assign(**admissions.coded).take(rows).reset_index(drop=True),
         admissions.twins.group[rows],
         declarations=admissions.dataset.declarations,
         levels={role: unit for role, unit in levels if unit is not None},
@@ -80,6 +87,17 @@ def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool) -> Distin
         seed=seed,
         keep_duplicates=keep_duplicates,
     )
+
+
+def _without_few(admissions: Admissions, smallest: int) -> dict[str, pd.Series]:
+    columns = {}
+    for role, values in admissions.table.select_dtypes("category").items():
+        column = admissions.dataset.columns.get(str(role))
+        if column is None or not column.organisations:
+            codes, levels = np.asarray(values.cat.codes, dtype=np.float64), values.cat.categories
+            few = holders(codes, admissions.group, count=len(levels)) < smallest
+            columns[str(role)] = values.where(~values.isin(levels[few]))
+    return columns
 
 
 def _say(stated: FindingsRun, here: launch.Invocation) -> None:

@@ -247,7 +247,8 @@ def state_claims(
     """
     cfg = compose("findings", f"finding={finding}", *overrides)
     settings = build(FindingsSettings, cfg)
-    distinct = ready(admissions, seed=settings.seed, keep_duplicates=keep_duplicates)
+    smallest = settings.smallest_cell
+    distinct = ready(admissions, seed=settings.seed, keep_duplicates=keep_duplicates, smallest_cell=smallest)
     return state(distinct, settings_of(settings.findings))
 
 

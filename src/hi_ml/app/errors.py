@@ -509,6 +509,7 @@ class ColumnProblem(HiMlError):
                 f"Expected a first line with these names. Choose the dataset=<name> of this table, or set "
                 f"dataset.columns.<role>.from to the names in the file."
             )
+        found = _header(found)
         names = _some(f"'{name}'{_hint(name, found)}" for name in absent.values())
         near = {role: _closest(name, found) for role, name in absent.items()}
         keys = " ".join(setting(f"dataset.columns.{role}.from", name) for role, name in near.items())
@@ -526,7 +527,8 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def not_for_model(cls, source: str, needed: Sequence[str], found: Sequence[str]) -> Self:
-        names = _some(f"'{name}'{_hint(name, found)}" for name in needed if name not in found)
+        absent, found = [name for name in needed if name not in found], _header(found)
+        names = _some(f"'{name}'{_hint(name, found)}" for name in absent)
         return cls(
             f"{source} has no column {names}, which the model needs. It has: {_some(map(_quoted, found), most=40)}. "
             f"Name the columns of the file as those of the table that the model was trained on."
@@ -534,6 +536,7 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def not_kept(cls, source: str, name: str, found: Sequence[str]) -> Self:
+        found = _header(found)
         return cls(f"keep names '{name}'{_hint(name, found)}, which {source} has not. It has: {_some(found, most=40)}.")
 
     @classmethod
@@ -552,7 +555,8 @@ class ColumnProblem(HiMlError):
 
     @classmethod
     def duplicated(cls, source: str, names: Sequence[str]) -> Self:
-        return cls(f"{source} has more than one column named {', '.join(map(repr, names))}. Rename or remove one.")
+        listed = ", ".join(map(repr, _header(names)))
+        return cls(f"{source} has more than one column named {listed}. Rename or remove one.")
 
 
 class JoinRefused(HiMlError):
@@ -818,6 +822,15 @@ class PrivateValueFound(HiMlError):
         return cls(
             f"Private values of the table were found in {listed}. Nothing was kept or tracked. Declare the columns "
             f"that hold them as private: true in the dataset's YAML."
+        )
+
+    @classmethod
+    def in_rows(cls, source: str, rows: Sequence[int]) -> Self:
+        listed = ", ".join(f"{row:,}" for row in rows[:5]) + (" and more" if len(rows) > 5 else "")  # noqa: PLR2004
+        return cls(
+            f"Column {source} is not private, and holds a private value of its own row in {len(rows):,} rows (data row "
+            f"{listed}). Nothing was kept. Declare it in the dataset's YAML: private: true, or organisations: true "
+            f"where it names hospitals or insurers that are called like people."
         )
 
 
@@ -1129,6 +1142,12 @@ def _quoted(name: str) -> str:
 def _found(value: object) -> str:
     """What stood there, unless it is a whole section."""
     return "" if isinstance(value, Mapping | list) else f" (found {value!r})"
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    """What may be shown of a first line: nothing where it holds numbers and dates, for it may be an admission."""
+    cells = sum(bool(re.fullmatch(r"[+-]?\d[\d.,/: T-]*", name.strip())) for name in names)
+    return [f"a first line of {len(names)} values, not of names"] if cells > 1 else list(names)
 
 
 def _some(items: Iterable[str], *, most: int = 5) -> str:

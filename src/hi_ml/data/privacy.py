@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
 
 from hi_ml.app.errors import PrivateValueFound
 
 _WORD = re.compile(r"\w+")
 # What may stand between two words of one name. Anything else (a quote, a bare comma, a line's end) ends a text.
 _JOINT = re.compile(r"[ \t.'’-]+|, +|[.,'’-]* +")
-_WORDS_OF_A_NAME = 2
+_WORDS_OF_A_NAME, _SHORTEST_WORD, _SHORTEST_ID = 2, 2, 5
+_TITLES = frozenset({"dr", "mr", "mrs", "ms", "miss", "md", "dds", "dvm", "phd", "prof", "jr", "sr", "ii", "iii", "iv"})
 # Scripts that put no blank between words: a name in them may stand anywhere, as one run of two letters and more.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
@@ -37,26 +39,26 @@ class PrivateWords:
 
     names: dict[str, frozenset[tuple[str, ...]]]  # by first word, the private values of two or more words, as `fold`
     runs: frozenset[str]  # private values of one word, in a script without blanks
+    excused: int = 0  # private values that name an organisation too, and are not looked for
 
     @classmethod
-    def of(cls, private: Iterable[str], public: Iterable[str]) -> "PrivateWords":
-        """Collect private values, less those that also stand inside a public one (a hospital called like a person).
+    def of(cls, private: Iterable[str], organisations: Iterable[str]) -> "PrivateWords":
+        """Collect private values, less those that also stand in the name of an organisation.
 
         Examples
         --------
         >>> words = PrivateWords.of(["Ann Lee", "Bo Ray", "Cher"], ["Ann Lee and Sons"])
-        >>> words.count("ann  LEE met Cher; Bo Ray did not")
-        1
+        >>> words.count("ann  LEE met Cher; Bo Ray did not"), words.excused
+        (1, 1)
         """
         values = {words_in(value) for value in private}
         wanted = {words for words in values if len(words) >= _WORDS_OF_A_NAME}
         lengths = sorted({len(words) for words in wanted})
-        shown = {words_in(value) for value in public}
+        shown = {words_in(value) for value in organisations}
         excused = {run for words in shown for run in _runs(words, lengths) if run in wanted}
         runs = frozenset("".join(words) for words in values if is_unspaced("".join(words)))
-        return cls(
-            _by_first(wanted - excused), runs - {run for words in shown for run in _within("".join(words), runs)}
-        )
+        named = {run for words in shown for run in _within("".join(words), runs)}
+        return cls(_by_first(wanted - excused), runs - named, len(excused) + len(named))
 
     def count(self, text: str) -> int:
         """Count the private values in a text."""
@@ -77,6 +79,63 @@ class PrivateWords:
                 counts[str(path.relative_to(folder))] = count
         if counts:
             raise PrivateValueFound.in_files(counts)
+
+
+def refuse_own_names(public: Mapping[str, pa.Array], private: Iterable[pa.Array], row: NDArray[np.int64]) -> None:
+    """Let no public text hold a private value of its own row: all words of a name in any order, or an id.
+
+    Parameters
+    ----------
+    public : mapping of str to dictionary array, shape (n,)
+        By the name of the column in the source; those of organisations left out.
+    private : iterable of dictionary array, shape (n,)
+    row : array of int64, shape (n,)
+        Number in the source.
+
+    Raises
+    ------
+    PrivateValueFound
+        With the column and the rows, not the value.
+    """
+    texts = {source: values for source, values in public.items() if any(map(_could_name, _levels(values)))}
+    names = list(private) if texts else []
+    for source, values in texts.items():
+        shown = [words_in(level) for level in _levels(values)]
+        known = frozenset().union(*shown)
+        everywhere = "".join(map("".join, shown))
+        faults = np.zeros(len(row), dtype=bool)
+        for own in names:
+            parts = [_identifying(level) for level in _levels(own)]
+            likely = np.array([bool(part) and _stands(part, known, everywhere) for part in parts] + [False])
+            codes, shows = (cells.indices.fill_null(-1).to_numpy().astype(int) for cells in (own, values))
+            for index in np.flatnonzero(likely[codes] & (shows >= 0)):
+                level = shown[shows[index]]
+                faults[index] |= _stands(parts[codes[index]], frozenset(level), "".join(level))
+        if faults.any():
+            raise PrivateValueFound.in_rows(source, np.sort(row[faults]).tolist())
+
+
+def _levels(values: pa.Array) -> list[str]:
+    return [level or "" for level in values.dictionary.to_pylist()]
+
+
+def _could_name(level: str) -> bool:
+    return bool(_identifying(level))
+
+
+def _identifying(text: str) -> frozenset[str]:
+    """The words of a text that tell who someone is: two or more of a name, an id, a run without blanks; else none."""
+    words = frozenset(word for word in words_in(text) if len(word) >= _SHORTEST_WORD and word not in _TITLES)
+    alone = len(words) == 1 and any(is_unspaced(word) or _is_id(word) for word in words)
+    return words if len(words) >= _WORDS_OF_A_NAME or alone else frozenset()
+
+
+def _is_id(word: str) -> bool:
+    return len(word) >= _SHORTEST_ID and any(map(str.isdigit, word))
+
+
+def _stands(words: frozenset[str], known: frozenset[str], text: str) -> bool:
+    return all(word in known or (is_unspaced(word) and word in text) for word in words)
 
 
 def fold(text: str) -> str:

@@ -19,6 +19,7 @@ from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
 from hi_ml.data.joins import join
 from hi_ml.data.plausibility import doubts
+from hi_ml.data.privacy import PrivateWords, refuse_own_names
 from hi_ml.data.schema import Dataset, Kind
 from hi_ml.data.sources.table import load
 from hi_ml.data.validate import check_share, quarantine, set_aside
@@ -30,6 +31,7 @@ _NOBODY = (
     "One value of patient_id stands for {rows:,} of {n:,} rows that are not one person's: it counts as no identity. "
     "Add it to dataset.missing, the words for missing."
 )
+_EXCUSED = "%s private values are also names of organisations, and are not looked for in what a run leaves"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Admissions:
     counts: dict[str, int]  # rows read and rejected, spellings merged, values flagged
     column_sha256: dict[str, str]  # digest per role, private ones too
     private: frozenset[str]  # text values for the search of private words in results. Never written anywhere
-    public: frozenset[str]
+    public: frozenset[str]  # of columns of organisations, in which such a value is excused
     # by location the digest of each source, and by name what was joined; ready for JSON
     sources: dict[str, str] = field(default_factory=dict)
     joins: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -84,6 +86,13 @@ class Admissions:
         A table is a set of rows: taken in this order, they give the same splits, models and numbers from any source.
         """
         return np.argsort(self.content, kind="stable")
+
+    def private_words(self) -> PrivateWords:
+        """Collect what no file may hold, and say how many of them are not looked for."""
+        words = PrivateWords.of(self.private, self.public)
+        if words.excused:
+            log.info(_EXCUSED, f"{words.excused:,}")
+        return words
 
     def provenance(self) -> dict[str, Any]:
         """Say which data were read and what was found wrong with them, ready for JSON."""
@@ -118,6 +127,8 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         If there is no such table.
     TooManyRejected
         If more than ``dataset.max_rejected`` of the rows cannot be read.
+    PrivateValueFound
+        If a public column holds a private value of its own row.
     """
     dataset, raw, extra, read_from = load(dataset)
     raw, joined = join(raw, dataset)
@@ -137,6 +148,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     row, content = row[order], content[order]
     topped = {role: mask[result.good][order] for role, mask in result.topped.items()}
     digests = {role: column_digest(values) for role, values in typed.items()}
+    _refuse_own_names(dataset, typed, row)
     public = _texts(dataset, typed, private=False)
     coded = {
         f"{role}_as_written": cell_codes(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
@@ -255,11 +267,23 @@ def _by_kind(kinds: Mapping[str, Kind]) -> Iterator[str]:
         yield f"{kind}: {', '.join(role for role, of in kinds.items() if of == kind)}"
 
 
+def _refuse_own_names(dataset: Dataset, typed: Mapping[str, pa.Array], row: NDArray[np.int64]) -> None:
+    texts = {role: values for role, values in typed.items() if pa.types.is_dictionary(values.type)}
+    columns = {role: dataset.columns[role] for role in texts}
+    public = {
+        str(column.source): texts[role]
+        for role, column in columns.items()
+        if not column.private and not column.organisations
+    }
+    refuse_own_names(public, [texts[role] for role, column in columns.items() if column.private], row)
+
+
 def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) -> frozenset[str]:
-    """Text that stands in the private columns, or in the others."""
+    """Text that stands in the private columns, or in those of organisations."""
     texts: set[str | None] = set()
     for role, values in typed.items():
-        if pa.types.is_dictionary(values.type) and dataset.columns[role].private == private:
+        column = dataset.columns[role]
+        if pa.types.is_dictionary(values.type) and (column.private if private else column.organisations):
             texts.update(values.unique().dictionary_decode().to_pylist())
     return frozenset(text for text in texts if text is not None)
 

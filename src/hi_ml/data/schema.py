@@ -138,6 +138,7 @@ class Column:
     # lacks it; several are the key of an identifier
     source: _Source | tuple[_Source, ...] | None = Field(default=None, alias="from")
     private: bool = False  # a private column is used to find copies and patients, and never leaves the reader
+    organisations: bool = False  # a category of their names, which may be people's: those are not looked for
     unit: str = ""
     # allowed range of a number, or of a date, ends included; a cell outside it is rejected
     low: FiniteFloat | date | None = None

@@ -26,6 +26,7 @@ _OF_ROWS = {
 _OF_THE_ROW = ("order", "stay_range", "empty")
 _MEASURED = ("number", "date", "range", "order", "stay_range")  # the rules of numbers and dates
 _NUMBER = re.compile(r"[+-]?[\d.,]+[eE][+-]?\d+")  # the only one with a letter
+_DIGITS = re.compile(r"\d{4,}")  # of an id
 _SHORTEST = 3  # letters or digits of a word that tells who someone is
 _JOINT = "\x1f"  # between the parts of a key of several columns
 _EXAMPLE = 40  # characters of an unreadable value that an error shows
@@ -154,12 +155,18 @@ def _named(rows: pa.Table, private: Iterable[str], values: Sequence[str]) -> NDA
     named = np.zeros(rows.num_rows, dtype=bool)
     for name in private:
         for index, (text, value) in enumerate(zip(_as_text(rows.column(name)), values, strict=True)):
-            words = {word for word in words_in(text) if len(word) >= _SHORTEST or is_unspaced(word)}
-            shown = words_in(value)
+            words = {word for word in _parts(text) if len(word) >= _SHORTEST or is_unspaced(word)}
+            shown = _parts(value)
             named[index] |= not words.isdisjoint(shown) or any(
                 is_unspaced(word) and word in other for word in words for other in shown
             )
     return named
+
+
+def _parts(text: str) -> list[str]:
+    """The words of a text, and the numbers in them: an id goes by either."""
+    words = words_in(text)
+    return [*words, *(number.lstrip("0") for word in words for number in _DIGITS.findall(word))]
 
 
 def _legible(value: str, rule: str) -> str:

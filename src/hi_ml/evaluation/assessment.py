@@ -17,6 +17,7 @@ from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.problem import Problem, fit_rows
 from hi_ml.modeling.scores.score import Baseline, loss_of, losses
 from hi_ml.modeling.splits import Split
+from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.statistics.groups import Units
 
 Floats = NDArray[np.float64]
@@ -67,6 +68,11 @@ class FittedRun:
     def units(self) -> Units:
         """The admissions and the units of inference of the test part."""
         return self.problem.units_of(self.problem.where("test"))
+
+    @cached_property
+    def rule(self) -> Disclosure:
+        """Of how few patients of the test part no table and no chart may speak."""
+        return Disclosure(self.units.unit, self.problem.smallest_cell)
 
     def losses(self, predicted: Floats | None = None) -> Floats:
         """Return the primary loss of each test row, shape (n_test,), of the model's predictions or of others."""

@@ -10,6 +10,7 @@ import pandas as pd
 from hi_ml.app.text import number, percent
 from hi_ml.evaluation.conformal import Codes, Floats, Mask
 from hi_ml.statistics import conformal
+from hi_ml.statistics.disclosure import withheld
 from hi_ml.statistics.groups import Units
 
 SCORES = ("coverage", "width", "set_size")  # judged against the level that was asked for, not by more or less
@@ -81,13 +82,15 @@ def scores(checked: Checked) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["score", "part", "value", "low", "high", "baseline", "unit"])
 
 
-def slice_table(checked: Checked, slices: Slices, *, behind: int) -> pd.DataFrame:
+def slice_table(checked: Checked, slices: Slices, *, behind: int, smallest: int = 1) -> pd.DataFrame:
     """Measure coverage and mean size of all test admissions, and of slices of them.
 
     Parameters
     ----------
     behind : int
         Independent calibration admissions behind the threshold of all.
+    smallest : int
+        Patients from which on a slice is told of.
 
     Returns
     -------
@@ -96,7 +99,10 @@ def slice_table(checked: Checked, slices: Slices, *, behind: int) -> pd.DataFram
         chance explains, at 95 %. The first line is of all admissions; a slice without one has none.
     """
     everyone = Part("", "all", np.full(len(checked.covered), fill_value=True), behind)
-    return pd.DataFrame([_line(checked, part) for part in (everyone, *slices.parts())])
+    parts = list(slices.parts())
+    sizes = np.array([len(checked.units.only(part.inside)) for part in parts], dtype=np.int64)
+    shown = [part for part, out in zip(parts, withheld(sizes, smallest), strict=True) if not out]
+    return pd.DataFrame([_line(checked, part) for part in (everyone, *shown)])
 
 
 def sentence(checked: Checked) -> str:

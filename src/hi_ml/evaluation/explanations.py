@@ -1,34 +1,36 @@
 """Why did each row get its prediction? Shapley contributions of the source columns, and the tables of their charts.
 
 In the tables, `values` holds the contributions and `features` what the rows hold in the same columns, numbers or text;
-both have one line per row, under the row's own label, no label twice. Nothing random: where rows are thinned, every
-k-th is kept.
+both have one line per row. No line of a table is of fewer patients than its `rule` allows. Nothing is random.
 """
 
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from scipy.special import expit, softmax
 
 from hi_ml.app.config import STRICT
-from hi_ml.app.text import number
+from hi_ml.app.text import number, short
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.models import Fitted
 from hi_ml.scorer.contributions import contributions, of_shap, owners, raw, recalibrated, unit_of
+from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.statistics.groups import mean_interval
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 _PROBE = 20  # rows that tell how long a row takes
 _BACKGROUND = 50  # rows that stand for a column left out, where a learner is a black box
 _ORDERS = 4  # of the columns, there and back
+_TYPICAL = 25  # patients who stand for a low, a middle or a high prediction
 _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
 _NAMED = 3  # columns, on the screen
@@ -127,98 +129,105 @@ def importance(explanation: Explanation) -> pd.DataFrame:
     return frame.sort_values("importance", ascending=False, ignore_index=True, kind="stable")
 
 
-def swarm_table(values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 10, rows: int = 400) -> pd.DataFrame:
-    """Lay out one point per row for the columns that contribute most.
+def swarm_table(
+    values: pd.DataFrame, features: pd.DataFrame, rule: Disclosure, *, columns: int = 10, points: int = 400
+) -> pd.DataFrame:
+    """Lay out the contributions of the columns that contribute most, each point the mean of a few patients.
 
     Returns
     -------
     DataFrame
-        `column, row, contribution, value` (as text), `shade` (0 to 1, the rank of a number among the rows shown; NaN
-        for text and for missing numbers), largest mean absolute contribution first.
+        `column, contribution, shade` (0 to 1, the mean rank of a number among the rows; NaN for text and for missing
+        numbers), `n` (rows), largest mean absolute contribution first. Rows of like contribution make a point.
     """
-    index = _thin(values, rows)
-    parts = [
-        pd.DataFrame(
-            {
-                "column": column,
-                "row": values.index[index],
-                "contribution": values[column].to_numpy()[index],
-                "value": _texts(features[column].iloc[index]),
-                "shade": _shade(features[column].iloc[index]),
-            }
+    parts = []
+    for column in _largest_first(values)[:columns]:
+        contribution, shade = values[column].to_numpy(float), _shade(features[column])
+        of_column = _means(
+            rule, np.argsort(contribution, kind="stable"), points, contribution=contribution, shade=shade
         )
-        for column in _largest_first(values)[:columns]
-    ]
-    return pd.concat(parts, ignore_index=True)
+        parts.append(of_column.assign(column=column))
+    return pd.concat(parts, ignore_index=True)[["column", "contribution", "shade", "n"]]
 
 
 def dependence_table(
-    values: pd.DataFrame, features: pd.DataFrame, *, columns: int = 4, rows: int = 500, levels: int = 8
+    values: pd.DataFrame,
+    features: pd.DataFrame,
+    rule: Disclosure,
+    *,
+    columns: int = 4,
+    points: int = 500,
+    levels: int = 8,
 ) -> pd.DataFrame:
     """Lay out how the contribution of each of the largest columns depends on the column's own value.
 
     Returns
     -------
     DataFrame
-        For numbers one line per row shown: `column, kind` (`point`), `row, number, contribution`. For text one line
-        per level: `column, kind` (`level`), `level, n` and the quantiles `q10, q25, q50, q75, q90` of the
-        contribution, in order of the median; levels beyond the most frequent are pooled.
+        For numbers, with few patients a point: `column, kind` (`point`), `number, contribution, n`, means over rows of
+        like number. For text one line per level: `column, kind` (`level`), `level, n` and the quantiles `q10, q25, q50,
+        q75, q90` of the contribution, in order of the median; levels beyond the most frequent, and those of too few
+        patients, are pooled.
     """
-    index = _thin(values, rows)
     parts = []
     for column in _largest_first(values)[:columns]:
         feature, contribution = features[column], values[column]
         if _is_number(feature):
-            points = {"row": values.index, "number": feature.to_numpy(float, na_value=np.nan)}
-            part = pd.DataFrame({**points, "contribution": contribution.to_numpy()}).iloc[index].assign(kind="point")
+            both = {"contribution": contribution.to_numpy(float), "number": feature.to_numpy(float, na_value=np.nan)}
+            part = _means(rule, np.lexsort([*both.values()]), points, **both).assign(kind="point")
         else:
-            part = _quantiles_by_level(_pool(_texts(feature), levels), contribution).assign(kind="level")
+            part = _quantiles_by_level(_pool(_texts(feature), levels, rule), contribution).assign(kind="level")
         parts.append(part.assign(column=column))
-    order = ["column", "kind", "row", "number", "contribution", "level", "n", *QUANTILES]
-    table = pd.concat(parts, ignore_index=True).reindex(columns=order)
-    return table.assign(row=table["row"].convert_dtypes(), n=table["n"].convert_dtypes())  # whole, where not missing
+    order = ["column", "kind", "number", "contribution", "level", "n", *QUANTILES]
+    return pd.concat(parts, ignore_index=True).reindex(columns=order)
 
 
-def typical_rows(values: pd.DataFrame, base_value: float) -> dict[str, Hashable]:
-    """Choose a low, a middle and a high prediction: the rows at 5, 50 and 95 % of all, none of them twice."""
+def typical_rows(values: pd.DataFrame, base_value: float, rule: Disclosure) -> dict[str, Rows]:
+    """Choose low, middle and high predictions: the positions of the rows around 5, 50 and 95 % of all, no row twice.
+
+    Each are rows of enough patients, up to 25 where there are many; the middle ones alone where all are few.
+    """
     order = np.argsort((values.sum(axis=1) + base_value).to_numpy(), kind="stable")
-    ranks = {name: round(share * (len(order) - 1)) for name, share in (("Middle", 0.5), ("Low", 0.05), ("High", 0.95))}
-    names = {rank: name for name, rank in reversed(ranks.items())}  # of equal ranks, the middle one stays
-    return {names[rank]: values.index[order[rank]] for rank in sorted(names)}
+    runs = rule.runs(order, min(_TYPICAL, len(order) // 10))
+    last = int(runs.max(initial=0))
+    chosen = {"Low": round(0.05 * last), "Middle": round(0.5 * last), "High": round(0.95 * last)}
+    names = {run: name for name, run in chosen.items()} | {chosen["Middle"]: "Middle"}
+    return {names[run]: np.sort(order[runs == run]) for run in sorted(names)}
 
 
 def waterfall_table(
     values: pd.DataFrame,
     features: pd.DataFrame,
     base_value: float,
+    rule: Disclosure,
     *,
-    rows: Mapping[str, Hashable],
+    rows: Mapping[str, Rows],
     columns: int = 5,
 ) -> pd.DataFrame:
-    """Lay out how single predictions build up from the base value, largest contribution first.
+    """Lay out how predictions of a few like rows build up from the base value on the mean, largest contribution first.
 
     Parameters
     ----------
     base_value : float
         What the contributions are added to.
-    rows : mapping of str to row label
-        The rows to show, by what they are called; see `typical_rows`.
+    rows : mapping of str to array of int
+        The positions of the rows to show, by what they are called; see `typical_rows`.
     columns : int
         The rest is pooled.
 
     Returns
     -------
     DataFrame
-        `panel, row, column, value` (as text), `contribution, low, high` (ends of the bar), `base_value, prediction`.
+        `panel, n` (rows), `column, value` (in words: a mean, a month, a level that most of them have), `contribution,
+        low, high` (ends of the bar), `base_value, prediction`.
     """
     parts = []
-    for panel, row in rows.items():
-        at = values.index.get_loc(row)
-        contribution = values.iloc[at].astype(float)
+    for panel, index in rows.items():
+        contribution = values.iloc[index].mean()
         contribution = contribution.iloc[np.argsort(-contribution.abs().to_numpy(), kind="stable")]
         largest = contribution.iloc[:columns]
         part = pd.DataFrame({"column": largest.index, "contribution": largest.to_numpy()})
-        part["value"] = [_text(features[column].iloc[at]) for column in largest.index]
+        part["value"] = [_typical(features[column].iloc[index], index, rule) for column in largest.index]
         if rest := len(contribution) - len(largest):
             pooled = {
                 "column": f"{rest} other column{'s' * (rest > 1)}",
@@ -228,18 +237,42 @@ def waterfall_table(
             part = pd.concat([part, pd.DataFrame([pooled])], ignore_index=True)
         end = base_value + part["contribution"].cumsum()
         start = end - part["contribution"]
-        part = part.assign(panel=panel, row=values.index[at], low=np.minimum(start, end), high=np.maximum(start, end))
+        part = part.assign(panel=panel, n=len(index), low=np.minimum(start, end), high=np.maximum(start, end))
         parts.append(part.assign(base_value=base_value, prediction=base_value + contribution.sum()))
-    order = ["panel", "row", "column", "value", "contribution", "low", "high", "base_value", "prediction"]
+    order = ["panel", "n", "column", "value", "contribution", "low", "high", "base_value", "prediction"]
     return pd.concat(parts, ignore_index=True)[order]
+
+
+def _means(rule: Disclosure, order: Rows, points: int, **columns: Floats) -> pd.DataFrame:
+    """Average columns over a few rows that follow one another, and count these; rows with a missing value apart."""
+    frame, parts = pd.DataFrame(columns), []
+    missing = frame.isna().any(axis=1).to_numpy()[order]
+    for rows in (order[~missing], order[missing]):
+        run = rule.runs(rows, -(-len(order) // points))
+        grouped = frame.iloc[rows[run >= 0]].groupby(run[run >= 0])
+        parts.append(grouped.mean().assign(n=grouped.size()))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _typical(feature: "pd.Series[Any]", index: Rows, rule: Disclosure) -> str:
+    """Say what a few rows have in a column, on the whole."""
+    known = np.zeros(len(rule.unit), dtype=bool)
+    known[index[feature.notna().to_numpy()]] = True
+    if rule.tells(known):
+        return "mixed"
+    if is_datetime64_any_dtype(feature):
+        return "missing" if feature.isna().all() else str(pd.Timestamp(feature.mean()).strftime("%Y-%m"))
+    if _is_number(feature):
+        return short(float(feature.mean()))
+    texts = _texts(feature)
+    most = texts.value_counts().index[0]
+    shared = np.zeros(len(rule.unit), dtype=bool)
+    shared[index[(texts == most).to_numpy()]] = True
+    return "mixed" if rule.tells(shared) else most if (texts == most).all() else f"mostly {most}"
 
 
 def _largest_first(values: pd.DataFrame) -> list[str]:
     return list(values.abs().mean().sort_values(ascending=False, kind="stable").index)
-
-
-def _thin(values: pd.DataFrame, rows: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, len(values) - 1, min(rows, len(values))).round().astype(np.intp))
 
 
 def _is_number(feature: "pd.Series[Any]") -> bool:
@@ -265,12 +298,16 @@ def _text(value: Any) -> str:
     return f"{value:,.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _pool(levels: "pd.Series[str]", most: int) -> "pd.Series[str]":
-    frequent = levels.value_counts().index
-    if len(frequent) <= most:
-        return levels
-    rare = f"{len(frequent) - most + 1} other levels"
-    return levels.where(levels.isin(frequent[: most - 1]), rare)
+def _pool(levels: "pd.Series[str]", most: int, rule: Disclosure) -> "pd.Series[str]":
+    """Keep the most frequent levels, as long as they, and the others together, are of enough patients."""
+    codes, names = pd.factorize(levels)
+    size = rule.sizes(codes, len(names))
+    frequent = np.argsort(-size, kind="stable")
+    kept = len(names) if len(names) <= most else most - 1
+    while kept and (size[frequent[kept - 1]] < rule.smallest or rule.tells(np.isin(codes, frequent[kept:]))):
+        kept -= 1
+    rest = len(names) - kept
+    return levels.where(np.isin(codes, frequent[:kept]), f"{rest} other level{'s' * (rest > 1)}")
 
 
 def _quantiles_by_level(levels: "pd.Series[str]", contribution: "pd.Series[float]") -> pd.DataFrame:

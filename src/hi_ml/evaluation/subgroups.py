@@ -16,6 +16,7 @@ from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import loss_of
 from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
+from hi_ml.statistics.disclosure import withheld
 from hi_ml.statistics.estimates import LEVEL, Effect
 from hi_ml.statistics.groups import Units
 from hi_ml.statistics.means import Side, against_the_rest
@@ -76,7 +77,9 @@ class Quality:
 
 
 def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
-    """Compare the test rows of every level with all other test rows; roles that cannot be compared are left out.
+    """Compare the test rows of every level with all other test rows.
+
+    Roles that cannot be compared are left out, as are levels of too few patients, and those that would tell of them.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
     units, rows, effects, judged = run.units, [], [], []
     qualities = list(_qualities(run, how))
     for role in comparable(run.problem, how):
-        levels = dict(_levels(run.problem, role, how.bands.get(role)))
+        levels = _without_few(dict(_levels(run.problem, role, how.bands.get(role))), units, run.rule.smallest)
         sides = [(Side.of(inside, units), Side.of(~inside, units)) for inside in levels.values()]
         for quality in qualities:
             found = [against_the_rest(quality.values, *pair, margin=quality.margin) for pair in sides]
@@ -185,6 +188,11 @@ def _levels(problem: Problem, role: str, edges: list[float] | None) -> Iterator[
     for code, label in [*enumerate(labels), (OUTSIDE, _MISSING)]:
         if (inside := codes == code).any():
             yield label, inside
+
+
+def _without_few(levels: dict[str, Mask], units: Units, smallest: int) -> dict[str, Mask]:
+    sizes = np.array([len(units.only(inside)) for inside in levels.values()], dtype=np.int64)
+    return {name: levels[name] for name, out in zip(levels, withheld(sizes, smallest), strict=True) if not out}
 
 
 def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:

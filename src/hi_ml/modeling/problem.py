@@ -61,6 +61,7 @@ class Problem:
     refused: dict[str, str]  # role and reason of every column that is no feature
     units: dict[str, str]  # of the columns that have one, by role
     scale: TargetScale = RAW  # on which a regression learner is taught
+    smallest_cell: int = 1  # patients, of whom a table or a chart may speak
     notes: tuple[str, ...] = ()  # what of the task does not hold for this table
     # bool, shape (n,); whether the target is a top code, "so many or more"; None where it has none
     topped: Mask | None = None
@@ -157,6 +158,7 @@ def pose(
         twin=twin,
         refused=refused | left_out,
         units={role: column.unit for role, column in dataset.present().items() if column.unit},
+        smallest_cell=smallest_cell,
         notes=(
             *notes,
             *_set_aside(admissions, task, rows[task.target], smallest_cell),

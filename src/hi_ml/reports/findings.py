@@ -40,6 +40,7 @@ class FindingsRun:
     distinct: int  # admissions once near-duplicates are left out
     seed: int
     keep_duplicates: bool
+    smallest_cell: int
 
 
 def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: PrivateWords, started: float) -> None:
@@ -67,7 +68,7 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     pictures = {
         finding.finding: [
             (chart.shows, save(chart.figure, chart.table, folder.charts / chart.name)[0])
-            for chart in findings_charts.of_finding(finding)
+            for chart in findings_charts.of_finding(finding, smallest_cell=stated.smallest_cell)
         ]
         for finding in stated.findings
     }
@@ -81,7 +82,11 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     facts = {**_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
     run = provenance(here, facts | {"with_copies": stated.with_copies}, started=started)
     seconds = {"all": run["finished"] - started}
-    folder.write(run=run, data=stated.admissions.provenance(), timings=round_seconds(seconds))
+    folder.write(
+        run=run,
+        data=stated.admissions.provenance() | {"names_of_organisations_too": words.excused},
+        timings=round_seconds(seconds),
+    )
     words.refuse(folder.path)
 
 

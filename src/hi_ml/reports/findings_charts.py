@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.api.types import is_float_dtype
 
 from hi_ml.claims.chart import GREY, Chart, largest
 from hi_ml.claims.finding import MARKS, Finding, forest_lines
 from hi_ml.reports.charts import heat_maps, lines, means
 from hi_ml.reports.charts.forests import balance, forest
 from hi_ml.reports.charts.style import caption
+from hi_ml.statistics.disclosure import withheld
 
 KINDS: Mapping[str, Callable[..., Figure]] = {
     "forest": forest,
@@ -38,19 +41,32 @@ class Drawn(NamedTuple):
     table: pd.DataFrame  # what the figure draws
 
 
-def of_finding(finding: Finding) -> Iterator[Drawn]:
+def of_finding(finding: Finding, *, smallest_cell: int = 5) -> Iterator[Drawn]:
     """Draw the charts of a finding: its estimates first, then what its claim describes.
 
     Parameters
     ----------
     finding : Finding
         A claim that could not be tested may have no chart.
+    smallest_cell : int
+        Lines that count fewer are left out of tables and charts, and those that would tell of them.
     """
     tables = {_EVIDENCE: forest_lines(finding.evidence)} | dict(finding.tables)
     for chart in (_forest(finding), *finding.charts):
-        table = tables.get(chart.table)
+        table = _without_few(tables.get(chart.table), smallest_cell)
         if table is not None and len(table):
             yield Drawn(f"{finding.finding}_{chart.name}", chart.shows, _draw(chart, finding, table), table)
+
+
+def _without_few(table: pd.DataFrame | None, smallest: int) -> pd.DataFrame | None:
+    """Leave out the lines of too few: those that a table's columns before its counts name add up to known sums."""
+    counted = next((name for name in ("count", "n") if table is not None and name in table), None)
+    if table is None or counted is None:
+        return table
+    sizes = table[counted].fillna(0).to_numpy().astype(np.int64)
+    named = [table[name] for name in table.columns[: table.columns.get_loc("n")] if name != counted]
+    keys = [pd.factorize(key)[0] for key in named if key.duplicated().any() and not is_float_dtype(key)]
+    return table[~withheld(sizes, smallest, *keys)].reset_index(drop=True)
 
 
 def title_of(finding: Finding) -> str:

@@ -71,7 +71,12 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     with stopwatch(seconds, "package"):
         package.save_run(folder.model, run, admissions.dataset)
     used = list(dict.fromkeys(run.problem.features.role.values()))
-    data = {**admissions.provenance(), "used": used, "refused": run.problem.refused}
+    data = {
+        **admissions.provenance(),
+        "names_of_organisations_too": words.excused,
+        "used": used,
+        "refused": run.problem.refused,
+    }
     facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
     started = time.time() - sum(seconds.values())
     folder.write(run=provenance(request.here, facts, started=started), data=data, timings=round_seconds(seconds))
@@ -177,7 +182,7 @@ def prepare(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str
     with stopwatch(seconds, "encode"):
         columns = problems.available(admissions)
         features = Features.of(admissions, dict.fromkeys(role for task in tasks for role in select(task, columns)[0]))
-        words = PrivateWords.of(admissions.private, admissions.public)
+        words = admissions.private_words()
     return Prepared(admissions, features, words)
 
 

@@ -17,6 +17,7 @@ from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import intervals, leak, scores_against_baseline
 from hi_ml.reports.charts.style import caption
 from hi_ml.statistics import curves
+from hi_ml.statistics.disclosure import Disclosure
 
 Chart = tuple[str, Figure, pd.DataFrame]
 _PER_GROUP = "Near-copies of an admission count as one."
@@ -47,6 +48,7 @@ def _none(_: FittedRun) -> Iterator[Chart]:
 def _of_scores(run: FittedRun) -> Iterator[Chart]:
     """How good is the model?"""
     title, n, weights = run.results["verdict"].headline, run.units.admissions, run.units.votes
+    rule = run.rule
     better = {score.name for score in scores_of(run.problem.task) if score.better == "more"}
     counted = run.units.describe(run.results["verdict"].design_effect)
     note = caption(n, f"Test part, {counted}; 95 % intervals over {run.units.noun}. {_PER_GROUP}")
@@ -56,18 +58,24 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
     note = f"Test part. {_PER_GROUP}"
     look = {"title": title, "caption": caption(n, f"{note} {_ONE_BY_ONE}")}
     if not run.problem.labels:
-        table, unit = curves.residual_table(run.target, run.predicted, weights), run.problem.task.unit
-        drawn = predictions.residuals(table, title=title, caption=caption(n, f"{note} {_BAND}"), unit=unit)
+        table, unit = curves.residual_table(run.target, run.predicted, weights, rule=rule), run.problem.task.unit
+        drawn = predictions.residuals(
+            table, title=title, caption=caption(n, f"{note} {_BAND} {_hidden(run)}"), unit=unit
+        )
         yield "residuals", drawn, table
         return
     observed, labels = _observed(run), run.problem.labels
     likeliest = [labels[code] for code in run.predicted.argmax(axis=1)]
-    table = curves.confusion_table(observed, likeliest, weights, labels=labels)
-    yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=caption(n, note)), table
-    table = curves.roc_table(observed, run.predicted, weights, labels=labels)
-    yield "roc", predictions.roc(table, **look), table
-    table = curves.precision_recall_table(observed, run.predicted, weights, labels=labels)
-    yield "precision_recall", predictions.precision_recall(table, **look), table
+    table = curves.confusion_table(observed, likeliest, weights, labels=labels, rule=rule)
+    words = caption(n, f"{note} {_hidden(run)}")
+    yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=words), table
+    for name, trace, draw in (
+        ("roc", curves.roc_table, predictions.roc),
+        ("precision_recall", curves.precision_recall_table, predictions.precision_recall),
+    ):
+        table = trace(observed, run.predicted, weights, labels=labels, rule=rule)
+        if len(table):
+            yield name, draw(table, **look), table
 
 
 def _of_leakage(run: FittedRun) -> Iterator[Chart]:
@@ -93,12 +101,14 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     title, n, weights = run.results["verdict"].headline, run.units.admissions, run.units.votes
     note = caption(n, f"Test part. {_PER_GROUP}")
     if not run.problem.labels:
-        table = curves.predicted_observed_table(run.target, run.predicted, weights)
-        note = f"{note} {_BAND} {calibration.sentence(run.results['calibration'])}"
+        table = curves.predicted_observed_table(run.target, run.predicted, weights, rule=run.rule)
+        note = f"{note} {_BAND} {_hidden(run)} {calibration.sentence(run.results['calibration'])}"
         drawn = predictions.predicted_observed(table, title=title, caption=note, unit=run.problem.task.unit)
         yield "predicted_observed", drawn, table
         return
-    table = curves.reliability_table(_observed(run), run.predicted, weights, labels=run.problem.labels)
+    table = curves.reliability_table(_observed(run), run.predicted, weights, labels=run.problem.labels, rule=run.rule)
+    if table.empty:
+        return
     table = table.merge(_measures(run.results["calibration"]), on="class", how="left")
     note = (
         f"{note} Grey: 95 % consistency band. In the large: log-odds by which the class occurs more than predicted, "
@@ -173,7 +183,7 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     """Why does the model predict what it predicts?"""
     explanation = run.results["explanation"]
     n, unit = len(explanation.index), explanation.unit
-    if not n:
+    if len(np.unique(run.units.unit[explanation.index])) < run.rule.smallest:
         return
     note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.")
     ranking = contributions.importance(explanation)
@@ -184,16 +194,18 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     focus = int(np.abs(explanation.values).sum(axis=2).mean(axis=1).argmax())
     if explanation.classes:
         title = f"{title}; class {explanation.classes[focus]}"
-    values = pd.DataFrame(explanation.values[focus], columns=explanation.roles, index=explanation.row)
-    numbers, texts = _cells(run, explanation)
+    values = pd.DataFrame(explanation.values[focus], columns=explanation.roles)
+    numbers, cells = _cells(run, explanation)
+    rule = Disclosure(run.units.unit[explanation.index], run.rule.smallest)
     base = float(explanation.base[focus])
-    look = {"title": title, "caption": caption(n, f"Test part; {explanation.method}."), "unit": unit}
-    table = contributions.swarm_table(values, numbers)
+    words = f"Test part; {explanation.method}. {_means(run)}"
+    look = {"title": title, "caption": caption(n, words), "unit": unit}
+    table = contributions.swarm_table(values, numbers, rule)
     yield "beeswarm", explanations.beeswarm(table, **look), table
-    table = contributions.dependence_table(values, numbers)
+    table = contributions.dependence_table(values, numbers, rule)
     yield "dependence", explanations.dependence(table, **look), table
-    rows = contributions.typical_rows(values, base)
-    table = contributions.waterfall_table(values, texts, base, rows=rows)
+    rows = contributions.typical_rows(values, base, rule)
+    table = contributions.waterfall_table(values, cells, base, rule, rows=rows)
     yield "waterfall", explanations.waterfall(table, **look), table
 
 
@@ -223,6 +235,14 @@ _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
 }
 
 
+def _hidden(run: FittedRun) -> str:
+    return f"Cells of fewer than {run.rule.smallest} patients are not shown."
+
+
+def _means(run: FittedRun) -> str:
+    return f"Each point or bar: the mean of {run.rule.smallest} patients or more."
+
+
 def _observed(run: FittedRun) -> list[str]:
     return [run.problem.labels[int(code)] for code in run.target]
 
@@ -237,9 +257,9 @@ def _measures(calibration: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(run: FittedRun, explanation: contributions.Explanation) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The explained rows' own values: dates as years for an axis, and as text for a label."""
+    """The explained rows' own values: dates as years for an axis, and as they are."""
     rows = np.flatnonzero(run.problem.where("test"))[explanation.index]
-    values = run.problem.table[explanation.roles].iloc[rows].set_axis(explanation.row)
+    values = run.problem.table[explanation.roles].iloc[rows].reset_index(drop=True)
     dates = values.select_dtypes("datetime")
     years = dates.apply(lambda day: day.dt.year + (day.dt.day_of_year - 1) / _DAYS_OF_YEAR)
-    return values.assign(**years), values.assign(**dates.apply(lambda day: day.dt.strftime("%Y-%m-%d")))
+    return values.assign(**years), values

@@ -2,7 +2,8 @@
 
 ``target``, ``prediction`` and ``weights`` have one entry a row, shape (n,), ``probabilities`` one column per label. The
 weight is optional: the rows of a group share a weight of 1, so that a group of near-copies counts once in every share
-and quantile. Columns named `n` always count rows.
+and quantile. Columns named `n` always count rows. Where a `rule` says of whom each row is, no cell, bin or point is of
+fewer patients than it allows: cells are left out, bins and points joined.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
+from hi_ml.statistics.disclosure import Disclosure, withheld
 from hi_ml.statistics.estimates import Floats
 
 Mask = NDArray[np.bool_]
@@ -22,7 +24,13 @@ ROWS_PER_BIN = 20  # fewer rows say nothing about an 80 % range or a share
 
 
 def cell_counts(
-    prediction: ArrayLike, other: ArrayLike, *, name: str = "target", bins: int = 40, whole: bool | None = None
+    prediction: ArrayLike,
+    other: ArrayLike,
+    *,
+    name: str = "target",
+    bins: int = 40,
+    whole: bool | None = None,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Count rows in the cells of a grid; only cells that hold a row are returned.
 
@@ -46,6 +54,7 @@ def cell_counts(
         the central 99 %.
     """
     across, up = as_floats(prediction), as_floats(other)
+    bins = bins if rule is None else min(bins, max(5, int(2 * np.sqrt(across.size) / rule.smallest)))
     whole = _is_whole(up) if whole is None else whole
     if name == "target":
         across_edges = up_edges = _edges(np.concatenate([across, up]), bins, whole=whole)
@@ -53,6 +62,10 @@ def cell_counts(
         across_edges, up_edges = _edges(across, bins, whole=_is_whole(across)), _edges(up, bins, whole=whole)
     inside = (np.clip(across, *across_edges[[0, -1]]), np.clip(up, *up_edges[[0, -1]]))
     counts = np.histogram2d(*inside, bins=[across_edges, up_edges])[0]
+    if rule is not None:
+        shape = counts.shape
+        places = np.ravel_multi_index((_cell(inside[0], across_edges), _cell(inside[1], up_edges)), shape)
+        counts[withheld(rule.sizes(places, counts.size), rule.smallest).reshape(shape)] = 0
     column, row = np.nonzero(counts)
     return pd.DataFrame(
         {
@@ -65,8 +78,18 @@ def cell_counts(
     )
 
 
+def _cell(values: Floats, edges: Floats) -> NDArray[np.int64]:
+    """The cell of each value, as `numpy.histogram` counts it: the last one holds its upper end."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
 def quantiles_by_prediction(
-    prediction: ArrayLike, other: ArrayLike, weights: ArrayLike | None = None, *, bins: int = 12
+    prediction: ArrayLike,
+    other: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    bins: int = 12,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Describe a value among rows of like prediction: its median and the range of its central 80 %.
 
@@ -75,7 +98,8 @@ def quantiles_by_prediction(
     prediction, other : array of float, shape (n,)
         What the rows are ordered by, and what is described.
     bins : int
-        Bins of about equal row count, at most: equal predictions stay together, and a bin holds about 20 rows or more.
+        Bins of about equal row count, at most: equal predictions stay together, and a bin holds about 20 rows or more;
+        under a rule as many that a tenth of them is a cell.
 
     Returns
     -------
@@ -85,14 +109,20 @@ def quantiles_by_prediction(
     """
     across, up, weight = as_floats(prediction), as_floats(other), row_weights(weights, prediction)
     rows = []
-    for inside in equal_count_bins(across, bins):
+    for inside in equal_count_bins(across, bins, rule, beyond=0.1):
         q10, q50, q90 = np.quantile(up[inside], [0.1, 0.5, 0.9], method="inverted_cdf", weights=weight[inside])
         rows.append((*span(across[inside], weight[inside]), q10, q50, q90, int(inside.sum())))
     return pd.DataFrame(rows, columns=["prediction_low", "prediction_high", "prediction", "q10", "q50", "q90", "n"])
 
 
 def histogram(
-    values: ArrayLike, weights: ArrayLike | None = None, *, name: str = "residual", bins: int = 40, whole: bool = False
+    values: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    name: str = "residual",
+    bins: int = 40,
+    whole: bool = False,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Count values in equal steps: `<name>_low, <name>_high, n, share` (weighted share of all rows).
 
@@ -102,43 +132,64 @@ def histogram(
     edges = _edges(numbers, bins, whole=whole)
     inside = np.clip(numbers, edges[0], edges[-1])
     counts, mass = np.histogram(inside, edges)[0], np.histogram(inside, edges, weights=weight)[0]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {f"{name}_low": edges[:-1], f"{name}_high": edges[1:], "n": counts, "share": mass / weight.sum()}
     )
+    return table if rule is None else table[~withheld(rule.sizes(_cell(inside, edges), len(table)), rule.smallest)]
 
 
 def predicted_observed_table(
-    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, bins: int = 40, bands: int = 12
+    target: ArrayLike,
+    prediction: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    bins: int = 40,
+    bands: int = 12,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Set observed against predicted values: `cell_counts` (layer `cell`), `quantiles_by_prediction` (layer `band`).
 
     Predictions that hardly differ get fewer bands, each at least two cells wide.
     """
-    cells = cell_counts(prediction, target, bins=bins)
-    wide = max(1, cells["prediction_low"].nunique() // 2)
-    return _layers(cell=cells, band=quantiles_by_prediction(prediction, target, weights, bins=min(bands, wide)))
+    cells = cell_counts(prediction, target, bins=bins, rule=rule)
+    wide = max(1, cells["prediction_low"].nunique() // (2 if rule is None else 1))  # a rule makes cells wide already
+    return _layers(
+        cell=cells, band=quantiles_by_prediction(prediction, target, weights, bins=min(bands, wide), rule=rule)
+    )
 
 
 def residual_table(
-    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, bins: int = 40, bands: int = 12
+    target: ArrayLike,
+    prediction: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    bins: int = 40,
+    bands: int = 12,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Set out residuals, observed minus predicted: layers `histogram`, `cell` and `band` (against the prediction)."""
     residual, whole = as_floats(target) - as_floats(prediction), _is_whole(as_floats(target))
     return _layers(
-        histogram=histogram(residual, weights, bins=bins, whole=whole),
-        cell=cell_counts(prediction, residual, name="residual", bins=bins, whole=whole),
-        band=quantiles_by_prediction(prediction, residual, weights, bins=bands),
+        histogram=histogram(residual, weights, bins=bins, whole=whole, rule=rule),
+        cell=cell_counts(prediction, residual, name="residual", bins=bins, whole=whole, rule=rule),
+        band=quantiles_by_prediction(prediction, residual, weights, bins=bands, rule=rule),
     )
 
 
-def equal_count_bins(values: Floats, bins: int) -> Iterator[Mask]:
-    """Yield one row mask per bin, in order of value: about equal counts, ties together, about 20 rows or more."""
+def equal_count_bins(
+    values: Floats, bins: int, rule: Disclosure | None = None, *, events: Mask | None = None, beyond: float = 1.0
+) -> Iterator[Mask]:
+    """Yield one row mask per bin, in order of value: about equal counts, ties together, about 20 rows or more.
+
+    Under a rule a share `beyond` of a bin is a cell's worth of rows, and so are the rows with and without an event.
+    """
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    wanted = min(bins, max(1, values.size // ROWS_PER_BIN))
+    least = ROWS_PER_BIN if rule is None else max(ROWS_PER_BIN, int(rule.smallest / beyond))
+    wanted = min(bins, max(1, values.size // least))
     middle = np.cumsum(counts) - counts / 2  # a value belongs to the bin that holds the middle of its rows
     position = np.floor(middle * wanted / max(values.size, 1))[inverse]
-    for bin_ in np.unique(position):
-        yield position == bin_
+    cells = (position == bin_ for bin_ in np.unique(position))
+    yield from cells if rule is None else rule.joined(cells, events=events)
 
 
 def span(values: Floats, weight: Floats) -> tuple[float, float, float]:
@@ -179,7 +230,12 @@ def _edges(values: Floats, bins: int, *, whole: bool) -> Floats:
 
 
 def confusion_table(
-    target: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None, *, labels: Sequence[object]
+    target: ArrayLike,
+    prediction: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    labels: Sequence[object],
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Count what was predicted for each observed class.
 
@@ -187,7 +243,7 @@ def confusion_table(
     -------
     DataFrame
         One row per pair of `labels`: `target, prediction, n, share`, the share weighted and of all rows of that
-        target; NaN for a class that was not observed.
+        target; NaN for a class that was not observed, and both where a rule withholds them.
 
     Raises
     ------
@@ -212,7 +268,11 @@ def confusion_table(
     total = mass.sum(axis=1, keepdims=True)
     share = np.divide(mass, total, out=np.full_like(mass, np.nan), where=total > 0)
     pairs = pd.MultiIndex.from_product([labels, labels], names=["target", "prediction"]).to_frame(index=False)
-    return pairs.assign(n=np.bincount(cell, minlength=size**2), share=share.ravel())
+    table = pairs.assign(n=np.bincount(cell, minlength=size**2), share=share.ravel())
+    if rule is not None:
+        hidden = withheld(rule.sizes(cell, size**2), rule.smallest, *np.divmod(np.arange(size**2), size))
+        table = table.assign(n=table["n"].where(~hidden), share=table["share"].where(~hidden))
+    return table
 
 
 def reliability_table(
@@ -223,6 +283,7 @@ def reliability_table(
     labels: Sequence[object],
     bins: int = 10,
     level: float = 0.95,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Compare the probability given to each class with how often the class then occurred.
 
@@ -250,7 +311,7 @@ def reliability_table(
     weight = row_weights(weights, target)
     rows = []
     for label, occurred, probability in _one_against_rest(target, probabilities, labels):
-        for inside in equal_count_bins(probability, bins):
+        for inside in equal_count_bins(probability, bins, rule, events=occurred):
             extent = span(probability[inside], weight[inside])
             trials = max(1, round(weight[inside].sum()))
             low, high = binom.ppf([(1 - level) / 2, (1 + level) / 2], trials, np.clip(extent[2], 0, 1)) / trials
@@ -267,6 +328,7 @@ def roc_table(
     *,
     labels: Sequence[object],
     points: int = 200,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Trace the receiver operating characteristic of each class against the rest.
 
@@ -274,17 +336,23 @@ def roc_table(
     -------
     DataFrame
         `class, false_positive_rate, true_positive_rate, threshold, area, n, n_positive`: at most `points` rows per
-        class, of the curve whose exact `area` is given; one row of NaN where a class is absent or alone.
+        class, of the curve whose exact `area` is given; one row of NaN where a class is absent or alone, none where
+        too few patients have it, or lack it.
     """
     weight = row_weights(weights, target)
     parts = []
     for label, occurred, probability in _one_against_rest(target, probabilities, labels):
+        if rule is not None and (rule.tells(occurred) or rule.tells(~occurred)):
+            continue
         false_positive = true_positive = threshold = np.array([np.nan])
         area = np.nan
         if 0 < occurred.sum() < occurred.size:
-            false_positive, true_positive, threshold = roc_curve(occurred, probability, sample_weight=weight)
+            false_positive, true_positive, threshold = roc_curve(
+                occurred, probability, sample_weight=weight, drop_intermediate=rule is None
+            )
             area = auc(false_positive, true_positive)
-        chosen = _thin(false_positive + true_positive, points)
+        told = _told(threshold, occurred, probability, rule)
+        chosen = told[_thin((false_positive + true_positive)[told], points)]
         part = {
             "class": label,
             "false_positive_rate": false_positive[chosen],
@@ -292,7 +360,7 @@ def roc_table(
             "threshold": threshold[chosen],
         }
         parts.append(pd.DataFrame(part).assign(area=area, n=occurred.size, n_positive=int(occurred.sum())))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def precision_recall_table(
@@ -302,6 +370,7 @@ def precision_recall_table(
     *,
     labels: Sequence[object],
     points: int = 200,
+    rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Trace precision against recall of each class against the rest.
 
@@ -309,18 +378,22 @@ def precision_recall_table(
     -------
     DataFrame
         `class, recall, precision, threshold, area` (average precision), `chance` (share of the class: the precision
-        of guessing), `n, n_positive`: at most `points` rows per class; one row of NaN where a class is absent.
+        of guessing), `n, n_positive`: at most `points` rows per class; one row of NaN where a class is absent, none
+        where too few patients have it, or lack it.
     """
     weight = row_weights(weights, target)
     parts = []
     for label, occurred, probability in _one_against_rest(target, probabilities, labels):
+        if rule is not None and (rule.tells(occurred) or rule.tells(~occurred)):
+            continue
         precision = recall = threshold = np.array([np.nan])
         area = np.nan
         if occurred.any():
             precision, recall, threshold = precision_recall_curve(occurred, probability, sample_weight=weight)
             threshold = np.append(threshold, np.inf)
             area = average_precision_score(occurred, probability, sample_weight=weight)
-        chosen = _thin(-recall, points)
+        told = _told(threshold, occurred, probability, rule)
+        chosen = told[_thin(-recall[told], points)]
         part = {
             "class": label,
             "recall": recall[chosen],
@@ -330,7 +403,14 @@ def precision_recall_table(
         chance = np.average(occurred, weights=weight)
         counts = {"area": area, "chance": chance, "n": occurred.size, "n_positive": int(occurred.sum())}
         parts.append(pd.DataFrame(part).assign(**counts))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _told(threshold: Floats, occurred: Mask, probability: Floats, rule: Disclosure | None) -> NDArray[np.intp]:
+    """The positions of a curve's points that may be shown: ends, and those between which enough patients lie."""
+    if rule is None or threshold.size == 1:
+        return np.arange(threshold.size)
+    return np.flatnonzero(np.isin(threshold, rule.steps(probability, occurred)) | np.isinf(threshold))
 
 
 def _one_against_rest(

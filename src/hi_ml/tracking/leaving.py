@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.folder import REJECTED, RunFolder
 
 SMALLEST_CELL = 5  # patients; where a run of old says nothing of it
 _ROW = "row"  # the column that says which row of the source a line is about
-_COUNTS = frozenset({"n", "patients", "admissions", "groups", "count"})  # columns and keys that count patients
+_COUNTS = frozenset({"n", "rows", "patients", "admissions", "groups", "count"})  # columns and keys that count patients
 _TEXT = frozenset({".yaml", ".txt", ".journal"})  # configuration, what was asked for, settings that were tried
 
 
@@ -39,8 +39,9 @@ def _is_harmless(path: Path, folder: RunFolder, smallest: int) -> bool:
     if path.suffix == ".png":
         table = path.with_suffix(".csv")
         return table.is_file() and _is_harmless(table, folder, smallest)
-    if path.suffix == ".html":  # holds the pictures
-        return all(_is_harmless(picture, folder, smallest) for picture in folder.charts.glob("*.png"))
+    if path.suffix == ".html":  # says what the tables and pictures of its run do
+        others = [one for one in folder.files() if one.suffix in (".csv", ".png") and one.name != REJECTED]
+        return all(_is_harmless(one, folder, smallest) for one in others)
     return path.suffix in _TEXT
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_ml.app.config import leaves
-from hi_ml.evaluation.assessment import catalogue
+from hi_ml.evaluation.assessment import ALWAYS, catalogue
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
 
@@ -71,8 +71,8 @@ def record(folder: RunFolder, *, share_rows: bool = False) -> Record:
     RunFolderInvalid
         If a file of a finished run is absent.
     """
-    leave = {path.stem for path in leaving(folder, share_rows=share_rows)}
-    files = {name: content for name, content in folder.read().items() if name in leave}
+    home = {path.stem for path in {*folder.files()}.difference(leaving(folder, share_rows=share_rows))} - {*ALWAYS}
+    files = {name: content for name, content in folder.read().items() if name not in home & catalogue().keys()}
     if "search" in files:
         return _of_search(files)
     return _of_findings(files) if "findings" in files else _of_model(files, folder.model)

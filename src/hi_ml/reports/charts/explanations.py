@@ -30,7 +30,7 @@ _SHORT = 10  # letters of a unit that fit behind the name of a small panel's axi
 
 @chart
 def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
-    """Draw one point per admission and column: its contribution, shaded by its value.
+    """Draw points of a few admissions each, line by line of the columns: their contribution, shaded by their values.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def _draw_points(ax: Axes, part: pd.DataFrame, unit: str) -> None:
     ax.axhline(0, color=MUTED, linewidth=1)
     ax.scatter(part["number"], part["contribution"], s=12, color=DARK, alpha=0.4, linewidth=0)
     plain_ticks([ax], count=4)
-    missing = int(part["number"].isna().sum())
+    missing = int(part["n"][part["number"].isna()].sum())
     ax.set_xlabel(f"Value{f' ({missing} missing not shown)' if missing else ''}", fontsize=9)
     ax.set_ylabel(_contribution(unit), fontsize=9)
 
@@ -159,7 +159,7 @@ def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
 
 @chart
 def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
-    """Draw how single predictions build up from the base value, one panel per row of the data.
+    """Draw how predictions build up from the base value, one panel per some like rows of the data.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
     plain_ticks([ax])
     name_lines(ax, [_with_value(bar) for bar in part.to_dict("records")], size=8.5)
     prediction = f"{short(first['base_value'])} becomes {short(first['prediction'])}"
-    ax.set_title(f"{first['panel']}: {prediction} (row {first['row']})", fontsize=9)
+    ax.set_title(f"{first['panel']}: {prediction} (mean of {first['n']} admissions)", fontsize=9)
 
 
 def _with_value(bar: dict[Hashable, Any]) -> str:

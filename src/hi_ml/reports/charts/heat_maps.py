@@ -51,7 +51,8 @@ def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     drawn = _draw_cells(ax, 100 * share, texts, colors=COUNTS, ends=(0, 100), white_from=_DARK_SHARE)
     add_colorbar(ax, drawn, "Share of the observed class (%)")
     names = [wrap(label, *((26, 2) if in_full else (36, 1))) for label in labels]
-    ax.set_yticks(range(size), [f"{name}\nn = {n:,.0f}" for name, n in zip(names, counts.sum(axis=1), strict=True)])
+    sums = ["" if math.isnan(n) else f"\nn = {n:,.0f}" for n in counts.sum(axis=1)]  # none where a cell is withheld
+    ax.set_yticks(range(size), [f"{name}{n}" for name, n in zip(names, sums, strict=True)])
     below = [wrap(label, 26 if upright else 14) for label in labels]
     ax.set_xticks(range(size), below, rotation=90 if upright else 0)
     ax.set(xlabel="Predicted class", ylabel="Observed class")

@@ -127,7 +127,7 @@ def test_the_experiment_has_a_view_of_score_interval_baseline_and_verdict(one):
     names = [name.strip("`") for _, name in (column.split(".", 1) for column in columns)]
     assert names == ["test_mae", "test_mae_low", "test_mae_high", "baseline_mae", "verdict"]
     assert names[:-1] == [name for name in names if name in one.run.data.metrics]
-    assert tags["mlflow.note.content"].startswith("Runs of kaggle, length of stay.")
+    assert tags["mlflow.note.content"].startswith("Runs of simulated, length of stay.")
     assert address(one.uri, one.sent.experiment_id).endswith(
         f"/{one.run.info.experiment_id}/runs?viewStateShareKey={VIEW}"
     )

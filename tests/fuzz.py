@@ -105,13 +105,13 @@ class Base:
         shutil.copytree(self.folder / "one", self.folder / "other")
         self.run, self.other = (self.folder / name / "length_of_stay" for name in ("one", "other"))
         self.model = hi_ml.load_model(self.run)
-        self.dataset = hi_ml.describe(self.folder / "base.csv")
+        self.dataset = hi_ml.declare(self.folder / "base.csv")
         score(self, self.folder / "base.csv", self.folder / "scored.csv")
 
 
 def score(base, path, output, model=None, **changes):
     """Score a file as `predict` does."""
-    dataset = hi_ml.describe(path, **changes)
+    dataset = hi_ml.declare(path, **changes)
     request = batch.BatchRequest(input=str(path), output=output, dataset=dataset, reasons=1, max_rejected=1.0)
     files = batch.fingerprints(str(path), dataset)
     batch.score(request, model or base.model, files=files, say=lambda _: None, stage=lambda *_: None)

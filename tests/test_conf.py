@@ -200,8 +200,8 @@ def test_a_learner_of_an_extra_that_is_not_installed_names_the_command_that_inst
         ["model.regression._target_=sklearn.preprocessing.StandardScaler.fit"],
         ["model.regression._target_=lightgbm.no.Such"],
         ["+model.quantile.arguments._target_=os.system"],
-        ["+model.regression.init={_target_:numpy.load,file:x}"],
-        ["+model.regression.steps=[{a:{_target_:pandas.read_pickle}}]"],
+        ["model.regression.subsample_freq={_target_:numpy.load,file:x}"],
+        ["+model.regression.class_weight=[{a:{_target_:pandas.read_pickle}}]"],
     ],
 )
 def test_what_is_no_learner_is_refused_before_it_is_built_unless_it_is_trusted(words):

@@ -43,7 +43,7 @@ def history():
 
 
 def outlook(**changes):
-    return Forecaster(**{"dataset": "d", "uri": None, "counted": "I", "horizons": [1, 2, 7], "level": 0.9,
+    return Forecaster(**{"dataset": "d", "uri": "", "counted": "I", "horizons": [1, 2, 7], "interval": 0.9,
                          "units": None, **changes})  # fmt: skip
 
 

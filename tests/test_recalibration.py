@@ -81,7 +81,7 @@ def test_shares_that_are_too_much_alike_are_repaired(timid):
         after += slopes(repaired, problem)["value"].tolist()
         assert repaired.recalibration.slope > 1.5
     assert min(before) > 1.4
-    assert np.mean(after) == pytest.approx(1, abs=0.15)
+    assert np.mean(after) == pytest.approx(1, abs=0.25)
 
 
 def test_the_learner_itself_is_the_same(timid, problem, repaired):

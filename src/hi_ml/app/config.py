@@ -188,9 +188,12 @@ def _is_learner(target: str) -> bool:
     return isinstance(learner, type) and hasattr(learner, "fit")
 
 
-def class_of(node: Mapping[str, Any]) -> type:
-    """Return the class that ``_target_`` names."""
-    return hydra.utils.get_class(node["_target_"])
+def class_of(node: Mapping[str, Any]) -> type | None:
+    """Return the class that ``_target_`` names; None where it names no class, or none that is here."""
+    try:
+        return hydra.utils.get_class(node["_target_"])
+    except (ImportError, ValueError):
+        return None
 
 
 def instantiate(node: Mapping[str, Any]) -> Any:

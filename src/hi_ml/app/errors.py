@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 _NO_TEXT = ("null", "true", "false", "nan", "inf")  # for Hydra, unless they stand in quotes
+_FEW_KEYS = 6  # settings that a sentence lists to be pasted; more belong into the YAML
 _LONGEST_REASON = 300  # characters of what a library says
 _DIGITS = 12  # of a digest, enough to tell two apart
 _WORDS = {"Unexpected keyword argument": "there is no such key", "Field required": "expected a value, found none"}
@@ -513,9 +514,10 @@ class ColumnProblem(HiMlError):
         names = _some(f"'{name}'{_hint(name, found)}" for name in absent.values())
         near = {role: _closest(name, found) for role, name in absent.items()}
         keys = " ".join(setting(f"dataset.columns.{role}.from", name) for role, name in near.items())
+        here = f" or here: {keys}" if len(absent) <= _FEW_KEYS else "."
         return cls(
             f"{source} has no column {names}. It has: {_some(map(_quoted, found), most=40)}. Name it as the file "
-            f"does, or as null if the table lacks it, in dataset/{dataset}.yaml or here: {keys}"
+            f"does, or as null if the table lacks it, in dataset/{dataset}.yaml{here}"
         )
 
     @classmethod

@@ -187,7 +187,7 @@ def ending(*, composed: bool = False) -> Iterator[None]:
 
 
 def _end(code: int, sentence: str) -> None:
-    with suppress(OSError, ValueError):  # something stands in it, or Hydra made none
+    with suppress(OSError, ValueError, OmegaConfBaseException):  # something stands in it, or Hydra made none
         folder = Path(HydraConfig.get().runtime.output_dir)
         if not folder.samefile(Path.cwd()):
             folder.rmdir()

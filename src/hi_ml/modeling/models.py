@@ -269,7 +269,8 @@ def refuse_unknown_arguments(model: Model) -> None:
         With the arguments that are spelt nearly so.
     """
     for kind, node in (("regression", model.regression), ("classification", model.classification)):
-        known = _arguments(class_of(node))
+        learner = class_of(node)
+        known = _arguments(learner) if learner else set()
         if known and (strange := sorted(node.keys() - known - {"_target_"})):
             raise ConfigurationInvalid.unknown_argument(f"model.{kind}.{strange[0]}", node["_target_"], sorted(known))
 

@@ -62,6 +62,7 @@ class Problem:
     units: dict[str, str]  # of the columns that have one, by role
     scale: TargetScale = RAW  # on which a regression learner is taught
     smallest_cell: int = 1  # patients, of whom a table or a chart may speak
+    unpooled: Features | None = None  # with the levels of too few patients, for other splits
     notes: tuple[str, ...] = ()  # what of the task does not hold for this table
     # bool, shape (n,); whether the target is a top code, "so many or more"; None where it has none
     topped: Mask | None = None
@@ -139,15 +140,17 @@ def pose(
         raise NotTrainable.too_few_groups(task.name, groups, fewest, len(target))
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
-    features = features.only(roles).part(chosen).pooled(parts == 0, group, smallest=smallest_cell)
+    unpooled = features.only(roles).part(chosen)
+    features = unpooled.pooled(parts == 0, group, smallest=smallest_cell)
     names, constant = usable(features, parts == 0)
     if not names:
         raise NotTrainable.no_features(task.name, refused | constant)
     left_out = constant | dict.fromkeys(admissions.extra, "not described by the dataset")
-    features = features.part(np.arange(len(target)), names)
+    features, unpooled = (each.part(np.arange(len(target)), names) for each in (features, unpooled))
     problem = Problem(
         task=task,
         features=features,
+        unpooled=unpooled,
         target=target,
         labels=labels,
         table=rows,
@@ -181,7 +184,10 @@ def resplit(problem: Problem, model: Model, split: splits.Split, *, seed: int) -
     """
     parts = splits.assign(split, problem.group, seed=seed, table=problem.table)
     _check_parts(problem.task, parts, problem.target, group=problem.group, rule=split.name)
-    return _scaled(replace(problem, parts=parts), model, seed)
+    features = problem.features
+    if problem.unpooled is not None:
+        features = problem.unpooled.pooled(parts == 0, problem.group, smallest=problem.smallest_cell)
+    return _scaled(replace(problem, parts=parts, features=features), model, seed)
 
 
 def _scaled(problem: Problem, model: Model, seed: int) -> Problem:

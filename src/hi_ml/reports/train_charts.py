@@ -59,10 +59,9 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
     look = {"title": title, "caption": caption(n, f"{note} {_ONE_BY_ONE}")}
     if not run.problem.labels:
         table, unit = curves.residual_table(run.target, run.predicted, weights, rule=rule), run.problem.task.unit
-        drawn = predictions.residuals(
-            table, title=title, caption=caption(n, f"{note} {_BAND} {_hidden(run)}"), unit=unit
-        )
-        yield "residuals", drawn, table
+        words = caption(n, f"{note} {_BAND} {_hidden(run)}")
+        if (table["layer"] == "cell").any():  # of enough patients
+            yield "residuals", predictions.residuals(table, title=title, caption=words, unit=unit), table
         return
     observed, labels = _observed(run), run.problem.labels
     likeliest = [labels[code] for code in run.predicted.argmax(axis=1)]
@@ -103,8 +102,9 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     if not run.problem.labels:
         table = curves.predicted_observed_table(run.target, run.predicted, weights, rule=run.rule)
         note = f"{note} {_BAND} {_hidden(run)} {calibration.sentence(run.results['calibration'])}"
-        drawn = predictions.predicted_observed(table, title=title, caption=note, unit=run.problem.task.unit)
-        yield "predicted_observed", drawn, table
+        if (table["layer"] == "cell").any():  # of enough patients
+            drawn = predictions.predicted_observed(table, title=title, caption=note, unit=run.problem.task.unit)
+            yield "predicted_observed", drawn, table
         return
     table = curves.reliability_table(_observed(run), run.predicted, weights, labels=run.problem.labels, rule=run.rule)
     if table.empty:

@@ -90,6 +90,7 @@ class Base:
     folder: Path
     table: pa.Table = field(init=False)
     text: bytes = field(init=False)
+    here: Invocation = field(init=False)
 
     def __post_init__(self) -> None:
         """Train a small model, and score the table."""
@@ -101,7 +102,8 @@ class Base:
         asked += ["dataset=kaggle", "tracking=none", "explain.rows=5"]
         cfg = compose("train", *asked)
         (self.folder / "one").mkdir()
-        train(build(TrainSettings, cfg), Invocation(self.folder / "one", cfg, asked, "hi_ml.train"))
+        self.here = Invocation(self.folder / "one", cfg, asked, "hi_ml.train")
+        train(build(TrainSettings, cfg), self.here)
         shutil.copytree(self.folder / "one", self.folder / "other")
         self.run, self.other = (self.folder / name / "length_of_stay" for name in ("one", "other"))
         self.model = hi_ml.load_model(self.run)
@@ -299,7 +301,7 @@ def folder_input(base, rng, work):
             return lambda: (refuse_strange(RunFolder(run)), record(RunFolder(run)))
         case _:
             return lambda: compare_runs(
-                history.select("kaggle/length_of_stay", "none", names=[str(run), str(base.other)]).runs
+                history.select("kaggle/length_of_stay", "none", names=[str(run), str(base.other)], here=base.here).runs
             )
 
 

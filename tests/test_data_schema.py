@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from hi_ml.app.config import build
-from hi_ml.data.schema import MISSING_WORDS, ROLES, Column, Dataset
+from hi_ml.data.column import Column
+from hi_ml.data.schema import MISSING_WORDS, ROLES, Dataset
 
 AGE = {"from": "Age", "kind": "number", "known": "admission"}
 

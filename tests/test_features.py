@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hi_ml.data.column import Column
 from hi_ml.data.read import read
-from hi_ml.data.schema import Column, Dataset
+from hi_ml.data.schema import Dataset
 from hi_ml.modeling.encoding import Encoding, encoder, forget_few
 from hi_ml.modeling.features import Features
 from hi_ml.scorer import serving

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.data.schema import Column
+from hi_ml.data.column import Column
 from hi_ml.modeling.tasks import MOMENTS, Task, select
 
 COLUMNS = {

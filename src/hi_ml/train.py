@@ -14,7 +14,8 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
 from hi_ml.app.passwords import without_password
-from hi_ml.data.schema import Dataset, Moment
+from hi_ml.data.column import Moment
+from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.intervals import Rule

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.data.schema import Bounds, Column, Dataset
+from hi_ml.data.column import Column
+from hi_ml.data.schema import Bounds, Dataset
 from hi_ml.scorer.serving import key
 
 KEPT = -1

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.codes import CHAPTERS, labels_in, ranges_in
-from hi_ml.data.schema import Column, Dataset, Kind, Moment
+from hi_ml.data.column import Column, Kind, Moment
+from hi_ml.data.schema import Dataset
 from hi_ml.scorer.serving import convert
 
 _BETWEEN = ".."  # the ends of a range of columns

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hi_ml.data.schema import MISSING_WORDS, Kind
+from hi_ml.data.column import Kind
+from hi_ml.data.schema import MISSING_WORDS
 from hi_ml.scorer.serving import band_ends, comparable, convert
 
 Integers = NDArray[np.int64]

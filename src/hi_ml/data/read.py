@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from hi_ml.data.attrition import KEPT, LeftOut, steps_of
 from hi_ml.data.clean import cell_codes, one_spelling
+from hi_ml.data.column import Kind
 from hi_ml.data.columns import take_kinds
 from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
 from hi_ml.data.joins import join
 from hi_ml.data.plausibility import doubts
 from hi_ml.data.privacy import PrivateWords, refuse_own_names
-from hi_ml.data.schema import Dataset, Kind
+from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import load
 from hi_ml.data.validate import check_share, quarantine, set_aside
 from hi_ml.scorer.serving import band_ends, key, stays

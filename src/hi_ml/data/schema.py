@@ -1,20 +1,32 @@
 """What a dataset is: its source, and for each column what it means and what may be in it."""
 
-import codecs
 from collections.abc import Mapping
 from dataclasses import InitVar, replace
-from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
-import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
 from hi_ml.data.codes import CHAPTERS, chapters
+from hi_ml.data.column import (
+    WRITTEN,
+    Column,
+    Decimal,
+    Encoding,
+    Kind,
+    Moment,
+    Separator,
+    SourceName,
+    Thousands,
+    Word,
+    Zone,
+    listed,
+    plain,
+    under_own_name,
+)
 from hi_ml.data.location import Location, address_of
-from hi_ml.scorer.serving import LONGEST_STAY, band_ends, comparable, key
+from hi_ml.scorer.serving import LONGEST_STAY, band_ends, key
 
 # The roles that hi_ml knows; any other column may be added under its own name.
 ROLES = (
@@ -28,60 +40,7 @@ _KINDS: dict[str, "Kind"] = {
 _DAYS = ("", "days", "nights")
 _TAKEN = ("row", "class", "base_value")  # columns beside the roles in explanation/shap_values.parquet
 
-_LINE = f'"Name",{"a" * 99}\r\n'  # any encoding of text has it
 MISSING_WORDS = ["", "na", "n/a", "nan", "null", "none", "?"]
-
-
-def _one_character(separator: str) -> str:
-    tab = separator.replace("\\t", "\t")  # as it arrives from a command line
-    if len(tab) != 1 or not tab.isascii() or tab.isalnum() or tab in '"\r\n\0':
-        raise ValueError('expected one character that stands in no value, such as "," ";" "|" or "\\t"')
-    return tab
-
-
-def _encoding_name(name: str) -> str:
-    expected = ValueError("expected an encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16")
-    try:
-        decoder = codecs.getincrementaldecoder(name)()
-        written = [decoder.decode(bytes([byte])) for byte in _LINE.encode(name)]  # idna, say, is for words
-        written.append(decoder.decode(b"", final=True))
-    except (LookupError, ValueError) as error:
-        raise expected from error
-    if "".join(written) != _LINE:
-        raise expected
-    return codecs.lookup(name).name
-
-
-def _date_format(written: str) -> str:
-    day = datetime(2024, 2, 1, tzinfo=UTC)
-    try:
-        read = pd.to_datetime(day.strftime(written), format=written, utc=True)
-    except ValueError as error:
-        raise ValueError(f"expected the strftime format of a date, such as %d/%m/%Y: {error}") from error
-    if read != day:
-        raise ValueError("expected the strftime format of a whole date, such as %d/%m/%Y")
-    return written
-
-
-def _zone_name(zone: str) -> str:
-    try:
-        return ZoneInfo(zone).key
-    except (ValueError, OSError) as error:
-        raise ValueError("expected a time zone of the IANA list, such as Europe/Berlin or America/New_York") from error
-
-
-def _under_own_name(columns: object) -> object:
-    if not isinstance(columns, Mapping):
-        return columns
-    return {role: {"from": role, **node} if isinstance(node, Mapping) else node for role, node in columns.items()}
-
-
-def _as_word(value: object) -> object:
-    if value is None or isinstance(value, bool):
-        raise ValueError(
-            "expected a word; YAML takes a bare No, Yes, On, Off or null for something else: put it in quotes"
-        )
-    return comparable(str(value)) if isinstance(value, int | float) else value
 
 
 def _convention(stay: object) -> object:
@@ -92,129 +51,6 @@ def _without_null(declarations: object) -> object:
     if not isinstance(declarations, Mapping):
         return declarations
     return {key: words for key, words in declarations.items() if words is not None}
-
-
-def _listed(words: object) -> object:
-    return [words] if isinstance(words, str | int | float) or words is None else words
-
-
-Separator = Annotated[str, AfterValidator(_one_character)]
-Encoding = Annotated[str, AfterValidator(_encoding_name)]
-DateFormat = Annotated[str, AfterValidator(_date_format)]
-Word = Annotated[str, BeforeValidator(_as_word)]  # of a table; a code that is a number equals its text
-Zone = Annotated[str, AfterValidator(_zone_name)]
-Decimal = Literal[".", ","]
-Thousands = Literal[",", ".", " ", "'"]
-Moment = Literal["admission", "stay", "discharge", "after"]
-Kind = Literal["number", "category", "date", "identifier", "text"]
-_Source = Annotated[str, Field(min_length=1)]
-_KEYS: dict[tuple[Kind, ...], tuple[str, ...]] = {  # that only some kinds can have
-    ("number", "date"): ("low", "high"),
-    ("number",): ("flag_below", "top", "decimal", "thousands", "money"),
-    ("date",): ("format", "zone"),
-    ("category",): ("groups",),
-    ("number", "category"): ("bands", "levels"),
-}
-
-
-_WRITTEN: dict[Kind | None, tuple[str, ...]] = {"number": ("decimal", "thousands", "money"), "date": ("zone",)}
-
-
-def _plain(bound: float | date | None) -> float | str | None:
-    return bound.isoformat() if isinstance(bound, date) else bound
-
-
-def _end(bound: float | date) -> str:
-    return bound.isoformat() if isinstance(bound, date) else f"{bound:g}"
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", validate_by_name=True))
-class Column:
-    """One column of the source."""
-
-    kind: Kind | None = None  # None: as its other keys, or its values, say
-    known: Moment | None = None  # from which the value exists; None: as ``known`` of the dataset says, else `after`
-    # its name in the file: ``from`` in YAML, the role where that is left out; None declares that the table
-    # lacks it; several are the key of an identifier
-    source: _Source | tuple[_Source, ...] | None = Field(default=None, alias="from")
-    private: bool = False  # a private column is used to find copies and patients, and never leaves the reader
-    organisations: bool = False  # a category of their names, which may be people's: those are not looked for
-    unit: str = ""
-    # allowed range of a number, or of a date, ends included; a cell outside it is rejected
-    low: FiniteFloat | date | None = None
-    high: FiniteFloat | date | None = None
-    decimal: Decimal | None = None  # the marks in a number as text; None: as the dataset says
-    thousands: Thousands | None = None
-    money: str | None = Field(default=None, min_length=1)  # the sign of a currency that stands beside the number
-    flag_below: FiniteFloat | None = None  # a number below it is kept, counted and reported (negative bills exist)
-    format: DateFormat | None = None  # of a date as text (strftime); None means ISO 8601
-    zone: Zone | None = None  # of the ward's clock, of moments in UTC or with an offset; None: as the dataset says
-    # what two spellings of one category have in common, see `hi_ml.scorer.serving.key`
-    spelling: Literal["exact", "case", "words"] = "case"
-    missing: list[Word] | None = None  # words that mean "no value" here; None takes those of the dataset
-    # what codes stand for: by code, null for missing; or a CSV of key and label. A code without label stays a code
-    levels: dict[Word, Word | None] | str | None = None
-    # of codes, which adds ``<role>_group``: icd9_chapters, icd10_chapters, a list of [lowest, highest, group], or a CSV
-    groups: str | list[tuple[Word, Word, str]] | None = None
-    # whether values are bands, "30-49" or "70 or older": a number (the midpoint if true, or the lower end), with the
-    # ordered category ``<role>_band`` beside it; of kind category, with ``<role>_number`` beside it
-    bands: bool | Literal["lower", "midpoint"] = False
-    top: Annotated[list[Word], BeforeValidator(_listed)] = Field(default_factory=list)  # words for "so many or more"
-    part: Literal["", "group", "band", "number"] = ""  # of what stands in the cells, where that is two columns
-
-    def __post_init__(self) -> None:
-        """Check that what is said of the column fits its kind."""
-        for kinds, names in _KEYS.items():
-            said = self._said(names)
-            if said and self.kind not in (None, *kinds):
-                raise ValueError(
-                    f"only kind {' or '.join(kinds)} can have {', '.join(said)}, this column is of kind {self.kind}"
-                )
-        if isinstance(self.source, tuple) and self.kind not in (None, "identifier"):
-            raise ValueError(f"only kind identifier is made of several columns, this one is of kind {self.kind}")
-        if strange := [word for word in self.top if band_ends(word) is None]:
-            raise ValueError(
-                f"top takes words such as 120+ or '> 89', of which the number can be told; found {strange}"
-            )
-        ends = [end for end in (self.low, self.high) if end is not None]
-        if wrong := [end for end in ends if self.kind and isinstance(end, date) != (self.kind == "date")]:
-            expected = "a date, such as 2020-01-31" if self.kind == "date" else "a number"
-            raise ValueError(f"low and high of kind {self.kind}: expected {expected}, found {wrong[0]}")
-        if len(ends) == 2 and ends[0] > ends[1]:  # type: ignore[operator]  # noqa: PLR2004 -- both, of one kind
-            raise ValueError(f"low is {_end(ends[0])}, above high, which is {_end(ends[1])}")
-        if self.decimal is not None and self.decimal == self.thousands:
-            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
-
-    def _said(self, names: tuple[str, ...]) -> list[str]:
-        values = {name: getattr(self, name) for name in names}
-        return [name for name, value in values.items() if value is not None and value is not False and value != []]
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Its names in the file: one, several of a key of several columns, or none."""
-        return (self.source,) if isinstance(self.source, str) else self.source or ()
-
-    def said_kind(self) -> Kind | None:
-        """Return the kind, as its keys say it; None where they do not."""
-        if self.kind is not None or not isinstance(self.source, str):
-            return self.kind or "identifier"
-        said = {name for names in _KEYS.values() for name in self._said(names)}
-        if {"format", "zone"} & said or any(isinstance(end, date) for end in (self.low, self.high)):
-            return "date"
-        if self.unit or said - {"levels", "groups"}:
-            return "number"
-        return "category" if said else None
-
-    def derived(self) -> "Column | None":
-        """Return the column that groups or bands add."""
-        if self.part or not (self.groups or self.bands):
-            return None
-        if self.groups:
-            return replace(self, kind="category", part="group", levels=None)
-        if self.kind == "category":
-            return replace(self, kind="number", part="number")
-        plain = replace(self, decimal=None, thousands=None, money=None, low=None, high=None, flag_below=None)
-        return replace(plain, kind="category", part="band", unit="", top=[])
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -230,7 +66,7 @@ class DropRule:
     """Rows that are left out."""
 
     # what must hold of each role: one of its words or codes, null for missing, or below and above of a number or a date
-    where: dict[Name, Annotated[list[Word | None], BeforeValidator(_listed)] | Bounds]
+    where: dict[Name, Annotated[list[Word | None], BeforeValidator(listed)] | Bounds]
     why: Annotated[str, Field(min_length=1)]  # for the attrition table
 
 
@@ -246,6 +82,9 @@ def _with_on(joins: object) -> object:
     }
 
 
+_Keys = dict[str, SourceName | tuple[SourceName, ...] | None]
+
+
 def _same_names(keys: object) -> object:
     return dict.fromkeys(keys) if isinstance(keys, list) else keys
 
@@ -257,9 +96,11 @@ class Join:
     source: Location
     # role, or column of the file, by which a row is known, and its name in the other table (several, of a role that is
     # made of several columns); a list where names agree
-    on: Annotated[dict[str, _Source | tuple[_Source, ...] | None], BeforeValidator(_same_names), Field(min_length=1)]
+    on: Annotated[
+        dict[str, SourceName | tuple[SourceName, ...] | None], BeforeValidator(_same_names), Field(min_length=1)
+    ]
     # by role; ``from`` is the name in the other table
-    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name), Field(min_length=1)]
+    columns: Annotated[dict[Name, Column], BeforeValidator(under_own_name), Field(min_length=1)]
     known: Moment | None = None  # from which its columns exist, where they do not say so themselves
     least_match: float = Field(default=0.0, ge=0, le=1)  # share of the rows that it must know; none at all never does
     level: Name | None = None  # role of the unit that its columns belong to, such as hospital; None: the row's own
@@ -286,7 +127,7 @@ class Dataset:
     """A table, its columns and what its owner declares of it."""
 
     name: Name
-    columns: Annotated[dict[Name, Column], BeforeValidator(_under_own_name)]  # by role
+    columns: Annotated[dict[Name, Column], BeforeValidator(under_own_name)]  # by role
     # a CSV or Parquet file, a glob of them, an address, or a database; None simulates a table of ``scenario``
     source: Location | None = None
     get: str = ""  # where a user finds the file
@@ -472,7 +313,7 @@ class Dataset:
 
     def _marks(self, column: Column) -> dict[str, str]:
         """Return how the cells of a column are written where that is declared."""
-        marks = {name: getattr(column, name) or getattr(self, name, None) for name in _WRITTEN.get(column.kind, ())}
+        marks = {name: getattr(column, name) or getattr(self, name, None) for name in WRITTEN.get(column.kind, ())}
         return {name: mark for name, mark in marks.items() if mark is not None}
 
     def span(self) -> list[dict[str, Any]]:
@@ -488,7 +329,7 @@ class Dataset:
     def _range(self, role: str) -> tuple[float | str | None, float | str | None]:
         """Return the lowest and the highest value that a column may hold; of a stay in days, what people stay."""
         column = self.columns.get(role)
-        low, high = (None, None) if column is None else (_plain(column.low), _plain(column.high))
+        low, high = (None, None) if column is None else (plain(column.low), plain(column.high))
         if role == "length_of_stay" and (column is None or column.unit in _DAYS):
             shortest = float(self.stay == "inclusive")
             return shortest if low is None else low, LONGEST_STAY if high is None else high

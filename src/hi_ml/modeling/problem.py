@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from hi_ml.app.errors import NotTrainable
 from hi_ml.app.text import number, percent
 from hi_ml.data.attrition import KEPT, meanings
+from hi_ml.data.column import Column
 from hi_ml.data.read import Admissions
-from hi_ml.data.schema import Column
 from hi_ml.modeling import models, recalibration, splits
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features

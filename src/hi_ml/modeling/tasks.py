@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT, Name
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.data.schema import Column, Moment, Word
+from hi_ml.data.column import Column, Moment, Word
 
 MOMENTS: tuple[Moment, ...] = ("admission", "stay", "discharge", "after")  # in the order of time
 

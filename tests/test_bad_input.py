@@ -229,7 +229,10 @@ def test_a_full_disk_ends_in_one_sentence_and_leaves_nothing(place, command, kil
 
 @pytest.mark.slow
 def test_a_disk_too_full_for_the_store_loses_no_run_and_leaves_no_half_store(place, command, inside):
-    ended = command("train", *QUICK[:-1], under="ulimit -f 300")
+    small = (
+        f"~assessments.{name}" for name in ("intervals", "calibration", "subgroups", "explanation")
+    )  # a small page
+    ended = command("train", *QUICK[:-1], *small, under="ulimit -f 500")
     assert ended.code == 1
     assert re.fullmatch(r"TrackingFailed: .*Nothing is lost.*python -m hi_ml\.track run=\S+\n", ended.stderr)
     assert not (place / "mlflow.db").exists()

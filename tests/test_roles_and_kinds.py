@@ -28,21 +28,22 @@ FEW_TREES = ["~assessments.probes", *(f"model.{kind}.n_estimators=9" for kind in
 DECLARED = {"advanced_medications": ["Aa", "1"], "acute_conditions": ["Bb"], "severe_conditions": ["Cc", "2.0"]}
 
 
-def cells(kind, rng):
-    """Cells of a kind as a CSV holds them."""
+def cells(kind, rng, role):
+    """Cells of a kind as a CSV holds them; no two columns have a name in common."""
     if kind == "number":
         return rng.integers(0, 9, N).astype(str)
     if kind == "category":
         return rng.choice(["Aa", "Bb", "Cc", "Emergency", ""], N)
     if kind == "date":
         return (pd.Timestamp("2023-01-01") + pd.to_timedelta(rng.integers(0, 300, N), unit="D")).strftime("%Y-%m-%d")
-    return np.array([f"{'id' if kind == 'identifier' else 'Ann Lee'} {i}" for i in rng.integers(0, 150, N)])
+    names = [f"{role.replace('_', '')}{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(150)]
+    return np.array([f"id {i}" if kind == "identifier" else names[i] for i in rng.integers(0, 150, N)])
 
 
 def admissions_of(path, kinds, private=frozenset()):
     """Read a table whose columns are of the given kinds."""
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({role: cells(kind, rng) for role, kind in kinds.items()})
+    frame = pd.DataFrame({role: cells(kind, rng, role) for role, kind in kinds.items()})
     starts = pd.to_datetime(frame["admitted_on"])
     frame["discharged_on"] = (starts + pd.to_timedelta(rng.integers(0, 20, N), unit="D")).dt.strftime("%Y-%m-%d")
     frame.to_csv(path, index=False)

@@ -175,7 +175,9 @@ def _experiments(client: Any) -> list[str]:
 
 def _in_store(run: Any) -> Candidate:
     tags, run_id = run.data.tags, run.info.run_id
-    return Candidate(run_id, tags["model"], run_id[:_SHORT], (tags[DATA_DIGEST], tags[SPLIT_DIGEST]))
+    return Candidate(
+        run_id, tags.get("model", str(run.info.run_name)), run_id[:_SHORT], (tags[DATA_DIGEST], tags[SPLIT_DIGEST])
+    )
 
 
 def _in_folder(path: Path) -> Candidate:

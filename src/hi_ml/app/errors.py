@@ -933,6 +933,13 @@ class NotComparable(HiMlError):
         )
 
     @classmethod
+    def damaged(cls, labels: Sequence[str], error: Exception) -> Self:
+        return cls(
+            f"One of the runs {_some(labels)} says less of itself than it should ({type(error).__name__}: "
+            f"{_one_line(error)}). Leave it out by runs=[...], or train it again."
+        )
+
+    @classmethod
     def differ(cls, one: str, other: str, what: str) -> Self:
         return cls(f"Runs {one} and {other} cannot be compared: {what} differ. Leave one out by runs=[...].")
 

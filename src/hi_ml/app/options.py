@@ -63,7 +63,7 @@ class UserOptions(FileConfigSource):
         path = Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml"
         try:
             option = super().load_config(config_path)
-        except (ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        except (AssertionError, OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
             raise ConfigurationInvalid.no_yaml(path, str(error)) from error
         group, name = Path(config_path).parts[0], Path(config_path).stem  # a folder inside of a group is of the group
         if group in _DATA:

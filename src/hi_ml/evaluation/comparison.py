@@ -101,8 +101,15 @@ def compare_runs(runs: Sequence[Run]) -> Comparison:
     Raises
     ------
     NotComparable
-        If their digests, test rows, targets or the definition of their scores differ.
+        If their digests, test rows, targets or the definition of their scores differ, or one lacks any of these.
     """
+    try:
+        return _compared(runs)
+    except (AttributeError, KeyError, TypeError) as error:  # of files that someone changed
+        raise NotComparable.damaged([run.label for run in runs], error) from error
+
+
+def _compared(runs: Sequence[Run]) -> Comparison:
     _refuse_different(runs)
     decides = primary(runs[0].task)
     score, more = decides.name, decides.better == "more"

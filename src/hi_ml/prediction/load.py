@@ -130,9 +130,12 @@ def _try(scorer: serving.Scorer, files: Path) -> None:
     """Let a model answer an invented admission: one that cannot would stop half-way through a night."""
     typed = scorer.typed(invent_admission(scorer.mapping))
     numbers = scorer.numbers(typed)
+    steps = [name for name in scorer.pipeline[0].output_indices_ if name.startswith("feature_")]
+    if steps and len(steps) != len(scorer.mapping["features"]):
+        raise ValueError(f"{len(scorer.mapping['features'])} features, expected {len(steps)}")
     matrix, centre = scorer.encode(numbers), scorer.mapping.get("centre")
     scorer.answer(matrix, numbers)
-    if centre is not None and len(centre) != matrix.shape[1]:
+    if centre is not None and (len(centre) != matrix.shape[1] or np.asarray(centre).dtype == object):
         raise ValueError(f"centre has {len(centre)} numbers, expected {matrix.shape[1]}")
     if profile := drift.load(files):
         drift.compare(profile, drift.count_rows(profile, numbers), drift.Sensitivity())

@@ -40,7 +40,12 @@ class MappingShape(BaseModel):
 class _File(BaseModel):
     file: str
     sha256: str
-    rows: _Count
+
+
+class _Join(BaseModel):
+    join: str
+    source: str
+    files: list[_File]
 
 
 class ManifestShape(BaseModel):
@@ -49,6 +54,8 @@ class ManifestShape(BaseModel):
     model_uri: str
     model_sha256: str
     files: list[_File] = Field(min_length=1)
+    joins: list[_Join] = []
+    table: str | None = None
     rows_in: Annotated[int, Field(ge=1)]
     rows_scored: _Count
     keep: list[str]

@@ -184,8 +184,11 @@ def _in_folder(path: Path) -> Candidate:
     files = RunFolder(path).read()
     if "verdict" not in files:  # of the findings, or of a search
         raise RunFolderInvalid.of(path, "verdict")
-    digests = (files["data"]["sha256"], files["run"][SPLIT_DIGEST])
-    return Candidate(str(path), files["run"]["model"], path.parent.name, digests, path)
+    try:
+        digests = (files["data"]["sha256"], files["run"][SPLIT_DIGEST])
+        return Candidate(str(path), files["run"]["model"], path.parent.name, digests, path)
+    except (KeyError, TypeError) as error:
+        raise RunFolderInvalid.of(path, f"whole account of itself ({type(error).__name__}: {error})") from error
 
 
 def _by_name(name: str, candidates: Sequence[Candidate], experiment: str) -> Candidate:

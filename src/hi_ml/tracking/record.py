@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_ml.app.config import leaves
+from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.evaluation.assessment import ALWAYS, catalogue
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
@@ -69,8 +70,15 @@ def record(folder: RunFolder, *, share_rows: bool = False) -> Record:
     Raises
     ------
     RunFolderInvalid
-        If a file of a finished run is absent.
+        If a file of a finished run is absent, or says less than it should.
     """
+    try:
+        return _of_any(folder, share_rows=share_rows)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of files that someone changed
+        raise RunFolderInvalid.of(folder.path, f"whole account of itself ({type(error).__name__}: {error})") from error
+
+
+def _of_any(folder: RunFolder, *, share_rows: bool) -> Record:
     home = {path.stem for path in {*folder.files()}.difference(leaving(folder, share_rows=share_rows))} - {*ALWAYS}
     files = {name: content for name, content in folder.read().items() if name not in home & catalogue().keys()}
     if "search" in files:

@@ -14,6 +14,7 @@ from hi_ml.data.sources.pieces import NO_ROWS, Piece, is_text
 
 _BUFFER = 1 << 20  # bytes of a column that are read at once
 _BATCH = 1 << 16  # rows that are decoded at once
+_USUAL = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.float16(): pa.float32()}
 _BYTES_OF_A_CODE = 4  # at most; a text is longer, with its length
 
 
@@ -58,7 +59,13 @@ class Parquet:
                 row = np.arange(done + 1, done + batch.num_rows + 1)
                 done += batch.num_rows
                 if done > after:
-                    yield Piece(pa.Table.from_batches([batch]).select(columns), row, NO_ROWS)
+                    yield Piece(_usual(pa.Table.from_batches([batch]).select(columns)), row, NO_ROWS)
+
+
+def _usual(table: pa.Table) -> pa.Table:
+    """Take the usual kind for one with which Arrow cannot do everything."""
+    kinds = [_USUAL.get(kind, kind) for kind in table.schema.types]
+    return table if kinds == table.schema.types else table.cast(pa.schema(zip(table.column_names, kinds, strict=True)))
 
 
 def _coded(footer: pq.FileMetaData) -> frozenset[str]:

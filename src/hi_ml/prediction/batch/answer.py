@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hi_ml.app.errors import ColumnProblem
 from hi_ml.app.timing import stopwatch
+from hi_ml.data.sources import files
 from hi_ml.data.sources.pieces import Piece
 from hi_ml.data.validate import Fault, rejected_cells, whole
 from hi_ml.prediction import drift
@@ -113,7 +114,8 @@ def score_chunk(
     """
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "encode"):
-        typed, faults = scorer.read({name: whole(chunk.piece.table.column(name)) for name in inputs.needed})
+        with files.refusing(_location(chunk, inputs)):  # bytes that are no text, say
+            typed, faults = scorer.read({name: whole(chunk.piece.table.column(name)) for name in inputs.needed})
         rejected = list_rejected(chunk, faults, inputs)
         piece, typed = _readable(chunk.piece, typed, faults)
         numbers = scorer.numbers(typed)

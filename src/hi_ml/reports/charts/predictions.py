@@ -107,6 +107,8 @@ def _draw_band(ax: Axes, band: pd.DataFrame) -> ErrorbarContainer:
 
 
 def _limits(cells: pd.DataFrame, columns: list[str]) -> tuple[float, float]:
+    if cells.empty:  # none of them may be shown
+        return 0.0, 1.0
     return float(cells[columns].min().min()), float(cells[columns].max().max())
 
 

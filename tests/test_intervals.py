@@ -646,9 +646,10 @@ def test_intervals_of_a_planted_table_cover_and_beat_knowing_nothing(command, na
 def test_intervals_of_the_kaggle_table_cover_and_are_as_wide_as_knowing_nothing(command):
     """Rows 12 and 13 of the criteria on the table that holds no signal."""
     folder = command("dataset=kaggle", f"dataset.source={SOURCE}", "task=[length_of_stay,test_results]")
-    for task, size, atom in (("length_of_stay", "width", 1 / 30), ("test_results", "set_size", 0)):
+    # many rows of sets share the few probabilities that a model without signal gives: the threshold takes all of them
+    for task, size, atom in (("length_of_stay", "width", 1 / 30), ("test_results", "set_size", 0.02)):
         scores = pd.read_csv(folder.parent / task / "scores.csv").set_index("score")
         assert 0.89 <= scores.loc["coverage", "value"] <= 0.9 + atom + 0.01
-        assert scores.loc[size, "value"] == pytest.approx(scores.loc[size, "baseline"], rel=0.02)
+        assert scores.loc[size, "value"] == pytest.approx(scores.loc[size, "baseline"], rel=0.03)
     rows = pd.read_parquet(folder.parent / "length_of_stay" / "predictions.parquet")
     assert (rows["high"] - rows["low"]).median() == 27

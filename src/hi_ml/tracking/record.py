@@ -13,6 +13,10 @@ from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
 
 DATA_DIGEST, SPLIT_DIGEST, VERDICT = "data_sha256", "split_sha256", "verdict"  # tags; a run with a model has the second
+_SAID_ELSEWHERE = (  # how what is asked begins that a run's name need not say
+    "dataset", "model=", "model.space", "task=", "split=", "tracking", "hydra", "charts", "promote", "trials", "folds",
+    "resume", "+",
+)  # fmt: skip
 _LONGEST_NAME = 120  # letters of a run's name
 _OF_MODEL = ("test_", "skill")  # how metrics begin that are the model's own
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # of a trial, in MLflow's words
@@ -137,8 +141,8 @@ def _of_model(files: Files, model: Path) -> Record:
 
 def _name(files: Files) -> str:
     """Name a run by what tells it from others: model, split, what was asked for besides, and when."""
-    run, beside = files["run"], ("dataset", "model=", "task=", "split=", "tracking", "hydra", "charts", "promote", "+")
-    asked = [word for word in files["overrides"] if not word.startswith(beside)]
+    run = files["run"]
+    asked = [word for word in files["overrides"] if not word.startswith(_SAID_ELSEWHERE)]
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"]))
     return ", ".join([run["model"], run["split"], *asked, when])[:_LONGEST_NAME]
 

@@ -189,13 +189,13 @@ def test_nobody_returns_from_death(drawn, evidence):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kept", [0.7, 1.0])
-def test_labels_that_patients_keep_support_nothing(kept):
+def test_labels_that_patients_keep_support_nothing():
+    """Kept by seven in ten; labels that all keep are in test_studies_null.py."""
     rejected = {}
     for seed in range(TABLES):
         findings = {
             one.finding: one
-            for one in null.state(null.distinct(null.null_table(seed, admissions=1_500, kept=kept), seed), SETTINGS)
+            for one in null.state(null.distinct(null.null_table(seed, admissions=1_500, kept=0.7), seed), SETTINGS)
         }
         for name, part in primary(findings).items():
             rejected.setdefault(name, []).append(part.detail.get("p_two_sided", part.p_support) < 0.05)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -128,3 +129,10 @@ def test_settings_of_other_tasks_are_not_those_of_the_run():
     both = run("both")
     both.config["tasks"]["billing"] = TASK | {"name": "billing"}
     assert differences_in_settings([both, run("one")]).empty
+
+
+@pytest.mark.parametrize("lost", ["about", "config", "predictions"])
+def test_a_run_that_says_too_little_is_named_with_what_leaves_it_out(lost):
+    broken = replace(THREE[0], **{lost: None})
+    with pytest.raises(NotComparable, match=rf"{THREE[0].label}.*says less of itself.*runs=\[...\]"):
+        compare_runs([broken, *THREE[1:]])

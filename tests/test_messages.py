@@ -121,6 +121,7 @@ ELSEWHERE = {
     "NotComparable.no_store": "test_messages",
     "NotComparable.too_few": "test_messages",
     "NotComparable.other_task": "test_compare",
+    "NotComparable.damaged": "test_comparison",
     "NotComparable.differ": "test_compare",
     "NotResumable.absent": "test_tune",
     "NoContest.another_table": "test_promotion",

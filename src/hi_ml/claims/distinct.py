@@ -188,9 +188,14 @@ def commonest(words: "pd.Series[str]", most: int = MOST_LEVELS) -> "pd.Series[st
     --------
     >>> commonest(pd.Series(["a", "b", "a", "c"]), 2).tolist()
     ['a', 'all others', 'a', 'all others']
+    >>> commonest(pd.Series([2, 2, 10, 3]), 2).tolist()
+    ['2', '2', 'all others', 'all others']
     """
     rows = words.value_counts()
-    return words if len(rows) <= most else words.where(words.isin(rows.index[: most - 1]) | words.isna(), "all others")
+    if len(rows) <= most:
+        return words
+    kept = words.isin(rows.index[: most - 1]) | words.isna()
+    return words.map(str, na_action="ignore").where(kept, "all others")  # dates and numbers have an order of their own
 
 
 def among(labels: "pd.Series[str]", words: Sequence[str]) -> "pd.Series[bool]":

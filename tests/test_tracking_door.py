@@ -99,7 +99,7 @@ HOSTILE = {
     "more code": (more_code, "model/code/evil.py is no file of a model"),
     "a pickle": (pickled, "model/python_model.pkl is no file"),
     "another package": (asks_for("evil==1.0"), "asks for 'evil==1.0'"),
-    "another place to install from": (asks_for("--find-links=wheels"), "asks for '--find-links=wheels'"),
+    "another list of packages": (asks_for("--requirement=more.txt"), "asks for '--requirement=more.txt'"),
     "another loader": (about(lambda f: f["python_function"].update(loader_module="os")), "names other code"),
     "a path of code": (about(lambda f: f["python_function"].update(code="code")), "names other code"),
     "another flavor": (about(lambda f: f.update(sklearn={})), "names other code"),

@@ -9,10 +9,27 @@ import pytest
 from hi_ml.app.errors import MessageRefused, OutputFailed
 from hi_ml.data.sources.events import Event
 from hi_ml.prediction.feed.ledger import Ledger
-from hi_ml.prediction.feed.live import Counting, Live
+from hi_ml.prediction.feed.live import Live
 from hi_ml.prediction.feed.log import Entry, Log, ScoreRow, names
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
+
+
+class Counting:
+    """The outlook of a service without a model: nothing is predicted."""
+
+    model = ""
+
+    def refresh(self):
+        """Nothing can come."""
+
+    def score(self, _visits, _position):
+        """Predict nothing."""
+        return ()
+
+    def board(self, *_of):
+        """Say that nothing is known."""
+        return {"verdict": "not yet known", "verdict_sentence": "No model and no history.", "horizons": []}
 
 
 def event(number, kind="admit", *, visit="v", patient="p", **changes):

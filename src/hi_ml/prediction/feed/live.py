@@ -43,23 +43,6 @@ class Outlook(Protocol):
         """Say how many beds will be taken."""
 
 
-class Counting:
-    """The outlook of a service without a model: nothing is predicted."""
-
-    model = ""
-
-    def refresh(self) -> None:
-        """Nothing can come."""
-
-    def score(self, _visits: Sequence[Visit], _position: int) -> Sequence[ScoreRow]:
-        """Predict nothing."""
-        return ()
-
-    def board(self, *_of: object) -> dict[str, Any]:
-        """Say that nothing is known."""
-        return {"verdict": "not yet known", "verdict_sentence": "No model and no history.", "horizons": []}
-
-
 @dataclass
 class Live:
     """The service's state. The event loop reads it; two threads of its own write: one folds, one draws the board."""

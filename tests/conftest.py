@@ -6,12 +6,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each worker, before a librar
 
 import functools
 import logging
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +23,7 @@ import pandas as pd
 import pyarrow.csv
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 import hi_ml
@@ -313,3 +318,37 @@ def browser():
         running = playwright.chromium.launch(executable_path=path, args=quiet)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory):
+    """Start a Spark on two processors that tries a task four times; it is installed, outside the tree, where absent."""
+    _install_spark()
+    from hi_ml.data.sources.spark import session  # noqa: PLC0415 -- what most test files do not need
+
+    warehouse = tmp_path_factory.mktemp("warehouse").as_uri()
+    running = session({"spark.master": "local[2,4]", "spark.driver.memory": "1g", "spark.sql.warehouse.dir": warehouse})
+    yield running
+    running.stop()
+
+
+def _install_spark():
+    if shutil.which("java") is None:
+        if os.geteuid() or shutil.which("apt-get") is None:
+            pytest.skip("no Java here: apt-get install openjdk-17-jre-headless")
+        for words in (["update"], ["install", "--no-install-recommends", "openjdk-17-jre-headless"]):
+            subprocess.run(["apt-get", "-qq", *words], check=True, capture_output=True)
+    if find_spec("pyspark"):
+        return
+    constraints = Path(__file__).parents[1] / "constraints.txt"
+    (wanted,) = re.findall(r"^pyspark==.*$", constraints.read_text(), flags=re.MULTILINE)
+    place = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "hi_ml", wanted)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.is_dir():
+            with tempfile.TemporaryDirectory(dir=place.parent) as part:
+                words = ["--quiet", "--no-compile", "--constraint", constraints, "--target", f"{part}/site", wanted]
+                subprocess.run([sys.executable, "-m", "pip", "install", *words], check=True, capture_output=True)
+                Path(part, "site").rename(place)
+    sys.path.append(str(place))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(place)]))

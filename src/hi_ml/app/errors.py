@@ -83,6 +83,28 @@ class Unserved(HiMlError):
         return cls("\n".join(f"{type(error).__name__}: {error}" for error in errors))
 
 
+class SparkFailed(HiMlError):
+    """Spark is not there, or did not do what it was asked for."""
+
+    @classmethod
+    def no_package(cls, module: str) -> Self:
+        return cls(f"Spark needs the Python package {module}, which is not installed: pip install 'hi_ml[spark]'.")
+
+    @classmethod
+    def no_java(cls, said: str) -> Self:
+        return cls(
+            f"Spark needs Java 17 or newer, which did not start: {_one_line(said)[:_LONGEST_REASON].rstrip('.')}. "
+            "Debian has it in openjdk-17-jre-headless; one that lies elsewhere is named by JAVA_HOME."
+        )
+
+    @classmethod
+    def to_start(cls, reason: str) -> Self:
+        return cls(
+            f"Spark did not start: {_one_line(reason)[:_LONGEST_REASON].rstrip('.')}. Check what spark= sets: "
+            "spark.master, and the memory it may take."
+        )
+
+
 class ConfigurationInvalid(HiMlError):
     """A key or value of the configuration is wrong."""
 

@@ -36,7 +36,7 @@ COMMANDS = {
 }
 ENTRY = "__main__"  # lists the commands
 INTERFACE = "interface"  # the same for a notebook: it may import what the commands may, and their settings
-CONFIGURED = {"app/options.py", "app/config.py", "app/launch.py"}
+CONFIGURED = {"app/options.py", "app/references.py", "app/launch.py"}
 
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py" and "conf" not in path.parts)
 TREES = {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for path in FILES}

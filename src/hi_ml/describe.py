@@ -11,6 +11,7 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, SmallestCell
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
 from hi_ml.app.files import atomic_folder
+from hi_ml.app.references import as_written
 from hi_ml.data.guess import ColumnGuess, computed_stay, guess_columns
 from hi_ml.data.location import Location, address_of
 from hi_ml.data.privacy import PrivateWords
@@ -49,7 +50,9 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     if settings.source is None:
         raise SourceUnreadable.none_named()
     origin = address_of(settings.source)
-    name = settings.name or re.sub(r"\W+", "_", Path(origin).name.split(".")[0]).strip("_").lower() or "mine"
+    name = (
+        settings.name or re.sub(r"\W+", "_", Path(as_written(origin)).name.split(".")[0]).strip("_").lower() or "mine"
+    )
     guesses, form = _columns(settings.source, name)
     stay = computed_stay(guesses)
     known = [*guesses, *([stay] if stay else [])]
@@ -57,7 +60,7 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     targets = [target] if target else [one.role for one in known if one.role in FIRST_TARGETS]
     others = {path: _columns(path, name)[0] for path in settings.beside}
     relations = relate(guesses, targets, others, stay)
-    drafted = Drafted(name, origin, form, guesses, stay, target, settings.smallest_cell)
+    drafted = Drafted(name, as_written(origin), form, guesses, stay, target, settings.smallest_cell)
     claims = claim_yamls(drafted)
     folder = here.folder
     commands = [

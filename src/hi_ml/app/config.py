@@ -11,12 +11,11 @@ from typing import Annotated, Any, Literal
 
 import hydra
 import hydra.utils
-from omegaconf import OmegaConf
-from omegaconf.basecontainer import BaseContainer
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.options import of_user
+from hi_ml.app.references import hold_references, plain
 
 _LEARNERS = ("sklearn", "lightgbm", "catboost", "hi_ml")  # packages whose classes a model may name
 
@@ -73,7 +72,9 @@ def compose(command: str, *overrides: str, config_dir: Path | str | None = None)
     """
     mine = None if config_dir is None else Path(config_dir)
     with of_user(mine), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        node: dict[str, Any] = plain(hydra.compose(command, list(overrides)))
+        composed = hydra.compose(command, list(overrides))
+    hold_references(composed)
+    node: dict[str, Any] = plain(composed)
     return node
 
 
@@ -112,21 +113,6 @@ def named_in(package: ModuleType, name: str) -> list[Any]:
     """Collect what the modules of a package call by one name, by module name: a new file is a new member."""
     modules = (import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__))
     return [getattr(module, name) for module in modules if hasattr(module, name)]
-
-
-def plain(node: Any) -> Any:
-    """Return a node as plain dicts, lists and values, every reference resolved."""
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def written(node: Any) -> Any:
-    """Return a node as `plain` does, but of what the environment holds only the reference: a secret stays there."""
-    resolver = BaseContainer._resolvers["oc.env"]  # noqa: SLF001 -- the only way to have it back
-    OmegaConf.register_new_resolver("oc.env", lambda *words: f"${{oc.env:{','.join(map(str, words))}}}", replace=True)
-    try:
-        return plain(node)
-    finally:
-        BaseContainer._resolvers["oc.env"] = resolver  # noqa: SLF001 -- as above
 
 
 def leaves(node: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:

@@ -167,6 +167,14 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def from_environment(cls, key: str) -> Self:
+        return cls(
+            f"{key} takes its text from an environment variable, and a run would write it down. Write it as it is. "
+            "Paths and addresses (source, input, output, url) may stand in a variable, and so may numbers; a password "
+            "is named by password_from: env <NAME>."
+        )
+
+    @classmethod
     def unordered(cls, url: str) -> Self:
         return cls(
             f"{url}: a database keeps its rows in no order, and splits and row numbers depend on one. Say which table, "

@@ -29,11 +29,12 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from hi_ml.app import options
-from hi_ml.app.config import build, conf_dir, plain, written
+from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
 from hi_ml.app.files import open_up, own, readable
 from hi_ml.app.manual import page
 from hi_ml.app.passwords import refuse_passwords, without_password
+from hi_ml.app.references import hold_references, plain, written
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
 _SOON = 0.01  # seconds in which a destructor ends
@@ -69,7 +70,7 @@ class Invocation:
         call = HydraConfig.get()
         folder = Path(call.runtime.output_dir)
         mine = tuple(str(path) for path in options.of_command_line())
-        return cls(folder, written(cfg), list(call.overrides.task), f"hi_ml.{call.job.name}", mine)
+        return cls(folder, written(cfg), written(call.overrides.task), f"hi_ml.{call.job.name}", mine)
 
     def another(self, command: str, *words: str) -> str:
         """Return another command on the same table: with the user's options, and what was asked of the dataset."""
@@ -113,6 +114,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
     def application(cfg: DictConfig) -> None:
         with ending(composed=True):
             refuse_passwords(plain(cfg))
+            hold_references(cfg)
             here = Invocation.of(cfg)
             with readable(by_umask=cfg.get("files") == "umask"):
                 own(here.folder)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import hi_ml.claims
-from hi_ml.app.config import build, named_in, plain
+from hi_ml.app.config import build, named_in
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.references import plain
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions
 from hi_ml.claims.finding import Finding

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import JoinRefused
+from hi_ml.app.references import as_written
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
 from hi_ml.data.sources.table import gather, open_all
@@ -223,7 +224,7 @@ def join(raw: Piece, dataset: Dataset) -> tuple[Piece, dict[str, dict[str, Any]]
 def describe(lookup: Lookup, matches: Matches) -> dict[str, Any]:
     """Say which table was joined by what, and how many rows it knew; ready for JSON."""
     spec = lookup.spec
-    files = [{"file": location, "sha256": sha256} for location, sha256 in lookup.files.items()]
+    files = [{"file": as_written(location), "sha256": sha256} for location, sha256 in lookup.files.items()]
     return {"files": files, "on": [list(pair) for pair in spec["on"]], "level": spec["level"], **matches.describe()}
 
 

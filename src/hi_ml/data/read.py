@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hi_ml.app.references import as_written
 from hi_ml.data.attrition import KEPT, LeftOut, steps_of
 from hi_ml.data.clean import cell_codes, one_spelling
 from hi_ml.data.column import Kind
@@ -101,7 +102,9 @@ class Admissions:
         return {
             "sha256": self.sha256,
             "column_sha256": self.column_sha256,
-            "sources": [{"source": location, "sha256": sha256} for location, sha256 in self.sources.items()],
+            "sources": [
+                {"source": as_written(location), "sha256": sha256} for location, sha256 in self.sources.items()
+            ],
             **({"joins": self.joins} if self.joins else {}),
             **self.counts,
             "duplicate_groups": int((sizes > 1).sum()),

@@ -14,6 +14,7 @@ import pandas as pd
 
 from hi_ml.app.errors import ModelUnservable
 from hi_ml.app.files import write_json
+from hi_ml.app.references import as_written
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.modeling.features import Features
@@ -95,6 +96,7 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     own = next((name for name in ids if isinstance(name, str)), None)
     described = {"private": dataset.private_sources(), "id": own, "missing": dataset.missing, "stay": dataset.stay}
     joins = [dataset.joined(name) for name in dataset.joins]
+    joins = [join | {"source": as_written(join["source"])} for join in joins]
     return described | ({"joins": joins} if joins else {})
 
 

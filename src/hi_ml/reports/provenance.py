@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hi_ml.app.launch import Invocation
+from hi_ml.app.references import as_written
 from hi_ml.data.read import Admissions
 from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
@@ -26,7 +27,7 @@ def provenance(here: Invocation, facts: Mapping[str, Any], *, started: float) ->
 
 def of_table(admissions: Admissions) -> dict[str, Any]:
     """Say which table was read."""
-    return {"dataset": admissions.dataset.name, "source": admissions.origin}
+    return {"dataset": admissions.dataset.name, "source": as_written(admissions.origin)}
 
 
 def tables_in_words(data: Mapping[str, Any]) -> dict[str, str]:

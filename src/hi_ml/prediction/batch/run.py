@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.app.files import write_json
+from hi_ml.app.references import as_written
 from hi_ml.app.timing import stopwatch
 from hi_ml.data.joins import Matches
 from hi_ml.data.sources import database
@@ -214,21 +215,21 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
     request, model, inputs = job.request, job.model, job.inputs
     read, scored = counts.rows_read, counts.rows_scored
     return {
-        "model_uri": model.uri,
+        "model_uri": as_written(model.uri),
         "model_sha256": model.sha256,
         "verdict": model.verdict,
         "interval": _interval(model),
-        "input": request.input,
+        "input": as_written(request.input),
         "input_sha256": digest_of_all(job.files),
         "files": [
-            {"file": location, "sha256": file.sha256, "rows": counts.read.get(location, 0)}
+            {"file": as_written(location), "sha256": file.sha256, "rows": counts.read.get(location, 0)}
             for location, file in job.files.items()
         ],
         "joins": [
             {
                 "join": one.spec["name"],
-                "source": one.spec["source"],
-                "files": [{"file": location, "sha256": sha256} for location, sha256 in one.files.items()],
+                "source": as_written(one.spec["source"]),
+                "files": [{"file": as_written(location), "sha256": sha256} for location, sha256 in one.files.items()],
                 "rows_matched": counts.matched.get(one.spec["name"], 0),
             }
             for one in inputs.lookups
@@ -272,7 +273,7 @@ def _signed(request: BatchRequest, work: Work, output: Path) -> dict[str, Any]:
         )
     address = request.table.where(MANIFEST_ID, number, order_by="row").address
     return {
-        "table": address,
+        "table": as_written(address),
         MANIFEST_ID: number,
         "output_sha256": Fingerprint.of(address, request.dataset).sha256,
     }

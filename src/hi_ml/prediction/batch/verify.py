@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from hi_ml.app.errors import HiMlError, NotAsClaimed
+from hi_ml.app.references import as_read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
 from hi_ml.data.sources.table import Fingerprint, open_source
@@ -24,6 +25,7 @@ from hi_ml.prediction.batch.run import MANIFEST, MANIFEST_ID
 from hi_ml.prediction.load import LoadedModel
 from hi_ml.prediction.shapes import ManifestShape, in_words
 
+_PLACES = ("file", "source", "table", "model_uri")  # where something lies, perhaps by a variable of the environment
 _CLOSE = 1e-9  # relative: what a linear model may differ by when it is asked for other rows at once
 
 
@@ -86,7 +88,7 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
 def _read(path: Path) -> dict[str, Any]:
     """Read a manifest."""
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_hook=_as_read)
         ManifestShape.model_validate(manifest, strict=True)
     except ValidationError as error:
         raise NotAsClaimed.no_manifest(path, in_words(error)) from error
@@ -95,6 +97,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.name.endswith(f".{MANIFEST}"):
         raise NotAsClaimed.no_manifest(path, "of another name")
     return manifest
+
+
+def _as_read(node: dict[str, Any]) -> dict[str, Any]:
+    return {key: as_read(value) if key in _PLACES and isinstance(value, str) else value for key, value in node.items()}
 
 
 def _location(manifest: Mapping[str, Any], output: Path) -> str:

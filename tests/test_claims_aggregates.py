@@ -2,7 +2,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_ml.claims.aggregates import add_up, counts, crosstab, cube, fill_cells, mean_table, moments_of, over, sums
+from hi_ml.claims.aggregates import (
+    TIMES,
+    add_up,
+    counts,
+    crosstab,
+    cube,
+    fill_cells,
+    mean_table,
+    moments_of,
+    over,
+    sums,
+)
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -22,7 +33,8 @@ def test_ten_parts_add_up_to_one_table(frame):
     parts = [frame.iloc[part * 30 : part * 30 + 30] for part in range(10)]
     whole = sums(frame, ["insurer", "kind"], "days")
     summed = add_up(sums(part, ["insurer", "kind"], "days") for part in parts)
-    np.testing.assert_allclose(summed.sort_index(), whole.sort_index(), rtol=1e-9)
+    for measure in ("n", "mean", "variance"):
+        np.testing.assert_allclose(getattr(moments_of(summed), measure), getattr(moments_of(whole), measure), rtol=1e-9)
     counted = add_up(counts(part, ["insurer", "kind"]) for part in parts)
     assert counted["n"].sort_index().tolist() == counts(frame, ["insurer", "kind"])["n"].sort_index().tolist()
 
@@ -47,6 +59,17 @@ def test_sums_give_means_and_variances():
     np.testing.assert_allclose(groups.variance, by_pandas.var())
     table = mean_table(sums(FRAME, ["insurer"], "days"))
     assert table.columns.tolist() == ["insurer", "n", "mean", "low", "high"]
+
+
+def test_a_large_mean_leaves_a_small_spread_its_digits_and_a_row_may_stand_for_several():
+    values = 1e9 + RNG.standard_normal(100_000)
+    frame = pd.DataFrame({"ward": "a", "value": np.append(values, values)})
+    expected = np.var(np.append(values, values) - 1e9, ddof=1)
+    parts = add_up(sums(frame.iloc[part::10], ["ward"], "value") for part in range(10))
+    twice = frame.head(len(values)).assign(**{TIMES: 2})
+    for table in (sums(frame, ["ward"], "value"), sums(twice, ["ward"], "value"), parts):
+        np.testing.assert_allclose(moments_of(table).variance, [expected], rtol=1e-6)
+    assert counts(twice, ["ward"])["n"].tolist() == [len(frame)]
 
 
 def test_cubes_and_crosstabs_keep_empty_cells():

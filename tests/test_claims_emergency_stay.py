@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from hi_ml.claims.distinct import LocalRows
 from hi_ml.claims.subgroup_screen import stay_screen
 
 CONDITIONS = ["Asthma", "Cancer", "Diabetes", "Hypertension", "Obesity"]
@@ -83,7 +84,7 @@ def test_companions_of_skewed_stays_agree_in_direction(drawn, state, evidence):
 
 def test_the_screen_compares_every_level_within_every_other(drawn):
     frame = drawn(3_000)[["admission_type", "condition", "length_of_stay", "age"]]
-    screen = stay_screen(frame, [35, 50, 65], 30)
+    screen = stay_screen(LocalRows(frame), [35, 50, 65], 30)
     assert len(screen) == 2 * (3 * 5 + 3 * 4 + 5 * 4)
     assert {"under 35 years", "35 to 49 years", "65 years and over"} < set(screen["level"])
     cancer = frame[frame["condition"] == "Cancer"]

@@ -12,6 +12,7 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell
 from hi_ml.app.errors import command_to_track
 from hi_ml.app.files import atomic_folder
+from hi_ml.claims.aggregates import admissions_in
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.verdicts import difference
@@ -59,7 +60,7 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
         with_copies = difference(stated, state(every, by_claim))
     words = admissions.private_words()
     kept, smallest = settings.keep_duplicates, settings.smallest_cell
-    result = FindingsRun(stated, with_copies, admissions, len(distinct.rows), settings.seed, kept, smallest)
+    result = FindingsRun(stated, with_copies, admissions, admissions_in(distinct.take()), settings.seed, kept, smallest)
     with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)

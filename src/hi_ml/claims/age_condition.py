@@ -66,7 +66,7 @@ def age_condition(admissions: DistinctAdmissions, settings: AgeCondition) -> Dra
     acute = admissions.declarations.get("acute_conditions", ())
     parts = [_Part(word.casefold(), (word,), True, "conditions") for word in settings.conditions]
     parts.append(_Part("acute", acute, False, "acute_conditions"))
-    counted = cache(partial(_both_sides, admissions.rows, settings))
+    counted = cache(partial(_both_sides, admissions.take("age", "condition"), settings))
     claim = (
         f"From age {settings.split_age:g} on, {' and '.join(settings.conditions)} take a larger share of admissions "
         "than before, and acute conditions a smaller one."
@@ -111,8 +111,8 @@ def _share_gap(
     table = counted()
     within = of_levels(table, part.levels)
     if not within.any():
-        conditions = table.index.get_level_values("condition").repeat(table["n"]).to_series()
-        raise no_such_level("condition", part.levels, conditions, part.key)
+        sizes = over(table, ["condition"])["n"].sort_values(ascending=False, kind="stable")
+        raise no_such_level("condition", part.levels, sizes, part.key)
     if within.all():
         raise constant("the condition")
     split = f"{settings.split_age:g}"
@@ -133,7 +133,7 @@ def _from_last_copies(
     """Repeat the parts with the last of the copies kept: the copies differ in age, and nobody knows which is right."""
     if admissions.copies == 0:
         return ()
-    counted = cache(partial(age_counts, admissions.last, settings.split_age))
+    counted = cache(partial(age_counts, admissions.last.take(["age", "condition"]), settings.split_age))
     again = [(part.name, partial(_share_gap, counted, part, settings, "last copies kept")) for part in parts]
     return Draft.of("", "all", again).evidence
 

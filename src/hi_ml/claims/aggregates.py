@@ -4,6 +4,7 @@ Where patients come again, such a table has the patient as its last key: all tha
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from hi_ml.statistics.moments import Clusters, Moments, clustered
 
 UNIT = "unit of inference"
 """The column that numbers the patients, or the hospitals; a table has it only where one of them comes again."""
-SUMS = ("n", "total", "squares")
+TIMES = "number of admissions"
+"""The column that says for how many admissions a row of a table stands; without it, each row is one."""
+SUMS = ("n", "total", "squares", "base")
 
 
 def counts(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -31,25 +34,61 @@ def counts(frame: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     DataFrame
         Column `n`, indexed by the keys, and the unit of inference where the frame has it.
     """
-    return frame.groupby(_with_unit(frame, keys), observed=True).size().to_frame("n")
+    grouped = frame.groupby(_with_unit(frame, keys), observed=True)
+    return (grouped[TIMES].sum() if TIMES in frame else grouped.size()).to_frame("n")
 
 
-def sums(frame: pd.DataFrame, keys: Sequence[str], value: str) -> pd.DataFrame:
+def sums(frame: pd.DataFrame, keys: Sequence[str], value: str, centre: float | None = None) -> pd.DataFrame:
     """Count, sum and sum the squares of a value per combination of keys; a row that lacks any is left out.
 
     Parameters
     ----------
     value : str
         A column of numbers.
+    centre : float, optional
+        From which they are measured, so that large values of small spread keep their digits; their mean, rounded, if
+        left out.
 
     Returns
     -------
     DataFrame
-        Columns `n, total, squares`, indexed by the keys, and the unit of inference where the frame has it.
+        Columns `n`, `total` and `squares` of what lies above the centre, and `base` (n times the centre), indexed by
+        the keys, and the unit of inference where the frame has it.
     """
-    number, by = frame[value].astype("float64"), _with_unit(frame, keys)
-    complete = frame[by].assign(n=1.0, total=number, squares=number**2)[number.notna()]
-    return complete.groupby(by, observed=True)[list(SUMS)].sum()
+    number, by, times = frame[value].astype("float64"), _with_unit(frame, keys), times_of(frame)
+    if centre is None:
+        centre = centre_of(float((times * number).sum()), float(times[number.notna()].sum()))
+    above = number - centre
+    complete = frame[by].assign(n=times, total=times * above, squares=times * above**2, base=times * centre)
+    return complete[number.notna()].groupby(by, observed=True)[list(SUMS)].sum()
+
+
+def centre_of(total: float, n: float) -> float:
+    """Return from where n numbers are best measured: from their mean; a whole number, so that whole ones stay exact."""
+    return float(np.rint(total / n)) if n else 0.0
+
+
+def times_of(frame: pd.DataFrame) -> "pd.Series[float]":
+    """Say for how many admissions each row stands."""
+    return frame[TIMES].astype("float64") if TIMES in frame else pd.Series(1.0, frame.index)
+
+
+def admissions_in(frame: pd.DataFrame) -> int:
+    """Count the admissions that a table stands for."""
+    return int(frame[TIMES].sum()) if TIMES in frame else len(frame)
+
+
+def sizes_of(labels: "pd.Series[Any]", frame: pd.DataFrame) -> "pd.Series[int]":
+    """Count the admissions of each label of the rows of a frame, the largest first, equal ones by label."""
+    sizes = frame[TIMES].groupby(labels.to_numpy()).sum() if TIMES in frame else labels.value_counts(sort=False)
+    return sizes.sort_index().sort_values(ascending=False, kind="stable")
+
+
+def each_admission(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each admission."""
+    if TIMES not in frame:
+        return frame
+    return frame.loc[frame.index.repeat(frame[TIMES])].drop(columns=TIMES).reset_index(drop=True)
 
 
 def _with_unit(frame: pd.DataFrame, keys: Sequence[str]) -> list[str]:
@@ -80,8 +119,22 @@ def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
         Made by `counts` or by `sums`, with the same keys.
     """
     tables = list(parts)
+    if "base" in tables[0]:
+        centre = _centre(pd.concat(tables))
+        tables = [_measured_from(table, centre) for table in tables]
     names = list(tables[0].index.names)
     return pd.concat(tables).groupby(level=names, observed=True).sum()
+
+
+def _centre(table: pd.DataFrame) -> float:
+    n = float(table["n"].sum())
+    return float(np.rint(table["base"].sum() / n)) if n else 0.0
+
+
+def _measured_from(table: pd.DataFrame, centre: float) -> pd.DataFrame:
+    further = _centre(table) - centre
+    total, squares = table["total"] + table["n"] * further, table["squares"] + further * (2 * table["total"])
+    return table.assign(total=total, squares=squares + table["n"] * further**2, base=table["n"] * centre)
 
 
 def over(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -111,8 +164,8 @@ def moments_of(table: pd.DataFrame, groups: pd.Index | None = None) -> Moments:
         chosen = ordered.reindex(groups, fill_value=0.0)
     else:
         chosen = whole
-    n, total, squares = (chosen[column].to_numpy(dtype=np.float64) for column in SUMS)
-    return Moments(n, total, squares, clusters_of(table, chosen.index))
+    n, total, squares = (chosen[column].to_numpy(dtype=np.float64) for column in SUMS[:3])
+    return Moments(n, total, squares, clusters_of(table, chosen.index), _centre(whole))
 
 
 def clusters_of(table: pd.DataFrame, groups: pd.Index) -> Clusters | None:
@@ -144,7 +197,7 @@ def having(table: pd.DataFrame, within: ArrayLike) -> pd.DataFrame:
     within : array of bool, shape (rows of the table,)
     """
     marked = table["n"].to_numpy() * np.asarray(within)
-    return table.assign(total=marked, squares=marked).astype("float64")
+    return table.assign(total=marked, squares=marked, base=0.0).astype("float64")
 
 
 def mean_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,14 +14,14 @@ from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, percent
 from hi_ml.claims import kinds
-from hi_ml.claims.aggregates import keys_of, mean_table, moments_of, over, sizes, sums, units_of
+from hi_ml.claims.aggregates import each_admission, keys_of, mean_table, moments_of, over, sizes, sums, units_of
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions, commonest
+from hi_ml.claims.distinct import DistinctAdmissions, LocalRows, Rows, commonest
 from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
 from hi_ml.claims.kinds import Columns
-from hi_ml.claims.requirements import constant, has, require_columns, require_two
+from hi_ml.claims.requirements import constant, require_columns, require_two
 from hi_ml.claims.tails import Draws, Sample, is_heavy, permuted
 from hi_ml.statistics.estimates import POWER, Floats, Interval, Margin, joint_power
 from hi_ml.statistics.means import largest_gap, mean_limits, one_way, probability_of_exceeding
@@ -80,7 +80,7 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     admissions : DistinctAdmissions
         Needs `billed`, and `hospital` or `insurer`.
     """
-    rows, by_insurer, power = admissions.rows, admissions.by("insurer"), joint_power(PARTS)
+    rows, by_insurer, power = admissions.first, admissions.by("insurer"), joint_power(PARTS)
     compared = cache(partial(_compare, rows, settings, power=power))
     parts: list[Part] = [
         (HOSPITALS, lambda: _hospitals(admissions, compared(), settings)),
@@ -103,8 +103,10 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
         notes.append(
             "Means and ranks of bills disagree on which insurer is dearer, so insurers cannot support the claim."
         )
-    if has(rows, "insurer", "billed"):
-        tables["insurer_means"] = mean_table(sums(by_insurer.rows, ["insurer"], "billed"))
+    if {"insurer", "billed"} <= set(rows.roles):
+        tables["insurer_means"] = mean_table(by_insurer.first.sums(["insurer"], "billed"))
+    if rows.narrow and "billed" in rows.roles:
+        notes.append(f"Bills were not adjusted for {_mix(rows)}: that takes all of these columns at once.")
     return dataclasses.replace(draft, notes=tuple(notes), tables=tables, facts=facts)
 
 
@@ -116,15 +118,17 @@ def _hospitals(
     else:
         draws = Draws(settings.permutations, admissions.rng(HOSPITALS))
         billed = Columns("billed", "hospital")
-        yield kinds.with_permuted_p(comparison.evidence, admissions.rows, billed, draws, admissions.seed)
-    yield from _sensitivities(admissions.rows, settings)
+        rows = admissions.take("hospital", "billed")
+        yield kinds.with_permuted_p(comparison.evidence, rows, billed, draws, admissions.seed)
+    yield from _sensitivities(admissions.first, settings)
 
 
 def _compare(
-    rows: pd.DataFrame, settings: BillingVariation, name: str = "hospital", *, power: float = POWER
+    rows: Rows, settings: BillingVariation, name: str = "hospital", *, power: float = POWER
 ) -> HospitalComparison:
-    require_columns(rows, name, "billed")
-    table = sums(rows, [name], "billed")
+    for role in (name, "billed"):
+        require_columns(rows.take([role]), role)
+    table = rows.sums([name], "billed")
     needed = 2 * settings.smallest_group  # a comparison has two sides
     kinds.require_several(table, HOSPITALS, needed, "the bill")
     return HospitalComparison(table, *compare_hospitals(table, settings.smallest_gap, power=power))
@@ -139,21 +143,24 @@ def compare_hospitals(
     between, evidence = kinds.variation(table, smallest_gap, estimand, power=power)
     counted = {
         "hospitals": kinds.one_value_a_patient(table).large_enough(2).n.size,
-        "mean_bill": float(table["total"].sum() / table["n"].sum()),
+        "mean_bill": _mean_bill(table),
     }
     return between, dataclasses.replace(evidence, detail=dict(evidence.detail) | counted)
 
 
-def _sensitivities(rows: pd.DataFrame, settings: BillingVariation) -> Iterator[Evidence]:
+def _mean_bill(table: pd.DataFrame) -> float:
+    return float((table["total"] + table["base"]).sum() / table["n"].sum())
+
+
+def _sensitivities(rows: Rows, settings: BillingVariation) -> Iterator[Evidence]:
     """Repeat the comparison with names as they were written, and with bills adjusted for the patients' mix."""
-    with_bill = rows[rows["billed"].notna()]
-    bills = with_bill["billed"].to_numpy(dtype=np.float64)
-    adjusted = with_bill.assign(billed=residuals(bills, _case_mix(with_bill)) + bills.mean())
-    mix = ", ".join(role for role in CASE_MIX if role in rows)
-    again = [
-        ("names as written", rows, "hospital_as_written"),
-        (f"adjusted for {mix}", adjusted, "hospital"),
-    ]
+    again = [("names as written", rows, "hospital_as_written")]
+    if not rows.narrow:
+        with_bill = rows.take(["hospital", "billed", *CASE_MIX])
+        with_bill = with_bill[with_bill["billed"].notna()]
+        bills = with_bill["billed"].to_numpy(dtype=np.float64)
+        adjusted = with_bill.assign(billed=residuals(bills, _case_mix(with_bill)) + bills.mean())
+        again.append((f"adjusted for {_mix(rows)}", LocalRows(adjusted), "hospital"))
     for how, table, name in again:
         try:
             evidence = _compare(table, settings, name).evidence
@@ -161,6 +168,10 @@ def _sensitivities(rows: pd.DataFrame, settings: BillingVariation) -> Iterator[E
             continue
         part, words = f"{evidence.part} ({how})", f"{evidence.estimand}, {how}"
         yield dataclasses.replace(evidence, part=part, estimand=words, role="secondary")
+
+
+def _mix(rows: Rows) -> str:
+    return ", ".join(role for role in CASE_MIX if role in rows.roles)
 
 
 def _case_mix(rows: pd.DataFrame) -> Floats:
@@ -173,7 +184,7 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
             centred = np.where(is_known, age - (age[is_known].mean() if is_known.any() else 0.0), 0.0)
             columns += [centred, is_known.astype(np.float64)]
         else:
-            codes, levels = pd.factorize(commonest(rows[role]), use_na_sentinel=False)
+            codes, levels = pd.factorize(commonest(rows, role), use_na_sentinel=False)
             columns += list(np.eye(len(levels))[codes].T)
     return np.column_stack(columns)
 
@@ -216,7 +227,7 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
     """
     whole = over(table, keys_of(table))
     large = whole[whole["n"] >= smallest_volume].sort_values("n", ascending=False, kind="stable").index
-    groups, centre = moments_of(table, large), float(table["total"].sum() / table["n"].sum())
+    groups, centre = moments_of(table, large), _mean_bill(table)
     mean_low, mean_high = mean_limits(groups)
     several = moments_of(table, whole.index[whole["n"] > 1])
     inflation = _design_effect(several)
@@ -259,9 +270,9 @@ def _insurers(admissions: DistinctAdmissions, settings: BillingVariation, power:
     long tails. Where the two insurers that lie farthest apart change places when ranks are compared, the part stays
     undecided.
     """
-    rows = admissions.rows
+    rows = admissions.take("insurer", "billed")
     require_columns(rows, "insurer", "billed")
-    complete = rows[rows["billed"].notna() & rows["insurer"].notna()]
+    complete = each_admission(rows[rows["billed"].notna() & rows["insurer"].notna()])
     if len(complete["insurer"].unique()) == 1:
         raise constant("the insurer")
     large = require_two(complete, "insurer", settings.smallest_group).sort_values()

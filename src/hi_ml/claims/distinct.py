@@ -5,13 +5,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from hi_ml.claims.aggregates import UNIT
+from hi_ml.claims.aggregates import TIMES, UNIT, admissions_in, each_admission, sizes_of, sums
 from hi_ml.claims.requirements import UNFIT
 from hi_ml.data.duplicates import TELLING, Twins, groups, people
 from hi_ml.scorer.serving import comparable
@@ -24,15 +24,83 @@ WORDS = ("sex", "blood_type", "condition", "disposition", "hospital", "insurer",
 AMOUNTS = ("age", "length_of_stay", "billed")
 
 
+class Rows(Protocol):
+    """The admissions of a table, wherever it lies: the one door to them."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """The columns that there are, by role."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether only a few columns can be taken at once."""
+
+    def take(self, roles: Sequence[str]) -> pd.DataFrame:
+        """Take those of some columns that there are, and `UNIT` where a patient has several rows.
+
+        A row may stand for several admissions that agree in them; then `TIMES` says for how many.
+        """
+
+    def sums(self, keys: Sequence[str], value: str) -> pd.DataFrame:
+        """Count and sum a column of numbers, as `hi_ml.claims.aggregates.sums` of what `take` returns."""
+
+
+@dataclass(frozen=True)
+class LocalRows:
+    """Admissions in memory, a row each."""
+
+    frame: pd.DataFrame
+    narrow: bool = False
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """See `Rows`."""
+        return [str(role) for role in self.frame if role != UNIT]
+
+    def take(self, roles: Sequence[str]) -> pd.DataFrame:
+        """See `Rows`."""
+        return self.frame[[role for role in dict.fromkeys([*roles, UNIT]) if role in self.frame]]
+
+    def sums(self, keys: Sequence[str], value: str) -> pd.DataFrame:
+        """See `Rows`."""
+        return sums(self.frame, keys, value)
+
+
+@dataclass(frozen=True)
+class RowsByHospital:
+    """Admissions whose units of inference are the hospitals."""
+
+    rows: Rows
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """See `Rows`."""
+        return self.rows.roles
+
+    @property
+    def narrow(self) -> bool:
+        """See `Rows`."""
+        return self.rows.narrow
+
+    def take(self, roles: Sequence[str]) -> pd.DataFrame:
+        """See `Rows`."""
+        frame = _by_hospital(self.rows.take([*roles, "hospital"]))
+        return frame if "hospital" in roles else frame.drop(columns="hospital")
+
+    def sums(self, keys: Sequence[str], value: str) -> pd.DataFrame:
+        """See `Rows`."""
+        return sums(self.take([*keys, value]), keys, value)
+
+
 @dataclass(frozen=True)
 class DistinctAdmissions:
     """A table ready for inference."""
 
     # one row per admission, columns by role, the first copy kept; where a patient has several rows, they are numbered
     # in the column `UNIT`
-    rows: pd.DataFrame
+    first: Rows
     # the same admissions, the last copy kept: where copies differ, nobody knows which is the original
-    last: pd.DataFrame
+    last: Rows
     copies: int  # rows that were left out as near-duplicates
     declarations: Mapping[str, Sequence[str]]  # what the dataset's YAML says of its own categories, in any case
     seed: int
@@ -46,10 +114,19 @@ class DistinctAdmissions:
         A column that belongs to the hospital says as much as there are hospitals, however many patients they have, and
         whether or not patients go from one to another.
         """
-        declared = self.levels.get(role) == "hospital" and "hospital" in self.rows
-        if not declared and not _of_hospitals(self.rows, role):
+        declared = self.levels.get(role) == "hospital" and "hospital" in self.first.roles
+        if not declared and not _of_hospitals(self.first, role):
             return self
-        return replace(self, rows=_by_hospital(self.rows), last=_by_hospital(self.last), units=HOSPITALS)
+        return replace(self, first=RowsByHospital(self.first), last=RowsByHospital(self.last), units=HOSPITALS)
+
+    def take(self, *roles: str) -> pd.DataFrame:
+        """Take those of some columns that there are, see `Rows`."""
+        return self.first.take(roles)
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """All columns, a row an admission."""
+        return each_admission(self.first.take(self.first.roles))
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Give a stream of random numbers of its own to each purpose, whatever else runs."""
@@ -98,12 +175,12 @@ def one_row_each(
         levels=levels or {},
     )
     if keep_duplicates:
-        every = frame.reset_index(drop=True)
+        every = LocalRows(frame.reset_index(drop=True))
         return said(every, every, 0)
     patient = _patients(frame, alone, seed)
     kept = (~group.duplicated(keep=keep).to_numpy() for keep in ("first", "last"))
-    first, last = (_numbered(frame[rows], patient[rows]) for rows in kept)
-    return said(first, last, len(frame) - len(first))
+    first, last = (LocalRows(_numbered(frame[rows], patient[rows])) for rows in kept)
+    return said(first, last, len(frame) - len(first.frame))
 
 
 def _as_claims_take_it(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,16 +216,18 @@ def persons_of(rows: pd.DataFrame) -> People | None:
     return people({role: codes.get(role, rows[role]) for role in TELLING})
 
 
-def _of_hospitals(rows: pd.DataFrame, role: str) -> bool:
-    if "hospital" not in rows or role not in rows:
+def _of_hospitals(rows: Rows, role: str) -> bool:
+    if not {"hospital", role} <= set(rows.roles):
         return False
-    known = rows[["hospital", role]].dropna()
-    pairs = known.drop_duplicates()
+    known = rows.take(["hospital", role]).dropna(subset=["hospital", role])
+    pairs = known[list(dict.fromkeys(["hospital", role]))].drop_duplicates()
     one_level_each = not pairs["hospital"].duplicated().any()
-    return one_level_each and len(pairs) < len(known) and len(pairs[role].unique()) > 1
+    return one_level_each and len(pairs) < admissions_in(known) and len(pairs[role].unique()) > 1
 
 
 def _by_hospital(rows: pd.DataFrame) -> pd.DataFrame:
+    if TIMES in rows and (nowhere := rows["hospital"].isna()).any():
+        rows = pd.concat([rows[~nowhere], each_admission(rows[nowhere]).assign(**{TIMES: 1})], ignore_index=True)
     code, levels = pd.factorize(rows["hospital"])
     return rows.assign(**{UNIT: np.where(code < 0, len(levels) + np.arange(len(rows)), code)})
 
@@ -181,20 +260,21 @@ def as_words(column: "pd.Series[Any]") -> "pd.Series[str]":
     return pd.Series(words[codes], column.index, dtype="str")
 
 
-def commonest(words: "pd.Series[str]", most: int = MOST_LEVELS) -> "pd.Series[str]":
+def commonest(frame: pd.DataFrame, role: str, most: int = MOST_LEVELS) -> "pd.Series[str]":
     """Keep the commonest words of a column as they are, and take all others together.
 
     Examples
     --------
-    >>> commonest(pd.Series(["a", "b", "a", "c"]), 2).tolist()
+    >>> commonest(pd.DataFrame({"ward": ["a", "b", "a", "c"]}), "ward", 2).tolist()
     ['a', 'all others', 'a', 'all others']
-    >>> commonest(pd.Series([2, 2, 10, 3]), 2).tolist()
+    >>> commonest(pd.DataFrame({"code": [2, 2, 10, 3]}), "code", 2).tolist()
     ['2', '2', 'all others', 'all others']
     """
-    rows = words.value_counts()
-    if len(rows) <= most:
+    words = frame[role]
+    sizes = sizes_of(words, frame)
+    if len(sizes) <= most:
         return words
-    kept = words.isin(rows.index[: most - 1]) | words.isna()
+    kept = words.isin(sizes.index[: most - 1]) | words.isna()
     return words.map(str, na_action="ignore").where(kept, "all others")  # dates and numbers have an order of their own
 
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import p_statement, with_unit
-from hi_ml.claims.aggregates import UNIT, counts, keys_of, mean_table, moments_of, over, sums, units_of
+from hi_ml.claims.aggregates import UNIT, counts, each_admission, keys_of, mean_table, moments_of, over, sums, units_of
 from hi_ml.claims.chart import GREY, STAR, Chart, largest
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
@@ -59,7 +59,8 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
         Needs `admission_type` and `length_of_stay`.
     """
     admissions = admissions.by("admission_type")
-    rows, severe = admissions.rows, admissions.declarations.get("severe_conditions", ())
+    rows = admissions.take("admission_type", "length_of_stay", "condition")
+    severe = admissions.declarations.get("severe_conditions", ())
     draws = Draws(settings.permutations, admissions.rng("emergency"))
     parts = [
         ("emergency", partial(_emergency, rows, settings, draws)),
@@ -73,13 +74,14 @@ def emergency_stay(admissions: DistinctAdmissions, settings: EmergencyStay) -> D
     if draft.parts:
         draft, facts = draft.also(*_companions(rows, settings)), {"smallest": settings.smallest_effect}
         if has(rows, "condition"):
-            screen = stay_screen(rows, settings.age_bands, settings.smallest_group)
+            screen = stay_screen(admissions.first, settings.age_bands, settings.smallest_group)
             forest = _marked(stay_by_condition(rows, settings), screen, settings.emergency)
             tables |= {"stay_by_condition": _with_all(draft.parts, forest), "stay_screen": screen}
             draft = draft.also(*_by_condition(forest, _dependence(rows, forest, settings)))
             draft = dataclasses.replace(draft, notes=(NOTE, *_screen_note(screen)))
-    if has(rows, "admitted_on"):
-        tables["stay_by_month"] = stay_by_month(rows)
+    by_day = admissions.take("admitted_on", "admission_type", "length_of_stay")
+    if has(by_day, "admitted_on"):
+        tables["stay_by_month"] = stay_by_month(by_day)
     return dataclasses.replace(draft.in_units(admissions.units), tables=tables, facts=facts)
 
 
@@ -94,7 +96,7 @@ def _emergency(rows: pd.DataFrame, settings: EmergencyStay, draws: Draws) -> Ite
 
 def _sample(rows: pd.DataFrame, emergency: str) -> Sample:
     """Take the stays, the others first, with their patients."""
-    complete = rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()]
+    complete = each_admission(rows[rows["admission_type"].notna() & rows["length_of_stay"].notna()])
     urgent = among(complete["admission_type"], [emergency]).to_numpy().astype(np.int64)
     return Sample(complete["length_of_stay"].to_numpy(dtype=np.float64), urgent, units_of(complete))
 
@@ -239,7 +241,8 @@ def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
     days = np.floor(complete["length_of_stay"]).astype("int64")
     counted = counts(complete.assign(days=days), ["admission_type", "days"])
     table = over(counted, keys_of(counted)).reset_index()
-    means = complete.groupby("admission_type", observed=True)["length_of_stay"].mean()
+    stays = over(sums(complete, ["admission_type"], "length_of_stay"), ["admission_type"])
+    means = (stays["total"] + stays["base"]) / stays["n"]
     share = table["n"] / table.groupby("admission_type")["n"].transform("sum")
     return table.assign(share=share, mean=table["admission_type"].map(means))
 

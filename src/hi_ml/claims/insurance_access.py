@@ -17,7 +17,7 @@ from hi_ml.claims import kinds
 from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, moments_of, sums
 from hi_ml.claims.chart import STAR, Chart
 from hi_ml.claims.claim import Claim
-from hi_ml.claims.distinct import DistinctAdmissions, commonest
+from hi_ml.claims.distinct import AMOUNTS, DistinctAdmissions, commonest
 from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns, Stratified
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
@@ -36,6 +36,8 @@ NOTE = (
 CARE = {"admission_type": "admission type", "medication": "medication", "test_result": "test result"}
 STAY = "length_of_stay"
 CASE_MIX = ("condition", "sex", "blood_type")
+Taken = Callable[[str], pd.DataFrame]
+"""Returns the rows with a column and the insurer, for those insurers that are large enough."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,7 +61,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
         Needs `insurer` and some of the four; compares within `condition` and age bin where they are there.
     """
     admissions = admissions.by("insurer")
-    stratified_rows = cache(partial(_stratified, admissions.rows, settings))
+    stratified_rows: Taken = cache(partial(_stratified, admissions, settings))
     margin = Margin(settings.smallest_effect, joint_power(len(CARE) + 1))
     draws = Draws(settings.permutations, admissions.rng(STAY))
     associations = cache(partial(_association, stratified_rows, margin))
@@ -68,31 +70,32 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     around = "Recorded care differs between insurers in {}."
     draft = Draft.of(SENTENCE, "any", parts, notes=[NOTE], words=CARE | {STAY: "length of stay"}, around=around)
     try:
-        rows = stratified_rows()
+        stratified_rows("insurer")
     except Untestable:
         return draft
-    cared = [role for role in CARE if has(rows, role)]
-    balance = standardised_differences(rows, cared)
+    balance = standardised_differences(stratified_rows)
     extreme = list(_largest(balance, settings.smallest_difference))
     return dataclasses.replace(
-        draft.also(*_marginal(rows, cared, margin), *extreme).in_units(admissions.units),
+        draft.also(*_marginal(stratified_rows, margin), *extreme).in_units(admissions.units),
         tables={"payer_care": kinds.residual_table(dict(_testable(associations)), "insurer"), "payer_balance": balance},
         facts={"zone": settings.smallest_difference if extreme else None},
     )
 
 
-def _stratified(rows: pd.DataFrame, settings: InsuranceAccess) -> pd.DataFrame:
-    """Keep the insurers that are large enough, and say to which stratum each row belongs."""
+def _stratified(admissions: DistinctAdmissions, settings: InsuranceAccess, role: str = "insurer") -> pd.DataFrame:
+    """Take a column of the insurers that are large enough, and say to which stratum each row belongs."""
+    rows = admissions.take("insurer", "condition", "age", role)
     require_columns(rows, "insurer")
     if len(rows["insurer"].dropna().unique()) == 1:
         raise constant("the insurer")
     require_two(rows, "insurer", settings.smallest_group)
     stratified = with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
-    return stratified.assign(**{role: commonest(rows[role]) for role in ("insurer", *CARE, *CASE_MIX) if role in rows})
+    words = {name for name in ("insurer", role) if name in rows and name not in AMOUNTS}
+    return stratified.assign(**{name: commonest(stratified, name) for name in words})
 
 
-def _association(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, role: str) -> Stratified:
-    rows = stratified_rows()
+def _association(stratified_rows: Taken, margin: Margin, role: str) -> Stratified:
+    rows = stratified_rows(role)
     require_columns(rows, role)
     what = f"the {CARE[role]} between insurers of one stratum"
     return kinds.associated(rows, Columns(role, "insurer", "stratum"), margin, what)
@@ -105,17 +108,19 @@ def _care(associations: Callable[[str], Stratified], role: str, margin: Margin) 
     yield Evidence.of_effect(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
 
 
-def _stay(stratified_rows: Callable[[], pd.DataFrame], margin: Margin, draws: Draws) -> Iterator[Evidence]:
-    rows = stratified_rows()
+def _stay(stratified_rows: Taken, margin: Margin, draws: Draws) -> Iterator[Evidence]:
+    rows = stratified_rows(STAY)
     require_columns(rows, STAY)
     words = "spread of the mean stays of insurers over the spread of stays, within condition and age band"
     asked = Asked(Estimand(STAY, words, "Cohen's f"), margin, 0, "the length of stay", directional=False)
     yield kinds.spread_within(rows, Columns(STAY, "insurer", "stratum"), asked, draws)
 
 
-def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Iterator[Evidence]:
+def _marginal(stratified_rows: Taken, margin: Margin) -> Iterator[Evidence]:
     """Repeat the associations without strata, with the figures that people quote."""
-    for role in roles:
+    for role, care in CARE.items():
+        if not has(rows := stratified_rows(role), role):
+            continue
         counted, keys = counts(rows, ["insurer", role]), ("insurer", role)
         table = crosstab(counted, keys)
         if not can_vary(table.to_numpy()[None]):
@@ -128,7 +133,7 @@ def _marginal(rows: pd.DataFrame, roles: Sequence[str], margin: Margin) -> Itera
             "higher": str(table.index[higher]),
             "lower": str(table.index[lower]),
         }
-        words = f"association of insurer and {CARE[role]}, condition and age not held fixed"
+        words = f"association of insurer and {care}, condition and age not held fixed"
         clusters = cube_clusters(counted, keys)
         effect = association(table.to_numpy()[None], margin=margin, clusters=clusters).w
         estimand = Estimand(f"{role} (marginal)", words, "Cohen's w")
@@ -163,15 +168,13 @@ def with_strata(rows: pd.DataFrame, age_bands: Sequence[float]) -> pd.DataFrame:
     return rows.assign(stratum=stratum)
 
 
-def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.DataFrame:
+def standardised_differences(taken: Taken) -> pd.DataFrame:
     """Compare each insurer with the rest, in standard deviations, on its patients' care and on who they are.
 
     Parameters
     ----------
-    rows : DataFrame
-        With `insurer`; what of care, stay, age and case mix is there is compared.
-    care : sequence of str
-        Categories of care.
+    taken : callable
+        Returns the rows with `insurer` and a column; what of care, stay, age and case mix is there is compared.
 
     Returns
     -------
@@ -179,12 +182,11 @@ def standardised_differences(rows: pd.DataFrame, care: Sequence[str]) -> pd.Data
         `insurer, kind` (`care` or `case mix`), `variable, level` (empty for a number), `difference` (of means or
         shares over the root mean variance), `n` (admissions of the insurer).
     """
-    mix = [role for role in CASE_MIX if has(rows, role)]
     tables = [
-        *(part for role in care for part in _share_differences(rows, role, "care")),
-        *_mean_difference(rows, "length_of_stay", "care"),
-        *(part for role in mix for part in _share_differences(rows, role, "case mix")),
-        *_mean_difference(rows, "age", "case mix"),
+        *(part for role in CARE for part in _share_differences(taken(role), role, "care")),
+        *_mean_difference(taken(STAY), STAY, "care"),
+        *(part for role in CASE_MIX for part in _share_differences(taken(role), role, "case mix")),
+        *_mean_difference(taken("age"), "age", "case mix"),
     ]
     columns = ["insurer", "kind", "variable", "level", "difference", "n"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
@@ -197,6 +199,8 @@ def _testable(associations: Callable[[str], Stratified]) -> Iterator[tuple[str, 
 
 
 def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
+    if not has(rows, role):
+        return
     seen = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
     n = seen.sum(axis=1).to_numpy()
     for level in seen.columns:

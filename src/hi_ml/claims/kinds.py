@@ -15,6 +15,7 @@ from hi_ml.claims.aggregates import (
     crosstab,
     cube,
     cube_clusters,
+    each_admission,
     fill_cells,
     keys_of,
     moments_of,
@@ -101,7 +102,7 @@ def difference(
         return _within(rows, columns, asked, draws, first=first)
     if rows[value].isin([0, 1]).all():
         return asked.evidence(difference_of_shares(groups, margin=asked.smallest))
-    effect = contrast(groups, [1, -1], margin=asked.smallest)
+    effect, rows = contrast(groups, [1, -1], margin=asked.smallest), each_admission(rows)
     sample = Sample(rows[value].to_numpy(dtype=np.float64), rows[group].to_numpy().astype(np.int64), units_of(rows))
     effect, keeps_level = guarded(effect, sample, draws)
     return asked.evidence(effect, keeps_level=keeps_level)
@@ -136,7 +137,7 @@ def spread_within(rows: pd.DataFrame, columns: Columns, asked: Asked, draws: Dra
 def stratified_sample(rows: pd.DataFrame, columns: Columns, cells: pd.Index) -> tuple[Sample, float]:
     """Take the values less the mean of their stratum, their cells, and the units of the smallest group less one."""
     value, group, stratum = columns[0], columns[1], str(columns[2])
-    complete = rows[rows[stratum].notna() & rows[group].notna() & rows[value].notna()]
+    complete = each_admission(rows[rows[stratum].notna() & rows[group].notna() & rows[value].notna()])
     centred = complete[value] - complete.groupby(stratum)[value].transform("mean")
     cell = cells.get_indexer(pd.MultiIndex.from_frame(complete[[stratum, group]]))
     by_group = complete.groupby(group)
@@ -151,7 +152,7 @@ def associated(rows: pd.DataFrame, columns: Columns, margin: Margin, what: str) 
     if len(rows[stratum].unique()) > 1:  # of one stratum, any number of levels is tested in closed form
         for one, other, least in ((level, group, int(DENSE**0.5)), (group, level, 1)):
             most = max(DENSE // max(rows[other].nunique() - 1, 1), least) + 1
-            rows = rows.assign(**{one: commonest(rows[one], most)})
+            rows = rows.assign(**{one: commonest(rows, one, most)})
     table, keys = counts(rows, [stratum, group, level]), (group, level)
     if not can_vary(cells := cube(table, keys)):
         raise constant(what)
@@ -208,7 +209,7 @@ def one_value_a_patient(table: pd.DataFrame) -> Moments:
         return moments_of(table)
     most = table.sort_values("n", ascending=False, kind="stable").groupby(level=UNIT).head(1)
     mean = most["total"] / most["n"]
-    values = most.assign(n=1.0, total=mean, squares=mean**2)
+    values = most.assign(n=1.0, total=mean, squares=mean**2, base=most["base"] / most["n"])
     return moments_of(over(values, keys_of(table)))
 
 
@@ -267,7 +268,7 @@ def with_permuted_p(evidence: Evidence, rows: pd.DataFrame, columns: Columns, dr
     rows : DataFrame
         The same.
     """
-    complete = rows[rows[columns.group].notna() & rows[columns.value].notna()]
+    complete = each_admission(rows[rows[columns.group].notna() & rows[columns.value].notna()])
     group, _ = pd.factorize(complete[columns.group])
     several = np.bincount(group)[group] > 1
     values, group = complete[columns.value].to_numpy(dtype=np.float64)[several], pd.factorize(group[several])[0]
@@ -290,6 +291,7 @@ def trend(rows: pd.DataFrame, value: str, along: str, stratum: Integers, asked: 
     falls : bool
         Whether the claim is that it falls, so that the fall is what is estimated.
     """
+    rows = each_admission(rows)
     units = units_of(rows)
     there = len(rows) if units is None else len(np.unique(units))
     needed = asked.smallest_group if units is None else FEWEST_UNITS

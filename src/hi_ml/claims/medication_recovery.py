@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sums
+from hi_ml.claims.aggregates import UNIT, fill_cells, mean_table, moments_of, sizes_of, sums
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among, commonest
@@ -64,7 +64,7 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
         be death or transfer are followed by no readmission.
     """
     admissions = admissions.by("medication")
-    rows = admissions.rows
+    rows = admissions.take("medication", "length_of_stay", "condition")
     rule = IdentityRule(settings.identity_value, settings.identity_pairs, settings.resamples)
     patients = identify(admissions, rule)
     parts = [
@@ -83,7 +83,7 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
         large = large_levels(rows, "medication", settings.smallest_group)
         draft = draft.also(*_between_medications(large, settings.smallest_f))
     if patients.identity:
-        tables["identity"] = identity_table(rows, patients.identity)
+        tables["identity"] = identity_table(patients.rows, patients.identity)
         facts["pairs"] = patients.identity.same_name.pairs
         draft = draft.also(*identity_evidence(patients.identity))
     return dataclasses.replace(draft.in_units(admissions.units), tables=tables, facts=facts)
@@ -92,11 +92,12 @@ def medication_recovery(admissions: DistinctAdmissions, settings: MedicationReco
 def _on_deaths(admissions: DistinctAdmissions) -> str:
     """Say whether a stay that ended in death or transfer counts as one that nobody returned from."""
     words = admissions.declarations.get(ENDED, ())
-    if has(admissions.rows, "disposition") and words:
+    disposition = has(admissions.take("disposition"), "disposition")
+    if disposition and words:
         return f"Stays that ended as {', '.join(words)} are not followed: nobody returns from them."
     lacking = (
         f"no words of the column for disposition are declared: set declarations.{ENDED}"
-        if has(admissions.rows, "disposition")
+        if disposition
         else "the table has no column for disposition: set columns.disposition.from"
     )
     return f"Stays that ended in death or transfer count as not readmitted, since {lacking}."
@@ -116,17 +117,19 @@ def _marked(rows: pd.DataFrame, admissions: DistinctAdmissions) -> pd.DataFrame:
 
 def _require_advanced(admissions: DistinctAdmissions) -> None:
     """Ask for what says which medications are advanced."""
-    require_columns(admissions.rows, "medication")
+    rows = admissions.take("medication")
+    require_columns(rows, "medication")
     declared = admissions.declarations.get(KEY, ())
     require_declared(declared, "no column and no declaration says which medications are advanced", KEY)
-    if not among(admissions.rows["medication"], declared).any():
-        raise no_such_level("medication", declared, admissions.rows["medication"], KEY)
+    if not among(rows["medication"], declared).any():
+        raise no_such_level("medication", declared, sizes_of(rows["medication"], rows), KEY)
 
 
 def _stay(admissions: DistinctAdmissions, settings: MedicationRecovery) -> Iterator[Evidence]:
     _require_advanced(admissions)
-    require_columns(admissions.rows, "length_of_stay")
-    marked = _marked(admissions.rows, admissions)
+    rows = admissions.take("medication", "length_of_stay")
+    require_columns(rows, "length_of_stay")
+    marked = _marked(rows, admissions)
     estimand = Estimand("stay", "mean stay with other medications less that with advanced ones", "days")
     asked = Asked(estimand, Margin(settings.smallest_stay), settings.smallest_group, "the length of stay")
     draws = Draws(settings.permutations, admissions.rng("stay"))
@@ -140,9 +143,9 @@ def _readmission(
         clause = patients.words[:1].lower() + patients.words[1:].rstrip(".")
         raise Untestable("NO_PATIENT_ID", clause, "columns.patient_id.from")
     _require_advanced(admissions)
-    require_columns(admissions.rows, "admitted_on", "discharged_on")
-    ended = _ended(admissions.rows, admissions.declarations.get(ENDED, ()))
-    stays = _marked(index_discharges(admissions.rows, patients.code, settings.window, ended=ended), admissions)
+    require_columns(patients.rows, "admitted_on", "discharged_on")
+    ended = _ended(patients.rows, admissions.declarations.get(ENDED, ()))
+    stays = _marked(index_discharges(patients.rows, patients.code, settings.window, ended=ended), admissions)
     if UNIT not in stays:
         stays = stays.assign(**{UNIT: stays["patient"]})
     arms = _arms(stays, "readmitted", settings.smallest_group)
@@ -231,7 +234,7 @@ def _between_medications(rows: pd.DataFrame, smallest: float) -> Iterator[Eviden
         estimand = Estimand("any medication", words, unit)
         yield Evidence.of_effect(estimand, one_way(groups, margin=margin), smallest, role="exploratory")
     if has(rows, "condition"):
-        pooled = rows.assign(medication=commonest(rows["medication"]))
+        pooled = rows.assign(medication=commonest(rows, "medication"))
         table = sums(pooled, ["condition", "medication"], "length_of_stay")
         cells = fill_cells(table, ["medication"]).index
         effect = within_strata(moments_of(table, cells), cells.get_level_values("medication").nunique(), margin=margin)

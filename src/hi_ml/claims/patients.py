@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from hi_ml.claims.aggregates import each_admission
 from hi_ml.claims.distinct import DistinctAdmissions, persons_of
 from hi_ml.claims.finding import Detail, Estimand, Evidence
 from hi_ml.data.duplicates import TELLING
@@ -21,6 +22,8 @@ from hi_ml.statistics.linkage import (
     pair_count,
 )
 
+FOLLOWED = ("medication", "disposition", "admitted_on", "discharged_on")  # what tells of a stay and of what follows it
+
 
 @dataclass(frozen=True)
 class Patients:
@@ -31,20 +34,23 @@ class Patients:
     code: Integers | None
     identity: Identity | None  # the test of names, where it was made
     words: str  # what was found, as a sentence
+    rows: pd.DataFrame  # shape (n, some), one an admission: what tells of them, and of their stays
 
 
 def identify(admissions: DistinctAdmissions, rule: IdentityRule) -> Patients:
     """Tell patients apart by `patient_id`, or else by names that pass the test."""
-    rows = admissions.rows
+    by = ("patient_id",) if "patient_id" in admissions.first.roles else (*TELLING, "hospital")
+    rows = each_admission(admissions.take(*by, *FOLLOWED))
     if "patient_id" in rows:
-        return Patients(rows["patient_id"].to_numpy(dtype=np.int64), None, "Patients are told apart by their number.")
+        code = rows["patient_id"].to_numpy(dtype=np.int64)
+        return Patients(code, None, "Patients are told apart by their number.", rows)
     persons = persons_of(rows)
     if persons is None:
         absent = [role for role in TELLING if role not in rows]
-        return Patients(None, None, f"Patients cannot be told apart: the table has no {', no '.join(absent)}.")
+        return Patients(None, None, f"Patients cannot be told apart: the table has no {', no '.join(absent)}.", rows)
     identity = judge_identity(persons, rule, rng=admissions.rng("identity"))
     linked = identity.verdict == LINKABLE
-    return Patients(link(persons) if linked else None, identity, _words(identity))
+    return Patients(link(persons) if linked else None, identity, _words(identity), rows)
 
 
 def identity_table(rows: pd.DataFrame, identity: Identity) -> pd.DataFrame:

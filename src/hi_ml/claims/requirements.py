@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import UNIT
+from hi_ml.claims.aggregates import UNIT, counts, sizes_of
 from hi_ml.statistics.moments import FEWEST_UNITS, Moments
 
 FEWEST_SHOWN, MOST_SHOWN = 10, 8  # rows of a level that a sentence may name, and how many of them
@@ -43,9 +43,14 @@ def require_declared(levels: Sequence[str], words: str, key: str) -> None:
         raise Untestable("NO_MAPPING", words, key)
 
 
-def no_such_level(role: str, absent: Sequence[str], words: "pd.Series[str]", key: str) -> Untestable:
-    """Answer a level that is not there, or that the claim does not name, with the commonest that are there."""
-    sizes = words.value_counts()
+def no_such_level(role: str, absent: Sequence[str], sizes: "pd.Series[int]", key: str) -> Untestable:
+    """Answer a level that is not there, or that the claim does not name, with the commonest that are there.
+
+    Parameters
+    ----------
+    sizes : Series of int
+        Admissions by level, the largest first.
+    """
     shown = [str(level) for level in sizes.index[sizes >= FEWEST_SHOWN][:MOST_SHOWN]]
     rest = f" and {len(sizes) - len(shown):,} more" if len(sizes) > len(shown) else ""
     lacking = f"no admission has {role} {' or '.join(absent)}" if absent else f"no level of {role} is named"
@@ -106,10 +111,10 @@ def require_two(frame: pd.DataFrame, role: str, smallest: int) -> pd.Index:
 
 def large_enough(frame: pd.DataFrame, role: str, smallest: int) -> pd.Index:
     """Name the levels of a category with so many rows or more, and enough patients where they come again."""
-    sizes = frame[role].value_counts()
+    sizes = sizes_of(frame[role], frame)
     large = sizes.index[sizes >= smallest]
     if UNIT not in frame:
         return large
-    n = frame.groupby([role, UNIT], observed=True).size()
+    n = counts(frame, [role])["n"]
     effective = sizes.astype("float64") ** 2 / (n**2).groupby(level=role, observed=True).sum()
     return large[effective.reindex(large).to_numpy() >= FEWEST_UNITS]

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.claims import kinds
-from hi_ml.claims.aggregates import UNIT, mean_table, sums
+from hi_ml.claims.aggregates import TIMES, UNIT, each_admission, mean_table, sizes_of, sums
 from hi_ml.claims.chart import BARS, STAR, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among, as_words, is_number
@@ -157,9 +157,10 @@ def _draft(name: str, admissions: DistinctAdmissions, settings: StatedClaim) -> 
 
 def _rows(question: _Question) -> pd.DataFrame:
     """Take the rows that have all that is asked: the stratum of each, as a number, and the patient."""
-    rows, settings = question.admissions.rows, question.settings
+    settings = question.settings
+    rows = question.admissions.take(question.of, question.by, *settings.strata)
     require_columns(rows, question.of, question.by, *settings.strata)
-    strata = [_bands(rows[role], settings.bands.get(role)) for role in settings.strata]
+    strata = [_bands(rows, role, settings.bands.get(role)) for role in settings.strata]
     frame = pd.DataFrame({"of": rows[question.of], "by": rows[question.by]})
     complete = frame.notna().all(axis=1)
     for stratum in strata:
@@ -168,16 +169,17 @@ def _rows(question: _Question) -> pd.DataFrame:
     frame = frame[complete].assign(stratum=0 if keys is None else pd.factorize(keys)[0])
     if frame.empty:
         raise too_few(f"0 admissions with {', '.join([question.of, question.by, *settings.strata])}", "some")
-    return frame.assign(**{UNIT: rows.loc[complete, UNIT]}) if UNIT in rows else frame
+    return frame.assign(**{name: rows.loc[complete, name] for name in (UNIT, TIMES) if name in rows})
 
 
-def _bands(column: "pd.Series[Any]", begins: list[float] | None) -> "pd.Series[str]":
+def _bands(rows: pd.DataFrame, name: str, begins: list[float] | None) -> "pd.Series[str]":
     """Name the band of each number, quarters where none is given; the year of each date; the words of a category."""
+    column = rows[name]
     if pd.api.types.is_datetime64_any_dtype(column):
         return as_words(column.dt.year.astype("float64"))
     if not is_number(column):
         return as_words(column)
-    edges = sorted(set(begins or column.quantile(QUARTERS)))
+    edges = sorted(set(begins or each_admission(rows)[name].quantile(QUARTERS)))
     codes, names = bins(column, edges)
     return pd.Series(np.array([*names, None], dtype=object)[codes], column.index, dtype="str")
 
@@ -186,18 +188,23 @@ def _values(question: _Question, rows: pd.DataFrame) -> "pd.Series[float]":
     """Return the numbers that are compared: those of the column, or 1 for the levels claimed and else 0."""
     column = rows["of"]
     if question.is_share:
-        return _claimed(column, question.of, question).astype("float64")
+        return _claimed(rows, "of", question).astype("float64")
     if is_number(column):
         return column.astype("float64")
-    raise no_such_level(question.of, [], as_words(column), f"{question.key}.levels.{question.of}")
+    raise _no_level(question, rows, "of", [])
 
 
-def _claimed(column: "pd.Series[Any]", role: str, question: _Question) -> "pd.Series[bool]":
+def _no_level(question: _Question, rows: pd.DataFrame, side: str, absent: list[str]) -> Untestable:
+    role = getattr(question, side)
+    return no_such_level(role, absent, sizes_of(as_words(rows[side]), rows), f"{question.key}.levels.{role}")
+
+
+def _claimed(rows: pd.DataFrame, side: str, question: _Question) -> "pd.Series[bool]":
     """Mark the rows of the levels that the claim names, all of which must be there."""
-    words, named = as_words(column), question.settings.levels[role]
+    words, named = as_words(rows[side]), question.settings.levels[getattr(question, side)]
     absent = [level for level in named if not among(words, [level]).any()]
     if absent:
-        raise no_such_level(role, absent, words, f"{question.key}.levels.{role}")
+        raise _no_level(question, rows, side, absent)
     return among(words, named)
 
 
@@ -205,14 +212,14 @@ def _groups(question: _Question, rows: pd.DataFrame) -> tuple["pd.Series[bool]",
     """Mark the rows that are compared with all others, and say which they are."""
     settings, role = question.settings, question.by
     if role in settings.levels:
-        return _claimed(rows["by"], role, question), _either(settings.levels[role])
+        return _claimed(rows, "by", question), _either(settings.levels[role])
     if role in settings.bands and is_number(rows["by"]):
         edge = max(settings.bands[role])
         return rows["by"] >= edge, f"{edge:g} or more"
     if is_number(rows["by"]):
         words = f"{_plain(role)} is a number, and the claim does not say from where on it is compared"
         raise Untestable("NO_MAPPING", words, f"{question.key}.bands.{role}")
-    raise no_such_level(role, [], as_words(rows["by"]), f"{question.key}.levels.{role}")
+    raise _no_level(question, rows, "by", [])
 
 
 Answer = tuple[Evidence, pd.DataFrame, Chart]
@@ -261,14 +268,15 @@ def _association(question: _Question, rows: pd.DataFrame) -> Answer:
 def _pooled(question: _Question, rows: pd.DataFrame, side: str) -> "pd.Series[str]":
     """Return the words of a category, those that the claim leaves out as one; the bands of a number."""
     role = getattr(question, side)
-    words = _bands(rows[side], question.settings.bands.get(role))
+    words = _bands(rows, side, question.settings.bands.get(role))
     if role not in question.settings.levels:
         return words
-    return words.where(_claimed(rows[side], role, question), "all others")
+    return words.where(_claimed(rows, side, question), "all others")
 
 
 def _variation(question: _Question, rows: pd.DataFrame) -> Answer:
-    own = rows.assign(value=_values(question, rows), group=_bands(rows["by"], question.settings.bands.get(question.by)))
+    rows = each_admission(rows)
+    own = rows.assign(value=_values(question, rows), group=_bands(rows, "by", question.settings.bands.get(question.by)))
     if question.settings.strata:
         centred = own[VALUE] - own.groupby(STRATUM)[VALUE].transform("mean") + own[VALUE].mean()
         own = own.assign(value=centred)
@@ -311,7 +319,7 @@ def _along(question: _Question, rows: pd.DataFrame) -> tuple["pd.Series[float]",
     if pd.api.types.is_datetime64_any_dtype(column):
         return (column - column.min()).dt.days / DAYS_A_YEAR, f"{per}year{'s' * bool(per)}"
     if role in settings.levels:
-        _claimed(column, role, question)
+        _claimed(rows, "by", question)
         order = [level.strip().casefold() for level in settings.levels[role]]
         codes = (
             as_words(column).str.strip().str.casefold().map({level: float(step) for step, level in enumerate(order)})
@@ -321,7 +329,7 @@ def _along(question: _Question, rows: pd.DataFrame) -> tuple["pd.Series[float]",
         return column.cat.codes.astype("float64"), f"{per}step{'s' * bool(per)} of {_plain(role)}"
     if is_number(column):
         return column.astype("float64"), f"{per}{question.admissions.units_of_columns.get(role) or _plain(role)}"
-    raise no_such_level(role, [], as_words(column), f"{question.key}.levels.{role}")
+    raise _no_level(question, rows, "by", [])
 
 
 ESTIMATES = {"difference": _difference, "association": _association, "variation": _variation, "trend": _trend}
@@ -340,7 +348,7 @@ def _asked(question: _Question, words: str, unit: str | None = None) -> Asked:
 
 def _means(question: _Question, own: pd.DataFrame) -> tuple[pd.DataFrame, Chart]:
     """Give the mean of each level of the other column, the largest of them, and how they are drawn."""
-    group = _bands(own["by"], question.settings.bands.get(question.by))
+    group = _bands(own, "by", question.settings.bands.get(question.by))
     table = mean_table(sums(own.assign(group=group), [GROUP], VALUE)).rename(columns={GROUP: question.by})
     table = table[table["n"] >= question.settings.smallest_group].reset_index(drop=True)
     unit = "%" if question.is_share else question.unit

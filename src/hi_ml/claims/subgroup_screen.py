@@ -1,15 +1,15 @@
 """How often would some subgroup look special by chance? Every contrast of stays within every stratum."""
 
-from collections.abc import Iterator, Sequence
-from itertools import permutations
+from collections.abc import Sequence
+from itertools import combinations, permutations
 
 import numpy as np
 import pandas as pd
 
-from hi_ml.claims.aggregates import units_of
-from hi_ml.claims.distinct import commonest
+from hi_ml.claims.aggregates import times_of, units_of
+from hi_ml.claims.distinct import Rows, commonest
 from hi_ml.statistics.bins import bins
-from hi_ml.statistics.estimates import Floats, Integers
+from hi_ml.statistics.estimates import Integers
 from hi_ml.statistics.means import comparable, differences
 from hi_ml.statistics.moments import moments
 from hi_ml.statistics.multiplicity import discoveries
@@ -17,15 +17,16 @@ from hi_ml.statistics.multiplicity import discoveries
 _Coded = tuple[str, Integers, pd.Index]
 """Name of a column, the code of each row (-1 for missing), and its levels."""
 ROLES = ("sex", "blood_type", "condition", "insurer", "admission_type", "medication", "test_result")
+NAMES = {"age": "age band", "admitted_on": "year"}  # of what columns become
 COLUMNS = ["column", "level", "within", "stratum", "estimate", "low", "high", "p_value", "n"]
 
 
-def stay_screen(rows: pd.DataFrame, age_bands: Sequence[float], smallest_group: int) -> pd.DataFrame:
+def stay_screen(rows: Rows, age_bands: Sequence[float], smallest_group: int) -> pd.DataFrame:
     """Compare each level of each column with the rest, within each level of each other column.
 
     Parameters
     ----------
-    rows : DataFrame
+    rows : Rows
         With `length_of_stay` in days; categories, `age` and `admitted_on` are used where they are there.
     age_bands : sequence of float
         Ages, in years, at which a band begins.
@@ -38,16 +39,19 @@ def stay_screen(rows: pd.DataFrame, age_bands: Sequence[float], smallest_group: 
         `column, level, within, stratum, estimate` (mean stay of the level less that of the rest, days), `low, high,
         p_value, n, discovery` (Benjamini-Hochberg over all of them), smallest p-value first.
     """
-    complete = rows[rows["length_of_stay"].notna()]
-    days, units = complete["length_of_stay"].to_numpy(dtype=np.float64), units_of(complete)
-    coded = {name: pd.factorize(labels, sort=True) for name, labels in _categories(complete, age_bands)}
-    tables = [
-        _contrasts(days, units, (column, *coded[column]), (stratum, *coded[stratum]), smallest_group)
-        for column, stratum in permutations(coded, 2)
-    ]
+    tables: dict[tuple[str, str], pd.DataFrame] = {}
+    roles = [role for role in (*ROLES, "age", "admitted_on") if role in rows.roles]
+    for pair in combinations(roles, 2):
+        taken = rows.take([*pair, "length_of_stay"])
+        taken = taken[taken["length_of_stay"].notna()]
+        coded = [(NAMES.get(role, role), *pd.factorize(_labels(taken, role, age_bands), sort=True)) for role in pair]
+        for way in permutations((0, 1)):
+            column, stratum = (coded[at] for at in way)
+            tables[column[0], stratum[0]] = _contrasts(taken, column, stratum, smallest_group)
     if not tables:
         return pd.DataFrame(columns=[*COLUMNS, "discovery"])
-    screen = pd.concat(tables, ignore_index=True)
+    names = [NAMES.get(role, role) for role in roles]
+    screen = pd.concat([tables[pair] for pair in permutations(names, 2)], ignore_index=True)
     return screen.assign(discovery=discoveries(screen["p_value"])).sort_values(
         "p_value", kind="stable", ignore_index=True
     )
@@ -65,23 +69,17 @@ def age_bins(age: "pd.Series[float]", begins: Sequence[float]) -> "pd.Series[str
     return pd.Series(np.array([*names, None], dtype=object)[codes], age.index, dtype="str")  # -1 is the last
 
 
-def _categories(rows: pd.DataFrame, age_bands: Sequence[float]) -> Iterator[tuple[str, "pd.Series[str]"]]:
-    for role in ROLES:
-        if role in rows:
-            yield role, commonest(rows[role])
-    if "age" in rows:
-        yield "age band", age_bins(rows["age"], age_bands)
-    if "admitted_on" in rows:
-        yield "year", rows["admitted_on"].dt.strftime("%Y")
+def _labels(rows: pd.DataFrame, role: str, age_bands: Sequence[float]) -> "pd.Series[str]":
+    if role == "age":
+        return age_bins(rows["age"], age_bands)
+    return rows["admitted_on"].dt.strftime("%Y") if role == "admitted_on" else commonest(rows, role)
 
 
-def _contrasts(
-    days: Floats, units: Integers | None, column: _Coded, stratum: _Coded, smallest_group: int
-) -> pd.DataFrame:
+def _contrasts(rows: pd.DataFrame, column: _Coded, stratum: _Coded, smallest_group: int) -> pd.DataFrame:
     both = (column[1] >= 0) & (stratum[1] >= 0)
-    levels, strata = len(column[2]), len(stratum[2])
-    cell_of, patients = column[1][both] * strata + stratum[1][both], None if units is None else units[both]
-    cells = moments(days[both], cell_of, levels * strata, patients)
+    levels, strata, known = len(column[2]), len(stratum[2]), rows[both]
+    cell_of, days = column[1][both] * strata + stratum[1][both], known["length_of_stay"].to_numpy(dtype=np.float64)
+    cells = moments(days, cell_of, levels * strata, units_of(known), np.asarray(times_of(known), dtype=np.float64))
     cell = np.arange(levels * strata)
     rest = cells.pooled([cell % strata == number for number in range(strata)]).at(cell % strata).less(cells)
     usable = comparable(cells, rest, smallest_group)

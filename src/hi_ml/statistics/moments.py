@@ -81,11 +81,17 @@ class Moments:
     total: Floats
     squares: Floats
     clusters: Clusters | None = None  # where a patient has several values; else every value is a unit of its own
+    centre: float = 0.0  # from which the values were measured, so that large ones of small spread keep their digits
 
     @property
     def mean(self) -> Floats:
         """Mean of each group; its groups must not be empty."""
-        return self.total / self.n
+        return self.total / self.n + self.centre
+
+    @property
+    def sum(self) -> Floats:
+        """Sum of the values of each group."""
+        return self.total + self.n * self.centre
 
     @property
     def within(self) -> Floats:
@@ -145,7 +151,8 @@ class Moments:
 
     def thinned(self, design_effect: float) -> "Moments":
         """Take as many independent values as say as much, of the same means and variances."""
-        return Moments(self.n / design_effect, self.total / design_effect, self.squares / design_effect)
+        n, total, squares = (sums / design_effect for sums in (self.n, self.total, self.squares))
+        return Moments(n, total, squares, centre=self.centre)
 
     def pooled(self, groups: Sequence[ArrayLike]) -> "Moments":
         """Add up groups.
@@ -159,7 +166,7 @@ class Moments:
         n, total, squares = (
             np.array([values[pick].sum() for pick in picks]) for values in (self.n, self.total, self.squares)
         )
-        return Moments(n, total, squares, self.clusters and self.clusters.pooled(picks))
+        return Moments(n, total, squares, self.clusters and self.clusters.pooled(picks), self.centre)
 
     @property
     def together(self) -> "Moments":
@@ -169,14 +176,14 @@ class Moments:
     def at(self, groups: ArrayLike) -> "Moments":
         """Pick groups by position or mask."""
         chosen = np.asarray(groups)
-        return Moments(
-            self.n[chosen], self.total[chosen], self.squares[chosen], self.clusters and self.clusters.at(chosen)
-        )
+        n, total, squares = (sums[chosen] for sums in (self.n, self.total, self.squares))
+        return Moments(n, total, squares, self.clusters and self.clusters.at(chosen), self.centre)
 
     def less(self, part: "Moments") -> "Moments":
-        """Take groups out of these, one from each."""
+        """Take groups out of these, one from each, measured from the same centre."""
         clusters = self.clusters and part.clusters and self.clusters.less(part.clusters)
-        return Moments(self.n - part.n, self.total - part.total, self.squares - part.squares, clusters)
+        n, total, squares = self.n - part.n, self.total - part.total, self.squares - part.squares
+        return Moments(n, total, squares, clusters, self.centre)
 
     def large_enough(self, smallest: float) -> "Moments":
         """Keep the groups of at least so many values, and units."""
@@ -190,7 +197,9 @@ class Moments:
         )
 
 
-def moments(values: ArrayLike, groups: ArrayLike, size: int, units: Integers | None = None) -> Moments:
+def moments(
+    values: ArrayLike, groups: ArrayLike, size: int, units: Integers | None = None, times: Floats | None = None
+) -> Moments:
     """Count and sum values by group.
 
     Parameters
@@ -202,12 +211,16 @@ def moments(values: ArrayLike, groups: ArrayLike, size: int, units: Integers | N
         Number of groups.
     units : array of int, shape (n,), optional
         Codes of the patients, any numbers; left out where none has two values.
+    times : array of float64, shape (n,), optional
+        How often each value is there; once, if left out.
     """
     value, code = np.asarray(values, dtype=np.float64), np.asarray(groups)
+    often = np.ones_like(value) if times is None else times
     n, total, squares = (
-        np.bincount(code, weights=weights, minlength=size).astype(np.float64) for weights in (None, value, value**2)
+        np.bincount(code, weights=weights, minlength=size).astype(np.float64)
+        for weights in (often, often * value, often * value**2)
     )
-    clusters = None if units is None else clustered(np.ones_like(value), value, code, units, size)
+    clusters = None if units is None else clustered(often, often * value, code, units, size)
     return Moments(n, total, squares, clusters)
 
 

@@ -100,7 +100,7 @@ def share_difference(first: Share, second: Share, *, margin: Margin, clustered: 
 
 def difference_of_shares(groups: Moments, *, margin: Margin) -> Effect:
     """Compare the shares of ones in two groups of zeros and ones: `share_difference`, patients taken together."""
-    first, second = (Share(float(total), float(n)) for total, n in zip(groups.total, groups.n, strict=True))
+    first, second = (Share(float(total), float(n)) for total, n in zip(groups.sum, groups.n, strict=True))
     vary = groups.units is not None and groups.within.any()
     clustered = contrast(groups, [1, -1], margin=margin) if vary else None
     return share_difference(first, second, margin=margin, clustered=clustered)

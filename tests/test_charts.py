@@ -102,11 +102,12 @@ def of_contributions(n, *, scale=1.0):
     ranking = pd.DataFrame({"column": features.columns, "importance": mean, "low": 0.9 * mean, "high": 1.1 * mean})
     rule = Disclosure(np.arange(n), 1)
     rows = contributions.typical_rows(values, 15.5, rule)
+    seen = pd.DataFrame({"observed": 15.5 + scale * rng.normal(size=n), "reach_low": 10.0, "reach_high": 20.0})
     return {
         explanations.beeswarm: contributions.swarm_table(values, features, rule),
         explanations.importance: ranking,
         explanations.dependence: contributions.dependence_table(values, features, rule),
-        explanations.waterfall: contributions.waterfall_table(values, features, 15.5, rule, rows=rows),
+        explanations.waterfall: contributions.waterfall_table(values, features, 15.5, rule, rows=rows, seen=seen),
     }
 
 

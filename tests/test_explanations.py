@@ -340,3 +340,15 @@ def test_typical_rows_are_low_middle_and_high_and_never_twice_the_same(n, names)
     assert list(rows) == names
     assert pd.Series([values["a"].iloc[index].mean() for index in rows.values()]).is_monotonic_increasing
     assert len(np.unique(np.concatenate(list(rows.values())))) == sum(map(len, rows.values()))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_in_probabilities_base_and_contributions_are_the_probability_and_nobody_who_says_nothing_gets_any(classes):
+    fitted, found = explained(shipped("linear"), outcome(admissions(), classes), classes=classes)
+    silent = replace(found, values=np.concatenate([found.values, 0 * found.values[:, :, :1]], axis=2))
+    made = explanations.in_probabilities(silent)
+    probabilities = 100 * fitted.predict(admissions().frame.iloc[found.index])[:, -len(made.base) :]
+    np.testing.assert_allclose(added(made), probabilities, atol=1e-6)
+    assert made.unit == explanations.POINTS
+    assert not made.values[:, :, -1].any()
+    assert explanations.in_probabilities(made) is made

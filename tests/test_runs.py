@@ -77,7 +77,8 @@ def test_the_run_folder_holds_what_was_promised(outputs, task):
         "charts/leakage.csv", "charts/leakage.png",
     }  # fmt: skip
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
-    promised |= {f"explanation/{name}.{kind}" for name in EXPLAINING for kind in ("png", "csv")}
+    further = [f"{name}_{place}" for name in EXPLAINING[1:] for place in (2, 3)] if task == CLASSES else []
+    promised |= {f"explanation/{name}.{kind}" for name in [*EXPLAINING, *further] for kind in ("png", "csv")}
     assert {name for name in found if not name.startswith("model/")} | {"model/MLmodel"} == promised
     assert sorted(path.name for path in outputs.iterdir()) == TASKS
 

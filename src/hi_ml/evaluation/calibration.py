@@ -13,6 +13,11 @@ from hi_ml.statistics import calibration
 Floats = NDArray[np.float64]
 Line = tuple[str, str, calibration.Agreement, float]
 _COLUMNS = ["class", "measure", "value", "low", "high", "ideal", "n", "note"]
+_WAYS = {  # what a measure below, or above, its ideal means
+    "share_above": ("too high on the whole", "too low on the whole"),
+    "in_the_large": ("too high on the whole", "too low on the whole"),
+    "slope": ("too far apart (extremes are overstated)", "too close together (extremes are understated)"),
+}
 _OF_MEAN = "no ideal: the learner predicts the mean, with half of the targets above where errors are symmetric"
 _OF_MEDIAN = "no ideal: the learner predicts the median, with a slope of 1 where errors are symmetric"
 
@@ -47,8 +52,24 @@ def sentence(table: pd.DataFrame) -> str:
     return f"Calibration: {'; '.join([*words, *ends])}."
 
 
+def plain(table: pd.DataFrame) -> str:
+    """Say in one plain sentence whether predictions are right on the whole, and where they are not."""
+    table = table[table["value"].notna() & table["ideal"].notna()].fillna({"class": ""})
+    if table.empty:
+        return "Whether predictions are right on the whole could not be measured."
+    missed = table[(table["ideal"] < table["low"]) | (table["ideal"] > table["high"])]
+    ways = [
+        f"{_WAYS[row['measure']][row['value'] > row['ideal']]}{' for ' + row['class'] if row['class'] else ''}"
+        for row in missed.to_dict("records")
+    ]
+    if not ways:
+        return "Predictions are right on the whole, as far as this table can tell."
+    return f"Predictions are {', '.join(ways)}, by more than chance explains."
+
+
 def _brief(table: pd.DataFrame) -> str:
-    return f"Calibration: {sentence(table).removesuffix('.').split('; ')[-1]}."
+    missed = plain(table).removesuffix(".")
+    return f"Calibration: {missed[:1].lower()}{missed[1:]}."
 
 
 def _measure(name: str, part: pd.DataFrame) -> str:

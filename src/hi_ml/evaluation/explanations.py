@@ -6,7 +6,7 @@ both have one line per row. No line of a table is of fewer patients than its `ru
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,13 @@ Rows = NDArray[np.int64]
 _PROBE = 20  # rows that tell how long a row takes
 _BACKGROUND = 50  # rows that stand for a column left out, where a learner is a black box
 _ORDERS = 4  # of the columns, there and back
+_SWARM_LEVELS = 8  # of a column of text, in a swarm
 _TYPICAL = 25  # patients who stand for a low, a middle or a high prediction
 _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
 _NAMED = 3  # columns, on the screen
+_NODES = 32  # of the quadrature along the way from the base to a prediction
+POINTS = "percentage points"  # the unit of contributions to probabilities
 
 
 @settings(frozen=True, config=STRICT)
@@ -109,6 +112,26 @@ def table(explanation: Explanation) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def in_probabilities(explanation: Explanation) -> Explanation:
+    """Turn contributions to log-odds, or to shares, of classes into percentage points of probability.
+
+    Each column gets what its contribution changes along the straight way from the base to the prediction, so that base
+    and contributions still add up to the probability (Aumann & Shapley 1974, Values of Non-Atomic Games). Contributions
+    to an amount stay as they are.
+    """
+    if not explanation.classes or explanation.unit == POINTS:
+        return explanation
+    values, base = explanation.values, explanation.base
+    if explanation.unit != "share":
+        sums, along = values.sum(axis=2), np.zeros_like(values)
+        for node, weight in zip(*np.polynomial.legendre.leggauss(_NODES), strict=True):
+            shares = _shares(base[:, None] + (node + 1) / 2 * sums)[:, :, None]
+            others = shares * values if len(values) == 1 else (shares * values).sum(axis=0)
+            along += weight / 2 * shares * (values - others)
+        values, base = along, _shares(base[:, None])[:, 0]
+    return replace(explanation, values=100 * values, base=100 * base, unit=POINTS)
+
+
 def importance(explanation: Explanation) -> pd.DataFrame:
     """Rank the columns by their mean absolute contribution.
 
@@ -138,16 +161,20 @@ def swarm_table(
     -------
     DataFrame
         `column, contribution, shade` (0 to 1, the mean rank of a number among the rows; NaN for text and for missing
-        numbers), `n` (rows), largest mean absolute contribution first. Rows of like contribution make a point.
+        numbers), `level` (of text; rare ones are pooled), `n` (rows), largest mean absolute contribution first. Rows of
+        like contribution, and of one level, make a point.
     """
-    parts = []
+    parts, size = [], -(-len(values) // points)
     for column in _largest_first(values)[:columns]:
         contribution, shade = values[column].to_numpy(float), _shade(features[column])
-        of_column = _means(
-            rule, np.argsort(contribution, kind="stable"), points, contribution=contribution, shade=shade
-        )
-        parts.append(of_column.assign(column=column))
-    return pd.concat(parts, ignore_index=True)[["column", "contribution", "shade", "n"]]
+        order = np.argsort(contribution, kind="stable")
+        text = not _is_number(features[column])
+        levels = (_pool(_texts(features[column]), _SWARM_LEVELS, rule) if text else pd.Series("", features.index)).array
+        for level in pd.unique(levels[order]):
+            inside = order[(levels == level)[order]]
+            part = _means(rule, inside, size, contribution=contribution, shade=shade)
+            parts.append(part.assign(column=column, level=level if text else None))
+    return pd.concat(parts, ignore_index=True)[["column", "contribution", "shade", "level", "n"]]
 
 
 def dependence_table(
@@ -174,7 +201,7 @@ def dependence_table(
         feature, contribution = features[column], values[column]
         if _is_number(feature):
             both = {"contribution": contribution.to_numpy(float), "number": feature.to_numpy(float, na_value=np.nan)}
-            part = _means(rule, np.lexsort([*both.values()]), points, **both).assign(kind="point")
+            part = _means(rule, np.lexsort([*both.values()]), -(-len(values) // points), **both).assign(kind="point")
         else:
             part = _quantiles_by_level(_pool(_texts(feature), levels, rule), contribution).assign(kind="level")
         parts.append(part.assign(column=column))
@@ -202,6 +229,7 @@ def waterfall_table(
     rule: Disclosure,
     *,
     rows: Mapping[str, Rows],
+    seen: pd.DataFrame | None = None,
     columns: int = 5,
 ) -> pd.DataFrame:
     """Lay out how predictions of a few like rows build up from the base value on the mean, largest contribution first.
@@ -212,6 +240,8 @@ def waterfall_table(
         What the contributions are added to.
     rows : mapping of str to array of int
         The positions of the rows to show, by what they are called; see `typical_rows`.
+    seen : DataFrame, optional
+        What became of each row, and what its interval promised, in the unit of the prediction.
     columns : int
         The rest is pooled.
 
@@ -219,9 +249,10 @@ def waterfall_table(
     -------
     DataFrame
         `panel, n` (rows), `column, value` (in words: a mean, a month, a level that most of them have), `contribution,
-        low, high` (ends of the bar), `base_value, prediction`.
+        low, high` (ends of the bar), `base_value, prediction`, and the means of what was `seen`.
     """
     parts = []
+    seen = pd.DataFrame(index=values.index) if seen is None else seen
     for panel, index in rows.items():
         contribution = values.iloc[index].mean()
         contribution = contribution.iloc[np.argsort(-contribution.abs().to_numpy(), kind="stable")]
@@ -238,17 +269,18 @@ def waterfall_table(
         end = base_value + part["contribution"].cumsum()
         start = end - part["contribution"]
         part = part.assign(panel=panel, n=len(index), low=np.minimum(start, end), high=np.maximum(start, end))
-        parts.append(part.assign(base_value=base_value, prediction=base_value + contribution.sum()))
-    order = ["panel", "n", "column", "value", "contribution", "low", "high", "base_value", "prediction"]
+        part = part.assign(base_value=base_value, prediction=base_value + contribution.sum())
+        parts.append(part.assign(**seen.iloc[index].mean()))
+    order = ["panel", "n", "column", "value", "contribution", "low", "high", "base_value", "prediction", *seen]
     return pd.concat(parts, ignore_index=True)[order]
 
 
-def _means(rule: Disclosure, order: Rows, points: int, **columns: Floats) -> pd.DataFrame:
-    """Average columns over a few rows that follow one another, and count these; rows with a missing value apart."""
+def _means(rule: Disclosure, order: Rows, size: int, **columns: Floats) -> pd.DataFrame:
+    """Average columns over so many rows that follow one another, and count these; rows with a missing value apart."""
     frame, parts = pd.DataFrame(columns), []
     missing = frame.isna().any(axis=1).to_numpy()[order]
     for rows in (order[~missing], order[missing]):
-        run = rule.runs(rows, -(-len(order) // points))
+        run = rule.runs(rows, size)
         grouped = frame.iloc[rows[run >= 0]].groupby(run[run >= 0])
         parts.append(grouped.mean().assign(n=grouped.size()))
     return pd.concat(parts, ignore_index=True)
@@ -367,6 +399,7 @@ def _brief(explanation: Explanation) -> str | None:
     """Name the columns that move predictions most, and by how much on average."""
     if not len(explanation.index):
         return None
+    explanation = in_probabilities(explanation)
     first = importance(explanation).head(_NAMED).to_dict("records")
     moved = (f"{row['column'].replace('_', ' ')} ({number(row['importance'], digits=3)})" for row in first)
     return f"Drivers, in {explanation.unit}: {', '.join(moved)}."

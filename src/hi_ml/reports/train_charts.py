@@ -1,10 +1,11 @@
 """The standard charts of a trained task, each with its table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hi_ml.evaluation import calibration, refits, subgroups, usefulness
 from hi_ml.evaluation import explanations as contributions
@@ -12,6 +13,7 @@ from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import loss_of, scores_of
+from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
 from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import intervals, leak, scores_against_baseline
@@ -20,9 +22,12 @@ from hi_ml.statistics import curves
 from hi_ml.statistics.disclosure import Disclosure
 
 Chart = tuple[str, Figure, pd.DataFrame]
+Rows = NDArray[np.int64]
 _PER_GROUP = "Near-copies of an admission count as one."
 _ONE_BY_ONE = "One class against the rest."
 _BAND = "Band: central 80 %."
+_BEYOND = "What lies beyond the central 99 % is counted in the outermost cells."
+_MOST_CLASSES = 4  # that are explained one by one: those whose probability is moved most
 _DAYS_OF_YEAR = 365.2425
 
 
@@ -47,34 +52,38 @@ def _none(_: FittedRun) -> Iterator[Chart]:
 
 def _of_scores(run: FittedRun) -> Iterator[Chart]:
     """How good is the model?"""
-    title, n, weights = run.results["verdict"].headline, run.units.admissions, run.units.votes
+    n, weights, name = run.units.admissions, run.units.votes, _name(run)
     rule = run.rule
     better = {score.name for score in scores_of(run.problem.task) if score.better == "more"}
     counted = run.units.describe(run.results["verdict"].design_effect)
     note = caption(n, f"Test part, {counted}; 95 % intervals over {run.units.noun}. {_PER_GROUP}")
     scores = run.results["scores"]
     scores = scores[~scores["score"].isin(SCORES)]  # which have a chart of their own
+    title = _titled(run, f"How good are the predictions of {name}, beside knowing nothing?")
     yield "scores", scores_against_baseline(scores, title=title, caption=note, higher_is_better=better), scores
     note = f"Test part. {_PER_GROUP}"
-    look = {"title": title, "caption": caption(n, f"{note} {_ONE_BY_ONE}")}
     if not run.problem.labels:
         table, unit = curves.residual_table(run.target, run.predicted, weights, rule=rule), run.problem.task.unit
-        words = caption(n, f"{note} {_BAND} {_hidden(run)}")
+        words = caption(n, f"{note} {_BAND} {_hidden(run, table)} {_BEYOND}")
+        title = _titled(run, f"How far is the observed {name} from the predicted one?")
         if (table["layer"] == "cell").any():  # of enough patients
             yield "residuals", predictions.residuals(table, title=title, caption=words, unit=unit), table
         return
     observed, labels = _observed(run), run.problem.labels
     likeliest = [labels[code] for code in run.predicted.argmax(axis=1)]
     table = curves.confusion_table(observed, likeliest, weights, labels=labels, rule=rule)
-    words = caption(n, f"{note} {_hidden(run)}")
+    words = caption(n, f"{note} Cells of fewer than {rule.smallest} patients are not shown.")
+    title = _titled(run, f"Which class of {name} is predicted, by what occurred")
     yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=words), table
-    for name, trace, draw in (
-        ("roc", curves.roc_table, predictions.roc),
-        ("precision_recall", curves.precision_recall_table, predictions.precision_recall),
-    ):
+    words = caption(n, f"{note} {_ONE_BY_ONE}")
+    for chart, trace, draw, shows in (
+        ("roc", curves.roc_table, predictions.roc, "How well does the probability of a class tell who has it?"),
+        ("precision_recall", curves.precision_recall_table, predictions.precision_recall,
+         "How many of those called are right, by how many are found"),
+    ):  # fmt: skip
         table = trace(observed, run.predicted, weights, labels=labels, rule=rule)
         if len(table):
-            yield name, draw(table, **look), table
+            yield chart, draw(table, title=_titled(run, shows), caption=words), table
 
 
 def _of_leakage(run: FittedRun) -> Iterator[Chart]:
@@ -91,17 +100,19 @@ def _of_leakage(run: FittedRun) -> Iterator[Chart]:
         table[["gap", "low", "high"]] *= 100
     note = f"{gap.score} on a random split, against fits that leave out the rows of the tested copies, or patients."
     words = caption(run.units.admissions, note)
-    drawn = leak(table, title=gap.sentence, caption=words, unit="percentage points" if share else unit)
+    title = f"What would a careless split add to the score?\n{gap.sentence}"
+    drawn = leak(table, title=title, caption=words, unit="percentage points" if share else unit)
     yield "leakage", drawn, table
 
 
 def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     """Are predictions right on the whole, and their differences as large as those that occur?"""
-    title, n, weights = run.results["verdict"].headline, run.units.admissions, run.units.votes
-    note = caption(n, f"Test part. {_PER_GROUP}")
+    n, weights, name = run.units.admissions, run.units.votes, _name(run)
+    note, found = caption(n, f"Test part. {_PER_GROUP}"), run.results["calibration"]
     if not run.problem.labels:
         table = curves.predicted_observed_table(run.target, run.predicted, weights, rule=run.rule)
-        note = f"{note} {_BAND} {_hidden(run)} {calibration.sentence(run.results['calibration'])}"
+        note = f"{note} {_BAND} {_hidden(run, table)} {_BEYOND}"
+        title = f"Which {name} was observed, by what was predicted\n{calibration.plain(found)}"
         if (table["layer"] == "cell").any():  # of enough patients
             drawn = predictions.predicted_observed(table, title=title, caption=note, unit=run.problem.task.unit)
             yield "predicted_observed", drawn, table
@@ -109,11 +120,12 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
     table = curves.reliability_table(_observed(run), run.predicted, weights, labels=run.problem.labels, rule=run.rule)
     if table.empty:
         return
-    table = table.merge(_measures(run.results["calibration"]), on="class", how="left")
+    table = table.merge(_measures(found), on="class", how="left")
     note = (
         f"{note} Grey: 95 % consistency band. In the large: log-odds by which the class occurs more than predicted, "
         f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over {run.units.noun}."
     )
+    title = f"How often does a class occur, by its predicted probability?\n{calibration.plain(found)}"
     yield "reliability", predictions.reliability(table, title=title, caption=note), table
 
 
@@ -127,7 +139,8 @@ def _of_usefulness(run: FittedRun) -> Iterator[Chart]:
         "Test part; 95 % intervals over units. Dashed: acting on all; at 0: on none. A false alarm weighs t / (1 - t)."
     )
     words = caption(run.units.admissions, note)
-    yield "net_benefit", predictions.net_benefit(table, title=usefulness.sentence(result), caption=words), table
+    title = f"What is acting on the probabilities worth?\n{usefulness.sentence(result)}"
+    yield "net_benefit", predictions.net_benefit(table, title=title, caption=words), table
 
 
 def _of_intervals(run: FittedRun) -> Iterator[Chart]:
@@ -137,14 +150,17 @@ def _of_intervals(run: FittedRun) -> Iterator[Chart]:
         return
     note = f"Test part, copies counted once. {conformal.note} Grey: 95 % band of the coverage of sound intervals."
     words = caption(int(conformal.table["n"].iloc[0]), note)
-    yield "intervals", intervals(conformal.table, title=conformal.sentence, caption=words), conformal.table
+    what = "label sets" if run.problem.labels else "intervals"
+    title = f"How often do {what} hold the truth, and how wide are they?\n{conformal.sentence}"
+    yield "intervals", intervals(conformal.table, title=title, caption=words), conformal.table
 
 
 def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
     """For whom is the model better or worse?
 
-    Levels that differ in any score come first, then all in the primary one. Levels too small for a verdict are left to
-    the table, unless all are: their intervals would make the others look like points.
+    Levels that differ in any score come first, then all in the primary one; controls that do not differ are counted in
+    the caption. Levels too small for a verdict are left to the table, unless all are: their intervals would make the
+    others look like points.
     """
     task, table, how = run.problem.task, run.results["subgroups"], run.method.assessments["subgroups"]
     differs, primary = table["verdict"] == DIFFERENT, table["score"] == loss_of(task).name
@@ -153,8 +169,10 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
     )
     if compared.empty:
         return
-    large = compared["groups"] >= how.fewest
-    lines = compared[large] if large.any() else compared
+    calm = compared["control"] & (compared["verdict"] != DIFFERENT)
+    shown = compared if calm.all() else compared[~calm]
+    large = shown["groups"] >= how.fewest
+    lines = shown[large] if large.any() else shown
     control = lines["control"].map({True: " (negative control)", False: ""})
     score = (", " + lines["score"].str.replace("_", " ")).where(lines["score"] != loss_of(task).name, "")
     table = pd.DataFrame(
@@ -169,10 +187,13 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
             "mark": lines["verdict"],
         }
     )
-    title = f"{loss_of(task).name} of {task.name}, level less rest. {subgroups.sentence(run.results['subgroups'])}"
+    score = score_title(loss_of(task).name)
+    title = f"For whom is the {score} larger?\n{subgroups.sentence(run.results['subgroups'])}"
     note = f"Test part; 95 % intervals over {run.units.noun}. Right of 0: larger errors than the rest has. {_PER_GROUP}"
-    note += f" Drawn: {loss_of(task).name}, and what differs in another score."
-    if small := len(compared) - len(lines):
+    note += f" Drawn: {score}, and what differs in another score."
+    if folded := len(compared) - len(shown):
+        note += f" Negative controls ({', '.join(how.controls).replace('_', ' ')}): none of {folded} levels differs."
+    if small := len(shown) - len(lines):
         note += f" Levels of fewer than {how.fewest} units, not shown: {small}."
     note += f" {ERRORS_ONLY}" if run.results["verdict"].verdict != "signal" else ""
     words = caption(run.units.admissions, note)
@@ -181,37 +202,70 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
 
 def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     """Why does the model predict what it predicts?"""
-    explanation = run.results["explanation"]
+    explanation = contributions.in_probabilities(run.results["explanation"])
     n, unit = len(explanation.index), explanation.unit
     if len(np.unique(run.units.unit[explanation.index])) < run.rule.smallest:
         return
     note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.")
     ranking = contributions.importance(explanation)
-    found = run.results["verdict"]
-    verdict = found.verdict.replace("_", " ") + (f" ({found.reason})" if found.reason else "")
-    title = f"What moves the prediction of {run.problem.task.name}: {verdict}"
+    what = "the predicted probabilities" if explanation.classes else f"the predicted {_name(run)}"
+    title = _titled(run, f"How much does each column move {what}?")
     yield "importance", explanations.importance(ranking, title=title, caption=note, unit=unit), ranking
-    focus = int(np.abs(explanation.values).sum(axis=2).mean(axis=1).argmax())
-    if explanation.classes:
-        title = f"{title}; class {explanation.classes[focus]}"
-    values = pd.DataFrame(explanation.values[focus], columns=explanation.roles)
+    moved = np.abs(explanation.values).sum(axis=2).mean(axis=1)
+    for place, output in enumerate(np.argsort(-moved, kind="stable")[:_MOST_CLASSES]):
+        for name, figure, table in _of_output(run, explanation, int(output)):
+            yield f"{name}_{place + 1}" if place else name, figure, table
+
+
+def _of_output(run: FittedRun, explanation: contributions.Explanation, output: int) -> Iterator[Chart]:
+    """Why is this amount predicted, or this class as likely?"""
+    label = explanation.classes[output] if explanation.classes else None
+    what = f"the predicted {_name(run)}" if label is None else f"the probability of {label}"
+    named = {} if label is None else {"class": label}
+    values = pd.DataFrame(explanation.values[output], columns=explanation.roles)
     numbers, cells = _cells(run, explanation)
     rule = Disclosure(run.units.unit[explanation.index], run.rule.smallest)
-    base = float(explanation.base[focus])
-    words = f"Test part; {explanation.method}. {_means(run)}"
-    look = {"title": title, "caption": caption(n, words), "unit": unit}
+    base, unit = float(explanation.base[output]), explanation.unit
+    look = {"caption": caption(len(values), f"Test part; {explanation.method}. {_means(run)}"), "unit": unit}
     table = contributions.swarm_table(values, numbers, rule)
-    yield "beeswarm", explanations.beeswarm(table, **look), table
+    title = _titled(run, f"What each column adds to {what}, admission by admission")
+    yield "beeswarm", explanations.beeswarm(table, title=title, **look), table.assign(**named)
     table = contributions.dependence_table(values, numbers, rule)
-    yield "dependence", explanations.dependence(table, **look), table
+    title = _titled(run, f"What each value of the main columns adds to {what}")
+    yield "dependence", explanations.dependence(table, title=title, **look), table.assign(**named)
     rows = contributions.typical_rows(values, base, rule)
-    table = contributions.waterfall_table(values, cells, base, rule, rows=rows)
-    yield "waterfall", explanations.waterfall(table, **look), table
+    seen = _seen(run, explanation, label, rows)
+    table = contributions.waterfall_table(values, cells, base, rule, rows=rows, seen=seen)
+    title = _titled(run, f"How {what} comes about, where it is low, middling and high")
+    look["unit"] = unit if label is None else "%"
+    yield "waterfall", explanations.waterfall(table, title=title, **look), table.assign(**named)
+
+
+def _seen(
+    run: FittedRun, explanation: contributions.Explanation, label: str | None, rows: Mapping[str, Rows]
+) -> pd.DataFrame:
+    """What became of the explained rows, and what their intervals promised: where that has the unit of what is drawn.
+
+    Of a class nothing is said where it has, or has not, come true for too few patients of any of the rows drawn.
+    """
+    target, units = run.target[explanation.index], run.units.unit[explanation.index]
+    if label is not None:
+        occurred = target == run.problem.labels.index(label)
+        kinds = [units[index[occurred[index] == kind]] for index in rows.values() for kind in (True, False)]
+        few = any(0 < len(np.unique(kind)) < run.rule.smallest for kind in kinds)
+        return pd.DataFrame(index=range(len(target))) if few else pd.DataFrame({"observed": 100.0 * occurred})
+    if explanation.unit != run.problem.task.unit:  # a logarithm of it
+        return pd.DataFrame(index=range(len(target)))
+    conformal = run.results.get("intervals")
+    reach = {} if conformal is None else {name: conformal.columns.get(name) for name in ("low", "high")}
+    ends = {f"reach_{name}": ends[explanation.index] for name, ends in reach.items() if ends is not None}
+    return pd.DataFrame({"observed": target, **ends})
 
 
 def _of_refits(run: FittedRun) -> Iterator[Chart]:
     """What would less data, or a column less, have cost?"""
-    title, n, task = run.results["verdict"].headline, run.units.admissions, run.problem.task
+    n, task = run.units.admissions, run.problem.task
+    title = _titled(run, f"How much does the loss on {_name(run)} grow without a column?")
     note = caption(n, f"Test part; growth of the loss when a column is shuffled, 95 % intervals over {run.units.noun}.")
     table = refits.permutation_importance(run)
     unit = str(table["unit"].iloc[0])
@@ -221,6 +275,7 @@ def _of_refits(run: FittedRun) -> Iterator[Chart]:
         n, f"Test part; the same model fitted on fewer training groups, 95 % intervals over {run.units.noun}."
     )
     table = refits.learning_curve(run)
+    title = _titled(run, f"Would more admissions help to predict {_name(run)}?")
     yield "learning_curve", tuning.learning_curve(table, title=title, caption=note, score=loss_of(task).name), table
 
 
@@ -235,8 +290,19 @@ _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
 }
 
 
-def _hidden(run: FittedRun) -> str:
-    return f"Cells of fewer than {run.rule.smallest} patients are not shown."
+def _name(run: FittedRun) -> str:
+    return run.problem.task.name.replace("_", " ")
+
+
+def _titled(run: FittedRun, shows: str) -> str:
+    """Say what a chart shows, and below it the verdict on the model."""
+    return f"{shows}\n{run.results['verdict'].headline}"
+
+
+def _hidden(run: FittedRun, table: pd.DataFrame) -> str:
+    """Say how much the cells leave out: those of few patients."""
+    hidden = len(run.target) - int(table.loc[table["layer"] == "cell", "n"].sum())
+    return f"Not shown: {hidden:,} in cells of fewer than {run.rule.smallest} patients." if hidden else ""
 
 
 def _means(run: FittedRun) -> str:

@@ -21,16 +21,24 @@ from hi_ml.reports.charts.layout import WIDE, add_colorbar, add_legend, chart, n
 from hi_ml.reports.charts.style import DARK, FILL, INK, LIGHT, LOW_TO_HIGH, MUTED, NEUTRAL, with_rest, wrap
 
 _ROW = 0.36  # inches for one column's line
+_SWARM_ROW = 0.46  # likewise, with the names of levels above the points
 _MOST_BARS = 20
 _SLOTS = 90  # places along the axis in which the points of a swarm stack up
-_SWARM_HALF = 0.4  # of the distance between two lines
+_SWARM_HALF = 0.33  # of the distance between two lines
 _LABEL_ROOM = 0.22  # of what the bars of a waterfall span, right of them, for their numbers
+_APART = 0.017  # of the axis and a letter: names of levels that lie closer would cover one another
+_ABOVE = 0.44  # of the distance between two lines: how high the names of levels stand
+_LONGEST = 14  # letters of a level above its points
+_ROOM = 0.06  # of what contributions span, on both sides
+_SEEN = ("observed", "reach_low", "reach_high")
 _SHORT = 10  # letters of a unit that fit behind the name of a small panel's axis
 
 
 @chart
 def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw points of a few admissions each, line by line of the columns: their contribution, shaded by their values.
+
+    Levels of text are named above their points where there is room.
 
     Parameters
     ----------
@@ -41,7 +49,7 @@ def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fig
     """
     columns = list(dict.fromkeys(table["column"]))
     text = table["shade"].isna()
-    figure = new_figure(title, caption, height=_ROW * len(columns) + 0.9, legend=bool(text.any()))
+    figure = new_figure(title, caption, height=_SWARM_ROW * len(columns) + 0.9, legend=bool(text.any()))
     ax = figure.subplots()
     y = _spread(table) - table["column"].map(columns.index)
     ax.axvline(0, color=MUTED, linewidth=1)
@@ -52,11 +60,27 @@ def beeswarm(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fig
         add_colorbar(ax, dots, "Value of the column", ends=("low", "high"))
     plain_ticks([ax])
     name_lines(ax, [wrap(column.replace("_", " "), 24) for column in columns])
+    for line, column in enumerate(columns):
+        _name_levels(ax, table[table["column"] == column].dropna(subset="level"), -line)
     ax.set_xlabel(f"SHAP contribution to the prediction ({unit})")
     if text.any():
         marker = Line2D([], [], color=NEUTRAL, marker="D", linestyle="", markersize=4, label="category, or missing")
         add_legend(figure, [marker])
     return figure
+
+
+def _name_levels(ax: Axes, part: pd.DataFrame, line: float) -> None:
+    """Write the levels above the middle of their points, the farthest from zero first, where there is room for two."""
+    low, high = ax.get_xlim()
+    weighted = (part["contribution"] * part["n"]).groupby(part["level"]).sum() / part["n"].groupby(part["level"]).sum()
+    named: list[tuple[float, float, str]] = []
+    for level, middle in weighted.sort_values(key=np.abs, ascending=False).items():
+        name = wrap(level, _LONGEST, 1)
+        half = _APART * len(name) / 2 * (high - low)
+        if all(abs(middle - other) > half + reach for other, reach, _ in named):
+            named.append((float(middle), half, name))
+    for middle, _, name in named if len(named) > 1 else ():
+        ax.text(middle, line + _ABOVE, name, ha="center", va="center", fontsize=7, color=INK, in_layout=False)
 
 
 def _spread(table: pd.DataFrame) -> NDArray[np.float64]:
@@ -111,12 +135,17 @@ def dependence(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> F
     grid = figure.subplots(down, across, squeeze=False).ravel()
     for ax in grid[len(columns) :]:
         ax.set_visible(False)
+    drawn = table[["contribution", "q10", "q90"]].to_numpy(float)
+    room = _ROOM * (np.nanmax(drawn) - np.nanmin(drawn) or 1.0)
+    ends = float(np.nanmin(drawn) - room), float(np.nanmax(drawn) + room)  # of all panels: a small effect looks small
     for ax, column in zip(grid, columns, strict=False):
         part = table[table["column"] == column]
         if part["kind"].iloc[0] == "point":
             _draw_points(ax, part, unit)
+            ax.set_ylim(ends)
         else:
             _draw_levels(ax, part, unit)
+            ax.set_xlim(ends)
         ax.set_title(wrap(column.replace("_", " "), 26, 1), fontsize=9.5)
     if (table["kind"] == "level").any():
         add_legend(figure, _level_key())
@@ -151,7 +180,7 @@ def _draw_levels(ax: Axes, part: pd.DataFrame, unit: str) -> None:
     ax.hlines(y, part["q10"], part["q90"], color=FILL, linewidth=2)
     ax.hlines(y, part["q25"], part["q75"], color=FILL, linewidth=7)
     ax.plot(part["q50"], y, "o", color=DARK, markersize=5, markeredgecolor="white")
-    plain_ticks([ax], count=4)
+    plain_ticks([ax], count=3)
     names = [f"{wrap(level, 18, 1)} ({n:,.0f})" for level, n in zip(part["level"], part["n"], strict=True)]
     name_lines(ax, names, size=8)
     ax.set_xlabel(_contribution(unit), fontsize=9)
@@ -164,18 +193,20 @@ def waterfall(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
     Parameters
     ----------
     table : DataFrame
-        Of `hi_ml.evaluation.explanations.waterfall_table`.
+        Of `hi_ml.evaluation.explanations.waterfall_table`; it may have `observed`, and `reach_low, reach_high` of the
+        intervals, each the mean of the rows.
     unit : str
         Of the prediction.
     """
     panels = list(dict.fromkeys(table["panel"]))
-    lines = int(table.groupby("panel").size().max())
+    lines = int(table.groupby("panel").size().max()) + ("observed" in table)
     height = len(panels) * (0.25 * lines + 0.35) + 0.4
-    figure = new_figure(title, caption, height=height, legend=True)
+    figure = new_figure(title, caption, height=height, width=WIDE, legend=True)
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False).ravel()
     for ax, panel in zip(grid, panels, strict=True):
         _draw_waterfall(ax, table[table["panel"] == panel])
-    ends = table[["low", "high", "base_value"]]
+    seen = [name for name in _SEEN if name in table]
+    ends = table[["low", "high", "base_value", *seen]]
     low, high = ends.min().min(), ends.max().max()
     reach = high - low or 1.0
     grid[-1].set(xlim=(low - 0.03 * reach, high + _LABEL_ROOM * reach), xlabel=f"Prediction ({unit})")
@@ -203,10 +234,24 @@ def _draw_waterfall(ax: Axes, part: pd.DataFrame) -> None:
         ax.annotate(
             text, (0.99, y), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8.5, in_layout=False
         )
+    names = [_with_value(bar) for bar in part.to_dict("records")]
+    if "observed" in part:
+        names.append("observed" + (", and the interval" if "reach_low" in part else ""))
+        _draw_observed(ax, first, -len(part))
     plain_ticks([ax])
-    name_lines(ax, [_with_value(bar) for bar in part.to_dict("records")], size=8.5)
+    name_lines(ax, names, size=8.5)
     prediction = f"{short(first['base_value'])} becomes {short(first['prediction'])}"
-    ax.set_title(f"{first['panel']}: {prediction} (mean of {first['n']} admissions)", fontsize=9)
+    ax.set_title(f"{first['panel']}: {prediction} (means of {first['n']} admissions)", fontsize=9)
+
+
+def _draw_observed(ax: Axes, first: "pd.Series[Any]", y: float) -> None:
+    if "reach_low" in first:
+        ax.hlines(y, first["reach_low"], first["reach_high"], color=NEUTRAL, linewidth=2)
+    ax.plot(first["observed"], y, marker="D", markerfacecolor="white", markersize=5, color=INK)
+    at = ("axes fraction", "data")
+    ax.annotate(
+        short(first["observed"]), (0.99, y), xycoords=at, ha="right", va="center", fontsize=8.5, in_layout=False
+    )
 
 
 def _with_value(bar: dict[Hashable, Any]) -> str:

@@ -25,11 +25,12 @@ WIDTH = 6.4  # inches: a text column of A4
 WIDE = 7.2  # inches: for what has names left of its panels and numbers or a key right of them
 DPI = 150
 
-_TITLE_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 11.5, 10, 8
+_TITLE_SIZE, _SUBTITLE_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 11.5, 9, 10, 8
 _LETTER = 0.55  # width of an average letter of DejaVu Sans, in font sizes
 _LINE = 1.25  # height of a line, in font sizes
 _POINTS = 72  # per inch
 _MARGIN = 0.1  # inches
+_GAP = 0.03  # inches between title and subtitle
 _NAME_ROOM = 0.25  # inches for the name of an axis that panels share
 _GRIDS = ((1, 1), (2, 2), (3, 3), (2, 4), (3, 9), (4, 16), (5, 10_000))  # columns for at most so many panels
 _GRID_WIDTH = {4: 7.4, 5: 8.8}  # inches for so many columns, where they need more
@@ -44,8 +45,8 @@ P = ParamSpec("P")
 def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw in the house style, then make room for what stands around the panels of the figure.
 
-    Every chart takes the table that it draws, a `title`, which is what was found, as a sentence, and a `caption`: n and
-    the method, with the level of the intervals. Its panels are one grid, made by `subplots`.
+    Every chart takes the table that it draws, a `title`, which says what it shows, on further lines what was found, and
+    a `caption`: n and the method, with the level of the intervals. Its panels are one grid, made by `subplots`.
     """
 
     @wraps(draw)
@@ -61,7 +62,8 @@ def chart(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def new_figure(title: str, caption: str, *, height: float, width: float = WIDTH, legend: bool = False) -> Figure:
     """Return an empty figure with its title above and its caption below, both wrapped to the width.
 
-    To be called, and filled with `subplots`, in a function decorated by `chart`.
+    To be called, and filled with `subplots`, in a function decorated by `chart`. What follows the first line of the
+    title is a subtitle, in smaller letters.
 
     Parameters
     ----------
@@ -70,8 +72,12 @@ def new_figure(title: str, caption: str, *, height: float, width: float = WIDTH,
     legend : bool
         Whether to keep a line free for `add_legend`.
     """
-    title_lines, caption_lines = _fill(title, width, _TITLE_SIZE), _fill(caption, width, _CAPTION_SIZE)
-    head = 2 * _MARGIN + (len(title_lines) * _TITLE_SIZE + legend * _LEGEND_SIZE) * _LINE / _POINTS
+    shows, _, says = title.partition("\n")
+    title_lines, caption_lines = _fill(shows, width, _TITLE_SIZE), _fill(caption, width, _CAPTION_SIZE)
+    subtitle_lines = _fill(says, width, _SUBTITLE_SIZE) if says else []
+    above = len(title_lines) * _TITLE_SIZE * _LINE / _POINTS
+    below_title = (len(subtitle_lines) * _SUBTITLE_SIZE + legend * _LEGEND_SIZE) * _LINE / _POINTS
+    head = 2 * _MARGIN + above + below_title + _GAP * bool(says)
     foot = 2 * _MARGIN + len(caption_lines) * _CAPTION_SIZE * _LINE / _POINTS
     total = head + height + foot
     figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
@@ -79,6 +85,9 @@ def new_figure(title: str, caption: str, *, height: float, width: float = WIDTH,
     figure.subplots_adjust(left=0, right=1, bottom=foot / total, top=(foot + height) / total)
     left, below = _MARGIN / width, _MARGIN / total
     figure.suptitle("\n".join(title_lines), x=left, y=1 - below, ha="left", fontsize=_TITLE_SIZE)
+    if says:
+        top = 1 - (_MARGIN + above + _GAP) / total
+        figure.text(left, top, "\n".join(subtitle_lines), fontsize=_SUBTITLE_SIZE, color=MUTED, va="top")
     foot_text = figure.text(left, below, "\n".join(caption_lines), fontsize=_CAPTION_SIZE, color=MUTED)
     foot_text.set(verticalalignment="bottom", gid="caption")
     return figure

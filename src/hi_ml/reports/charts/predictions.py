@@ -44,7 +44,7 @@ def predicted_observed(table: pd.DataFrame, *, title: str, caption: str, unit: s
     _draw_cells(ax, cells, "target")
     ends = _limits(cells, ["prediction_low", "target_low", "prediction_high", "target_high"])
     (diagonal,) = ax.plot(ends, ends, color=INK, linewidth=1, linestyle="--", label="observed = predicted")
-    band = _draw_band(ax, table[table["layer"] == "band"])
+    band = _draw_band(ax, table[table["layer"] == "band"], "observed median and central 80 %")
     ax.set(xlim=ends, ylim=ends, box_aspect=1, xlabel=f"Predicted ({unit})", ylabel=f"Observed ({unit})")
     plain_ticks([ax])
     add_legend(figure, [band, diagonal])
@@ -69,10 +69,8 @@ def residuals(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Fi
     left.barh(bars["residual_low"], 100 * bars["share"], height, align="edge", color=FILL, edgecolor="white", lw=0.3)
     cells = table[table["layer"] == "cell"]
     _draw_cells(right, cells, "residual")
-    band = _draw_band(right, table[table["layer"] == "band"])
-    lines = [
-        ax.axhline(0, color=INK, linewidth=1, linestyle="--", label="observed = predicted") for ax in (left, right)
-    ]
+    band = _draw_band(right, table[table["layer"] == "band"], "median error and central 80 %")
+    lines = [ax.axhline(0, color=INK, linewidth=1, linestyle="--", label="no error") for ax in (left, right)]
     left.set(xlabel="Share of admissions (%)", ylabel=f"Observed minus predicted ({unit})")
     right.set(xlabel=f"Predicted ({unit})", xlim=_limits(cells, ["prediction_low", "prediction_high"]))
     right.set_ylim(_limits(cells, ["residual_low", "residual_high"]))
@@ -91,7 +89,7 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, name: str) -> None:
     add_colorbar(ax, ax.add_collection(drawn), "Admissions per cell")
 
 
-def _draw_band(ax: Axes, band: pd.DataFrame) -> ErrorbarContainer:
+def _draw_band(ax: Axes, band: pd.DataFrame, label: str) -> ErrorbarContainer:
     reach = (band["q50"] - band["q10"], band["q90"] - band["q50"])
     points = {"marker": "o", "markerfacecolor": "white", "markersize": 4.5}
     return ax.errorbar(
@@ -101,7 +99,7 @@ def _draw_band(ax: Axes, band: pd.DataFrame) -> ErrorbarContainer:
         color=INK,
         linewidth=1.8,
         elinewidth=1.1,
-        label="observed median and central 80 %",
+        label=label,
         **points,  # type: ignore[arg-type]
     )
 

@@ -36,11 +36,16 @@ def scores_against_baseline(
     higher_is_better : collection of str
         Names of the scores of which more is better; of all others, less is.
     """
-    strips = [_strip(row, ascending=row["score"] in higher_is_better) for row in table.to_dict("records")]
+    rows = table.to_dict("records")
+    strips = [_strip(row, ascending=row["score"] in higher_is_better) for row in rows]
     figure = interval_plot(strips, title=title, caption=caption, row=0.32)
-    for ax in figure.axes:
+    for ax, row in zip(figure.axes, rows, strict=True):
         worse, better = ax.get_xlim()
-        ax.axvspan((worse + better) / 2, better, color="#EDF2F8", zorder=0)
+        least, most = _possible(row)
+        ax.axvspan((worse + better) / 2, min(max(better, least), most), color="#EDF2F8", zorder=0)
+        ax.set_xticks([tick for tick in ax.get_xticks() if least <= tick <= most])
+        ax.set_xlim(worse, better)
+        ax.spines["bottom"].set_bounds(max(min(worse, better), least), min(max(worse, better), most))
         ax.tick_params(axis="x", labelsize=8)
     for x, text, side in ((0.0, "← worse", "left"), (0.5, "baseline", "center"), (1.0, "better →", "right")):
         figure.axes[0].annotate(text, (x, 1.08), xycoords="axes fraction", ha=side, va="bottom", fontsize=9)
@@ -78,6 +83,12 @@ def _strip(row: dict[Hashable, Any], *, ascending: bool) -> Panel:
     text = _in_words(value, low, high, baseline)
     lines = pd.DataFrame({"name": [_name(row)], "value": value, "low": low, "high": high, "text": text})
     return Panel(lines=lines, reference=Reference(baseline, style="--"), ends=(center - reach, center + reach))
+
+
+def _possible(row: dict[Hashable, Any]) -> tuple[float, float]:
+    """The values that a score can have: the axis ends there."""
+    most = 1.0 if row["unit"] in ("share", "area") else math.inf
+    return -math.inf if row["score"] == "r2" else 0.0, most
 
 
 def _name(row: dict[Hashable, Any]) -> str:

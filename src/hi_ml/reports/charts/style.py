@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 from hi_ml.app.files import atomic
 
@@ -104,8 +106,11 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, P
     canvas: Any = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     with atomic(picture) as picture_part, atomic(data) as data_part:
         with house_style():
-            # print_png draws once, where savefig draws twice; level 1 trades a fifth more bytes for half the time
-            canvas.print_png(picture_part, pil_kwargs={"format": "png", "compress_level": 1})
+            canvas.draw()
+        # 256 colours take a quarter of the bytes, and less time, than all of them
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        colors = drawn.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        colors.save(picture_part, "png", dpi=(figure.dpi, figure.dpi))
         table.to_csv(data_part, index=False)
     return picture, data
 

@@ -310,3 +310,29 @@ def interrupted(folder, delay, *words, number=signal.SIGINT):
         said = begun.communicate(timeout=120)[1]
     assert "Traceback" not in said
     return begun.returncode
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model=lgmb"], "There is no model=lgmb (did you mean lgbm?). Expected one of baseline, "),
+        (["dataset=kagle"], "There is no dataset=kagle (did you mean kaggle?)"),
+        (["task=[billing,test_result]"], "There is no task=test_result (did you mean test_results?)"),
+        (["+experiment=memorizer"], "There is no experiment=memorizer (did you mean memoriser?)"),
+        (["+experimnt=memoriser"], "experimnt: there is no such key (did you mean experiment?)"),
+        (["--config-dir", "mine", "dataset=wrad"], "There is no dataset=wrad (did you mean ward?)"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_is_not_there_is_told_with_the_one_that_was_meant(inside, tmp_path, words, said):
+    (tmp_path / "mine" / "dataset").mkdir(parents=True)
+    (tmp_path / "mine" / "dataset" / "ward.yaml").write_text("defaults: [kaggle]", encoding="utf-8")
+    ended = inside(train.main, *words)
+    assert (ended.code, ended.stderr.count("\n")) == (1, 1)
+    assert said in ended.stderr
+
+
+def test_memory_that_does_not_suffice_is_a_sentence_and_no_defect(ends):
+    ended = ends(does=raises(MemoryError("Unable to allocate 1. TiB")))
+    assert (ended.code, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("MemoryExhausted: There is not enough memory for this: Unable to allocate 1. TiB. ")

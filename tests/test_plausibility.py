@@ -186,6 +186,35 @@ def test_dates_of_one_other_order_are_told_with_the_key_that_reads_them(told, ce
     assert told(key, Date_of_Admission=dates).table["admitted_on"].tolist() == pd.to_datetime(cells[ADMITTED]).tolist()
 
 
+@pytest.mark.parametrize("written", ["%Y%m%d", "%d %b %Y", "%B %d, %Y", "%d.%m.%y", "%d/%m/%Y %H:%M"])
+def test_a_column_that_no_date_can_be_read_from_is_told_with_the_keys_that_read_it(told, cells, written):
+    dates = _ordered(cells, written, written)
+    with pytest.raises(TooManyRejected) as refused:
+        told(Date_of_Admission=dates)
+    assert "max_rejected" not in str(refused.value)
+    readings = [
+        told(key, Date_of_Admission=dates).table["admitted_on"].dt.date for key in _settings(str(refused.value))
+    ]
+    assert any(reading.tolist() == pd.to_datetime(cells[ADMITTED]).dt.date.tolist() for reading in readings)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"Date_of_Admission": ["soon"] * N}, "Name the column that holds dates: dataset.columns.admitted_on.from"),
+        ({"Age": ["young", "old"] * (N // 2)}, "Name the column that holds numbers: dataset.columns.age.from"),
+        ({"Age": ["1200"] * N}, "dataset.columns.age.low and dataset.columns.age.high"),
+        ({"Date_of_Admission": ["2150-01-01"] * N}, "may have changed places"),
+        ({"Date_of_Admission": ["1920-01-01"] * N}, "dataset.columns.length_of_stay.high"),
+    ],
+)
+def test_what_most_rows_break_is_no_exception_and_its_remedy_is_of_its_cause(told, columns, words):
+    with pytest.raises(TooManyRejected) as refused:
+        told(**columns)
+    assert words in str(refused.value)
+    assert "max_rejected" not in str(refused.value)
+
+
 @pytest.mark.parametrize("code", ["90+", "> 89", "90 or older", "120 +"])
 def test_top_codes_that_nobody_declared_are_said_to_be_what_was_set_aside(told, cells, code):
     ages = [code if row < 6 else age for row, age in enumerate(cells["Age"])]

@@ -322,6 +322,35 @@ def test_no_row_that_can_be_scored_is_too_few(scored, admissions, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("dates", "words"),
+    [
+        (
+            ["13/05/2024", "05/13/2024"],
+            "and 20 day first, 20 month first were set aside. Write all of them as YYYY-MM-DD",
+        ),
+        (["2024-05-13", "13.05.2024"], "reads dates as YYYY-MM-DD, and 20 day first were set aside"),
+        (["soon", "later"], "reads dates as YYYY-MM-DD. Write all of them as YYYY-MM-DD"),
+    ],
+)
+def test_dates_that_the_model_cannot_read_are_told_by_their_orders_and_how_to_write_them(
+    scored, admissions, tmp_path, dates, words
+):
+    path = put(admissions.assign(**{"Date of Admission": dates * 20}), tmp_path / "in.csv")
+    with pytest.raises(TooManyRejected, match="Date of Admission: the model reads") as refused:
+        scored(path, max_rejected=0.05)
+    assert words in str(refused.value)
+    assert "or raise" not in str(refused.value)
+
+
+def test_a_file_of_another_table_is_said_to_be_one(scored, admissions, tmp_path):
+    assert scored(put(admissions, tmp_path / "in.csv")).told["another_table"] == ""
+    other = admissions.assign(**{"Insurance Provider": "Elsewhere", "Medical Condition": "Gout"})
+    note = scored(put(other, tmp_path / "other.csv")).told["another_table"]
+    assert note.startswith("This looks like another table than the model's: 2 of ")
+    assert "Insurance Provider: 100.0 % of the cells hold levels never seen in training" in note
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "is empty"),

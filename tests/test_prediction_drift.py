@@ -53,6 +53,32 @@ def known():
     return json.loads(json.dumps(drift.profile(features, COLUMNS, np.arange(TAUGHT))))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        (
+            {"age": pa.array(np.arange(12.0 * 18, 12.0 * 18 + 400))},
+            "1 of 5 columns are unlike it (Age: 100.0 % of the values are above",
+        ),
+        ({"length_of_stay": pa.array(np.full(400, 0.2))}, "length_of_stay: 100.0 % of the values are at most 2"),
+        (
+            {
+                "insurer": pa.array(["A", "B"] * 200).dictionary_encode(),
+                "ward": pa.array(["C"] * 400).dictionary_encode(),
+            },
+            "2 of 5",
+        ),
+        ({"insurer": pa.array(["A", "Aetna", "Cigna"] * 133 + ["A"]).dictionary_encode()}, ""),
+    ],
+)
+def test_rows_of_another_table_or_another_unit_are_counted_by_column(known, changes, said):
+    counts = drift.count_rows(known, numbers(rows(400, 1) | changes))
+    sentence = drift.another_table(known, counts)
+    assert said in sentence
+    assert bool(said) == bool(sentence)
+
+
 def reported(known, count, sensitivity=None, *, seed=1, **changes):
     counts = drift.count_rows(known, numbers(rows(count, seed) | changes))
     return drift.compare(known, counts, sensitivity or Sensitivity())

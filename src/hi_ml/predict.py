@@ -131,6 +131,8 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
         print(f"Note: intervals do not keep their level. {manifest['interval']['sentence']}")
     if not model.same_code:
         print("Note: the model was made by another version of hi_ml; MLflow may serve it by other rules than these.")
+    if manifest["another_table"]:
+        print(f"Note: {manifest['another_table']}")
     if manifest["columns_ignored"]:
         print(f"Columns ignored: {', '.join(manifest['columns_ignored'])}")
     unknown = {name: rate for name, rate in manifest["unknown_rate"].items() if rate}

@@ -60,6 +60,18 @@ class TimeIsOver(BaseException):
     """A wait has lasted as long as it may; no library takes this for an error of its own."""
 
 
+class MemoryExhausted(HiMlError):
+    """The work takes more memory than there is."""
+
+    @classmethod
+    def of(cls, error: MemoryError) -> Self:
+        why = _one_line(error)[:_LONGEST_REASON].rstrip(".") or "an allocation failed"
+        return cls(
+            f"There is not enough memory for this: {why}. Nothing half-written was kept. Free memory, or ask for less "
+            "at once: fewer rows or columns, model=linear; of predict a smaller chunk_rows, and threads=1."
+        )
+
+
 Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
 
 
@@ -109,9 +121,10 @@ class ConfigurationInvalid(HiMlError):
     """A key or value of the configuration is wrong."""
 
     @classmethod
-    def from_list(cls, problems: Iterable[tuple[str, str, object]]) -> Self:
+    def from_list(cls, problems: Iterable[tuple[str, str, object]], groups: Sequence[str] = ()) -> Self:
         lines = [
-            f"{where}: {_WORDS.get(what, what.removeprefix('Value error, '))}{_found(found)}"
+            f"{where}: {_WORDS.get(what, what.removeprefix('Value error, '))}"
+            f"{_hint(where, groups) if what in _WORDS else ''}{_found(found)}"
             for where, what, found in problems
         ]
         return cls(f"The configuration is wrong: {'; '.join(lines)}. See --cfg job for what was composed.")
@@ -123,6 +136,13 @@ class ConfigurationInvalid(HiMlError):
         return cls(
             f"There is no key '{key}'{_hint(name, known)}. {where} the keys {', '.join(known)}. "
             f"One that the YAML files leave out is added with a plus: +{key}=<value>."
+        )
+
+    @classmethod
+    def no_option(cls, group: str, name: str, known: Sequence[str]) -> Self:
+        return cls(
+            f"There is no {group}={name}{_hint(name, known)}. Expected one of {', '.join(known)}, or a file "
+            f"of your own: <folder>/{group}/{name or '<name>'}.yaml with --config-dir <folder>."
         )
 
     @classmethod
@@ -656,10 +676,10 @@ class TooManyRejected(HiMlError):
     ) -> Self:
         bad, rows, limit = rejected
         allowed = f"at most {limit:.1%} may be" if bad < rows else "none is left"
+        mend = "Mend them" if 2 * bad > rows else f"Mend them, or raise {key}"  # what breaks most rows is no exception
         return cls(
             f"{source}: {bad} of {rows} rows cannot be read ({bad / rows:.1%}; {allowed}). Broken rules: "
-            f"{_some(faults, most=20)}. They are listed in {file}. "
-            + (f"{'. '.join(causes)}." if causes else f"Mend them, or raise {key}.")
+            f"{_some(faults, most=20)}. They are listed in {file}. " + f"{'. '.join(causes) or mend}."
         )
 
 
@@ -936,7 +956,8 @@ class NotComparable(HiMlError):
         others = [name for name in known if name != experiment]
         return cls(
             f"Expected at least two finished runs of {experiment} on the same table and split, whose files are here, "
-            f"found {found}{more}. Train another model on them: {command}"
+            f"found {found}{more}. Train another model on them: {command}\nOf runs of another machine the predictions "
+            f"are here only if they were trained there with share_rows=true."
             + (f"\nThe store also has runs of {', '.join(others)}." if others else "")
         )
 

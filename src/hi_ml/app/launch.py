@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from hi_ml.app import options
 from hi_ml.app.config import build, conf_dir
-from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, OutputFailed
+from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, MemoryExhausted, OutputFailed
 from hi_ml.app.files import open_up, own, readable
 from hi_ml.app.manual import page
 from hi_ml.app.passwords import refuse_passwords, without_password
@@ -39,6 +39,7 @@ from hi_ml.app.references import hold_references, plain, written
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
 _SOON = 0.01  # seconds in which a destructor ends
 _signal = [signal.SIGINT]  # which of the two it was
+_NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^'/]*)'")
 _interrupted = Event()
 _heard = Event()  # an interrupt that was dropped before
 _QUIET = {
@@ -204,7 +205,10 @@ def _refusal(error: Exception, *, composed: bool) -> HiMlError:
     if isinstance(error, HiMlError):
         return error
     if isinstance(error, ValidationError):
-        return ConfigurationInvalid.from_list((_place(e), e["msg"], e["input"]) for e in error.errors())
+        groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+        return ConfigurationInvalid.from_list(((_place(e), e["msg"], e["input"]) for e in error.errors()), groups)
+    if isinstance(error, MemoryError):
+        return MemoryExhausted.of(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _not_composed(error)
     if isinstance(error, OSError):
@@ -217,6 +221,9 @@ def _not_composed(error: Exception) -> HiMlError:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(error, OverrideParseException):
         return ConfigurationInvalid.unreadable_override(error.override, error.message.splitlines()[0])
+    if option := _NO_OPTION.search(str(error)):
+        group, name = option.groups()
+        return ConfigurationInvalid.no_option(group, name, options.names(group, conf_dir()))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key != "hydra"]
         return ConfigurationInvalid.unknown_key(str(cause.full_key), keys)

@@ -114,6 +114,12 @@ def of_command_line() -> list[Path]:
     return [Path(asked).absolute()] if asked and Path(asked).is_dir() else []
 
 
+def names(group: str, conf: Path) -> list[str]:
+    """List the options of a group: those of the package, and the user's own."""
+    folders = [*of_command_line(), *_folders, conf]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
 def _refuse_more_than_data(path: Path, group: str, option: ConfigResult) -> None:
     package, prefix = option.header["package"], _DATA[group]
     own = rf"{re.escape(prefix)}\w[\w-]*" if prefix else group

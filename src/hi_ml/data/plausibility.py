@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -35,7 +36,15 @@ _DATE = re.compile(r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?!\d)")
 _MONTHS, _DAYS, _OF_A_YEAR = 12, 31, 4  # the largest month and day, the digits of a year
 _DAY_FIRST, _MONTH_FIRST, _YEAR_FIRST, _EITHER = "day first", "month first", "year first", "day or month first"
 _FORMATS = {_DAY_FIRST: "%d{0}%m{0}%Y", _MONTH_FIRST: "%m{0}%d{0}%Y", _YEAR_FIRST: "%Y{0}%m{0}%d"}
+_WRITE_AS_ISO = "Let the export write YYYY-MM-DD"
 _WRITE_ALIKE = "No key can tell them apart: let the export write all as YYYY-MM-DD"
+_WAYS = (  # of writing a date other than by three numbers with a year of four digits
+    "%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d. %B %Y",
+    "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
+)  # fmt: skip
+_TIMES_OF_DAY = ("", " %H:%M", " %H:%M:%S")
+_FIT = 0.9  # of the texts: a way of writing is known by so many
+_ENOUGH = 1000  # different texts by which a way of writing is known
 _UTC = ("UTC", "Etc/UTC", "GMT", "Z", "+00:00")
 _OFFSET = r":\d{2}(\.\d+)?\s*([Zz]|[+-]\d{2}:?(\d{2})?)$"
 
@@ -105,7 +114,8 @@ def doubts(raw: Piece, dataset: Dataset, typed: Mapping[str, pa.Array]) -> Doubt
         if described.kind not in ("number", "date"):
             continue
         column = _column(role, dataset, raw.table.column(str(described.source)), typed[role])
-        causes += _orders(column) if described.kind == "date" else [*_marks(column), *_top_codes(column)]
+        said = list(_orders(column) if described.kind == "date" else (*_marks(column), *_top_codes(column)))
+        causes += said or _of_another_kind(column)
         warnings += _zones(column) if described.kind == "date" else _points(column)
         warnings += _too_common(column)
     return Doubts(tuple(causes), tuple(warnings))
@@ -169,6 +179,35 @@ def _top_codes(column: _Column) -> Iterator[str]:
         )
 
 
+def _of_another_kind(column: _Column) -> Iterator[str]:
+    """Most cells are no dates, or no numbers, as the column is said to hold."""
+    source, what = column.spec["source"], f"{column.spec['kind']}s"
+    lost = {text for text in column.lost.counts() if text and text not in column.spec["missing"]}
+    n = sum(count for text, count in column.lost.counts().items() if text in lost)
+    if what == "dates" and pa.types.is_integer(column.kind):
+        yield f"{source} holds whole numbers, of which each could be any day. {_WRITE_AS_ISO}"
+    elif n > len(column.read) and (ways := _fitting(column.lost, _WAYS) if what == "dates" else []):
+        keys = " or ".join(column.set("format", way) for way in ways)
+        how = column.spec.get("format") or "YYYY-MM-DD"
+        yield f"{source}: {n:,} cells are written otherwise than {how}. Say how: {keys}"
+    elif n > len(column.read):
+        other = f"dataset.columns.{column.role}.from"
+        more = f", or say how they are written: dataset.columns.{column.role}.format" if what == "dates" else ""
+        yield f"{source}: {n:,} cells are no {what}. Name the column that holds {what}: {other}{more}"
+
+
+def _fitting(texts: _Texts, ways: Iterable[str]) -> list[str]:
+    """The ways of writing a date that fit most texts: some may be missing, or no dates."""
+    some = pd.Series(texts.text.to_pylist()[:_ENOUGH]).str.strip()
+    return [way for way in ways if pd.to_datetime(some, format=way, errors="coerce").notna().mean() > _FIT]
+
+
+def orders_of(dates: Iterable[str]) -> str:
+    """Count the orders in which dates are written, in words; nothing where there is none."""
+    counts = Counter(order[0] for text in dates if (order := _order(text)))
+    return ", ".join(f"{count:,} {order}" for order, count in counts.most_common())
+
+
 def _order(text: str) -> tuple[str, str] | None:
     """In which order a date is written, and with which mark between; None where it is none."""
     match = _DATE.match(text)
@@ -200,7 +239,8 @@ def _orders(column: _Column) -> Iterator[str]:
         yield f"{source} mixes orders of dates: {aside}. {_WRITE_ALIKE}"
     else:
         ways, mark = sorted(orders) or [_DAY_FIRST, _MONTH_FIRST], refused.most_common(1)[0][0][1]
-        keys = " or ".join(column.set("format", _FORMATS[way].format(mark)) for way in ways)
+        timed = [[f"{_FORMATS[way].format(mark)}{time}" for time in _TIMES_OF_DAY] for way in ways]
+        keys = " or ".join(column.set("format", [*_fitting(column.lost, some), some[0]][0]) for some in timed)
         yield f"{source} is written {' or '.join(ways)} ({len(column.lost):,} cells). Say so: {keys}"
 
 

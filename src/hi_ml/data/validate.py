@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,13 @@ PRIVATE, ROW = "<private>", "<row>"
 _OF_ROWS = {
     "fields": "with another number of fields than the header",
     "empty": "of which hardly more than numbers is known, as of a row of totals",
+}
+_LIKELIER = {  # than that most rows of a table are wrong
+    "range": "most values lie outside of {key}.low and {key}.high: set these, if its unit is another",
+    "order": "most discharges lie before their admissions: the names in dataset.columns.admitted_on.from and "
+    "dataset.columns.discharged_on.from may have changed places",
+    "stay_range": "most stays are longer than anybody's: check the dates, or set dataset.columns.length_of_stay.high",
+    "fields": "most lines have another number of fields than the header: check dataset.separator, and the quotes",
 }
 _OF_THE_ROW = ("order", "stay_range", "empty")
 _MEASURED = ("number", "date", "range", "order", "stay_range")  # the rules of numbers and dates
@@ -85,7 +93,16 @@ def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path, 
         faults = [_in_words(cells) for _, cells in result.cells.groupby(["column", "rule"])]
         share = (result.rows, len(raw), dataset.max_rejected)
         source = dataset.origin if dataset.source else f"dataset={dataset.name}"
-        raise TooManyRejected.of(source, faults, share, listed, causes=causes)
+        raise TooManyRejected.of(source, faults, share, listed, causes=[*causes, *_mostly(dataset, result, len(raw))])
+
+
+def _mostly(dataset: Dataset, result: Quarantine, rows: int) -> Iterator[str]:
+    """Say of a rule that most rows break what is likelier than that most rows are wrong."""
+    roles: dict[Any, str] = {column.sources[0]: role for role, column in dataset.present().items()}
+    for (column, rule), cells in result.cells.groupby(["column", "rule"]):
+        if 2 * len(cells) > rows and rule in _LIKELIER:
+            role = roles.get(column, "length_of_stay")
+            yield f"{column}: {_LIKELIER[rule].format(key=f'dataset.columns.{role}')}".removeprefix(": ")
 
 
 def set_aside(cells: pd.DataFrame) -> list[str]:
@@ -212,7 +229,7 @@ def _typed(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str,
     columns = [raw.table.column(name) for name in sources]
     try:
         parts = [convert(whole(column), spec) for column in columns]
-    except pa.ArrowException as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         if "UTF8" in str(error):
             raise SourceUnreadable.not_text(dataset.origin, ", ".join(sources)) from error
         kinds = " and ".join(str(column.type) for column in columns)

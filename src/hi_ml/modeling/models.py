@@ -256,7 +256,11 @@ def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -
     try:
         learners = [_fit_one(model, node, fold, seed=one) for one in seeds]
         return mean_learner(learners) if model.bags > 1 else learners[0]
+    except MemoryError:
+        raise
     except Exception as error:  # each library has its own
+        if "bad_alloc" in str(error):  # of C++
+            raise MemoryError(f"the learner of model={model.name} could not get what it needs") from error
         raise ConfigurationInvalid.learner(model.name, error) from error
 
 

@@ -117,6 +117,8 @@ def _open(entry: _Entry, folder: Path) -> LoadedModel:
         _try(scorer, files)
     except ValidationError as error:
         raise ModelRefused.unsafe(entry.uri, f"its {serving.MAPPING} is damaged ({in_words(error)}).") from error
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a damaged file makes a library raise
         why = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
         said = isinstance(error, ValueError) and str(error).startswith((serving.PIPELINE, serving.BOUNDS))

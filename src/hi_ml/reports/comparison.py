@@ -154,7 +154,10 @@ def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:
     if elsewhere:
         lines.append(f"{elsewhere} others left out: they have another data or split digest.")
     if silent:
-        lines.append(f"{silent} others left out: their predictions are not here (run folders gone or elsewhere).")
+        lines.append(
+            f"{silent} others left out: their predictions are not here (run folders gone, or on another machine: train "
+            "there with share_rows=true, which sends them along)."
+        )
     runs = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
     lines += ["", runs.to_string(index=False)]
     scores = summary["scores"]

@@ -25,7 +25,7 @@ _ERROR = 0.05  # chance of a false promotion, over all comparisons of one champi
 _PROMOTION = "promotion"  # the tag of what became of a version, and how the tags that tell more of it begin
 _COMPARISONS = "comparisons"  # the tag of a version that counts those that it was held against as champion
 _LONGEST = 300  # characters of what a library says
-_OTHERWISE = "promote=always makes it champion all the same"
+_OTHERWISE = "promote=always, once, makes it champion all the same"
 
 
 Promote = Literal["auto", "always", "never"]

@@ -104,7 +104,7 @@ def speaking(database: Database) -> Iterator[str | None]:
     password = database.password()
     try:
         yield password
-    except (HiMlError, GeneratorExit):
+    except (HiMlError, GeneratorExit, MemoryError):
         raise
     except ImportError as error:
         raise SourceUnreadable.no_driver(database.shown, str(error.name)) from None

@@ -50,6 +50,8 @@ def refusing(location: str) -> Iterator[None]:
     """Say in one sentence that a file cannot be read, where Arrow or the system says so at length."""
     try:
         yield
+    except MemoryError:  # which is one of Arrow's too
+        raise
     except (pa.ArrowException, OSError) as error:
         raise SourceUnreadable.format(location, str(error).splitlines()[0]) from error
 

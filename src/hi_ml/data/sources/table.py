@@ -152,7 +152,7 @@ def gather(opened: Sequence[Source], dataset: Dataset, described: Mapping[str, S
         raise SourceUnreadable.no_rows(listed)
     try:
         return join(pieces)
-    except pa.ArrowException as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise SourceUnreadable.types(listed, str(error)) from error
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +21,7 @@ from hi_ml.app.files import write_json
 from hi_ml.app.references import as_written
 from hi_ml.app.timing import stopwatch
 from hi_ml.data.joins import Matches
+from hi_ml.data.plausibility import orders_of
 from hi_ml.data.sources import database
 from hi_ml.data.sources.files import sha256
 from hi_ml.data.sources.table import Fingerprint
@@ -29,6 +31,7 @@ from hi_ml.prediction.batch.inputs import Fingerprints, Inputs, chunks
 from hi_ml.prediction.batch.parts import Work, on_disk
 from hi_ml.prediction.batch.request import BatchRequest, digest_of_all, versions
 from hi_ml.prediction.load import LoadedModel
+from hi_ml.scorer.serving import inputs as needed_by
 
 MANIFEST, REJECTED, WORK = "manifest.json", "rejected.csv", "unfinished"
 MANIFEST_ID = "manifest_id"  # the column of a table that tells of which work a row is
@@ -143,6 +146,8 @@ def _resumable(work: Work) -> Iterator[None]:
         raise KeyboardInterrupt(f"Interrupted. {so_far}; the same command goes on from there.") from stop
     except OSError as error:
         raise OutputFailed.unfinished(error, work.folder, len(work.parts)) from error
+    except MemoryError:
+        raise
     except Exception:
         work.remove()
         raise
@@ -207,7 +212,28 @@ def _check(job: _Job, counts: Counts, work: Work) -> None:
         work.rejected.replace(listed)
         faults = [f"{fault.strip()} {count}" for fault, count in sorted(counts.faults.items())]
         share = (bad, rows, job.request.max_rejected)
-        raise TooManyRejected.of(job.request.input, faults, share, listed, "max_rejected")
+        causes = list(_causes(job, counts, listed))
+        raise TooManyRejected.of(job.request.input, faults, share, listed, "max_rejected", causes)
+
+
+def _causes(job: _Job, counts: Counts, listed: Path) -> Iterator[str]:
+    """Say of the columns that are written otherwise than the model's table how that was."""
+    specs = {spec["source"]: spec for spec in needed_by(job.model.scorer.mapping["columns"])}
+    cells = pd.read_csv(listed, dtype=str, keep_default_na=False)
+    for fault, count in sorted(counts.faults.items()):
+        column, _, rule = fault.rpartition(" ")
+        most = 2 * count > counts.rows_read
+        if rule == "date":
+            how = specs[column].get("format") or "YYYY-MM-DD"
+            orders = orders_of(cells.loc[(cells["column"] == column) & (cells["rule"] == rule), "value"])
+            if orders or most:
+                aside = f", and {orders} were set aside" if orders else ""
+                yield f"{column}: the model reads dates as {how}{aside}. Write all of them as {how}"
+        elif rule == "number" and most:
+            yield f"{column}: the model reads numbers there, as in the table that it learned from. Write them so"
+        elif rule == "range" and most:
+            ends = " to ".join(str(specs[column].get(end)) for end in ("low", "high"))
+            yield f"{column}: the model knows values from {ends}. Check its unit, and write it in that of the model"
 
 
 def _described(job: _Job, counts: Counts) -> dict[str, Any]:
@@ -239,6 +265,7 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
         "rows_rejected": read - scored,
         "unknown_rate": {name: count / scored if scored else 0.0 for name, count in counts.unseen.items()},
         "drift": drift.compare(job.profile, counts.drift, request.sensitivity) if job.profile else {},
+        "another_table": drift.another_table(job.profile, counts.drift) if job.profile else "",
         "columns_ignored": list(inputs.extra),
         "id": next((name for name in inputs.carried if name == model.scorer.mapping.get("id")), None),
         "keep": list(request.keep),

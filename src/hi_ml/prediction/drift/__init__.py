@@ -9,6 +9,6 @@ Rows of one patient that come together are not independent: a batch of few patie
 """
 
 from hi_ml.prediction.drift.profile import FILE, count_rows, load, profile
-from hi_ml.prediction.drift.report import Sensitivity, alarms, compare
+from hi_ml.prediction.drift.report import Sensitivity, alarms, another_table, compare
 
-__all__ = ["FILE", "Sensitivity", "alarms", "compare", "count_rows", "load", "profile"]
+__all__ = ["FILE", "Sensitivity", "alarms", "another_table", "compare", "count_rows", "load", "profile"]

@@ -31,6 +31,7 @@ _ADVICE = {
 # Of a column's chance of a false alarm: what moves in all rows is harder to see than what appears.
 _SHARE = {_VALUES: 0.8, _MISSING: 0.1, _UNSEEN: 0.1}
 _DIGITS = 6  # of a distance: equal ones must compare as equal, in whatever order they were summed
+_FEWEST, _MOST, _HARDLY_ANY = 20, 0.5, 0.1  # known cells, and shares of them, by which another table is known
 _QUARTERS = np.array([0.25, 0.5, 0.75])
 
 
@@ -83,6 +84,45 @@ def alarms(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
         From `compare`.
     """
     return [column["sentence"] for column in report.values() if column["alarm"]]
+
+
+def another_table(profile: Mapping[str, Any], counts: Mapping[str, Counts]) -> str:
+    """Say in how many columns the rows are not of the table that the model learned from; nothing where it may be that.
+
+    One is: most of its cells hold levels that the model has never seen, or most of its values lie where hardly any of
+    training did, as of another unit.
+
+    Parameters
+    ----------
+    counts : mapping of str to array of int64, shape (n_cells + 2,)
+        As of `compare`.
+    """
+    columns = profile["columns"]
+    unlike = [_unlike(column, np.array(column["counts"]), counts[column["role"]]) for column in columns]
+    if not any(unlike):
+        return ""
+    return (
+        f"This looks like another table than the model's: {sum(map(bool, unlike))} of {len(columns)} columns are "
+        f"unlike it ({'; '.join(filter(None, unlike))}). Check which model this is, and the "
+        "units and spellings of the file."
+    )
+
+
+def _unlike(column: Column, reference: Counts, new: Counts) -> str:
+    known, cells, new_cells = new[:-1].sum(), reference[1:-1], new[1:-1]
+    if known < _FEWEST:
+        return ""
+    if column["kind"] == "category":
+        unseen = unseen_rate(new)
+        said = f"{column['name']}: {percent(unseen)} % of the cells hold levels never seen in training"
+        return said if unseen - unseen_rate(reference) > _MOST else ""
+    edges = column["edges"]
+    for end, where in ((0, "at most"), (-1, "above")) if edges else ():
+        before, now = cells[end] / max(cells.sum(), 1), new_cells[end] / known
+        if now > _MOST and before < _HARDLY_ANY:
+            far = f"{where} {edges[end]:,.6g}, {percent(before)} % in training"
+            return f"{column['name']}: {percent(now)} % of the values are {far}"
+    return ""
 
 
 class _Shift(NamedTuple):

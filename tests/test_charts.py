@@ -147,6 +147,18 @@ def of_estimates(names, *, unit="days", smallest=0.5, **columns):
     return table.assign(n=1_234, smallest_effect=smallest, mark=OPTIONS["marks"][0]).assign(**columns)
 
 
+def of_transport(labels, *, unit="log-odds"):
+    lines = [
+        (stage, measure, label, unit if measure == "intercept" else "", home)
+        for stage in ("as it is", "after an intercept", "after a slope")
+        for measure, home in (("skill", 0.2), ("intercept", 0.0), ("slope", 1.0))
+        for label in (labels if measure != "skill" else [""])
+    ]
+    table = pd.DataFrame(lines, columns=["stage", "measure", "class", "unit", "home"])
+    value = table["home"] - 0.1
+    return {forests.transported: table.assign(value=value, low=value - 0.2, high=value + 0.2, margin=0.05)}
+
+
 def of_groups(names, **columns):
     mean = np.linspace(10.0, 20.0, len(names))
     table = pd.DataFrame({"drug": names, "mean": mean, "low": mean - 1, "high": mean + 1, "n": 100})
@@ -225,6 +237,8 @@ CASES = {
     },
     "estimates without intervals": {forests.forest: of_estimates(["a", "b"], low=np.nan, high=np.nan)},
     "30 estimates": {forests.forest: of_estimates([*TWENTY, *LONG], mark=OPTIONS["marks"][2], discovery=True)},
+    "another hospital": of_transport([""], unit="US$"),
+    "another hospital, 6 long classes": of_transport(LONG[:6]),
     "means": of_groups(["a", "b"]),
     "means of 32 long names": of_groups([*TWENTY, *LONG]),
     "a negative mean, and none": of_groups(["a", "b"], mean=[-2.0, np.nan], low=-3.0, high=-1.0),

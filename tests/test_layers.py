@@ -33,6 +33,7 @@ COMMANDS = {
     "listen",
     "replay",
     "board",
+    "validate",
 }
 ENTRY = "__main__"  # lists the commands
 INTERFACE = "interface"  # the same for a notebook: it may import what the commands may, and their settings

@@ -125,6 +125,10 @@ ELSEWHERE = {
     "NotComparable.differ": "test_compare",
     "NotResumable.absent": "test_tune",
     "NoContest.another_table": "test_promotion",
+    **{
+        f"NotValidatable.{name}": "test_validate"
+        for name in ("no_model", "no_home", "lacks", "late", "kind", "stay", "unit", "labels")
+    },
     "OutputFailed.not_empty": "test_files",
     "OutputFailed.present_folder": "test_files",
     "OutputFailed.no_path": "test_predict",

@@ -92,7 +92,7 @@ def save(tmp_path_factory):
         model, task = build(Model, cfg.model), build(dict[str, Task], cfg.tasks)[task_name]
         admissions = read(build(Dataset, cfg.dataset), lambda _: folder)
         features = Features.of(admissions, select(task, problem.available(admissions))[0])
-        target, labels = problem._target(task, admissions.table[task.target])
+        target, labels = problem.target_of(task, admissions.table[task.target])
         first = np.arange(ROWS) < TAUGHT
         part = features.part(first, usable(features, first)[0])
         rows, group, asked = target[first], admissions.group[first], {"classes": len(labels), "seed": 0}

@@ -995,6 +995,73 @@ class NotComparable(HiMlError):
         return cls(f"Runs {one} and {other} cannot be compared: {what} differ. Leave one out by runs=[...].")
 
 
+class NotValidatable(HiMlError):
+    """A frozen model cannot be asked of this table what it was asked at home."""
+
+    @classmethod
+    def no_model(cls) -> Self:
+        return cls(
+            "validate needs model_uri=<models:/<name>/<version>, runs:/<id>/model, or a run folder>, the frozen model, "
+            "and dataset=<the other table>; no model was named."
+        )
+
+    @classmethod
+    def no_home(cls, uri: str) -> Self:
+        return cls(
+            f"{uri} does not carry what it reached on its own test part (home.json): an older version of hi_ml made "
+            f"it, and there is nothing to hold another table against. Train it again: python -m hi_ml.train"
+        )
+
+    @classmethod
+    def lacks(cls, dataset: str, roles: Sequence[str], known: Sequence[str]) -> Self:
+        keys = " ".join(f"++dataset.columns.{role}.from=<column>" for role in roles)
+        return cls(
+            f"dataset={dataset} has no column for {_some(map(repr, roles), most=40)}, which the model needs; a frozen "
+            f"model has nothing to put there. It has: {_some(known, most=40)}. Name the columns of the file: {keys}"
+        )
+
+    @classmethod
+    def late(cls, dataset: str, late: Mapping[str, str], horizon: str) -> Self:
+        listed = _some((f"{role} at {known}" for role, known in late.items()), most=40)
+        key = next(iter(late))
+        return cls(
+            f"The model predicts at {horizon} from columns that dataset={dataset} knows later: {listed}. Used all the "
+            f"same, they would flatter it. If they are known by then, say so: "
+            f"{setting(f'dataset.columns.{key}.known', horizon)}"
+        )
+
+    @classmethod
+    def kind(cls, dataset: str, role: str, found: str, needed: str) -> Self:
+        return cls(
+            f"'{role}' is a {found} in dataset={dataset}, and the model was taught a {needed}. Describe it as one: "
+            f"{setting(f'dataset.columns.{role}.kind', needed)}, with bands, levels or format if its cells need them."
+        )
+
+    @classmethod
+    def stay(cls, dataset: str, found: str, needed: str) -> Self:
+        return cls(
+            f"dataset={dataset} counts a stay as {found}, the model as {needed}: every stay would differ by a day. If "
+            f"the table counts as the model does, say so: {setting('dataset.stay', needed)}. Else give the two dates, "
+            f"from which either is computed, instead of the stay."
+        )
+
+    @classmethod
+    def unit(cls, role: str, found: float, needed: float) -> Self:
+        return cls(
+            f"The median of '{role}' is {found:.4g} here and {needed:.4g} where the model was trained, which is "
+            f"{found / needed:.3g} times as much: the units seem to differ. Set by which number it is multiplied "
+            f"here, 1 if the units agree and the difference is real: ++factors.{role}=<number>"
+        )
+
+    @classmethod
+    def labels(cls, dataset: str, target: str, strange: Sequence[str], known: Sequence[str]) -> Self:
+        return cls(
+            f"'{target}' of dataset={dataset} has labels that the model cannot predict: {_some(map(repr, strange))}; "
+            f"it knows {_some(map(repr, known), most=20)}. Give them its names, or null to leave them out: "
+            f"'++dataset.columns.{target}.levels={{<label here>: <label there>}}'"
+        )
+
+
 class NotAsClaimed(HiMlError):
     """A scored file is not what its manifest says, or cannot be shown to be."""
 

@@ -132,7 +132,7 @@ def pose(
     chosen = admissions.by_content
     chosen = chosen[table[task.target].notna().to_numpy()[chosen]]
     rows = table.take(chosen).reset_index(drop=True)
-    target, labels = _target(task, rows[task.target], dataset.columns.get(task.target))
+    target, labels = target_of(task, rows[task.target], dataset.columns.get(task.target))
     task, notes = (task, ()) if labels else check_whole(task, target)
     group, twin = (pd.factorize(number[chosen])[0] for number in (admissions.group, admissions.twins.group))
     groups = len(np.unique(group))
@@ -232,7 +232,8 @@ def available(admissions: Admissions) -> dict[str, Any]:
     return columns
 
 
-def _target(task: Task, values: pd.Series, column: Column | None = None) -> tuple[Floats, list[str]]:
+def target_of(task: Task, values: pd.Series, column: Column | None = None) -> tuple[Floats, list[str]]:
+    """Return amounts, or class numbers and their labels, of the known values of a target; raises as `pose`."""
     if task.binary:
         values, levels = _yes_or_no(task, values, column), values.value_counts()
         if task.positive and len(values) and not (values == YES).any():

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from io import BytesIO
@@ -17,10 +18,12 @@ from hi_ml.app.files import write_json
 from hi_ml.app.references import as_written
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.evaluation.transport import AtHome
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import drift
+from hi_ml.prediction.external import HOME
 from hi_ml.prediction.load import SIGNED, digest, invent_admission
 from hi_ml.scorer import serving
 
@@ -117,10 +120,13 @@ def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
     described = mapping(problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval)
     group, smallest = problem.group[train], problem.features.smallest
     reference = drift.profile(seen, described["columns"], group, smallest=smallest)
-    save(folder, fitted, described | other_columns(dataset), reference=reference)
+    beside = {drift.FILE: reference, HOME: AtHome.of(run, dataset.name).plain()}
+    save(folder, fitted, described | other_columns(dataset), beside=beside)
 
 
-def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: dict[str, Any] | None = None) -> None:
+def save(
+    folder: Path, fitted: Fitted, described: dict[str, Any], *, beside: Mapping[str, dict[str, Any]] | None = None
+) -> None:
     """Write the MLflow model.
 
     Parameters
@@ -129,8 +135,9 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: 
         Does not exist yet.
     described : dict
         The `mapping`.
-    reference : dict, optional
-        The `hi_ml.prediction.drift.profile` of the training rows.
+    beside : mapping of str to dict, optional
+        Further files of the scorer, by name: the `hi_ml.prediction.drift.profile` of the training rows, and what the
+        model reached on its own test part.
 
     Raises
     ------
@@ -144,8 +151,8 @@ def save(folder: Path, fitted: Fitted, described: dict[str, Any], *, reference: 
         scorer = Path(temporary) / "scorer"
         scorer.mkdir()
         write_json(scorer / serving.MAPPING, described | _dump(scorer, fitted))
-        if reference:
-            write_json(scorer / drift.FILE, reference)
+        for name, content in (beside or {}).items():
+            write_json(scorer / name, content)
         try:
             serving.load(scorer).predict(example)
         except ValueError as error:

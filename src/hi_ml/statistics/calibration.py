@@ -170,7 +170,9 @@ class Recalibration:
     intercepts: tuple[float, ...]  # one per class; the first class that occurs has 0
 
     @classmethod
-    def of(cls, truth: NDArray[np.int64], shares: Floats, weights: Floats) -> "Recalibration":
+    def of(
+        cls, truth: NDArray[np.int64], shares: Floats, weights: Floats, *, slope: float | None = None
+    ) -> "Recalibration":
         """Fit by maximum likelihood to predictions of rows that the model was not taught.
 
         Parameters
@@ -181,6 +183,8 @@ class Recalibration:
             Predicted probabilities; one of 0 is taken for one in a million.
         weights : array of float64, shape (n,)
             Votes of the rows, see `hi_ml.statistics.groups.Units`.
+        slope : float, optional
+            Keeps it, and fits intercepts alone.
 
         Notes
         -----
@@ -202,8 +206,8 @@ class Recalibration:
             missed = share * (np.exp(fitted) - occurred)
             return -float((share * occurred * fitted).sum()), np.append((missed * logs).sum(), missed.sum(axis=0)[free])
 
-        bounds = [(_LEAST_SLOPE, None), *[(None, None)] * len(free)]
-        start = np.append(1.0, np.zeros(len(free)))
+        bounds = [(_LEAST_SLOPE, None) if slope is None else (slope, slope), *[(None, None)] * len(free)]
+        start = np.append(1.0 if slope is None else slope, np.zeros(len(free)))
         best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_PRECISE).x
         return cls(float(best[0]), tuple(_spread(best[1:], free, shares.shape[1]).tolist()))
 

@@ -48,6 +48,11 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     # findings
     "findings": "findings.json",
     "evidence": "findings.csv",
+    # a validation
+    "validation": "validation.json",
+    "transport": "transport.csv",  # what the model is there, beside home
+    "crosswalk": "crosswalk.csv",  # which level is which of the model's
+    "shift": "shift.csv",  # of columns
     # a comparison
     "differences": "compare.csv",
     "runs": "runs.csv",
@@ -59,7 +64,12 @@ _FORMULA, _NUMBER = re.compile(r"[=+\-@\t']"), re.compile(r"[+-]?[\d.,]+([eE][+-
 OF_OTHER_STEPS = (FILES["rejected"], FILES["study"])  # stand in the folder before the rest is written
 REJECTED, DIGESTS = FILES["rejected"], FILES["digests"]
 _ALWAYS = ("run", "data", "timings", "config", "overrides")
-_JUDGED = {"search": ("search", "trials"), "findings": ("findings",), "": ("verdict", "leakage", "scores")}
+_JUDGED = {  # by the kind of the run; that of a trained task has no name
+    "search": ("search", "trials"),
+    "findings": ("findings",),
+    "validation": ("validation", "scores", "transport"),
+    "": ("verdict", "leakage", "scores"),
+}
 _NOTES = (FILES["tracked"], FILES["sending"])  # of where it is tracked
 _ASIDE = (REJECTED, *_NOTES)  # not what was measured
 NEEDED = tuple(FILES[name] for name in (*_ALWAYS, *_JUDGED[""], "predictions"))
@@ -68,7 +78,7 @@ NEEDED = tuple(FILES[name] for name in (*_ALWAYS, *_JUDGED[""], "predictions"))
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run: a trained task, a search, findings, a comparison or a batch."""
+    """The folder of one run: a trained task, a search, findings, a validation, a comparison or a batch."""
 
     path: Path
 
@@ -113,7 +123,7 @@ class RunFolder:
         RunFolderInvalid
             If a file of a finished run is absent or damaged.
         """
-        kind = next((kind for kind in ("search", "findings") if self.keeps(kind)), "")
+        kind = next((kind for kind in _JUDGED if kind and self.keeps(kind)), "")
         contents = {name: self.load(name) for name in (*_ALWAYS, *_JUDGED[kind])}
         others = [path for end in ("csv", "json") for path in self.path.glob(f"*.{end}") if path.name not in _ASIDE]
         measured = sorted({path.stem for path in others} - contents.keys()) if not kind else []

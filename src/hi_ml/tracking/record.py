@@ -87,6 +87,8 @@ def _of_any(folder: RunFolder, *, share_rows: bool) -> Record:
     files = {name: content for name, content in folder.read().items() if name not in home & catalogue().keys()}
     if "search" in files:
         return _of_search(files)
+    if "validation" in files:
+        return _of_validation(files)
     return _of_findings(files) if "findings" in files else _of_model(files, folder.model)
 
 
@@ -247,5 +249,23 @@ def _of_findings(files: Files) -> Record:
         tags={f"{VERDICT}.{finding['finding']}": finding["verdict"] for finding in findings},
         note="\n\n".join(f"**{finding['claim']}** {finding['sentences'][0]}" for finding in findings),
         params=settings | leaves(files["config"]["findings"], prefix="findings."),
+        metrics=metrics,
+    )
+
+
+def _of_validation(files: Files) -> Record:
+    run, validation, table = files["run"], files["validation"], files["transport"]
+    metrics = {f"test_{row['score']}": row["value"] for row in files["scores"].to_dict("records")}
+    for row in table[table["measure"] == "skill"].dropna(subset="value").to_dict("records"):
+        name = f"skill_{row['stage'].replace(' ', '_')}"
+        metrics |= {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+    tags = {VERDICT: validation["verdict"], "model": run["model"], "task": run["task"]}
+    return _record(
+        files,
+        experiment=f"{run['dataset']}/validation",
+        run_name=f"{run['model']} of {run['task']}",
+        tags=tags | {name: validation[name] for name in ("model_uri", "model_sha256")},
+        note=validation["sentence"],
+        params={"rows": run["rows"]} | leaves(files["config"]["margins"], prefix="margins."),
         metrics=metrics,
     )

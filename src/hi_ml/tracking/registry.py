@@ -1,5 +1,6 @@
 """Which registered version is the champion? A new one has to earn it on rows that the champion was not trained on."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.app.errors import NoContest
+from hi_ml.app.errors import NoContest, TrackingFailed
+from hi_ml.app.passwords import without_password
 from hi_ml.app.text import number, signed_interval
 from hi_ml.scorer.serving import MAPPING, Scorer, load
 from hi_ml.statistics.bootstrap import Difference, mean_difference
@@ -18,12 +20,15 @@ from hi_ml.statistics.multiplicity import spent
 from hi_ml.tracking.contest import PairedLosses
 from hi_ml.tracking.folder import DIGESTS, RunFolder
 from hi_ml.tracking.record import VERDICT, Record
+from hi_ml.tracking.store import PATIENCE, client_of, store_uri
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 FEWEST_GROUPS = 500  # that the champion was not trained on
 _ERROR = 0.05  # chance of a false promotion, over all comparisons of one champion's life
 _PROMOTION = "promotion"  # the tag of what became of a version, and how the tags that tell more of it begin
 _COMPARISONS = "comparisons"  # the tag of a version that counts those that it was held against as champion
+_VALIDATED = "validated"  # how the tags of a version begin that say where it was validated
+_DIGITS = 12  # of a digest, enough to tell two apart
 _LONGEST = 300  # characters of what a library says
 _OTHERWISE = "promote=always, once, makes it champion all the same"
 
@@ -107,6 +112,28 @@ def announce(client: Any, version: Any) -> Registered:
         client.set_tag(version.run_id, key, value)
     now = client.get_model_version_by_alias(version.name, CHAMPION)
     return Registered(version.name, str(version.version), alias, reason, now.tags.get(VERDICT, "unknown"))
+
+
+def remember_validation(
+    folder: RunFolder, name: str, version: str, run_id: str, *, seconds: float | None = PATIENCE
+) -> None:
+    """Note on a registered version where it was validated, when, and with which verdict; its files stay as they are.
+
+    Raises
+    ------
+    TrackingFailed
+        If the store does not take it.
+    """
+    run, data, validation = (folder.load(one) for one in ("run", "data", "validation"))
+    when = time.strftime("%Y-%m-%d", time.gmtime(run["finished"]))
+    words = f"{validation['verdict']} on {when}, {validation['n_admissions']:,} admissions, run {run_id}"
+    uri = store_uri()
+    try:
+        with client_of(uri, seconds) as client:
+            key = f"{_VALIDATED}.{run['dataset']}.{data['sha256'][:_DIGITS]}"
+            client.set_model_version_tag(name, version, key, words)
+    except Exception as error:  # whatever a server, a driver or a network raises
+        raise TrackingFailed.of(folder.path, without_password(uri), without_password(str(error))) from error
 
 
 def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: int, smallest: float = 0.0) -> Decision:

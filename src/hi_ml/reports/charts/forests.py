@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_ml.app.text import in_unit, interval, scale_of
-from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, interval_plot
+from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, Reference, interval_plot
 from hi_ml.reports.charts.layout import chart
 from hi_ml.reports.charts.style import DARK, INK, LIGHT, MIDDLE, with_rest, wrap
 
@@ -65,6 +65,48 @@ def _estimates(part: pd.DataFrame, unit: str, marks: Sequence[str]) -> Panel:
 def _name(row: dict[Hashable, Any]) -> str:
     name = str(row["label"]).replace("_", " ")
     return name[:1].upper() + name[1:] + (" *" if row.get("discovery") else "")
+
+
+@chart
+def transported(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+    """Draw what a model is elsewhere beside what it was at home, a panel per measure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `stage, measure, class, unit, home, value, low, high, margin`. Skill is drawn at every stage, the others at the
+        first and the last.
+    """
+    ends = [table["stage"].iloc[0], table["stage"].iloc[-1]]
+    panels = [
+        _beside_home(part if measure == "skill" else part[part["stage"].isin(ends)], str(measure))
+        for measure, part in table.groupby("measure", sort=False)
+    ]
+    key = Key(interval="here, with its 95 % interval", beside="at home", zone="within the margin")
+    return interval_plot(panels, title=title, caption=caption, row=0.27, key=key)
+
+
+def _beside_home(part: pd.DataFrame, measure: str) -> Panel:
+    factor = 100 if measure == "skill" else 1
+    numbers = part[["value", "low", "high", "home", "margin"]].astype(float).reset_index(drop=True) * factor
+    labels = part["class"].fillna("").astype(str)
+    lines = pd.DataFrame(
+        {
+            "name": [
+                wrap(f"{label}, {stage}" if label else stage, 38, 2)
+                for label, stage in zip(labels, part["stage"], strict=True)
+            ],
+            "value": numbers["value"],
+            "low": numbers["low"],
+            "high": numbers["high"],
+            "beside": numbers["home"],
+            "zone_low": numbers["home"] - numbers["margin"],
+            "zone_high": numbers["home"] + numbers["margin"],
+        }
+    )
+    unit = "%" if measure == "skill" else str(part["unit"].iloc[0] or "")
+    axis = f"{measure[:1].upper()}{measure[1:]}" + (f" ({unit})" if unit else "")
+    return Panel(lines=lines, axis=axis, reference=Reference(1.0 if measure == "slope" else 0.0))
 
 
 @chart

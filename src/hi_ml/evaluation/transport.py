@@ -227,7 +227,7 @@ def _compared(home: AtHome, here: Predictions, own: Baseline, margins: Margins, 
             "difference_high": effect.high,
             "margin": margin,
             "state": _state(effect, margin, before.measure),
-            "n_needed": _needed(before, now, effect, margin, here.units.admissions),
+            "n_needed": _needed(before, now, margin, here.units.admissions),
         }
 
 
@@ -246,13 +246,9 @@ def _state(effect: Effect, margin: float, measure: str) -> str:
     return SHIFTED if shown and abs(effect.estimate) >= margin else UNKNOWN
 
 
-def _needed(before: Measure, now: Measure, effect: Effect, margin: float, n: int) -> float:
-    """Say how many admissions here would tell, if the difference is what it seems; infinite where none would."""
-    away = -effect.estimate if now.measure == "skill" else abs(effect.estimate)
-    if away >= margin:
-        allowed = away / (float(norm.isf(LEVEL / 2)) + _SURE)
-    else:
-        allowed = (margin - away) / (float(norm.isf(LEVEL)) + _SURE)
+def _needed(before: Measure, now: Measure, margin: float, n: int) -> float:
+    """Say how many admissions here would show that there is no difference; infinite where home is too small for it."""
+    allowed = margin / (float(norm.isf(LEVEL)) + _SURE)
     room = allowed**2 - before.error**2
     return n * now.error**2 / room if room > 0 else np.inf
 
@@ -274,7 +270,10 @@ def _decide(home: AtHome, here: Predictions, table: pd.DataFrame) -> tuple[Word,
     n = float(vague["n_needed"].min() if shifted else vague["n_needed"].max(skipna=False))
     names = " and ".join(dict.fromkeys(vague["measure"]))
     reason = f"its {names} here may or may not differ from home by what matters"
-    return "inconclusive", reason, rounded_up(n) if n < LARGEST_N else None
+    if here.units.admissions < n < LARGEST_N:
+        return "inconclusive", reason, rounded_up(n)
+    why = "its own test part is too small to tell" if n >= LARGEST_N else "near the margin more admissions tell little"
+    return "inconclusive", f"{reason}, and {why}", None
 
 
 def _untold(home: AtHome, here: Predictions, raw: pd.DataFrame) -> str:
@@ -344,9 +343,7 @@ def _sentence(home: AtHome, table: pd.DataFrame, verdict: Word, reason: str, n_n
         mended = table[(table["stage"] != STAGES[0]) & (table["measure"] == "skill") & table["value"].notna()]
         lines += [_skill(row, str(row["stage"])) for _, row in mended.iterrows()]
     if n_needed is not None:
-        lines.append(f"If it is as it seems, about {n_needed:,} admissions here would tell.")
-    elif verdict == "inconclusive" and reason.endswith("by what matters"):
-        lines.append("If it is as it seems, no number of admissions here would tell: too few are in its own test part.")
+        lines.append(f"If it is here as at home, about {n_needed:,} admissions would show it.")
     return " ".join(lines)
 
 

@@ -2,14 +2,15 @@
 
     python experiments/null_calendar.py [--cells <names>] [--tables 200] [--jobs 2] [--seed 0] [--output <csv>]
 
-Draws tables of patients who come again (see null_tables.py), one axis at a time from a base cell and ten pairs of axes,
-and asks each command for its word: is a claim supported, does a model have signal, does a subgroup differ, does a probe
-or the drift of a batch alarm, is a model promoted that is no better. A cell that stands in the output is not drawn
-again.
+Draws tables of patients who come again (see null_tables.py), one axis at a time from a base cell and some pairs of
+axes, and asks each command for its word: is a claim supported, does a model have signal, does a subgroup differ, does a
+probe or the drift of a batch alarm, is a model promoted that is no better. A cell that stands in the output is not
+drawn again.
 """
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ PROMISE = 0.05
 # with which a perfect method exceeds the limit of one cell: so that it stays below all of them in 95 % of calendars
 _CHANCE = 0.0005
 ASSESSED = ("verdict", "intervals", "scores", "subgroups", "probes")
+REFUSED = "refused"
 BATCH = 1_000  # rows whose drift is asked for, at most
 
 
@@ -64,12 +66,20 @@ AXES: dict[str, tuple[Any, ...]] = {
     "tiny": (10, 40),
     "giant": (0.5,),
 }
-PAIRS: tuple[dict[str, Any], ...] = (
+FIRST: tuple[dict[str, Any], ...] = (  # what the verdicts were promised on
+    {"per_patient": 5},
     {"per_patient": 5, "kept": 1.0},
+    {"admissions": 300, "prevalence": 0.01},
+    {"admissions": 300, "prevalence": 0.05},
+    {"admissions": 1_000, "prevalence": 0.01},
+    {"admissions": 1_000, "prevalence": 0.05},
+    {"prevalence": 0.01},
+    {"prevalence": 0.05},
+    {},
+)
+PAIRS: tuple[dict[str, Any], ...] = (
     {"per_patient": 5, "prevalence": 0.05},
     {"per_patient": 5, "tail": "lognormal 2"},
-    {"admissions": 300, "prevalence": 0.01},
-    {"admissions": 1_000, "prevalence": 0.01},
     {"admissions": 300, "tail": "lognormal 2"},
     {"admissions": 1_000, "classes": 20},
     {"admissions": 50_000, "per_patient": 5},
@@ -79,8 +89,8 @@ PAIRS: tuple[dict[str, Any], ...] = (
 
 
 def cells() -> dict[str, Cell]:
-    """Return every cell by what sets it apart."""
-    changes = [{}, *({axis: value} for axis, values in AXES.items() for value in values), *PAIRS]
+    """Return every cell by what sets it apart, those first on which most depends."""
+    changes = [*FIRST, *({axis: value} for axis, values in AXES.items() for value in values), *PAIRS]
     return {", ".join(f"{k} {v}" for k, v in change.items()) or "base": replace(BASE, **change) for change in changes}
 
 
@@ -103,21 +113,28 @@ def answers(cell: Cell, seed: int) -> Iterator[tuple[str, bool | None]]:
     found = state(distinct(table, seed), settings())
     yield "claim", any(finding.verdict == "supported" for finding in found)
     admissions = admissions_of(table)
-    runs = {"amount": _run(admissions, "billing", seed), "classes": _run(admissions, "test_results", seed)}
-    results = {name: None if run is None else hi_ml.assess(run, *ASSESSED) for name, run in runs.items()}
-    for name, result in results.items():
-        yield name, None if result is None else result["verdict"].verdict == "signal"
-    asked = [result for result in results.values() if result is not None]
+    runs = {"amount": _run(admissions, "billing"), "classes": _run(admissions, "test_results")}
+    refused = any(run is REFUSED for run in runs.values())
+    results = {name: hi_ml.assess(run, *ASSESSED) for name, run in runs.items() if isinstance(run, FittedRun)}
+    for name in runs:
+        yield name, results[name]["verdict"].verdict == "signal" if name in results else None
+    asked = results.values()
     yield "subgroup", any((result["subgroups"]["verdict"] == "different").any() for result in asked) if asked else None
-    yield "probe", any(not probe.passed for result in asked for probe in result["probes"]) if asked else None
-    yield "promotion", None if runs["amount"] is None else _promoted(runs["amount"])
-    yield "drift", None if runs["amount"] is None else _drifts(runs["amount"])
+    alarm = any(not probe.passed for result in asked for probe in result["probes"])
+    yield "probe", refused or alarm if refused or asked else None
+    run = runs["amount"]
+    yield "promotion", _promoted(run) if isinstance(run, FittedRun) else None
+    yield "drift", _drifts(run) if isinstance(run, FittedRun) else None
 
 
-def _run(admissions: Any, task: str, seed: int) -> FittedRun | None:
+def _run(admissions: Any, task: str) -> FittedRun | str | None:
+    """Fit the default model; `REFUSED` if a probe takes a column for the target, None if the table has no such task."""
     try:
-        return hi_ml.fit(admissions, task, "lgbm", seed=seed)
+        return hi_ml.fit(admissions, task)
     except NotTrainable:
+        with suppress(NotTrainable):
+            hi_ml.pose(admissions, task)
+            return REFUSED
         return None
 
 
@@ -136,7 +153,7 @@ def _drifts(run: FittedRun) -> bool:
     """Hold the first admissions of tested patients against the rows of training."""
     problem, frame = run.problem, run.problem.features.frame
     train, test = (np.flatnonzero(problem.where(part)) for part in ("train", "test"))
-    columns = [spec for spec in problem.features.specs.values() if spec["kind"] != "date"]
+    columns = [spec for spec in problem.features.specs.values() if spec["kind"] != "date" and spec["role"] in frame]
     profile = drift.profile(frame.iloc[train], columns, problem.group[train])
     batch = test[np.unique(problem.group[test], return_index=True)[1]][:BATCH]
     numbers = {column["role"]: (frame[column["role"]].to_numpy()[batch], None) for column in profile["columns"]}

@@ -26,8 +26,8 @@ def calendar():
 
 def test_the_calendar_has_its_cells(calendar):
     cells = calendar.cells()
-    assert len(cells) == 36
-    assert len(set(cells.values())) == 36
+    assert len(cells) == 38
+    assert len(set(cells.values())) == 38
     table = calendar.table_of(calendar.Cell(admissions=2_000, prevalence=0.05, giant=0.5), 1)
     assert len(table) == 2_000
     assert table["patient_id"].value_counts().max() == 1_000

@@ -3,6 +3,7 @@
 import pkgutil
 import re
 from collections.abc import Collection, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,12 +71,19 @@ def compose(command: str, *overrides: str, config_dir: Path | str | None = None)
     hydra.errors.HydraException
         If there is no such key or option.
     """
-    mine = None if config_dir is None else Path(config_dir)
-    with of_user(mine), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = hydra.compose(command, list(overrides))
+    if config_dir is None:
+        composed = _composed(command, overrides)
+    else:
+        composed = _composed.__wrapped__(command, overrides, Path(config_dir))  # whose files may change
     hold_references(composed)
     node: dict[str, Any] = plain(composed)
     return node
+
+
+@cache
+def _composed(command: str, overrides: tuple[str, ...], config_dir: Path | None = None) -> Any:
+    with of_user(config_dir), hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(command, list(overrides))
 
 
 def build(kind: Any, node: Any) -> Any:

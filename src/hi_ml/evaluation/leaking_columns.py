@@ -1,7 +1,8 @@
 """Is a column, or a combination of two, the target under another name?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -19,6 +20,7 @@ from hi_ml.modeling.splits import folds, some_groups
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Pair = tuple[int, int, tuple[float, float]]
+Fold = tuple[Rows, Rows, Floats]  # positions that teach, those that are predicted, and the constant for these
 _ROWS = 3000  # training rows at a first look, about
 _SUSPECT = 0.5  # skill at the first look from which on all training rows are looked at
 _FOLDS = 3
@@ -55,11 +57,12 @@ def look(problem: Problem, *, largest_skill: float, seed: int) -> str:
         problem = replace(problem, target=rankdata(problem.target))
     train = np.flatnonzero(problem.where("train"))
     few = some_groups(problem.group[train], train, _ROWS, np.random.default_rng([seed, _STREAM]))
+    folds_of = cache(lambda *, whole: list(_folds(problem, train if whole else few, seed)))
     nearest, most = "", -np.inf
     for roles, values in chain(_singles(problem), _pairs(problem, few)):
-        skill = _skill(problem, values, few, seed)
+        skill = _skill(problem, values, few, folds_of(whole=False))
         if skill > _SUSPECT and len(few) < len(train):
-            skill = _skill(problem, values, train, seed)
+            skill = _skill(problem, values, train, folds_of(whole=True))
         if skill > largest_skill:
             raise NotTrainable.reproduced(
                 problem.task.name, problem.task.horizon, roles, share=percent(skill), limit=largest_skill
@@ -90,12 +93,17 @@ def _pairs(problem: Problem, few: Rows) -> Iterator[tuple[tuple[str, ...], Float
             yield roles, columns[:, a] * weights[0] + columns[:, b] * weights[1]
 
 
-def _skill(problem: Problem, values: Floats, rows: Rows, seed: int) -> float:
-    """Return the share of the baseline's loss that a tree on one column removes, over grouped folds of the rows."""
-    group, target, X = problem.group[rows], problem.target[rows], values[rows, None]
+def _folds(problem: Problem, rows: Rows, seed: int) -> Iterator[Fold]:
+    """Split the rows by groups, and predict each part by the constant of the others."""
+    for train, test in folds(problem.group[rows], count=_FOLDS, seed=seed):
+        yield train, test, problem.baseline(rows[train]).predict(len(test), loss_of(problem.task).constant)
+
+
+def _skill(problem: Problem, values: Floats, rows: Rows, parts: Sequence[Fold]) -> float:
+    """Return the share of the baseline's loss that a tree on one column removes, over the folds of the rows."""
+    target, X = problem.target[rows], values[rows, None]
     left, most = np.zeros(len(rows)), np.zeros(len(rows))
-    for train, test in folds(group, count=_FOLDS, seed=seed):
-        constant = problem.baseline(rows[train]).predict(len(test), loss_of(problem.task).constant)
+    for train, test, constant in parts:
         predicted = _predict(problem, X[train], target[train], X[test], constant)
         left[test] = losses(problem.task, target[test], predicted)
         most[test] = losses(problem.task, target[test], constant)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,25 @@ from hi_ml.data.sources.wire import Framer, frame
 CONNECTIONS = 8
 WINDOW = 32  # messages that a connection sends before it waits for their answers
 STAY = 4  # messages of one visit: admission, transfer, correction, discharge
+PER_DAY = 137  # visits: a year of them are 200,000 messages
+APART = 16 * CONNECTIONS  # visits between two messages of one: each connection has all of its visits
+BEGAN = datetime.now() - timedelta(days=390)  # noqa: DTZ005 -- the hospital's clock
 TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).parents[1]
 
 
 def message(number: int) -> bytes:
-    """Write one of the messages of a visit; by their numbers, about 400 people are in at a time."""
-    visit, step = number // STAY, number % STAY
-    trigger = ("A01", "A02", "A08", "A03")[step]
+    """Write one of the messages of a year: the four of a visit lie apart, so that about 400 people are in at a time."""
+    step = number % STAY
+    visit = number // STAY - APART * step
+    came = BEGAN + timedelta(days=visit / PER_DAY)
+    seen, trigger = came + timedelta(days=APART * step / PER_DAY), ("A01", "A02", "A08", "A03")[step]
+    stamp = f"{seen:%Y%m%d%H%M%S}"
     lines = [
-        f"MSH|^~\\&|ADT|H|HI|ML|20261129080000||ADT^{trigger}^X|{number}|P|2.5",
-        f"EVN||2026112908{step:02d}00",
+        f"MSH|^~\\&|ADT|H|HI|ML|{stamp}||ADT^{trigger}^X|{number}|P|2.5",
+        f"EVN||{stamp}",
         f"PID|1||{visit}^^^H^MR||Doe^Jane^^^^^L||19600520|F|||1 Main Street^^Town||555 0100",
-        f"PV1|1|I|W{(visit + (step > 0)) % 9}^2^B^Mercy|U{'|' * 15}{visit}{'|' * 25}20261128",
+        f"PV1|1|I|W{(visit + (step > 0)) % 9}^2^B^Mercy|U{'|' * 15}{visit}{'|' * 25}{came:%Y%m%d%H%M%S}",
         "DG1|1||Asthma^Asthma",
         "IN1|1|PLAN|COMPANY|Aetna",
     ]
@@ -90,7 +97,7 @@ def main() -> None:
         after, grown = use(process)
         eight = []
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            starts = [10**7 + i * 10**6 for i in range(CONNECTIONS)]
+            starts = [count + 10_000 * (i + 1) for i in range(CONNECTIONS)]
             for times in pool.map(lambda start: speak(port, range(start, start + 250), 1), starts):
                 eight += times
         process.send_signal(signal.SIGTERM)

@@ -1,6 +1,7 @@
 """The board of a log, and what watches over it."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -94,6 +95,18 @@ def test_without_a_model_all_are_counted_alike(visits, tmp_path, monkeypatch):
     assert drawn["horizons"][0]["units"]["all"]["mean"] == pytest.approx(len(here_of(visits)), rel=0.1)
     nobody = forecaster("models:/x.length_of_stay@champion", required=False).board([], {}, [], AT)
     assert nobody["horizons"][0]["units"]["all"]["mean"] == 0
+
+
+@pytest.mark.slow
+def test_a_column_that_has_moved_since_training_is_told_and_one_strange_cell_hides_nothing(visits, model):
+    outlook = forecaster(model)
+    outlook.refresh()
+    sick = [replace(visit, features={**visit.features, "condition": "Asthma"}) for visit in visits]
+    sick[-1] = replace(sick[-1], features={**sick[-1].features, "age": "old"})
+    assert outlook.board([], {}, visits, AT)["alarms"] == []
+    (alarm,) = outlook.board([], {}, sick, AT + timedelta(days=1))["alarms"]
+    assert alarm["name"] == "column Medical Condition"
+    assert "Asthma in " in alarm["sentence"]
 
 
 @pytest.mark.slow

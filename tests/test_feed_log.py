@@ -147,7 +147,7 @@ def test_a_model_that_fails_leaves_the_census_as_it_is_and_says_so(log):
 
     ledger = Ledger.of(log, "I")
     live = Live(log, ledger, committer=type("Still", (), {"failure": ""})(), outlook=Broken(), board_seconds=1,
-                keep_raw_days=0, silent=False, tell=lambda: None)  # fmt: skip
+                keep_raw_days=0, silent=False, tell=lambda: None, announce=lambda _: None)  # fmt: skip
     ledger.score = live.score
     live._stop.set()
     heard(log, event(1))
@@ -159,6 +159,35 @@ def test_a_model_that_fails_leaves_the_census_as_it_is_and_says_so(log):
     heard(log, event(2, visit="w"))
     ledger.catch_up()
     assert live.problems() == []
+
+
+def test_alarms_are_announced_when_they_change_and_say_since_when_they_last(log):
+    told, now = [], []
+
+    class Alarming(Counting):
+        def board(self, *_of):
+            return {"alarms": [{"name": name, "sentence": "Look."} for name in now]}
+
+    def announce(alarms):
+        told.append([alarm["name"] for alarm in alarms])
+        if len(told) == 1:
+            raise OSError  # MLflow is down
+
+    def started():
+        return Live(log, Ledger.of(log, "I"), committer=type("Still", (), {"failure": ""})(), outlook=Alarming(),
+                    board_seconds=1, keep_raw_days=0, silent=False, tell=lambda: None, announce=announce)  # fmt: skip
+
+    live = started()
+    live._stop.set()
+    for now in ([], ["stays"], ["stays"], ["stays"], []):  # noqa: B007 -- read by the board
+        live._draw_once(log)
+        assert live.is_ready()
+    assert told == [["stays"], ["stays"], []]
+    log.note("alarms", '{"stays": "2026-01-01"}')
+    now = ["stays", "coverage"]
+    again = started()
+    again._draw_once(log)
+    assert [alarm["since"][:7] for alarm in again.board["alarms"]] == ["2026-01", f"{datetime.now(UTC):%Y-%m}"]
 
 
 def test_raw_messages_are_kept_only_so_long(log):

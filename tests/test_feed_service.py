@@ -3,6 +3,8 @@
 import json
 import sqlite3
 import urllib.error
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -11,8 +13,30 @@ from live import Line, adt, events, listening, until
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    with listening(tmp_path_factory.mktemp("live"), "mllp.max_bytes=4096", "board_seconds=0.5") as running:
+def server():
+    """A server of FHIR that has notifications, of which it sends again what it is asked for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(notification("e2", "e3", last=4, first=2)).encode())
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", asked
+        running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory, server):
+    words = ["mllp.max_bytes=4096", "board_seconds=0.5", f"fhir.server={server[0]}"]
+    with listening(tmp_path_factory.mktemp("live"), *words) as running:
         yield running
 
 
@@ -92,13 +116,50 @@ def test_every_change_is_told_once_and_in_order_to_whoever_comes_back(service, l
     fresh.close()
 
 
-def test_resources_of_fhir_are_kept_one_by_one(service):
-    before = service.board()["census"]
-    encounter = {
-        "resourceType": "Encounter", "id": "e1", "status": "in-progress", "class": {"code": "IMP"},
+def encounter_of(number):
+    return {
+        "resourceType": "Encounter", "id": number, "status": "in-progress", "class": {"code": "IMP"},
         "subject": {"reference": "Patient/p1", "display": "Zyx Canary"}, "period": {"start": "2026-11-28T10:00:00Z"},
         "location": [{"location": {"display": "F1"}}], "serviceProvider": {"display": "Mercy"},
     }  # fmt: skip
+
+
+def notification(*numbers, last, first=0):
+    """A notification of R4, which tells of visits, or of nothing but how many there were so far."""
+    events = [
+        {"name": "notification-event", "part": [{"name": "event-number", "valueString": str(first + i)}]}
+        for i in range(len(numbers))
+    ]
+    status = {"resourceType": "Parameters", "parameter": [
+        {"name": "subscription", "valueReference": {"reference": "https://server/r4/Subscription/s1"}},
+        {"name": "type", "valueCode": "event-notification" if numbers else "heartbeat"},
+        {"name": "events-since-subscription-start", "valueString": str(last)}, *events,
+    ]}  # fmt: skip
+    entries = [{"resource": each} for each in (status, *map(encounter_of, numbers))]
+    return {"resourceType": "Bundle", "type": "history", "entry": entries}
+
+
+def test_notifications_that_were_missed_are_asked_for(service, server):
+    before = service.board()["census"]
+    assert service.post(notification("e1", last=1, first=1))[0] == 200
+    assert service.post(notification("e4", last=4, first=4))[0] == 200
+    until(service.board, lambda board: board["census"] == before + 4)
+    query = "eventsSinceNumber=2&eventsUntilNumber=4&content=full-resource"
+    assert server[1] == [f"/Subscription/s1/$events?{query}"]
+    assert counts(service)["hi_ml_missing_notifications"] == "0"
+    assert service.post(notification(last=6))[0] == 200  # a heartbeat: two never came, and do not now
+    until(lambda: counts(service), lambda now: now["hi_ml_missing_notifications"] == "2")
+    assert "eventsSinceNumber=5&eventsUntilNumber=6" in server[1][1]
+    alarms = until(service.board, lambda board: board.get("alarms"))["alarms"]
+    assert alarms[0]["sentence"].startswith("2 notifications of the FHIR subscription s1 are missing")
+    strange = notification(last=6)
+    strange["entry"][0]["resource"]["parameter"][0]["valueReference"]["reference"] = "../../x y"
+    assert service.post(strange)[0] == 400
+
+
+def test_resources_of_fhir_are_kept_one_by_one(service):
+    before = service.board()["census"]
+    encounter = encounter_of("e9")
     patient = {"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1960-05-20"}
     bundle = {
         "resourceType": "Bundle",

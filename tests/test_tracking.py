@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from hi_ml.app.errors import RunFolderInvalid, TrackingFailed
+from hi_ml.tracking.alarms import announce
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
 from hi_ml.tracking.send import Tracked, send
@@ -456,3 +457,22 @@ def test_two_processes_that_create_one_store_at_once_both_succeed(finished, tmp_
     aliases = client.get_registered_model(MODEL).aliases
     assert sorted(aliases) == ["challenger", "champion"]
     assert np.unique(list(aliases.values())).size == 2
+
+
+# The alarms of a service
+
+
+def test_an_alarm_is_a_run_that_lasts_as_long_as_it_does(client):
+    def lasting():
+        every = client.search_runs([client.get_experiment_by_name("ours/alarms").experiment_id])
+        return {run.info.run_name: run.info.status for run in every}
+
+    stays, other = ({"name": name, "since": "2026-11-01", "sentence": f"{name}!"} for name in ("stays", "coverage"))
+    announce("ours", "a site", [stays], model="models:/x/1")
+    announce("ours", "a site", [stays, other], model="models:/x/1")
+    announce("ours", "another site", [], model="")
+    assert lasting() == {"stays since 2026-11-01": "RUNNING", "coverage since 2026-11-01": "RUNNING"}
+    announce("ours", "a site", [other], model="models:/x/1")
+    assert lasting() == {"stays since 2026-11-01": "FINISHED", "coverage since 2026-11-01": "RUNNING"}
+    (run,) = client.search_runs([client.get_experiment_by_name("ours/alarms").experiment_id], "status = 'RUNNING'")
+    assert (run.data.tags["mlflow.note.content"], run.data.tags["hi_ml.alarm"]) == ("coverage!", "coverage")

@@ -11,6 +11,7 @@ from hi_ml.app.config import STRICT, Files
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.hl7 import Feed, Reader
 from hi_ml.prediction.feed import service
+from hi_ml.prediction.feed.gaps import FhirSettings
 from hi_ml.prediction.feed.keys import fingerprint, keyed
 from hi_ml.prediction.feed.outlook import Forecaster
 from hi_ml.prediction.feed.settings import (
@@ -22,6 +23,7 @@ from hi_ml.prediction.feed.settings import (
     site_zone,
 )
 from hi_ml.reports import live
+from hi_ml.tracking.alarms import announce
 from hi_ml.tracking.site import site_key
 
 
@@ -33,6 +35,7 @@ class ListenSettings:
     feed: Feed
     mllp: MllpSettings
     http: HttpSettings
+    fhir: FhirSettings
     log: LogSettings
     group_ms: Annotated[float, Field(ge=0, le=1000)]
     group_rows: Annotated[int, Field(ge=1)]
@@ -67,8 +70,9 @@ def listen(settings: ListenSettings, _here: launch.Invocation) -> None:
     )  # fmt: skip
     outlook.refresh()
     plan = service.ServicePlan(
-        reader, settings.mllp, settings.http, settings.log, fingerprint(key), settings.group_ms, settings.group_rows,
-        settings.queue, settings.counted, outlook, settings.board_seconds, settings.silent, live.page(),
+        reader, settings.mllp, settings.http, settings.fhir, settings.log, fingerprint(key), settings.group_ms,
+        settings.group_rows, settings.queue, settings.counted, outlook, settings.board_seconds, settings.silent,
+        live.page(), lambda alarms: announce(settings.dataset.name, fingerprint(key), alarms, model=outlook.model),
     )  # fmt: skip
     service.run(plan, lambda line: print(line, flush=True))
 

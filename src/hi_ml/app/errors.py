@@ -235,8 +235,8 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"{where} cannot be used: {_one_line(reason)}. Expected files in PEM, the key without a passphrase.")
 
     @classmethod
-    def no_token(cls, path: Path) -> Self:
-        return cls(f"http.token_file={path} holds no word. Write one: openssl rand -hex 24 > {path}; chmod 600 {path}")
+    def no_token(cls, key: str, path: Path) -> Self:
+        return cls(f"{key}={path} holds no word. Write one: openssl rand -hex 24 > {path}; chmod 600 {path}")
 
     @classmethod
     def strange_address(cls, written: str) -> Self:

@@ -1,10 +1,11 @@
 """What does a resource of FHIR R4 say of a visit? Encounter, Patient, Coverage, Condition, alone or in a Bundle."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from hi_ml.app.errors import MessageRefused
 from hi_ml.data.sources.events import Event, Kind
@@ -22,7 +23,18 @@ _SEXES = {"female": "F", "male": "M", "other": "O", "unknown": "U"}  # as PID-8 
 # What is said of a visit or a patient by further kinds of resources: which fields name the one and the other.
 _SAYS = {"Patient": ("", "id"), "Condition": ("encounter", "subject"), "Coverage": ("", "beneficiary")}
 _LONGEST = 100  # characters of a cell
+_DIGITS = 15  # of the number of an event
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_STATUS = ("Parameters", "SubscriptionStatus")  # how a notification of R4, and of R4B, says what it is
 Resource = Mapping[str, Any]
+
+
+class Notice(NamedTuple):
+    """What a notification of a subscription says of itself."""
+
+    subscription: str
+    events: frozenset[int]  # the numbers of those that it tells with their resources
+    last: int  # the highest number so far
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,27 @@ class Resources:
         for entry in _list(whole, "entry"):
             if isinstance(entry.get("resource"), dict):
                 yield entry["resource"]
+
+    @staticmethod
+    def notice(parts: Sequence[Resource]) -> Notice | None:
+        """Return what the resources of a Bundle say of the subscription that sends them; None where they say nothing.
+
+        Raises
+        ------
+        MessageRefused
+            If they name none that can be asked for what was missed.
+        """
+        if not parts or parts[0].get("resourceType") not in _STATUS:
+            return None
+        said = _flat(parts[0])
+        named = [_number(_dict({"at": it}, "at")) for name, it in said if name == "subscription"]
+        numbers = [_whole(value) for name, value in said if name == "eventnumber"]
+        last = [_whole(value) for name, value in said if name == "eventssincesubscriptionstart"]
+        if not (named or numbers or last):
+            return None  # parameters of something else
+        if not named or not _ID.fullmatch(named[0]):
+            raise MessageRefused("AE", "Bundle.entry[0].subscription", "expected a reference to a Subscription")
+        return Notice(named[0], frozenset(numbers if len(parts) > 1 else ()), max([0, *numbers, *last]))
 
     def events(self, resource: Resource, received: datetime) -> list[Event]:
         """Say what a resource says; nothing for one of another kind.
@@ -140,6 +173,22 @@ def _payer(resource: Resource, _recorded: datetime) -> dict[str, str]:
 
 def _code(concept: Resource) -> str:
     return next((_text(coding, "code") for coding in _list(concept, "coding")), "")
+
+
+def _flat(status: Resource) -> list[tuple[str, Any]]:
+    """The names and values of a status, however R4 (Parameters) or R4B (SubscriptionStatus) nests and spells them."""
+    said: list[tuple[str, Any]] = []
+    for one in [*_list(status, "parameter"), *_list(status, "part")]:
+        value = next((value for key, value in one.items() if key.startswith("value")), None)
+        said += [(_text(one, "name").replace("-", "").lower(), value), *_flat(one)]
+    said += [("subscription", status["subscription"])] if "subscription" in status else []
+    for one in [status, *_list(status, "notificationEvent")]:
+        said += [(key.lower(), one[key]) for key in ("eventsSinceSubscriptionStart", "eventNumber") if key in one]
+    return said
+
+
+def _whole(value: Any) -> int:
+    return int(value) if str(value).isdecimal() and len(str(value)) <= _DIGITS else 0
 
 
 def _number(reference: Resource) -> str:

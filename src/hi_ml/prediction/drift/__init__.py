@@ -8,7 +8,7 @@ Of a date only the missing cells count: tonight is always later than training, i
 Rows of one patient that come together are not independent: a batch of few patients may alarm for no other reason.
 """
 
-from hi_ml.prediction.drift.profile import FILE, count_rows, load, profile
+from hi_ml.prediction.drift.profile import FILE, count_rows, load, profile, without_few
 from hi_ml.prediction.drift.report import Sensitivity, alarms, another_table, compare
 
-__all__ = ["FILE", "Sensitivity", "alarms", "another_table", "compare", "count_rows", "load", "profile"]
+__all__ = ["FILE", "Sensitivity", "alarms", "another_table", "compare", "count_rows", "load", "profile", "without_few"]

@@ -52,7 +52,7 @@ def profile(
     described = [_describe(np.asarray(features[spec["role"]], dtype=float), spec, group, smallest) for spec in columns]
     for column in described:
         counts = np.rint(column["counts"] * (groups / len(group))).astype(int)
-        column["counts"] = _without_few(counts, smallest).tolist()
+        column["counts"] = without_few(counts, smallest).tolist()
     return {"rows": len(group), "groups": groups, "columns": described}
 
 
@@ -81,6 +81,14 @@ def count_rows(profile: Mapping[str, Any], numbers: Mapping[str, Numbers]) -> di
     return {column["role"]: _count(*numbers[column["role"]], column) for column in profile["columns"]}
 
 
+def without_few(counts: Counts, smallest: int) -> Counts:
+    """Count what is in a cell of too few to the fullest one: sums stay, and tell nothing of what was small."""
+    few, fullest = counts < smallest, counts.argmax()
+    kept = np.where(few, 0, counts)
+    kept[fullest] += counts.sum() - kept.sum()
+    return kept
+
+
 def missing_rate(counts: Counts) -> float:
     """Return the share of missing cells, 0 without rows."""
     return _share(counts[-1], counts.sum())
@@ -94,14 +102,6 @@ def unseen_rate(counts: Counts) -> float:
 def _count(values: Floats, row: NDArray[np.integer] | None, column: Column) -> Counts:
     rows = None if row is None else np.bincount(row, minlength=len(values))
     return tally(values, column["edges"], rows=rows, lowest=UNSEEN if column["kind"] == "category" else -np.inf)
-
-
-def _without_few(counts: Counts, smallest: int) -> Counts:
-    """Count what is in a cell of too few to the fullest one: sums stay, and tell nothing of what was small."""
-    few, fullest = counts < smallest, counts.argmax()
-    kept = np.where(few, 0, counts)
-    kept[fullest] += counts.sum() - kept.sum()
-    return kept
 
 
 def _describe(values: Floats, spec: Column, group: NDArray[np.int64], smallest: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
 _PAUSE = 0.02  # seconds in which messages gather before they are folded
 _HISTORY = timedelta(days=400)  # of visits from which arrivals and stays are learned
 _AN_HOUR = 3600.0
+_ANNOUNCE, _SINCE = "announce", "alarms"
 
 
 class Outlook(Protocol):
@@ -55,6 +56,7 @@ class Live:
     keep_raw_days: float
     silent: bool  # scores are kept and not shown
     tell: Callable[[], None]  # called from any thread when there is news
+    announce: Callable[[Sequence[Mapping[str, str]]], None]  # tells MLflow which alarms there are
     board: dict[str, Any] = field(default_factory=dict)  # the last one, with the position it was drawn at
     answers: Counter[str] = field(default_factory=Counter)  # messages by what their sender heard
     repeats: int = 0
@@ -62,6 +64,8 @@ class Live:
     waited: float = 0.0  # seconds, all together
     failures: dict[str, str] = field(default_factory=dict)  # by what is to be done: where it failed last
     heard: float | None = None  # when the last message came
+    missing: dict[str, int] = field(default_factory=dict)  # events of each FHIR subscription that were never heard
+    _announced: list[dict[str, str]] = field(default_factory=list)
     _stop: Flag = field(default_factory=Flag)
     _news: Flag = field(default_factory=Flag)
     _threads: list[Thread] = field(default_factory=list)
@@ -115,9 +119,13 @@ class Live:
         return json.dumps({"position": ledger.position, "census": len(ledger.here), "units": dict(ledger.census)})
 
     def problems(self) -> list[str]:
-        """Say why the service is not ready; nothing where it is."""
+        """Say what fails; nothing where all is well."""
         failed = [f"{name}: {reason}" for name, reason in sorted(self.failures.items())]
         return [f"commit: {self.committer.failure}", *failed] if self.committer.failure else failed
+
+    def is_ready(self) -> bool:
+        """Whether messages are taken and shown; without MLflow they are too."""
+        return not self.committer.failure and not self.failures.keys() - {_ANNOUNCE}
 
     def score(self, visits: Sequence[Visit], position: int) -> Sequence[ScoreRow]:
         """Predict, where that can be done: who is in house is known without."""
@@ -158,8 +166,27 @@ class Live:
         log.add_scores(new)
         scores |= {row.visit: row for row in new}
         drawn = self.outlook.board(here, scores, log.history(at - _HISTORY), at)
+        drawn["alarms"] = self._dated(log, [*drawn.get("alarms", ()), *self._gaps()], at)
         self.board = {**drawn, "drawn_at": at.isoformat(timespec="seconds"), "drawn_position": position}
         self.tell()
+        if self._announced != drawn["alarms"] and self._carefully(_ANNOUNCE, lambda: self.announce(drawn["alarms"])):
+            self._announced = drawn["alarms"]
+
+    def _gaps(self) -> list[dict[str, str]]:
+        return [
+            {"name": f"subscription {name}", "sentence": f"{count:,} notifications of the FHIR subscription {name} are "
+             "missing, and its server did not send them again (fhir.server)."}
+            for name, count in sorted(self.missing.items()) if count
+        ]  # fmt: skip
+
+    @staticmethod
+    def _dated(log: Log, alarms: Sequence[Mapping[str, str]], at: datetime) -> list[dict[str, str]]:
+        """Say since when each alarm lasts, over a restart too."""
+        before = json.loads(log.state(_SINCE, "{}"))
+        since = {one["name"]: before.get(one["name"], at.date().isoformat()) for one in alarms}
+        if since != before:
+            log.note(_SINCE, json.dumps(since))
+        return [{**one, "since": since[one["name"]]} for one in alarms]
 
     def _carefully(self, name: str, work: Callable[[], None]) -> bool:
         """Do what may fail now and go well later: the log is there, and /ready says where it failed, never on what."""
@@ -189,11 +216,12 @@ class Live:
             "hi_ml_answer_seconds_count": total,
             "hi_ml_repeats_total": self.repeats,
             "hi_ml_dead_letters": dead,
+            "hi_ml_missing_notifications": sum(self.missing.values()),
             "hi_ml_visits_in_house": len(self.ledger.here),
             "hi_ml_log_position": self.log.last()[0],
             "hi_ml_folded_position": self.ledger.position,
             "hi_ml_queue": self.committer.waiting(),
-            "hi_ml_ready": int(not self.problems()),
+            "hi_ml_ready": int(self.is_ready()),
             "hi_ml_last_message_age_seconds": "NaN" if self.heard is None else round(now - self.heard, 3),
         }
         return "\n".join([*lines, *(f"{name} {value}" for name, value in plain.items()), *alarms, ""])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
+from sys import intern
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -253,6 +254,11 @@ class Log:
         row = self.database.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return row[0] if row else default
 
+    def note(self, key: str, value: str) -> None:
+        """Note what `state` is to find."""
+        with self.writing() as database:
+            database.execute("INSERT OR REPLACE INTO state VALUES(?, ?)", (key, value))
+
     def keep(
         self,
         position: int,
@@ -312,7 +318,8 @@ class Log:
     def _visit(self, visit: str, body: str) -> Visit:
         patient, status, patient_class, unit, hospital, admitted, discharged, features = json.loads(body)
         start, end = self._moment(admitted), self._moment(discharged)
-        return Visit(visit, patient, status, patient_class, unit, hospital, start, end, features)
+        cells = {intern(role): intern(cell) for role, cell in features.items()}  # a year of visits repeats a few words
+        return Visit(visit, patient, status, patient_class, intern(unit), intern(hospital), start, end, cells)
 
 
 def names(renames: Iterable[Event]) -> dict[str, str]:

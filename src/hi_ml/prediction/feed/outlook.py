@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from hi_ml.app.errors import ModelUnknown
 from hi_ml.data.schema import Dataset
+from hi_ml.prediction import drift
 from hi_ml.prediction.feed import watch
 from hi_ml.prediction.feed.arrivals import WEEK, weekday
 from hi_ml.prediction.feed.backtest import COUNTING, MODEL, Predicted, backtest, extra_variance, methods
@@ -19,7 +21,7 @@ from hi_ml.prediction.feed.log import ScoreRow
 from hi_ml.prediction.feed.remaining import Law, hazards, staying
 from hi_ml.prediction.feed.visits import Visit
 from hi_ml.prediction.load import LoadedModel, load_model, version_of
-from hi_ml.scorer.serving import convert, inputs
+from hi_ml.scorer.serving import Numbers, convert, inputs
 from hi_ml.statistics.counts import moments, quantile, widen
 from hi_ml.statistics.estimates import Floats
 
@@ -60,7 +62,7 @@ class Forecaster:
     smallest_gain: float = 0.02  # share of the CRPS of counting
     _model: LoadedModel | None = None
     _today: Today | None = None
-    _predicted: dict[tuple[Any, ...], tuple[float, float, float]] = field(default_factory=dict)
+    _predicted: dict[tuple[str, bytes], tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -210,15 +212,20 @@ class Forecaster:
             judged["coverage"] = {"sentence": sentence}
             alarms.append(alarm)
             level = watch.adapted_level(self.interval, misses)
-        since = date.fromordinal(_EPOCH.toordinal() + day).isoformat()
-        judged["alarms"] = [{"name": one.name, "since": since, "sentence": one.sentence} for one in alarms if one]
+        if model is not None and (profile := drift.load(model.folder)):
+            here = watch.is_recent(stays.admitted, day - 1)
+            recent = [visit for visit, of_late in zip(history, here, strict=True) if of_late]
+            told = [visit for visit in recent if _numbers(model, [_cells(model, visit)]) is not None]
+            numbers = _numbers(model, [_cells(model, visit) for visit in told])
+            alarms += watch.watch_columns(profile, drift.count_rows(profile, numbers)) if numbers else []
+        judged["alarms"] = [{"name": one.name, "sentence": one.sentence} for one in alarms if one]
         self._today = Today(day, name, law, extra, level, judged)
         return self._today
 
     def _amounts(self, model: LoadedModel, visits: Sequence[Visit]) -> Floats:
         """Prediction, low and high bound in nights, shape (3, n); NaN where nothing can be predicted."""
         known = self._predicted = {} if len(self._predicted) > _REMEMBERED else self._predicted
-        keys = [(model.uri, visit.visit, *sorted(visit.features.items())) for visit in visits]
+        keys = [(model.uri, _digest(visit)) for visit in visits]
         new = {key: visit for key, visit in zip(keys, visits, strict=True) if key not in known}
         if new:
             amounts = self._ask(model, list(new.values()))
@@ -227,28 +234,28 @@ class Forecaster:
 
     def _ask(self, model: LoadedModel, visits: Sequence[Visit]) -> Floats:
         scorer, rows = model.scorer, [_cells(model, visit) for visit in visits]
-        columns = {source: [row[source] for row in rows] for source in rows[0]}
-        numbers = scorer.few(columns)
-        if numbers is None:
-            return np.array([self._ask_one(model, row) for row in rows]).T
+        numbers = _numbers(model, rows)
+        if numbers is None:  # of some hardly anything is known: they are not predicted
+            return (
+                np.hstack([self._ask(model, [one]) for one in visits]) if len(visits) > 1 else np.full((3, 1), np.nan)
+            )
         answer = scorer.answer(scorer.encode(numbers), numbers)
         bounds = ("prediction", "low", "high") if "low" in answer.column_names else ("prediction",) * 3
         nights = np.array([answer[name].to_numpy() for name in bounds])
         return nights - float(self.dataset.stay == "inclusive")
 
-    def _ask_one(self, model: LoadedModel, row: dict[str, Any]) -> Floats:
-        """Leave out the cells that cannot be believed; where hardly any is left, nothing is predicted."""
+
+def _numbers(model: LoadedModel, rows: Sequence[dict[str, Any]]) -> dict[str, Numbers] | None:
+    """Read rows as the scorer does, without the cells that cannot be believed; None where one tells hardly anything."""
+    few, columns = model.scorer.few, {source: [row[source] for row in rows] for source in (rows or [{}])[0]}
+    numbers = few(columns) if rows else None
+    if rows and numbers is None:
         for spec in inputs(model.scorer.mapping["columns"]):
-            cell = row[spec["source"]]
-            if cell is not None and convert(pa.array([cell]), spec)[1]:
-                row[spec["source"]] = None
-        try:
-            answer = model.scorer.predict_row(row)
-        except ValueError:
-            return np.full(3, np.nan)
-        prediction = answer["prediction"]
-        nights = np.array([prediction, answer.get("low", prediction), answer.get("high", prediction)])
-        return nights - float(self.dataset.stay == "inclusive")
+            cells = columns[spec["source"]]
+            strange = {cell for cell in {*cells} - {None} if convert(pa.array([cell]), spec)[1]}
+            columns[spec["source"]] = [None if cell in strange else cell for cell in cells]
+        numbers = few(columns)
+    return numbers
 
 
 def _cells(model: LoadedModel, visit: Visit) -> dict[str, Any]:
@@ -260,6 +267,12 @@ def _cells(model: LoadedModel, visit: Visit) -> dict[str, Any]:
             visit.admitted.date() if is_admission and visit.admitted else visit.features.get(spec["role"])
         )
     return cells
+
+
+def _digest(visit: Visit) -> bytes:
+    """All that a model may know of a visit: a hundred thousand of these are remembered."""
+    day = visit.admitted and visit.admitted.date()
+    return blake2b(repr((day, sorted(visit.features.items()))).encode(), digest_size=16).digest()
 
 
 def _claimed(model: LoadedModel) -> Law:

@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from hi_ml.app.errors import MessageRefused
-from hi_ml.data.sources.fhir import Resource, Resources
+from hi_ml.data.sources.fhir import Notice, Resource, Resources
+from hi_ml.prediction.feed.gaps import Gaps
 from hi_ml.prediction.feed.live import Live
 from hi_ml.prediction.feed.log import Entry
 from hi_ml.prediction.feed.receipt import Outcome, Receipt
@@ -24,16 +25,31 @@ class Posts:
 
     receipt: Receipt
     live: Live
+    gaps: Gaps
+    _behind: set[asyncio.Task[None]] = field(default_factory=set)  # that ask for what was missed
 
     async def receive(self, content: bytes) -> tuple[int, dict[str, Any]]:
         """Keep what a text says, and return the status and the answer."""
+        status, answer, notice = await self._take(content)
+        if notice is not None and status == _OK:
+            task = asyncio.create_task(self.gaps.hear(notice, self._missed))
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+        return status, answer
+
+    async def _missed(self, content: bytes) -> Notice | None:
+        status, _, notice = await self._take(content)
+        return notice if status == _OK else None
+
+    async def _take(self, content: bytes) -> tuple[int, dict[str, Any], Notice | None]:
         received, resources = time.time(), Resources(self.receipt.reader)
         try:
             parts = list(resources.parts(content))
+            notice = resources.notice(parts)
         except MessageRefused as refused:
             entry = Entry(hashlib.sha256(content).digest(), received, refused=refused)
             kept = await self._keep(entry)
-            return (_UNREADABLE if kept.kept else _BUSY), _outcome(refused)
+            return (_UNREADABLE if kept.kept else _BUSY), _outcome(refused), None
         entries = [self._entry(resources, part, received) for part in parts]
         statuses = await asyncio.gather(*(self._status(entry) for entry in entries))
         answers = [
@@ -41,9 +57,9 @@ class Posts:
             for entry, status in zip(entries, statuses, strict=True)
         ]
         if len(parts) == 1:
-            return statuses[0], _outcome(entries[0].refused)
-        busy = _BUSY in statuses
-        return (_BUSY if busy else _OK), {"resourceType": "Bundle", "type": "transaction-response", "entry": answers}
+            return statuses[0], _outcome(entries[0].refused), notice
+        bundle = {"resourceType": "Bundle", "type": "transaction-response", "entry": answers}
+        return (_BUSY if _BUSY in statuses else _OK), bundle, notice
 
     def _entry(self, resources: Resources, part: Resource, received: float) -> Entry:
         content = json.dumps(part, sort_keys=True, separators=(",", ":")).encode()

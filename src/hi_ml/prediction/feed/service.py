@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.sources.answer import acknowledge
 from hi_ml.data.sources.hl7 import Header, Reader
 from hi_ml.data.sources.wire import Framer, frame
+from hi_ml.prediction.feed.gaps import FhirSettings, Gaps
 from hi_ml.prediction.feed.ledger import Ledger
 from hi_ml.prediction.feed.live import Live, Outlook
 from hi_ml.prediction.feed.log import Entry, Log, alone
@@ -139,6 +140,7 @@ class ServicePlan:
     reader: Reader
     mllp: MllpSettings
     http: HttpSettings
+    fhir: FhirSettings
     log: LogSettings
     key: str  # the fingerprint of the site's key
     group_ms: float
@@ -149,6 +151,7 @@ class ServicePlan:
     board_seconds: float
     silent: bool
     page: tuple[str, str]  # and what a browser may do for it
+    announce: Callable[[Sequence[Mapping[str, str]]], None]  # tells MLflow which alarms there are
 
 
 def run(plan: ServicePlan, say: Callable[[str], None]) -> None:
@@ -185,11 +188,12 @@ async def _run(plan: ServicePlan, log: Log, say: Callable[[str], None]) -> int:
     ledger = Ledger.of(log.sibling(), plan.counted)
     live = Live(
         log, ledger, committer, plan.outlook, plan.board_seconds, plan.log.keep_raw_days, plan.silent,
-        tell=lambda: _call(loop, web.tell),
+        tell=lambda: _call(loop, web.tell), announce=plan.announce,
     )  # fmt: skip
     ledger.score = live.score
     receipt = Receipt(plan.reader, plan.mllp.max_bytes, keep_raw=plan.log.keep_raw_days > 0)
-    web = Web(plan.http, live, *plan.page, receive=Posts(receipt, live).receive, max_bytes=_MOST_POSTED)
+    gaps = Gaps(log.sibling(), plan.fhir, live.missing)
+    web = Web(plan.http, live, *plan.page, receive=Posts(receipt, live, gaps).receive, max_bytes=_MOST_POSTED)
     committer.start()
 
     def ready(mllp: int, http: int) -> None:

@@ -106,13 +106,24 @@ class HttpSettings:
         ConfigurationInvalid
             If there is none in the file.
         """
-        if self.token_file is None:
-            return None
-        path = Path(self.token_file)
-        word = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-        if not word:
-            raise ConfigurationInvalid.no_token(path)
-        return word
+        return word_of("http.token_file", self.token_file)
+
+
+def word_of(key: str, file: str | None) -> str | None:
+    """Read the word that a file holds; None where no file is named.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If there is none in it.
+    """
+    if file is None:
+        return None
+    path = Path(file)
+    word = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    if not word:
+        raise ConfigurationInvalid.no_token(key, path)
+    return word
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -142,13 +153,14 @@ def refuse_open_doors(mllp: MllpSettings, http: HttpSettings) -> None:
     ConfigurationInvalid
         If another host than loopback has no TLS, or the page no token.
     """
-    if not _is_loopback(mllp.host) and mllp.tls.cert is None:
+    if not is_loopback(mllp.host) and mllp.tls.cert is None:
         raise ConfigurationInvalid.open_door("mllp", mllp.host, "mllp.tls.cert and mllp.tls.key")
-    if not _is_loopback(http.host) and (http.tls.cert is None or http.token_file is None):
+    if not is_loopback(http.host) and (http.tls.cert is None or http.token_file is None):
         raise ConfigurationInvalid.open_door("http", http.host, "http.tls.cert, http.tls.key and http.token_file")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, and no other can speak to it."""
     if host in _LOOPBACK:
         return True
     try:

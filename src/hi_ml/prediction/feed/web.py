@@ -117,9 +117,9 @@ class Web:
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, _request: Request) -> Response:
-        problems = self.live.problems()
-        state = {"ready": not problems, "problems": problems, "position": self.live.ledger.position}
-        return JSONResponse(state, 503 if problems else 200)
+        ready = self.live.is_ready()
+        state = {"ready": ready, "problems": self.live.problems(), "position": self.live.ledger.position}
+        return JSONResponse(state, 200 if ready else 503)
 
     async def _metrics(self, _request: Request) -> Response:
         return PlainTextResponse(

@@ -57,6 +57,7 @@ def test_an_encounter_is_a_visit_and_its_newest_state_wins():
         ({"status": "finished"}, "Encounter.period"),
         ({"status": "finished", "period": {"start": "2026-02-28", "end": "2026-02-27"}}, "Encounter.period"),
         ({"period": {"start": "yesterday"}}, "Encounter.period.start"),
+        ({"period": {"start": "0001-01-01T00:00:00+14:00"}}, "Encounter.period.start"),
         ({"status": "dreaming"}, "Encounter.status"),
         ({"id": 7}, "Encounter.id"),
         ({"subject": []}, "Encounter.subject"),

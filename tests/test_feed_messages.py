@@ -100,7 +100,9 @@ def test_what_is_said_of_a_person_is_of_all_visits_and_says_nothing_of_where_the
         (message("A31", pid="PID|1"), "AE", "PID-3"),
         (message().replace(b"|20260228", b"|2026022x"), "AE", "PV1-44"),
         (message().replace(b"|20260228", b"|20260231"), "AE", "PV1-44"),
+        (message().replace(b"|20260228", b"|00010101000000+1400"), "AE", "PV1-44"),
         (message("A03").replace(b"|20260228", b"|20260228|20260227"), "AE", "PV1-45"),
+        (message("A40") + b"PID|1||7\rMRG|8\r" * 501, "AE", "PID"),
         (message("A40"), "AE", "MRG-1"),
         (message("A40") + b"MRG|77^^^H^MR\r", "AE", "MRG-1"),
         (message("A50"), "AE", "MRG-5"),
@@ -167,6 +169,17 @@ def test_no_column_is_filled_from_what_names_a_person(field):
 )
 def test_every_time_comes_in_the_zone_of_the_site(text, iso):
     assert moment(text, READER.zone).isoformat() == iso
+
+
+@pytest.mark.parametrize("ends", [b"202610250250|202610250210", b"202610250250+0200|202610250210+0100"])
+def test_where_a_clock_is_put_back_an_end_may_be_written_before_its_begin(ends):
+    (event,) = events(message("A03").replace(b"|20260228", b"|" + ends))
+    assert event.discharged.timestamp() - event.admitted.timestamp() == 20 * 60
+
+
+def test_an_end_of_the_year_9999_is_none():
+    (event,) = events(message().replace(b"|20260228", b"|20260228|99991231"))
+    assert event.discharged is None
 
 
 @given(st.binary(max_size=300))

@@ -190,6 +190,25 @@ def test_counts_are_there_for_prometheus_and_name_nobody(service, line):
 def test_a_page_of_another_site_is_not_answered(service):
     with pytest.raises(urllib.error.HTTPError, match="421"):
         service.get("board.json", Host="evil.example:80")
+    with pytest.raises(json.JSONDecodeError):
+        service.post(encounter_of("evil"), Origin="https://evil.example")
+
+
+def test_half_a_character_and_a_patient_of_the_future_stop_nothing(service, line):
+    before = service.board()["census"]
+    half = encounter_of("half \ud800") | {"serviceProvider": {"display": "\udc00"}}
+    assert service.post(half)[0] == 200
+    assert line.ask(adt("f1", at="21990101", seen="21990101000000")) == ("AA", "f1")
+    assert line.ask(adt("f2", kind="O")) == ("AA", "f2")
+    until(service.board, lambda board: board["census"] == before + 2)
+    until(service.board, lambda board: board["drawn_position"] >= position(service))
+    assert json.loads(service.get("ready"))["ready"]
+
+
+def test_a_reader_that_was_away_for_too_long_begins_anew(service):
+    stream = events(service, last=10**9)
+    assert next(stream)[0] == "state"
+    stream.close()
 
 
 def test_the_page_loads_nothing_from_elsewhere(service):

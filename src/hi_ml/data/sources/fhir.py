@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hi_ml.app.errors import MessageRefused
 from hi_ml.data.sources.events import Event, Kind
-from hi_ml.data.sources.hl7 import Reader, years
+from hi_ml.data.sources.hl7 import YEARS, Reader, years
 
 _CLASSES = {"IMP": "I", "ACUTE": "I", "NONAC": "I", "AMB": "O", "SS": "O", "EMER": "E", "PRENC": "P", "OBSENC": "B"}
 _STATES: dict[str, tuple[Kind, ...]] = {
@@ -120,7 +120,7 @@ class Resources:
             raise MessageRefused("AE", "Encounter.period", "expected its start")
         if end is None and "discharge" in kinds:
             raise MessageRefused("AE", "Encounter.period", "expected its end, since the encounter is finished")
-        if start is not None and end is not None and end < start:
+        if start is not None and end is not None and end.timestamp() < start.timestamp():
             raise MessageRefused("AE", "Encounter.period", "it ends before it begins")
         places = [_dict(at, "location") for at in _list(resource, "location") if at.get("status") != "completed"]
         unit = _text(places[-1], "display") or _number(places[-1]) if places else ""
@@ -157,6 +157,8 @@ class Resources:
             moment = datetime.fromisoformat(whole)
         except ValueError as error:
             raise MessageRefused("AE", field, "expected a date or a time of FHIR") from error
+        if not YEARS[0] <= moment.year <= YEARS[1]:
+            raise MessageRefused("AE", field, "expected a year of people who live")
         zone = self.reader.zone
         return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
 
@@ -207,4 +209,4 @@ def _list(resource: Resource, name: str) -> list[Resource]:
 
 def _text(resource: Resource, name: str) -> str:
     value = resource.get(name)
-    return value if isinstance(value, str) else ""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""  # halves of a character

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import cached_property
+from itertools import islice
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
@@ -44,6 +45,9 @@ _FIELD = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+)(?:\.(\d+))?")
 _BROKEN = "\ufffd"  # what stands for bytes outside of the charset
 _STRANGE = "found bytes outside of its charset (MSH-18, or else mllp.charset)"
 _TAKEN_BACK = '""'
+_NEVER = "9999"  # the year of an end that is open
+YEARS = (1850, 2200)
+_MOST_GROUPS = 500  # visits or patients that one message may speak of
 _VERSION = re.compile(r"2(\.\d+)*")
 
 
@@ -179,9 +183,11 @@ class Reader:
         header = message.segments[0]
         recorded = self._moment(stamp, 2) or self._moment(header, 6) or received.astimezone(self.zone)
         happened = self._moment(stamp, 6)
-        groups = _groups(message.segments)
+        groups = list(islice(_groups(message.segments), _MOST_GROUPS + 1))
+        if len(groups) > _MOST_GROUPS:
+            raise MessageRefused("AE", "PID", f"expected at most {_MOST_GROUPS} patients or visits")
         if message.header.trigger in _OF_PATIENTS:
-            groups = ({"PID": lines["PID"]} for lines in groups if "PID" in lines)
+            groups = [{"PID": lines["PID"]} for lines in groups if "PID" in lines]
         return [_Group(self, message.header, lines).event(kind, recorded, happened) for lines in groups]
 
     def _kind(self, message: Message) -> Kind | None:
@@ -256,8 +262,10 @@ class _Group:
             except ValueError as error:
                 raise MessageRefused("AE", f"PV1-{field}", "expected a date, or a date and time") from error
         start, end = ends
-        if start is not None and end is not None and end < start:
-            raise MessageRefused("AE", "PV1-45", "the visit ends before it begins (PV1-44)")
+        if start is not None and end is not None:
+            end = later_of_two(end, start)
+            if end.timestamp() < start.timestamp():
+                raise MessageRefused("AE", "PV1-45", "the visit ends before it begins (PV1-44)")
         return start, end
 
     def _features(self, at: datetime) -> dict[str, str]:
@@ -380,17 +388,24 @@ def moment(text: str, zone: tzinfo) -> datetime | None:
     ('2026-11-29T07:15:00+00:00', '2026-01-01T00:00:00+00:00')
     """
     text = text.split("^", 1)[0].strip()
-    if text in ("", _TAKEN_BACK):
+    if text in ("", _TAKEN_BACK) or text.startswith(_NEVER):
         return None
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError("expected YYYY[MM[DD[HH[MM[SS[.S]]]]]][+/-ZZZZ]")
     year, month, day, hour, minute, second, fraction, offset = match.groups()
+    if not YEARS[0] <= int(year) <= YEARS[1]:
+        raise ValueError("expected a year of people who live")
     local = datetime(
         int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0),
         int((fraction or "0").ljust(6, "0")), tzinfo=_offset(offset) if offset else zone,
     )  # fmt: skip
     return local.astimezone(zone)
+
+
+def later_of_two(end: datetime, start: datetime) -> datetime:
+    """Take the second of the two hours of one name, where a clock is put back between two moments."""
+    return end.replace(fold=1) if end.timestamp() < start.timestamp() <= end.replace(fold=1).timestamp() else end
 
 
 def _offset(text: str) -> timezone:

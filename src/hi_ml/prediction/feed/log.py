@@ -38,7 +38,8 @@ CREATE INDEX IF NOT EXISTS score_visit ON score(visit);
 CREATE TABLE IF NOT EXISTS state(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 _PATIENCE = 10.0  # seconds to wait for another process that writes
-_KEPT_CHANGES = 50_000  # positions from which a reader of /events can go on
+KEPT_CHANGES = 50_000
+"""Positions from which a reader of /events can go on."""
 _DAY = 86_400.0  # seconds
 
 
@@ -278,7 +279,7 @@ class Log:
                 ],
             )
             database.executemany("INSERT OR REPLACE INTO change VALUES(?, ?)", changes)
-            database.execute("DELETE FROM change WHERE position <= ?", (position - _KEPT_CHANGES,))
+            database.execute("DELETE FROM change WHERE position <= ?", (position - KEPT_CHANGES,))
             self._add_scores(database, scores)
             database.execute("INSERT OR REPLACE INTO state VALUES('folded', ?)", (position,))
 

@@ -120,7 +120,7 @@ class Forecaster:
         stays = _stays(history)
         today = self._learn(model, history, stays, day, most)
         rates = Rates.of(stays, day - 1)
-        elapsed = np.array([day - _number(visit.admitted or at) for visit in here], dtype=np.int64)
+        elapsed = np.array([max(0, day - _number(visit.admitted or at)) for visit in here], dtype=np.int64)
         own = self._hazards(model, here, today.law, rates)
         now = _now(history, at)
         wards = np.array([ward(visit) for visit in here], dtype=object)

@@ -91,8 +91,9 @@ class Committer(Thread):
         try:
             outcomes = [Outcome(kept=True, position=at) for at in self._log.append([entry for entry, _ in group])]
             self.failure = ""
-        except sqlite3.Error as error:  # a full disk, a file that may not be written: the sender will try again
-            outcomes, self.failure = [Outcome(kept=False)] * len(group), str(error)
+        except Exception as error:  # noqa: BLE001 -- a full disk or whatever else: the sender tries again, and we go on
+            reason = str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
+            outcomes, self.failure = [Outcome(kept=False)] * len(group), reason
         return [(done, outcome) for (_, done), outcome in zip(group, outcomes, strict=True)]
 
     def _group(self) -> tuple[list[tuple[Entry, Done]], bool]:

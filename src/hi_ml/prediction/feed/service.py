@@ -31,6 +31,9 @@ _STUCK = 20_000  # milliseconds after which a reader that takes nothing is dropp
 _MOST_POSTED = 16 * 2**20  # bytes of what is posted to /fhir
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
+_HANDSHAKE = 10.0  # seconds that a stranger may take to say who it is
+# A connection whose other end is gone without a word is closed after two minutes: it would take the place of another.
+_ALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 @dataclass
@@ -45,8 +48,9 @@ class Door:
 
     def admits(self, peer: Sequence[Any]) -> bool:
         """Whether somebody may connect, and there is room."""
-        networks = self.settings.networks()
-        allowed = not networks or any(ip_address(peer[0].split("%")[0]) in network for network in networks)
+        networks, address = self.settings.networks(), ip_address(peer[0].split("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        allowed = not networks or any(address in network for network in networks)
         return allowed and not self.closing and len(self.connections) < self.settings.connections
 
 
@@ -225,7 +229,10 @@ async def serve(door: Door, web: Web, *, ready: Callable[[int, int], None]) -> i
     tls, _, _ = mllp.tls.context("mllp.tls"), http.tls.context("http.tls"), http.token()  # refused before the start
     with _socket("mllp", mllp.host, mllp.port) as hears, _socket("http", http.host, http.port) as shows:
         door.live.start()
-        listener = await loop.create_server(lambda: Connection(door), sock=hears, ssl=tls, backlog=mllp.connections)
+        listener = await loop.create_server(
+            lambda: Connection(door), sock=hears, ssl=tls, backlog=mllp.connections,
+            ssl_handshake_timeout=_HANDSHAKE if tls else None,
+        )  # fmt: skip
         pages = asyncio.create_task(web.serve(shows))
         ready(hears.getsockname()[1], shows.getsockname()[1])
         await asyncio.wait(cast("list[asyncio.Future[Any]]", [stop, pages]), return_when=asyncio.FIRST_COMPLETED)
@@ -264,6 +271,10 @@ def _socket(part: str, host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, _STUCK)
+    for name, value in _ALIVE.items():  # as every connection that it takes inherits
+        level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
+        if hasattr(socket, name):
+            listening.setsockopt(level, getattr(socket, name), value)
     try:
         listening.bind((host, port))
         listening.listen()

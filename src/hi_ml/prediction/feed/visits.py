@@ -126,7 +126,9 @@ def _correction(state: Visit, event: Event) -> dict[str, Any]:
 
 def _arrival(state: Visit, event: Event) -> dict[str, Any]:
     start = event.admitted or event.happened
-    if state.discharged is not None and start <= state.discharged:  # written down after the discharge
+    if (
+        state.discharged is not None and start.timestamp() <= state.discharged.timestamp()
+    ):  # written down after the discharge
         return {"admitted": start}
     if state.status == "in" and event.kind == "admit":  # said again
         start = event.admitted or state.admitted or start

@@ -20,11 +20,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hi_ml.prediction.feed.live import Live
+from hi_ml.prediction.feed.log import KEPT_CHANGES
 from hi_ml.prediction.feed.settings import HttpSettings
 
 _BEAT = 15.0  # seconds after which a silent stream shows that it lives
 _PATIENCE = 20.0  # seconds in which a reader has to take what is sent
 _PAGE = 200  # changes read at once
+_OTHERS = 100  # that may ask for something else than the stream at one time
 _LETTERS = 200  # dead letters shown
 _NAMES = {"localhost", "127.0.0.1", "[::1]", "::1"}  # of this machine
 
@@ -76,7 +78,8 @@ class Web:
         tls = self.settings.tls
         config = uvicorn.Config(
             self.application(), log_config=None, access_log=False, lifespan="off", ws="none", server_header=False,
-            timeout_graceful_shutdown=2, ssl_certfile=tls.cert, ssl_keyfile=tls.key, ssl_ca_certs=tls.client_ca,
+            timeout_graceful_shutdown=2, limit_concurrency=self.settings.streams + _OTHERS,
+            ssl_certfile=tls.cert, ssl_keyfile=tls.key, ssl_ca_certs=tls.client_ca,
             ssl_cert_reqs=ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE,
         )  # fmt: skip
         self._server = _Server(config)
@@ -151,7 +154,7 @@ class Web:
         self._readers += 1
         try:
             drawn = None
-            if after is None or after > self.live.ledger.position:
+            if after is None or not 0 <= self.live.ledger.position - after <= KEPT_CHANGES:
                 after = self.live.ledger.position
                 yield f"id: {after}\nevent: state\ndata: {self.live.census()}\n\n"
             while not self.closing:
@@ -182,6 +185,10 @@ class _Guard:
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
             if self._token is None and not self._is_own(headers.get(b"host", "")):
                 await PlainTextResponse("Another host was meant.", 421)(scope, receive, send)
+                return
+            origin = headers.get(b"origin")
+            if scope["method"] == "POST" and origin and origin.partition("//")[2] != headers.get(b"host"):
+                await PlainTextResponse("A page of another site may not write here.", 403)(scope, receive, send)
                 return
             if self._token is not None and not self._knows(headers.get(b"authorization", "")):
                 ask = {"WWW-Authenticate": 'Basic realm="hi_ml: any name, the token as password"'}

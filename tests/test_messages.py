@@ -103,7 +103,6 @@ ELSEWHERE = {
     "ConfigurationInvalid.no_log": "test_scale",
     "ConfigurationInvalid.one_task": "test_tune",
     "ConfigurationInvalid.untrusted": "test_training",
-    "ConfigurationInvalid.no_token": "test_feed_service",
     "SourceUnreadable.no_input": "test_predict",
     "SourceUnreadable.no_messages": "test_feed_service",
     "SourceUnreadable.bomb": "test_limits",

@@ -98,9 +98,10 @@ def test_what_is_shipped_is_asked_in_the_order_of_the_configuration():
         "subgroups",
         "probes",
         "explanation",
+        "first_look",
     ]
     assert list(asked) == every  # the permutation test takes hundreds of fits, and has a key that asks for it
-    assert list(method("significance=permutation").assessments) == [*every[:-2], "significance", *every[-2:]]
+    assert list(method("significance=permutation").assessments) == [*every[:-3], "significance", *every[-3:]]
     assert list(method("split.repeats=2").assessments) == [*every[:5], "repeats", *every[5:]]  # as many fits more
     assert set(catalogue()) == {*every, "significance", "repeats"}
     assert FILES.keys() >= set(catalogue()) - {"intervals"}  # whose scores stand among the others
@@ -132,7 +133,10 @@ def test_settings_out_of_range_are_refused(wrong):
 
 
 def test_a_run_may_do_with_the_least(tmp_path, inside):
-    out = [f"~assessments.{name}" for name in ("intervals", "calibration", "subgroups", "probes", "explanation")]
+    out = [
+        f"~assessments.{name}"
+        for name in ("intervals", "calibration", "subgroups", "probes", "explanation", "first_look")
+    ]
     ended = inside(main, *QUICK, *out, "tracking=none", f"hydra.run.dir={tmp_path / 'run'}")
     assert ended.code == 0, ended.stderr
     folder = tmp_path / "run" / "billing"

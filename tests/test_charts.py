@@ -16,7 +16,7 @@ from hi_ml.app.text import short
 from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation.coverage import Checked, Slices, slice_table
 from hi_ml.reports import charts
-from hi_ml.reports.charts import explanations, forests, heat_maps, means, predictions, scores, tuning
+from hi_ml.reports.charts import explanations, first_look, forests, heat_maps, means, predictions, scores, tuning
 from hi_ml.reports.charts.layout import new_figure
 from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, caption, save, wrap
 from hi_ml.reports.findings_charts import KINDS
@@ -183,6 +183,14 @@ def of_sizes(rows):
     return {tuning.learning_curve: table}
 
 
+def of_a_table(columns):
+    months = [f"20{20 + i // 12}-{i % 12 + 1:02}" for i in range(60 if columns else 1)]
+    rows = [("admissions a month", month, 1_234, 0.01) for month in months]
+    rows += [("age", str(decade), 12_345, 0.1) for decade in range(0, 100, 10)]
+    rows += [("missing values", name, 7 * i, 0.03 * i) for i, name in enumerate(columns)]
+    return {first_look.first_look: pd.DataFrame(rows, columns=["part", "label", "n", "share"])}
+
+
 GOOD_SCORES = [("mae", 12_275, 12_150, 12_410, 12_271, "US$"), ("r2", 0.2, 0.19, 0.21, 0.0, "")]
 ODD_SCORES = [
     ("roc_auc", np.nan, np.nan, np.nan, 0.5, np.nan),
@@ -246,6 +254,8 @@ CASES = {
     "48 long hospitals": of_hospitals([*TWENTY, *TWENTY, *LONG[:8]]),
     "trials": of_trials(["complete", "pruned", "failed", "complete"]),
     "one trial": of_trials(["complete"]),
+    "a first look": of_a_table(["age", *LONG]),
+    "a first look at a table of one month": of_a_table([]),
     "training rows": of_sizes([100, 1000, 10_000]),
 }
 CHARTS = [

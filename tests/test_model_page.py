@@ -41,12 +41,13 @@ def test_train_writes_a_page_that_answers_from_top_to_bottom(runs, task):
     verdict = runs[task].load("verdict")
     places = [page.index(words) for words in (
         "is the model any good?", verdict["sentence"], "How good is it?", "What a careless split would have claimed",
-        "For whom is it worse?", "What drives it?", "What would it change?", "How sure is it?", "TRIPOD+AI",
+        "For whom is it worse?", "What drives it?", "What would it change?", "How sure is it?",
+        "What does the table hold?", "Which rows were used", "How it was made", "Limits", "TRIPOD+AI",
     )]  # fmt: skip
     assert places == sorted(places)
     for score in runs[task].load("scores")["score"]:
         assert model.title(score) in page
-    for chart in ("scores.csv", "leakage.csv", "subgroups.csv", "importance.csv"):
+    for chart in ("scores.csv", "leakage.csv", "subgroups.csv", "importance.csv", "first_look.csv"):
         assert f"Numbers: <code>{chart}</code>" in page
 
 

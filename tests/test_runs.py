@@ -19,7 +19,7 @@ REGRESSION, CLASSES = "length_of_stay", "test_results"
 TASKS = [REGRESSION, CLASSES]
 OFTEN = [f"dataset.rows={ROWS}", "explain.rows=40", "tracking=none"]
 CHARTS = {
-    REGRESSION: ["scores", "predicted_observed", "residuals", "intervals", "subgroups"],
+    REGRESSION: ["scores", "predicted_observed", "residuals", "intervals", "subgroups", "first_look"],
     CLASSES: [
         "scores",
         "confusion_matrix",
@@ -29,6 +29,7 @@ CHARTS = {
         "net_benefit",
         "intervals",
         "subgroups",
+        "first_look",
     ],
 }
 EXPLAINING = ["importance", "beeswarm", "dependence", "waterfall"]
@@ -72,8 +73,9 @@ def test_the_run_folder_holds_what_was_promised(outputs, task):
     found = {str(path.relative_to(outputs / task)) for path in (outputs / task).rglob("*") if path.is_file()}
     promised = {
         "config.yaml", "overrides.txt", "run.json", "data.json", "timings.json", "verdict.json", "scores.csv",
-        "leakage.json", "calibration.csv", "usefulness.csv", "subgroups.csv", "probes.json", "predictions.parquet",
-        "rows.parquet", "explanation/shap_values.parquet", "model/MLmodel", "report.html", "tripod_ai.json",
+        "leakage.json", "first_look.csv", "calibration.csv", "usefulness.csv", "subgroups.csv", "probes.json",
+        "predictions.parquet", "rows.parquet", "explanation/shap_values.parquet", "model/MLmodel", "report.html",
+        "tripod_ai.json",
         "charts/leakage.csv", "charts/leakage.png",
     }  # fmt: skip
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 import hi_ml
 from hi_ml.app.config import build
-from hi_ml.evaluation.usefulness import MIS_PLANNED, NET_BENEFIT, OVER_ALL, SAVED, curve, measure, sentence
+from hi_ml.evaluation.usefulness import AT_RISK, MIS_PLANNED, NET_BENEFIT, OVER_ALL, SAVED, curve, measure, sentence
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.groups import Units
 
@@ -106,7 +106,7 @@ def test_bed_days_are_whole_and_compared_with_the_constant():
 def test_a_task_without_thresholds_or_days_is_not_asked():
     target, probability = drawn(200, strength=1.0)
     assert measure(run(replace(DEATH, thresholds=[]), target, shares(probability))) is None
-    assert measure(run(replace(DAYS, unit="currency"), target, probability, constant=0.0)) is None
+    assert measure(run(replace(DAYS, unit="points"), target, probability, constant=0.0)) is None
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5])
@@ -120,3 +120,11 @@ def test_a_run_tells_its_usefulness():
     table = hi_ml.assess(fitted, "usefulness")["usefulness"]
     assert isinstance(table, pd.DataFrame)
     assert table["n"].eq(fitted.units.admissions).all()
+
+
+def test_of_bills_the_sum_beyond_the_plans_is_at_risk():
+    bills = Task("billing", "billed", "regression", "EUR", "admission", "mae")
+    table = measure(run(bills, [100.0, 300.0], np.array([150.0, 200.0]), constant=200.0)).set_index("measure")
+    assert table["value"].to_dict() == {MIS_PLANNED: 7_500, SAVED: 2_500, AT_RISK: 5_000}
+    assert set(table["unit"]) == {"EUR per 100 admissions"}
+    assert "At risk, billed beyond the plans: 5,000" in sentence(table.reset_index())

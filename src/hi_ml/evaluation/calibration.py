@@ -54,17 +54,20 @@ def sentence(table: pd.DataFrame) -> str:
 
 def plain(table: pd.DataFrame) -> str:
     """Say in one plain sentence whether predictions are right on the whole, and where they are not."""
-    table = table[table["value"].notna() & table["ideal"].notna()].fillna({"class": ""})
+    table = table[table["value"].notna() & table["ideal"].notna()]
     if table.empty:
         return "Whether predictions are right on the whole could not be measured."
     missed = table[(table["ideal"] < table["low"]) | (table["ideal"] > table["high"])]
     ways = [
-        f"{_WAYS[row['measure']][row['value'] > row['ideal']]}{' for ' + row['class'] if row['class'] else ''}"
-        for row in missed.to_dict("records")
+        f"{_WAYS[row['measure']][row['value'] > row['ideal']]}{_of(row['class'])}" for row in missed.to_dict("records")
     ]
     if not ways:
         return "Predictions are right on the whole, as far as this table can tell."
     return f"Predictions are {', '.join(ways)}, by more than chance explains."
+
+
+def _of(label: object) -> str:
+    return f" for {label}" if isinstance(label, str) and label else ""  # an amount has none
 
 
 def _brief(table: pd.DataFrame) -> str:

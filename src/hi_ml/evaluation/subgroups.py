@@ -14,6 +14,7 @@ from hi_ml.app.config import STRICT
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import loss_of
+from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.statistics.bins import OUTSIDE, bins
 from hi_ml.statistics.calibration import above
 from hi_ml.statistics.disclosure import withheld
@@ -130,14 +131,19 @@ def sentence(table: pd.DataFrame) -> str | None:
     judged = table[table["verdict"] != NOT_JUDGED]
     different = judged[judged["verdict"] == DIFFERENT]
     unsure = int((judged["verdict"] == INCONCLUSIVE).sum())
-    said = f"{len(different)} of {len(judged)} comparisons differ by what matters, {unsure} inconclusive"
+    said = f"{len(different)} of {len(judged)} comparisons differ by what matters"
+    said += f": {_named(different)}" if len(different) else ""
+    said += f"; too few admissions to tell for {unsure}" if unsure else ""
     if (fired := different["control"]).any():
         said = f"the control differs too ({_named(different[fired])}): do not trust the others; {said}"
-    return f"Subgroups: {said}{': ' if len(different) else ''}{_named(different)}."
+    return f"Subgroups: {said}."
 
 
 def _named(different: pd.DataFrame) -> str:
-    names = [f"{row.role} {row.level} ({row.score})" for row in different.head(_NAMED).itertuples()]
+    names = [
+        f"{row['role']} {row['level']} ({score_title(row['score'])})".replace("_", " ")
+        for row in different.head(_NAMED).to_dict("records")
+    ]
     return ", ".join(names) + (f" and {len(different) - _NAMED} more" if len(different) > _NAMED else "")
 
 

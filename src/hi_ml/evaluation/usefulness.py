@@ -13,14 +13,15 @@ from hi_ml.statistics.estimates import Interval
 Floats = NDArray[np.float64]
 Line = tuple[str, float, str, Interval, str]
 NET_BENEFIT, OVER_ALL = "net_benefit", "over_all"
-MIS_PLANNED, SAVED = "mis_planned", "saved"
+MIS_PLANNED, SAVED, AT_RISK = "mis_planned", "saved", "at_risk"
+_MONEY = "billed"  # the role whose amounts add up to a sum of money
 _COLUMNS = ["class", "threshold", "measure", "value", "low", "high", "unit", "n"]
 _PER = 100  # admissions
 _FEWEST = 10  # units with the class, and without, below which there is no interval
 
 
 def measure(run: FittedRun, _: object = None) -> pd.DataFrame | None:
-    """Measure the net benefit of each class at the task's thresholds, or the bed-days that a stay's planning misses.
+    """Measure the net benefit of each class at the task's thresholds, or the bed-days, or the money, that plans miss.
 
     Returns
     -------
@@ -28,8 +29,9 @@ def measure(run: FittedRun, _: object = None) -> pd.DataFrame | None:
         ``class, threshold, measure, value, low, high, unit, n``, per 100 admissions, with 95 % intervals over units.
         Of classes ``net_benefit``, of acting on those whose predicted share reaches the threshold, against acting on
         none, and ``over_all``, against acting on all. Of days ``mis_planned``, the bed-days by which plans differ from
-        stays, and ``saved``, how many fewer they are than with the constant. None where the task names no thresholds,
-        and its unit is not days.
+        stays, and ``saved``, how many fewer they are than with the constant; of bills both in their unit, and
+        ``at_risk``, the sum billed beyond the plans. None where the task names no thresholds, and its amounts are
+        neither days nor bills.
 
     Notes
     -----
@@ -37,7 +39,8 @@ def measure(run: FittedRun, _: object = None) -> pd.DataFrame | None:
     hit. Vickers & Elkin (2006), Medical Decision Making 26, 565. https://doi.org/10.1177/0272989X06295361
     """
     task = run.problem.task
-    lines = list(_of_classes(run) if run.problem.labels else _of_days(run) if task.unit == "days" else ())
+    adds_up = task.unit == "days" or task.target == _MONEY
+    lines = list(_of_classes(run) if run.problem.labels else _of_plans(run) if adds_up else ())
     rows = [
         (label, threshold, name, value.value, value.low, value.high, unit, run.units.admissions)
         for label, threshold, name, value, unit in lines
@@ -48,13 +51,14 @@ def measure(run: FittedRun, _: object = None) -> pd.DataFrame | None:
 def sentence(table: pd.DataFrame) -> str:
     """Say where acting on the predictions is better than on all and on none; or what planning by them saves."""
     if MIS_PLANNED in set(table["measure"]):
-        missed, saved = (
+        missed, saved, *risk = (
             [number(float(row[end]), digits=3) for end in ("value", "low", "high")] for row in table.to_dict("records")
         )
+        unit = str(table["unit"].iloc[0]).partition(" per ")[0]
         return (
-            f"Bed-days planned wrongly per {_PER} admissions: {missed[0]} (95 % interval {missed[1]} to {missed[2]}); "
-            f"saved against the constant: {saved[0]} ({saved[1]} to {saved[2]})."
-        )
+            f"{unit[:1].upper()}{unit[1:]} planned wrongly per {_PER} admissions: {missed[0]} (95 % interval "
+            f"{missed[1]} to {missed[2]}); saved against the constant: {saved[0]} ({saved[1]} to {saved[2]})."
+        ) + "".join(f" At risk, billed beyond the plans: {one[0]} ({one[1]} to {one[2]})." for one in risk)
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"], sort=False)["above"].all()
     where = [
         f"{label} at {', '.join(f'{100 * one:g} %' for one in good.index.get_level_values('threshold'))}"
@@ -70,8 +74,11 @@ def sentence(table: pd.DataFrame) -> str:
 def _brief(table: pd.DataFrame) -> str:
     """Say in a line at how many thresholds acting on the predictions is better, or what planning by them saves."""
     if MIS_PLANNED in set(table["measure"]):
-        missed, saved = (number(value, digits=3) for value in table["value"])
-        return f"Bed-days planned wrongly per {_PER} admissions: {missed}, {saved} fewer than with the constant."
+        missed, saved, *risk = (number(value, digits=3) for value in table["value"])
+        unit = str(table["unit"].iloc[0]).partition(" per ")[0]
+        beyond = "".join(f"; {one} at risk, billed beyond the plans" for one in risk)
+        words = f"{unit[:1].upper()}{unit[1:]} planned wrongly per {_PER} admissions"
+        return f"{words}: {missed}, {saved} fewer than with the constant{beyond}."
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"])["above"].all()
     return f"Acting on the shares beats acting on all and on none at {above.sum()} of {len(above)} thresholds."
 
@@ -95,17 +102,21 @@ def _of_classes(run: FittedRun) -> Iterator[Line]:
                 yield label, threshold, name, Interval(found.value, np.nan, np.nan) if few else found, unit
 
 
-def _of_days(run: FittedRun) -> Iterator[Line]:
-    unit, whole = f"bed-days per {_PER} admissions", run.problem.task.whole
-    missed, constant = (
-        _PER * np.abs(run.target - (np.round(plan) if whole else plan)) for plan in (run.predicted, run.constant())
+def _of_plans(run: FittedRun) -> Iterator[Line]:
+    """Hold what would be planned against what came: stays in bed-days, bills in their unit."""
+    task = run.problem.task
+    unit = f"{'bed-days' if task.unit == 'days' else task.unit} per {_PER} admissions"
+    beyond, constant = (
+        _PER * (run.target - (np.round(plan) if task.whole else plan)) for plan in (run.predicted, run.constant())
     )
-    yield "", np.nan, MIS_PLANNED, run.units.ratio(missed), unit
-    yield "", np.nan, SAVED, run.units.ratio(constant - missed), unit
+    yield "", np.nan, MIS_PLANNED, run.units.ratio(np.abs(beyond)), unit
+    yield "", np.nan, SAVED, run.units.ratio(np.abs(constant) - np.abs(beyond)), unit
+    if task.target == _MONEY:
+        yield "", np.nan, AT_RISK, run.units.ratio(np.maximum(beyond, 0.0)), unit
 
 
 def _metrics(table: pd.DataFrame) -> Mapping[str, float]:
-    days = table[table["measure"].isin((MIS_PLANNED, SAVED))]
+    days = table[table["measure"].isin((MIS_PLANNED, SAVED)) & table["unit"].str.startswith("bed-days")]
     return {f"bed_days_{row['measure']}": row["value"] for row in days.to_dict("records")}
 
 

@@ -133,6 +133,8 @@ def pose(
     chosen = chosen[table[task.target].notna().to_numpy()[chosen]]
     rows = table.take(chosen).reset_index(drop=True)
     target, labels = target_of(task, rows[task.target], dataset.columns.get(task.target))
+    if not labels and task.target in dataset.columns:
+        task = replace(task, unit=dataset.columns[task.target].unit or task.unit)
     task, notes = (task, ()) if labels else check_whole(task, target)
     group, twin = (pd.factorize(number[chosen])[0] for number in (admissions.group, admissions.twins.group))
     groups = len(np.unique(group))

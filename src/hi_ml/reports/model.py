@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.text import number, short
+from hi_ml.evaluation import calibration
 from hi_ml.evaluation.coverage import SCORES
-from hi_ml.evaluation.subgroups import DIFFERENT, INCONCLUSIVE
+from hi_ml.evaluation.subgroups import DIFFERENT
 from hi_ml.modeling.scores.score import is_worse, title
 from hi_ml.reports import page, tripod
 from hi_ml.reports.provenance import tables_in_words
@@ -34,9 +34,11 @@ _PICTURES = {  # of each section: what a chart shows, for readers who cannot see
         ("Predicted and observed amounts", "charts/predicted_observed.png"),
         ("Predicted and observed shares of each class", "charts/reliability.png"),
     ],
+    "look": [("Admissions a month, ages and missing values", "charts/first_look.png")],
 }
 _SHOWN = 12  # groups, and levels of a column, before the rest folds or is left to the file
 _DRIVERS = 4  # columns whose levels are shown
+_MOST_LEVELS = 18  # lines of them before the rest folds
 _LIMITS = (
     "It describes this table. Another hospital, or another year, may differ: validate it there before it is used.",
     "Contributions say what the model uses, not what causes the outcome.",
@@ -54,6 +56,7 @@ class Table:
     marked: list[bool] = field(default_factory=list)  # rows that a reader should see first
     rest: list[list[str]] = field(default_factory=list)  # folded
     file: str = ""  # where all numbers stand
+    bars: list[float] = field(default_factory=list)  # of each row, how long a bar is drawn below its name, in per cent
 
 
 @dataclass(frozen=True)
@@ -119,14 +122,17 @@ def summarize(folder: RunFolder) -> dict[str, Any]:
 
 def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Section]:
     said, scores = run["sentences"], folder.load("scores")
-    yield Section("good", "How good is it?", [_counted(run, folder.load("verdict"))], _scores(scores))
+    yield Section("good", "How good is it?", [_counted(folder.load("verdict"))], _scores(scores))
     yield Section("leak", "What a careless split would have claimed", [*_words(said, "leakage"), _WHY_NOT])
     yield _whom(folder, said)
     yield _drives(folder, run)
     if words := _words(said, "usefulness"):
         yield Section("changes", "What would it change?", words)
-    yield Section("sure", "How sure is it?", [*_words(said, "intervals", "calibration"), *_words(said, "repeats")])
-    yield Section("flow", "Which rows were used", [], _flow(run, data), folded=True)
+    right = [calibration.plain(folder.load("calibration"))] if folder.keeps("calibration") else []
+    yield Section("sure", "How sure is it?", [*_words(said, "intervals"), *right, *_words(said, "repeats")])
+    if folder.keeps("first_look"):
+        yield Section("look", "What does the table hold?", _words(said, "first_look"))
+    yield Section("flow", "Which rows were used", _words(said, "attrition"), _flow(folder, run, data), folded=True)
     yield Section("made", "How it was made", list(run["notes"]), _made(run, data), folded=True)
     yield Section("probes", "What was checked", [], _probes(folder), folded=True)
     yield Section("limits", "Limits", list(_LIMITS), folded=True)
@@ -142,11 +148,11 @@ def _words(said: Mapping[str, str], *names: str) -> list[str]:
     return [said[name] for name in names if said.get(name)]
 
 
-def _counted(run: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+def _counted(verdict: Mapping[str, Any]) -> str:
     return (
         f"Scores of {verdict['n_admissions']:,} admissions that the model has not seen, of {verdict['n_groups']:,} "
         f"patients, or admissions where nobody comes again. The baseline is the constant {verdict['constant']}: it "
-        f"knows nothing. Unit of the target: {run['unit']}."
+        "knows nothing."
     )
 
 
@@ -165,15 +171,12 @@ def _whom(folder: RunFolder, said: Mapping[str, str]) -> Section:
         return Section("whom", "For whom is it worse?", words)
     table = folder.load("subgroups")
     judged = table[table["difference_low"].notna()]
-    order = pd.DataFrame(
-        {"calm": judged["verdict"] != DIFFERENT, "size": -(judged["difference"] / judged["margin"]).abs()}
-    )
-    worst = judged.loc[order.sort_values(["calm", "size"]).index]
+    calm, size = judged["verdict"] != DIFFERENT, -(judged["difference"] / judged["margin"]).abs()
+    order = pd.DataFrame({"calm": calm, "control": calm & judged["control"], "size": size})
+    worst = judged.loc[order.sort_values(["calm", "control", "size"]).index]
     rows = [_group(row) for row in worst.to_dict("records")]
     marked = [verdict == DIFFERENT for verdict in worst["verdict"]]
     count = max(sum(marked), min(_SHOWN, len(rows)))
-    if unsure := int((judged["verdict"] == INCONCLUSIVE).sum()):
-        words.append(f"For {unsure} of {len(judged)} comparisons there are too few admissions to tell.")
     head = ["Group", "Score", "In the group", "Less the rest (95 % interval)", "Admissions", "Verdict"]
     return Section(
         "whom", "For whom is it worse?", words, Table(head, rows[:count], marked, rows[count:], "subgroups.csv")
@@ -199,35 +202,44 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
     )
     words = [
         f"On average over {run['explained_rows']:,} test rows, a prediction is moved by {unit}: {named}. "
-        f"{run['explanation']}.",
+        f"Computed by {run['explanation']}.",
     ]
-    rows = list(_levels(folder.explanation / "dependence.csv", list(first["column"])))
-    head = ["Column", "Level", f"Moves the prediction by ({unit})", "Admissions"]
-    return Section("drives", "What drives it?", words, Table(head, rows, file="explanation/") if rows else None)
+    moved = [pd.read_csv(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
+    moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
+    rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])
+    head = ["Column", "Level", *(f"Moves {output} by ({unit})" for output in outputs), "Admissions"]
+    table = Table(head, rows[:_MOST_LEVELS], rest=rows[_MOST_LEVELS:], file="explanation/") if rows else None
+    return Section("drives", "What drives it?", words, table)
 
 
-def _levels(path: Path, columns: Iterable[str]) -> Iterator[list[str]]:
-    """Say of the levels of the first columns by how much each moves the prediction, the median over its rows."""
-    if not path.is_file():
-        return
-    table = pd.read_csv(path)
-    table = table[table["level"].notna() & table["q50"].notna()]
+def _levels(table: pd.DataFrame, columns: Iterable[str]) -> tuple[list[list[str]], list[str]]:
+    """Say of the levels of the first columns by how much each moves each output, the median over its rows."""
+    table = table[table["level"].notna() & table["q50"].notna() & table["column"].isin(columns)]
+    outputs = list(dict.fromkeys(table["class"]))
+    wide = table.pivot_table(index=["column", "level", "n"], columns="class", values="q50", sort=False).reset_index()
+    rows = []
     for column in columns:
-        levels = table[table["column"] == column].sort_values("q50", ascending=False)
-        ends = pd.concat([levels.head(_SHOWN // 2), levels.iloc[_SHOWN // 2 :].tail(_SHOWN // 2)])
-        for row in ends.to_dict("records"):
-            yield [column.replace("_", " "), str(row["level"]), short(row["q50"]), f"{int(row['n']):,}"]
+        levels = wide[wide["column"] == column].sort_values(outputs, ascending=False)
+        for row in pd.concat([levels.head(_SHOWN // 2), levels.iloc[_SHOWN // 2 :].tail(_SHOWN // 2)]).to_dict(
+            "records"
+        ):
+            moves = ["" if pd.isna(row[output]) else short(row[output]) for output in outputs]
+            rows.append([column.replace("_", " "), str(row["level"]), *moves, f"{int(row['n']):,}"])
+    return rows, outputs
 
 
-def _flow(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:
-    parts = [[f"{part} part", f"{count:,}"] for part, count in run["parts"].items()]
-    rows = [
-        ["rows read", f"{data['rows_read']:,}"],
-        ["set aside: a cell could not be read or believed", f"{data['rows_rejected']:,}"],
-        ["pairs of near-copies, which count once", f"{data['duplicate_pairs']:,}"],
-        ["rows with the target", f"{run['rows']:,}"],
-    ]
-    return Table(["What", "Rows"], rows + parts, file="data.json")
+def _flow(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:
+    """Follow the rows from the source to the parts of the split."""
+    steps = [("rows read", data["rows_read"]), ("− a cell could not be read or believed", data["rows_rejected"])]
+    rules = folder.load("attrition").iloc[1:-1] if folder.keeps("attrition") else pd.DataFrame(columns=["step", "rows"])
+    steps += [(f"− {step}", int(rows)) for step, rows in zip(rules["step"], rules["rows"], strict=True)]
+    unknown = steps[0][1] - sum(rows for _, rows in steps[1:]) - run["rows"]
+    steps += [("− the target is missing", unknown)] if unknown > 0 else []
+    steps += [("rows used", run["rows"]), *((f"{part} part", count) for part, count in run["parts"].items())]
+    steps.append(("pairs of near-copies among all, which count once", data["duplicate_pairs"]))
+    most = max(1, steps[0][1])
+    rows = [[name, f"{count:,}"] for name, count in steps]
+    return Table(["What", "Rows"], rows, file="data.json", bars=[100 * count / most for _, count in steps])
 
 
 def _made(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:

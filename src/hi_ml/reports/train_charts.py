@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from hi_ml.evaluation import calibration, refits, subgroups, usefulness
 from hi_ml.evaluation import explanations as contributions
+from hi_ml.evaluation import first_look as first_looks
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import loss_of, scores_of
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
+from hi_ml.reports.charts.first_look import first_look
 from hi_ml.reports.charts.forests import forest
 from hi_ml.reports.charts.scores import intervals, leak, scores_against_baseline
 from hi_ml.reports.charts.style import caption
@@ -262,6 +264,15 @@ def _seen(
     return pd.DataFrame({"observed": target, **ends})
 
 
+def _of_first_look(run: FittedRun) -> Iterator[Chart]:
+    """What does the table hold?"""
+    table = run.results["first_look"]
+    if (table["n"] > 0).any():
+        title = f"The table at first look\n{first_looks.sentence(table)}"
+        words = caption(len(run.problem.target), f"Rows that have {_name(run)}. {run.rule.smallest} patients or more.")
+        yield "first_look", first_look(table, title=title, caption=words), table
+
+
 def _of_refits(run: FittedRun) -> Iterator[Chart]:
     """What would less data, or a column less, have cost?"""
     n, task = run.units.admissions, run.problem.task
@@ -287,6 +298,7 @@ _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
     "intervals": _of_intervals,
     "subgroups": _of_subgroups,
     "explanation": _of_explanation,
+    "first_look": _of_first_look,
 }
 
 

@@ -37,6 +37,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "subgroups": "subgroups.csv",
     "significance": "significance.json",
     "probes": "probes.json",
+    "first_look": "first_look.csv",
     "explanation": "explanation/shap_values.parquet",
     "predictions": "predictions.parquet",  # of the test rows
     "rows": "rows.parquet",  # which row went to which part, and by which digest it is known again

@@ -279,3 +279,20 @@ def test_many_runs_fit_the_screen_and_the_chart_and_all_pairs_stand_in_the_table
     assert len(pd.read_csv(found.folder / "charts" / "differences.csv")) == 25
     with Image.open(found.folder / "charts" / "differences.png") as picture:
         assert picture.height < 2500
+
+
+def test_report_sets_the_runs_of_a_task_side_by_side_and_pairs_those_that_it_can(called, here):
+    page = called("report", here / "page", "runs=length_of_stay") / "report.html"
+    paired, _, others = page.read_text(encoding="utf-8").partition("Other runs of this task")
+    assert paired.count('class="strip"') == 3
+    assert others.count('class="strip"') == 1
+    assert 'aria-labelledby="differences"' in paired
+    client = MlflowClient(tracking_uri=store_uri())
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    for number, run in enumerate(client.search_runs([experiment])):
+        client.set_tag(run.info.run_id, "split_sha256", str(number) * 64)
+    alone = (called("report", here / "alone", f"runs={EXPERIMENT}") / "report.html").read_text(encoding="utf-8")
+    assert "No two runs can be paired" in alone
+    assert alone.count('class="strip"') == 4
+    with pytest.raises(NotComparable, match=r"runs=lenght_of_stay names no task .* simulated/length_of_stay"):
+        called("report", here / "unknown", "runs=lenght_of_stay")

@@ -119,6 +119,7 @@ ELSEWHERE = {
     "RunFolderInvalid.unknown_code": "test_tracking_door",
     "NotComparable.no_store": "test_messages",
     "NotComparable.too_few": "test_messages",
+    "NotComparable.unknown_task": "test_compare",
     "NotComparable.other_task": "test_compare",
     "NotComparable.damaged": "test_comparison",
     "NotComparable.differ": "test_compare",

@@ -969,6 +969,13 @@ class NotComparable(HiMlError):
         )
 
     @classmethod
+    def unknown_task(cls, asked: str, known: Sequence[str]) -> Self:
+        return cls(
+            f"runs={asked} names no task of one dataset{_hint(asked, known)}. The store has "
+            f"{_some(known, most=10) or 'none'}: set runs=<dataset>/<task>."
+        )
+
+    @classmethod
     def other_task(cls, label: str, task: str, asked: str) -> Self:
         return cls(f"Run {label} is of task {task}, not of {asked}. Set task={task}, or leave the run out.")
 

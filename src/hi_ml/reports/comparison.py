@@ -1,6 +1,8 @@
 """A comparison becomes a plain dict, ready for a page and for the screen, and a chart with its table."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,10 +16,14 @@ from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports import page
 from hi_ml.reports.charts.scores import differences_from_best
 from hi_ml.reports.charts.style import caption, save
+from hi_ml.reports.model import ANSWERS
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.history import Listed
 
 _CHART = "differences"
+_SPACE = "model.space."  # how settings begin that only a search reads
+_ON_SCREEN = ("run", "value", "interval", "baseline", "unit", "skill", "verdict")
 _MOST_LINES = 20  # of differences and of settings on the screen; the files have all
 _MOST_COLUMNS = 3  # of settings, likewise
 _LONGEST = 32  # letters of a setting, likewise
@@ -48,11 +54,12 @@ def summarize(comparison: Comparison, *, title: str, facts: Mapping[str, Any]) -
             f"{', '.join(labels)} made identical predictions: their differences are exactly 0."
             for labels in comparison.identical
         ],
-        "runs": [_run(row) for row in comparison.runs[comparison.runs["score"] == comparison.score].to_dict("records")],
+        "runs": _runs(comparison.runs[comparison.runs["score"] == comparison.score].to_dict("records")),
+        "others": [],
         "scores": [_score(comparison, score) for score in dict.fromkeys(comparison.differences["score"])],
         "configuration": {
             "runs": list(comparison.configuration.columns[1:]),
-            "rows": comparison.configuration.to_numpy().tolist(),
+            "rows": [row for row in comparison.configuration.to_numpy().tolist() if not row[0].startswith(_SPACE)],
         },
         "facts": [
             {"name": name.replace("_", " "), "value": f"{value:,}" if isinstance(value, int) else str(value)}
@@ -62,6 +69,48 @@ def summarize(comparison: Comparison, *, title: str, facts: Mapping[str, Any]) -
         "draws": str(DRAWS),
         "tested": comparison.tested,
     }
+
+
+def summarize_listed(
+    listed: Sequence[Listed], *, title: str, comparison: Comparison | None, why: str
+) -> dict[str, Any]:
+    """Collect what a page says of all finished runs of a task, and of the pairs of those that can be paired.
+
+    Parameters
+    ----------
+    listed : sequence of Listed
+        At least one.
+    comparison : Comparison or None
+        Of those on the same rows whose files are here.
+    why : str
+        Why there is none, in a sentence.
+    """
+    score = next((one.score for one in listed if one.score), "")
+    facts = {"runs": len(listed)}
+    if comparison is None:
+        pairs: dict[str, Any] = {"lead": why, "notes": [], "runs": [], "best": "", "primary": score_title(score)}
+        summary = pairs | {"title": title, "facts": [{"name": "runs", "value": str(len(listed))}]}
+    else:
+        summary = summarize(comparison, title=title, facts=facts)
+    paired = {row["run_id"] for row in summary["runs"]}
+    others = [vars(one) | {"run": one.name, "run_id": one.id, "unit": ""} for one in listed if one.id not in paired]
+    return summary | {"others": _runs(others)}
+
+
+def _runs(rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
+    """Write runs, each with the place of its interval and baseline between the ends of all: a picture in the table."""
+    places = ("low", "high", "value", "baseline")
+    every = [float(row[name]) for row in rows for name in places if math.isfinite(row[name])]
+    low, high = min(every, default=0.0), max(every, default=0.0)
+    runs = []
+    for row in rows:
+        known = low < high and all(math.isfinite(row[name]) for name in places)
+        at = {name: 100 * (float(row[name]) - low) / (high - low) for name in places} if known else {}
+        strip = {name: f"{place:.1f}" for name, place in at.items()} | (
+            {"width": f"{at['high'] - at['low']:.1f}"} if known else {}
+        )
+        runs.append(_run(row) | {"strip": strip})
+    return runs
 
 
 def sentence(comparison: Comparison) -> str:
@@ -74,10 +123,10 @@ def sentence(comparison: Comparison) -> str:
         return f"No run can be told apart from {best}, which has the {most} {score}."
     which = f"{apart_from} of {others} others" if others > 1 else str(decides["run_a"].iloc[0])
     matter = int((decides.loc[decides["p_holm"] < LEVEL, "difference"].abs() >= comparison.smallest).sum())
-    return (
-        f"{best} has a {which_way} {score} than {which} (p < {LEVEL:g}, Holm over all pairs), in {matter} of "
-        f"{apart_from} by {number(comparison.smallest, digits=3)} {comparison.unit} or more, which would matter."
-    )
+    smallest = f"{number(comparison.smallest, digits=3)} {comparison.unit}"
+    how_far = f"in {matter} of {apart_from} by {smallest} or more" if matter else f"by less than {smallest}"
+    sure = f"(p < {LEVEL:g}, Holm over all pairs)"
+    return f"{best} has a {which_way} {score} than {which} {sure}, {how_far}, which would matter."
 
 
 def _draw(comparison: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
@@ -89,7 +138,10 @@ def _draw(comparison: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
         f"Grey: less than what would matter, {number(comparison.smallest, digits=3)} {comparison.unit}."
     )
     figure = differences_from_best(
-        table, title=sentence(comparison), caption=caption(rows, note), best=comparison.labels[0]
+        table,
+        title=f"How far is each run from the best one?\n{sentence(comparison)}",
+        caption=caption(rows, note),
+        best=comparison.labels[0],
     )
     return figure, table
 
@@ -101,6 +153,8 @@ def _primary(comparison: Comparison) -> pd.DataFrame:
 
 def _run(row: Mapping[Any, Any]) -> dict[str, str]:
     return {
+        "word": row["verdict"],
+        "sign": ANSWERS.get(row["verdict"], ANSWERS["inconclusive"])[0],
         "run": row["run"],
         "run_id": row["run_id"],
         "value": number(row["value"]),
@@ -136,10 +190,19 @@ def write(
     """Write every file of a comparison; ``about`` is what its ``run.json`` says."""
     folder.write(config=here.config, overrides=here.overrides)
     folder.write(differences=comparison.differences, runs=comparison.runs, configuration=comparison.configuration)
-    figure, table = _draw(comparison, about["test_rows"])
-    picture, _ = save(figure, table, folder.charts / _CHART)
-    report = page.render(summary, {_CHART: [(_SHOWS, picture)]}, template=page.COMPARISON)
-    folder.write(report=report, run=about)
+    write_page(summary, folder, draw(comparison, folder, about["test_rows"]))
+    folder.write(run=about)
+
+
+def write_page(summary: dict[str, Any], folder: RunFolder, picture: Path | None) -> None:
+    """Write the page of runs side by side."""
+    pictures = {_CHART: [(_SHOWS, picture)]} if picture else {}
+    folder.write(report=page.render(summary, pictures, template=page.COMPARISON))
+
+
+def draw(comparison: Comparison, folder: RunFolder, rows: int) -> Path:
+    """Draw the differences from the best run, and return the picture."""
+    return save(*_draw(comparison, rows), folder.charts / _CHART)[0]
 
 
 def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:
@@ -158,7 +221,7 @@ def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:
             f"{silent} others left out: their predictions are not here (run folders gone, or on another machine: train "
             "there with share_rows=true, which sends them along)."
         )
-    runs = pd.DataFrame(summary["runs"]).drop(columns="run_id").rename(columns={"interval": "95 % interval"})
+    runs = pd.DataFrame(summary["runs"])[list(_ON_SCREEN)].rename(columns={"interval": "95 % interval"})
     lines += ["", runs.to_string(index=False)]
     scores = summary["scores"]
     if sum(len(score["rows"]) for score in scores) > _MOST_LINES:

@@ -13,7 +13,7 @@ from hi_ml.app.launch import Invocation, progress
 from hi_ml.app.passwords import without_password
 from hi_ml.evaluation.comparison import Run
 from hi_ml.tracking.folder import NEEDED, RunFolder
-from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST
+from hi_ml.tracking.record import DATA_DIGEST, SPLIT_DIGEST, VERDICT
 from hi_ml.tracking.site import home_of
 from hi_ml.tracking.store import PATIENCE, client_of, is_absent
 
@@ -29,6 +29,22 @@ class Candidate:
     short: str  # what tells the run from others of that name
     digests: tuple[str, str]  # of the data and of the split
     folder: Path | None = None  # none where MLflow has the files
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the store says of a finished run, wherever its files are."""
+
+    id: str
+    name: str
+    verdict: str
+    reason: str
+    score: str  # the primary one
+    value: float
+    low: float  # NaN where there is no interval
+    high: float
+    baseline: float
+    skill: float
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,38 @@ def fetch(run_id: str, uri: str, downloads: Path, seconds: float | None = PATIEN
                 folder.mkdir(exist_ok=True)
                 client.download_artifacts(run_id, file.path, str(folder))
     return folder
+
+
+def experiment_of(task: str, uri: str, seconds: float | None = PATIENCE) -> str:
+    """Find the experiment of a task: ``<dataset>/<task>``, or the task alone where one dataset has it.
+
+    Raises
+    ------
+    NotComparable
+        If the store is absent or does not answer, or no experiment, or several, are of that task.
+    """
+    with _client(uri, seconds) as client:
+        known = _experiments(client)
+    found = [name for name in known if task in (name, name.partition("/")[2])]
+    if len(found) != 1:
+        raise NotComparable.unknown_task(task, found or known)
+    return found[0]
+
+
+def finished(experiment: str, uri: str, seconds: float | None = PATIENCE) -> list[Listed]:
+    """List the finished runs of an experiment that were trained, newest first; raises as `select`."""
+    with _client(uri, seconds) as client:
+        return [_listed(run) for run in _trained(client, experiment)]
+
+
+def _listed(run: Any) -> Listed:
+    metrics, tags = run.data.metrics, run.data.tags
+    score = next((name.removeprefix("baseline_") for name in metrics if name.startswith("baseline_")), "")
+    names = {"value": f"test_{score}", "low": f"test_{score}_low", "high": f"test_{score}_high"}
+    names |= {"baseline": f"baseline_{score}", "skill": "skill"}
+    numbers = {name: float(metrics.get(metric, "nan")) for name, metric in names.items()}
+    verdict, reason = tags.get(VERDICT, "inconclusive"), tags.get(f"{VERDICT}_reason", "")
+    return Listed(run.info.run_id, str(run.info.run_name), verdict, reason, score, **numbers)
 
 
 def _newest(experiment: str, uri: str, here: Invocation, seconds: float | None) -> Selection:
@@ -155,7 +203,11 @@ def _client(uri: str, seconds: float | None, *command: str) -> Iterator[Any]:
 
 
 def _candidates(client: Any, experiment: str) -> list[Candidate]:
-    """List the finished runs of an experiment that were trained, newest first."""
+    return [_in_store(run) for run in _trained(client, experiment)]
+
+
+def _trained(client: Any, experiment: str) -> list[Any]:
+    """Return the finished runs of an experiment that were trained, newest first."""
     import mlflow  # noqa: PLC0415 -- a second and a half, see `client_of`, to whose store this speaks
 
     entity = client.get_experiment_by_name(experiment)
@@ -165,7 +217,7 @@ def _candidates(client: Any, experiment: str) -> list[Candidate]:
         [entity.experiment_id], "attributes.status = 'FINISHED'",
         order_by=["attributes.start_time DESC"], output_format="list",
     )  # fmt: skip
-    return [_in_store(run) for run in runs if SPLIT_DIGEST in run.data.tags]  # not of searches and trials
+    return [run for run in runs if SPLIT_DIGEST in run.data.tags]  # not of searches and trials
 
 
 def _experiments(client: Any) -> list[str]:

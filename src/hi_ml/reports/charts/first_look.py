@@ -1,16 +1,15 @@
 """What does a table hold? Bars of counts and shares, a panel a question."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hi_ml.reports.charts.layout import chart, new_figure, plain_ticks
-from hi_ml.reports.charts.style import FILL, wrap
+from hi_ml.reports.charts.layout import chart, name_lines, new_figure, plain_ticks
+from hi_ml.reports.charts.style import FILL, with_rest, wrap
 
 _MISSING = "missing values"
-_TALL = 1.45  # inches of a panel
-_MOST_NAMES = 9  # ticks along time and age
+_TALL, _ROW, _AROUND = 1.0, 0.2, 0.5  # inches of a panel of counts, of a column's line, and of what stands around
+_MOST_NAMES = 5  # ticks along time and age
 _MOST = 12  # columns
 
 
@@ -23,10 +22,14 @@ def first_look(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     table : DataFrame
         `part, label, n, share`; of columns the 12 that lack most are drawn.
     """
-    table = table[(table["part"] != _MISSING) | (table["n"] > 0)]
+    lacking = (table["part"] == _MISSING) & (table["n"] > 0)
+    first = table[lacking].nlargest(_MOST, "share")
+    table = pd.concat([table[table["part"] != _MISSING], first])
     parts = {str(part): rows.reset_index(drop=True) for part, rows in table.groupby("part", sort=False)}
-    figure = new_figure(title, caption, height=_TALL * len(parts) + 0.3)
-    panels = figure.subplots(len(parts), 1, squeeze=False).ravel()
+    heights = [_ROW * len(rows) + 0.1 if part == _MISSING else _TALL for part, rows in parts.items()]
+    note = with_rest(caption, int(lacking.sum()) - len(first), "further columns that lack values")
+    figure = new_figure(title, note, height=sum(heights) + _AROUND * len(parts))
+    panels = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights).ravel()
     for ax, (part, rows) in zip(panels, parts.items(), strict=True):
         draw = _draw_columns if part == _MISSING else _draw_counts
         draw(ax, rows)
@@ -44,11 +47,7 @@ def _draw_counts(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _draw_columns(ax: Axes, rows: pd.DataFrame) -> None:
-    first = rows.nlargest(_MOST, "share")
-    ax.bar(np.arange(len(first)), 100 * first["share"], width=0.85, color=FILL)
-    plain_ticks([ax], count=4)
-    names = [wrap(str(label).replace("_", " "), 16, 1) for label in first["label"]]
-    ax.set_xticks(range(len(first)), names, rotation=35, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.grid(visible=False, axis="x")
-    ax.set_ylabel("Missing (%)")
-    ax.set_ylim(0, max(1.0, 105 * float(first["share"].max())))
+    ax.barh(-rows.index, 100 * rows["share"], height=0.7, color=FILL)
+    plain_ticks([ax], count=5)
+    name_lines(ax, [wrap(str(label).replace("_", " "), 24, 1) for label in rows["label"]], size=8.5)
+    ax.set_xlabel("Rows that lack a value (%)")

@@ -103,6 +103,7 @@ ELSEWHERE = {
     "ConfigurationInvalid.no_log": "test_scale",
     "ConfigurationInvalid.one_task": "test_tune",
     "ConfigurationInvalid.untrusted": "test_training",
+    "ConfigurationInvalid.known_too_early": "test_readers",
     "SourceUnreadable.no_input": "test_predict",
     "SourceUnreadable.no_messages": "test_feed_service",
     "SourceUnreadable.bomb": "test_limits",

@@ -13,7 +13,7 @@ from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.references import as_written
 from hi_ml.data.guess import ColumnGuess, computed_stay, guess_columns
-from hi_ml.data.location import Location, address_of
+from hi_ml.data.location import Location, address_of, way_of
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.relations import relate
 from hi_ml.data.schema import Dataset
@@ -50,9 +50,8 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     if settings.source is None:
         raise SourceUnreadable.none_named()
     origin = address_of(settings.source)
-    name = (
-        settings.name or re.sub(r"\W+", "_", Path(as_written(origin)).name.split(".")[0]).strip("_").lower() or "mine"
-    )
+    file = Path(way_of(as_written(origin))[0]).name.split(".")[0]
+    name = settings.name or re.sub(r"\W+", "_", file).strip("_").lower() or "mine"
     guesses, form = _columns(settings.source, name)
     stay = computed_stay(guesses)
     known = [*guesses, *([stay] if stay else [])]

@@ -18,8 +18,9 @@ from hi_ml.app.config import STRICT, Files, Seconds
 from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
 from hi_ml.app.files import atomic_folder, to_write
 from hi_ml.app.timing import round_seconds
-from hi_ml.data.location import Database, Location, address_of, is_database
+from hi_ml.data.location import Database, Location, address_of, in_the_way_of, is_database
 from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.files import is_folder
 from hi_ml.evaluation import judgement
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
@@ -84,6 +85,8 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
 def _score(settings: PredictSettings, here: launch.Invocation) -> None:
     output, table = _destination(settings.output)
     source = None if settings.input is None else address_of(settings.input)
+    if source is not None and is_folder(source):
+        source = in_the_way_of(settings.dataset.origin, source)
     uri = settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
         files = beside.submit(batch.fingerprints, source, settings.dataset)

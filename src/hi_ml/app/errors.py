@@ -180,6 +180,28 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"The configuration cannot be composed: {text.rstrip('.')}. See --help for its keys and options.")
 
     @classmethod
+    def no_cut(cls, path: str) -> Self:
+        return cls(
+            f"{path} holds events in the MEDS standard, and nothing says whether one at exactly the moment of the cut "
+            f"counts as known. Say in source {{reader: meds, path: {path}, cut: before}}, which leaves it out, or cut: "
+            "at, which takes it."
+        )
+
+    @classmethod
+    def known_too_early(cls, name: str) -> Self:
+        return cls(
+            f"'{name}' holds what happened until the discharge (source.moment), and the dataset calls it known before. "
+            f"Name it below known: discharge, or set {setting('dataset.source.moment', 'admission')}."
+        )
+
+    @classmethod
+    def other_rules(cls, source: str, key: str, ours: object, theirs: object) -> Self:
+        return cls(
+            f"{source} is read with {key}: {ours}, and the model learned from a table that was read with {key}: "
+            f"{theirs}. Say the same in source, or train anew."
+        )
+
+    @classmethod
     def password(cls, key: str) -> Self:
         return cls(
             f"{key} holds a password, and it would stand in files, logs and lists of processes. Nothing was written. "
@@ -451,6 +473,24 @@ class SourceUnreadable(HiMlError):
     @classmethod
     def directory(cls, source: str) -> Self:
         return cls(f"{source} is a folder. Expected a CSV or Parquet file, or a glob such as {source}/*.csv.")
+
+    @classmethod
+    def no_standard(cls, source: str, reader: str, lacking: str) -> Self:
+        return cls(f"{source} is not laid out as reader: {reader} expects: it lacks {lacking}. Name another path.")
+
+    @classmethod
+    def no_visits(cls, source: str, visits: Sequence[str], common: Sequence[str]) -> Self:
+        return cls(
+            f"In {source} no visit is an admission: none has the visit_concept_id {_some(visits)}. Say in source which "
+            f"are: visits: [<visit_concept_id>], or visits: [all]. There are {_some(common)}."
+        )
+
+    @classmethod
+    def no_start(cls, source: str, start: Sequence[str], common: Sequence[str]) -> Self:
+        return cls(
+            f"In {source} no admission begins: there is no code {_some(start)}, nor one that continues it with //. "
+            f"Say in source which do: start: [<code>], end: [<code>]. The commonest codes are {_some(common)}."
+        )
 
     @classmethod
     def empty(cls, source: str) -> Self:

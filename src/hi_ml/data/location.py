@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import parse_qs, urlencode
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
@@ -16,6 +16,7 @@ from hi_ml.app.passwords import refuse_passwords
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")  # a name that needs no quotes
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
+_READERS = ("meds", "omop")  # of folders that are laid out as a standard says
 _SERVER = re.compile(r"(postgres(ql)?|sqlite|duckdb|mysql|mariadb|mssql|oracle)(\+\w+)?://")
 
 
@@ -100,15 +101,45 @@ def _kind(value: object) -> str:
     return "database" if isinstance(value, Mapping | Database) else "path"
 
 
-# A path, a glob, an address, or a database.
+def _of_standard(value: object) -> object:
+    """Write a folder that is read as a standard says, and how, in one line: ``meds:<path>#cut=before``."""
+    if not isinstance(value, Mapping) or "reader" not in value:
+        return value
+    said = {key: word for key, word in value.items() if word is not None}
+    reader, path = said.pop("reader"), said.pop("path", None)
+    if reader not in _READERS:
+        raise ValueError(f"reader: expected {' or '.join(_READERS)}, found {reader}")
+    if not path:
+        raise ValueError(f"reader: {reader} needs path: <folder>")
+    return f"{reader}:{path}#{urlencode(said, doseq=True)}"
+
+
+# A path, a glob, an address, a folder that is laid out as a standard says, or a database.
 Location = Annotated[
-    Annotated[str, Field(min_length=1), Tag("path")] | Annotated[Database, Tag("database")], Discriminator(_kind)
+    Annotated[str, Field(min_length=1), Tag("path")] | Annotated[Database, Tag("database")],
+    Discriminator(_kind),
+    BeforeValidator(_of_standard),
 ]
 
 
 def address_of(location: Any) -> str:
     """Return a location in one line; raises as `Database.address`."""
     return location.address if isinstance(location, Database) else str(location)
+
+
+def way_of(address: str) -> tuple[str, dict[str, list[str]]]:
+    """Take apart the address of a standard's folder, or its path: where it is, and each key of how it is read."""
+    path, _, rest = address.partition("#")
+    reader, colon, behind = path.partition(":")
+    return (behind if colon and reader in _READERS else path), parse_qs(rest)
+
+
+def in_the_way_of(other: str, folder: str) -> str:
+    """Return the address under which a folder is read as that of another address is."""
+    reader, colon, rest = other.partition(":")
+    if not colon or reader not in _READERS:
+        return folder
+    return f"{reader}:{folder}#{rest.partition('#')[2]}"
 
 
 def is_database(address: str) -> bool:

@@ -17,6 +17,7 @@ from hi_ml.app.errors import ModelUnservable
 from hi_ml.app.files import write_json
 from hi_ml.app.references import as_written
 from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.table import rules_of
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.transport import AtHome
 from hi_ml.modeling.features import Features
@@ -92,7 +93,8 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     dict
         ``private``: the kinds of the private columns, by source name; ``id``: the source name of the identifier that
         goes with each prediction, or None; ``missing``: the words for it; ``stay``: what a length of stay counts;
-        ``joins``: the tables whose columns are joined, where there are some.
+        ``joins``: the tables whose columns are joined, where there are some; ``rules``: how rows are made
+        of the source, where they are.
     """
     present = dataset.present().values()
     ids = [column.source for column in present if column.kind == "identifier" and not column.private]
@@ -100,7 +102,8 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     described = {"private": dataset.private_sources(), "id": own, "missing": dataset.missing, "stay": dataset.stay}
     joins = [dataset.joined(name) for name in dataset.joins]
     joins = [join | {"source": as_written(join["source"])} for join in joins]
-    return described | ({"joins": joins} if joins else {})
+    rules = rules_of(dataset.origin)
+    return described | ({"joins": joins} if joins else {}) | ({"rules": rules} if rules else {})
 
 
 def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:

@@ -16,6 +16,7 @@ import pyarrow.csv as pv
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import SourceUnreadable
+from hi_ml.app.files import scheme_of
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources import files
 from hi_ml.data.sources.pieces import NO_ROWS, Piece
@@ -36,7 +37,7 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())  # few bytes a cell, and few piec
 
 def likely_form(source: str) -> dict[str, str]:
     """Tell the separator and the encoding of a CSV where they are not a comma and UTF-8; nothing of what is no CSV."""
-    paths = [] if "://" in source else files.matching(source)
+    paths = [] if scheme_of(source) or files.is_folder(source) else files.matching(source)
     first = files.peek(str(paths[0])) if paths else b"\0"
     if b"\0" in first or first.startswith((*_MARKS, b"PAR1")):
         return {}

@@ -45,6 +45,14 @@ def matching(source: str) -> list[Path]:
     )[::-1]
 
 
+def is_folder(source: str) -> bool:
+    """Tell whether a path, a glob or an address is that of a folder."""
+    try:
+        return Path(source).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # a name too long, a home of nobody
+        return False
+
+
 @contextmanager
 def refusing(location: str) -> Iterator[None]:
     """Say in one sentence that a file cannot be read, where Arrow or the system says so at length."""

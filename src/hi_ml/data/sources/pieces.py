@@ -43,7 +43,9 @@ class Source(Protocol):
     told of it. Of the class two things are asked: ``opens(location, start)`` tells by an address, or by the first bytes
     of a file, decompressed, whether it reads what is there; ``open(location, dataset)`` reads the header. A source with
     an address instead of a file stays as it was when it was opened, and has ``sha256()``, a digest of all that is
-    there. Whatever cannot be read raises `SourceUnreadable`.
+    there. One that makes its rows of something else has ``rules(location)``, how, ready for JSON, which a model holds
+    against those from which it learned, and may have ``asking(names)``, itself with columns too that nothing there
+    fills. Whatever cannot be read raises `SourceUnreadable`.
     """
 
     @property

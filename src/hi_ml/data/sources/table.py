@@ -56,6 +56,13 @@ def open_source(location: str, dataset: Dataset) -> Source:
     return source
 
 
+def rules_of(location: str) -> dict[str, Any] | None:
+    """Return how rows are made of what lies at an address, ready for JSON; None where they are there as they are."""
+    kind = _kind(location, b"")
+    rules: dict[str, Any] | None = kind.rules(location) if hasattr(kind, "rules") else None
+    return rules
+
+
 def _kind(location: str, start: bytes) -> Any:
     return next((kind for kind in named_in(sources, "SOURCE") if kind.opens(location, start)), None)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from hi_ml.app.errors import ColumnProblem, SourceUnreadable
+from hi_ml.app.errors import ColumnProblem, ConfigurationInvalid, SourceUnreadable
 from hi_ml.data.joins import Lookup, Matches
 from hi_ml.data.location import address_of
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece, Source, cut, is_text, plain
-from hi_ml.data.sources.table import Fingerprint
+from hi_ml.data.sources.table import Fingerprint, rules_of
 from hi_ml.scorer.serving import Scorer
 from hi_ml.scorer.serving import inputs as needed_by
 
@@ -60,10 +60,14 @@ class Inputs:
             If a file cannot be read.
         ColumnProblem
             If a column is absent, twice there, or private.
+        ConfigurationInvalid
+            If rows are made of a file otherwise than those from which the model learned.
         """
-        files = tuple(one.open(location, dataset) for location, one in read.items())
         specs = needed_by(scorer.mapping["columns"])
         needed = tuple(dict.fromkeys(spec["source"] for spec in specs))
+        files = tuple(_asking(one.open(location, dataset), needed) for location, one in read.items())
+        for file in files:
+            _check_rules(file, scorer)
         here = {name: address_of(join.source) for name, join in dataset.joins.items()} if tables is None else tables
         lookups = _lookups(scorer, needed, files, dataset=dataset, tables=here)
         measured = [spec["source"] for spec in specs if spec["kind"] in ("number", "date")]
@@ -174,6 +178,20 @@ def _joined(chunk: Chunk, inputs: Inputs) -> Chunk:
         table, found = lookup.add(table)
         matches.append(found)
     return replace(chunk, piece=replace(chunk.piece, table=table), matches=tuple(matches)) if matches else chunk
+
+
+def _asking(file: Source, needed: Sequence[str]) -> Source:
+    """The file with the columns that only it can make."""
+    return file.asking(needed) if hasattr(file, "asking") else file
+
+
+def _check_rules(file: Source, scorer: Scorer) -> None:
+    """Rows are made as those were from which the model learned."""
+    ours, theirs = rules_of(file.location), scorer.mapping.get("rules")
+    if ours and theirs and (differing := [key for key in ours if ours[key] != theirs.get(key)]):
+        raise ConfigurationInvalid.other_rules(
+            file.location, differing[0], ours[differing[0]], theirs.get(differing[0])
+        )
 
 
 def _check(file: Source, needed: tuple[str, ...], carried: tuple[str, ...]) -> None:

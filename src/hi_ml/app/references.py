@@ -12,7 +12,7 @@ from hi_ml.app.errors import ConfigurationInvalid
 _REFERENCE = re.compile(r"\$\{oc\.env:[^{}]*\}")
 _NUMBER = re.compile(r"[+-]?[\d_.]+([eE][+-]?\d+)?|true|false|null", re.IGNORECASE)
 _PLACES = re.compile(  # keys of paths and addresses, which a run need not spell out
-    r"(dataset\.(joins\.[^.]+\.)?)?source(\.url)?|(input|output)(\.url)?|run|runs|verify|resume|model_uri|beside|to"
+    r"(dataset\.(joins\.[^.]+\.)?)?source(\.(url|path))?|(input|output)(\.url)?|run|runs|verify|resume|model_uri|beside|to"
     r"|(mllp|http)\.(host|token_file|tls\.\w+)|log\.path|\w+_file|ca|cert|key"
 )
 _held: dict[str, str] = {}  # what the environment gave to the places of this configuration, and its reference

@@ -111,7 +111,7 @@ CASES = {
 NAMES = {  # every chart in the order of the report, with a word of its axes
     "age_condition_forest": "Percentage points",
     "age_condition_conditions": "Percentage points",
-    "age_condition_heat_map": "Share (%)",
+    "age_condition_heat_map": "Less the share at any age (points)",
     "age_condition_decades": "Share of admissions (%)",
     "billing_variation_forest": "% of the variance",
     "billing_variation_hospitals": "Mean bill (currency)",
@@ -162,12 +162,12 @@ def test_a_chart_carries_verdict_claim_n_unit_and_what_it_shows(name, texts):
     finding, chart = charts()[name]
     words = [text.get_text().replace("\n", " ") for text in texts(chart.figure)]
     verdict, _, why = finding.sentences[0].partition(": ")
-    assert words[0].startswith(verdict.rstrip("."))
-    assert f"“{finding.claim}”" in words[0]
-    assert why[1:] in words[0]
+    assert words[0].casefold() == chart.shows.partition(": ")[2].casefold()
+    assert words[1].startswith(verdict.rstrip("."))
+    assert f"“{finding.claim}”" in words[1]
+    assert why[1:] in words[1]
     assert NAMES[name] in words
-    assert re.match(r"n = [\d,]+ \w+.* .{10,}", words[1])
-    assert ": " in chart.shows
+    assert re.match(r"n = [\d,]+ \w+.* .{10,}", words[2])
 
 
 def test_what_cannot_be_tested_leaves_no_empty_chart_and_a_bare_title():
@@ -190,7 +190,18 @@ def test_a_chart_draws_the_numbers_of_its_finding(texts):
 
 def test_shares_start_at_zero():
     assert {ax.get_ylim()[0] for ax in charts()["age_condition_decades"][1].figure.axes} == {0}
-    assert charts()["age_condition_heat_map"][1].figure.axes[0].images[0].get_clim()[0] == 0
+
+
+def test_the_heat_map_diverges_around_the_share_at_any_age_and_marks_what_is_claimed():
+    chart = charts()["age_condition_heat_map"][1]
+    ax = chart.figure.axes[0]
+    low, high = ax.images[0].get_clim()
+    assert -low == high >= 5
+    shown = ax.images[0].get_array()[0, 0]
+    table = chart.table.sort_values(["condition", "decade"]).iloc[0]
+    assert shown == pytest.approx(100 * (table["share"] - table["overall"]))
+    marked = [label.get_text()[2:].partition(" (")[0] for label in ax.get_yticklabels() if label.get_text()[0] == "►"]
+    assert marked == ["Diabetes", "Hypertension"]
 
 
 def test_the_heat_map_of_care_writes_each_share_and_marks_discoveries():

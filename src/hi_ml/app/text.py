@@ -78,6 +78,7 @@ class Scale(NamedTuple):
 
 
 _PERCENT = 100
+_CODE, _SYMBOLS = 3, tuple("$€£¥₹")  # letters of a currency's code, and what it is written as
 _SCALES = {
     "%": Scale("%", places=1),
     "days": Scale("days", places=2, signed=True),
@@ -103,6 +104,8 @@ def scale_of(unit: str) -> Scale:
     """
     if unit in _SCALES:
         return _SCALES[unit]
+    if (len(unit) == _CODE and unit.isalpha() and unit.isupper()) or unit[-1:] in _SYMBOLS:  # EUR, US$
+        return _SCALES["currency"]._replace(words=unit)
     scale, per, rest = unit.partition(" per ")
     if per:
         return scale_of(scale)._replace(words=f"{scale_of(scale).words} per {rest}", signed=True, places=_PLACES)

@@ -222,7 +222,8 @@ def share_by_decade(table: pd.DataFrame, claimed: Sequence[str] = ()) -> pd.Data
     Returns
     -------
     DataFrame
-        `decade, condition, n` (admissions of the decade), `count, share, low, high`.
+        `decade, condition, n` (admissions of the decade), `count, share, low, high`, `overall` (the condition's share
+        at any age), `claimed`.
     """
     decades = crosstab(table, ("decade", "condition"))
     total, decades = decades.sum(axis=1), decades[shown_levels(table, claimed)]
@@ -231,7 +232,9 @@ def share_by_decade(table: pd.DataFrame, claimed: Sequence[str] = ()) -> pd.Data
     effective = np.concatenate([_design_effects(table, level, decades.index) for level in decades.columns])
     low, high = wilson(long["count"] / effective, n / effective)
     long = long.assign(n=n, share=long["count"] / n, low=low, high=high).astype({"n": "int64", "count": "int64"})
-    return long[["decade", "condition", "n", "count", "share", "low", "high"]]
+    overall = long["condition"].map(decades.sum() / total.sum())
+    long = long.assign(overall=overall, claimed=among(long["condition"], claimed))
+    return long[["decade", "condition", "n", "count", "share", "low", "high", "overall", "claimed"]]
 
 
 def _design_effects(table: pd.DataFrame, level: str, decades: pd.Index) -> Floats:
@@ -292,7 +295,8 @@ CLAIM = Claim(
             kind="decade_heat_map",
             table="share_by_decade",
             shows="Heat map: share of each condition by decade of age",
-            note="Shares of the admissions of one decade of age sum to 100 %.",
+            note="Figures: shares in %; those of one decade of age sum to 100 %. Shades: less the condition's share at "
+            "any age, which stands behind its name. ►: the claim names it.",
             count=lambda table: int(table["count"].sum()),
         ),
         Chart(

@@ -89,7 +89,8 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     draft = Draft.of(SENTENCE, "any", parts, words=WORDS, around="What is billed differs {}.")
     draft = draft.in_units(by_insurer.units, INSURERS)
     tables: dict[str, pd.DataFrame] = {}
-    facts: dict[str, Any] = {"volume": settings.smallest_volume}
+    unit = _unit(admissions)
+    facts: dict[str, Any] = {"volume": settings.smallest_volume, "unit": unit, "measure": ("Mean bill", unit)}
     notes = [NOTE]
     try:
         comparison = compared()
@@ -98,7 +99,7 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
     else:
         tables |= hospital_tables(comparison.table, comparison.between, settings.smallest_volume)
         facts["hospitals"] = len(tables["hospital_effects"])
-        notes += _hospital_notes(comparison, settings)
+        notes += _hospital_notes(comparison, settings, unit)
     if any(part.detail.get("ranks_agree") == 0 for part in draft.evidence):
         notes.append(
             "Means and ranks of bills disagree on which insurer is dearer, so insurers cannot support the claim."
@@ -148,6 +149,10 @@ def compare_hospitals(
     return between, dataclasses.replace(evidence, detail=dict(evidence.detail) | counted)
 
 
+def _unit(admissions: DistinctAdmissions) -> str:
+    return admissions.units_of_columns.get("billed") or "currency"
+
+
 def _mean_bill(table: pd.DataFrame) -> float:
     return float((table["total"] + table["base"]).sum() / table["n"].sum())
 
@@ -189,12 +194,12 @@ def _case_mix(rows: pd.DataFrame) -> Floats:
     return np.column_stack(columns)
 
 
-def _hospital_notes(comparison: HospitalComparison, settings: BillingVariation) -> Iterator[str]:
+def _hospital_notes(comparison: HospitalComparison, settings: BillingVariation, unit: str) -> Iterator[str]:
     table, between = comparison.table, comparison.between
     bills = moments_of(over(table, keys_of(table))).together
     gap, mean = GAP_PER_SD * np.sqrt(between.icc.high90 * bills.variance[0]), bills.mean[0]
     yield (
-        f"Two hospitals drawn at random differ in their mean bill by at most {in_unit(gap, 'currency', signed=False)} "
+        f"Two hospitals drawn at random differ in their mean bill by at most {in_unit(gap, unit, signed=False)} {unit} "
         f"on average ({percent(gap / mean)} % of the mean bill), with 95 % confidence."
     )
     if sizes(table).median() == 1:
@@ -299,7 +304,9 @@ def _insurers(admissions: DistinctAdmissions, settings: BillingVariation, power:
         keeps_level=not heavy,
     )
     pair = {"higher": str(large[higher]), "lower": str(large[lower])}
-    estimand = Estimand("insurers (largest gap)", "largest gap between the mean bills of two insurers", "currency")
+    estimand = Estimand(
+        "insurers (largest gap)", "largest gap between the mean bills of two insurers", _unit(admissions)
+    )
     yield Evidence.of_figure(estimand, gap, effect.n, detail=pair)
     words = "chance that a bill at the dearer of the two is higher than one at the other, ties counted half"
     estimand = Estimand("insurers (ranks)", words, "probability")
@@ -327,6 +334,7 @@ CLAIM = Claim(
             note="{hospitals:,} hospitals of {volume:,} admissions or more (in brackets). Means are shrunken towards "
             "that of all, the more so the fewer admissions; all are equal where no variance between hospitals is "
             "found.",
+            given=("unit",),
         ),
         Chart(
             name="funnel",
@@ -334,7 +342,8 @@ CLAIM = Claim(
             table="hospital_funnel",
             shows="Funnel plot: mean bills of hospitals by volume",
             note="{hospitals:,} hospitals. Of those that differ by luck alone, 5 % leave the inner and 0.2 % the outer "
-            "limits.",
+            "limits. Named: those farthest out.",
+            given=("unit",),
             count=lambda table: int(table.loc[table["layer"] == "hospital", "n"].sum()),
         ),
         Chart(
@@ -343,7 +352,8 @@ CLAIM = Claim(
             table="insurer_means",
             shows="Bar chart: mean bill by insurer",
             note=f"{BARS}, each insurer on its own.",
-            options={"group": "insurer", "measure": ("Mean bill", "currency")},
+            options={"group": "insurer"},
+            given=("measure",),
         ),
     ),
 )

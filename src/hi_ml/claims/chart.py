@@ -34,3 +34,9 @@ class Chart:
     noun: str = "admissions"  # what they are
     options: Mapping[str, Any] = field(default_factory=dict)  # of the kind
     given: tuple[str, ...] = ()  # options that are facts of the draft, None where it has them not
+
+    @property
+    def says(self) -> str:
+        """What it shows, as a title: without its kind."""
+        what = self.shows.partition(": ")[2]
+        return what[:1].upper() + what[1:]

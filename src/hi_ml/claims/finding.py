@@ -23,6 +23,7 @@ Outcome = Literal["STRONG", "SUFFICIENT", "ABSENT", "NEGLIGIBLE", "OPPOSITE", "U
 Reason = Missing | Outcome
 Detail = Mapping[str, float | int | str]
 
+FACT = "fact"  # of the detail of evidence: what is plain to see, in words, which a sentence says first
 MARKS = {"primary": "decides the verdict", "secondary": "shown beside it", "exploratory": "exploratory"}
 """What a line of a forest plot is, by the role of its evidence."""
 

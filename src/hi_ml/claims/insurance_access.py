@@ -18,7 +18,7 @@ from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, momen
 from hi_ml.claims.chart import STAR, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import AMOUNTS, DistinctAdmissions, commonest
-from hi_ml.claims.finding import Detail, Draft, Estimand, Evidence
+from hi_ml.claims.finding import FACT, Detail, Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns, Stratified
 from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
 from hi_ml.claims.subgroup_screen import age_bins
@@ -102,9 +102,16 @@ def _association(stratified_rows: Taken, margin: Margin, role: str) -> Stratifie
 
 
 def _care(associations: Callable[[str], Stratified], role: str, margin: Margin) -> Iterator[Evidence]:
-    test, _, strata = associations(role)
+    tested = associations(role)
+    test, _, strata = tested
     words = f"association of insurer and {CARE[role]} within condition and age band"
-    detail = {"strata": strata, "sum_of_strata": test.sum_of_strata, "sum_df": test.sum_df, "p_sum": test.p_sum}
+    detail: dict[str, float | int | str] = {
+        "strata": strata,
+        "sum_of_strata": test.sum_of_strata,
+        "sum_df": test.sum_df,
+        "p_sum": test.p_sum,
+    }
+    detail |= {FACT: fact} if (fact := tested.fact()) else {}
     yield Evidence.of_effect(Estimand(role, words, "Cohen's w"), test.w, margin.size, detail=detail)
 
 

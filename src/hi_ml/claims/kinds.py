@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from hi_ml.app.text import percent
 from hi_ml.claims.aggregates import (
     UNIT,
     counts,
@@ -27,7 +28,7 @@ from hi_ml.claims.distinct import commonest
 from hi_ml.claims.finding import Detail, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_sizes, too_few
 from hi_ml.claims.tails import Draws, Sample, guarded, is_heavy
-from hi_ml.statistics.contingency import DENSE, Association, association, can_vary
+from hi_ml.statistics.contingency import DENSE, Association, association, can_vary, largest_share_gap
 from hi_ml.statistics.estimates import POWER, Effect, Integers, Margin
 from hi_ml.statistics.means import contrast
 from hi_ml.statistics.moments import FEWEST_UNITS, Moments
@@ -37,6 +38,7 @@ from hi_ml.statistics.proportions import difference_of_shares
 from hi_ml.statistics.regression import difference_within, slope, wald_statistic, within_strata
 from hi_ml.statistics.variance_components import GAP_PER_SD, BetweenGroups, between_groups, pair_icc, smallest_icc
 
+FEWEST_TOLD = 5  # admissions of which a sentence tells a share
 CELLS = ["outcome", "level", "n", "count", "share", "expected", "residual"]
 
 
@@ -76,6 +78,18 @@ class Stratified(NamedTuple):
     test: Association
     seen: pd.DataFrame  # admissions by group and level, strata added up
     strata: int
+
+    def fact(self) -> str:
+        """Say between which two groups the share of which level differs most; nothing where few stand behind it."""
+        higher, lower, level, _ = largest_share_gap(self.seen)
+        counts = self.seen.iloc[[higher, lower], level].to_numpy()
+        if counts.min() < FEWEST_TOLD:
+            return ""
+        shares = counts / self.seen.iloc[[higher, lower]].sum(axis=1).to_numpy()
+        of = [
+            f"{percent(share)} % of {self.seen.index[row]}" for share, row in zip(shares, (higher, lower), strict=True)
+        ]
+        return f"{self.seen.columns[level]}: {of[0]}, {of[1]}"
 
 
 def difference(

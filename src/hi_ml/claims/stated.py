@@ -18,7 +18,7 @@ from hi_ml.claims.aggregates import TIMES, UNIT, each_admission, mean_table, siz
 from hi_ml.claims.chart import BARS, STAR, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among, as_words, is_number
-from hi_ml.claims.finding import Draft, Estimand, Evidence
+from hi_ml.claims.finding import FACT, Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns
 from hi_ml.claims.requirements import constant, large_levels, no_such_level, require_columns, require_two, too_few
 from hi_ml.claims.tails import Draws
@@ -250,7 +250,8 @@ def _association(question: _Question, rows: pd.DataFrame) -> Answer:
     own = large_levels(own, "by", settings.smallest_group)
     words = f"association of {_plain(question.of)} and {_plain(question.by)}{question.within}"
     tested = kinds.associated(own, Columns("of", "by", STRATUM), question.margin, f"the {_plain(question.of)}")
-    evidence = _asked(question, words, unit="Cohen's w").evidence(tested.test.w, detail={"strata": tested.strata})
+    detail = {"strata": tested.strata} | ({FACT: fact} if (fact := tested.fact()) else {})
+    evidence = _asked(question, words, unit="Cohen's w").evidence(tested.test.w, detail=detail)
     cells = kinds.residual_table({question.of: tested}, question.by)
     chart = Chart(
         name="",

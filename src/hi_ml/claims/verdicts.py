@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, interval, with_unit
-from hi_ml.claims.finding import Draft, Evidence, Finding, Reason, Verdict, as_far
+from hi_ml.claims.finding import FACT, Draft, Evidence, Finding, Reason, Verdict, as_far
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.statistics.multiplicity import all_of, any_of, holm, holm_in_family
 
@@ -171,7 +171,8 @@ def _estimate(part: Evidence) -> str:
     if part.smallest_effect is not None:
         figures.append(f"it matters from {in_unit(part.smallest_effect, part.unit, signed=False)} on")
     words = part.estimand[:1].upper() + part.estimand[1:]
-    return f"{words}: {with_unit(part.estimate, part.unit)} ({'; '.join(figures)})."
+    fact = f"{part.detail[FACT]}. " if FACT in part.detail else ""
+    return f"{fact}{words}: {with_unit(part.estimate, part.unit)} ({'; '.join(figures)})."
 
 
 def _reason(gap: Untestable) -> str:

@@ -15,7 +15,7 @@ from hi_ml.app.launch import Invocation
 from hi_ml.app.text import in_unit, interval, number, p_statement, p_value, scale_of, with_unit
 from hi_ml.app.timing import round_seconds
 from hi_ml.claims.catalogue import family
-from hi_ml.claims.finding import Evidence, Finding, record
+from hi_ml.claims.finding import FACT, Evidence, Finding, record
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
 from hi_ml.reports import findings_charts, page
@@ -114,6 +114,7 @@ def _evidence(findings: Sequence[Finding]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["finding", "verdict", *_FLAT])
 
 
+SIGNS = {"supported": "✓", "not_supported": "✗", "inconclusive": "?", "not_testable": "–"}
 VERDICTS = {
     "supported": "Supported",
     "not_supported": "Not supported",
@@ -191,6 +192,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "reason": finding.reason,
         "sentence": verdict,
         "statements": statements,
+        "sign": SIGNS[finding.verdict],
+        "number": _number(finding),
         "rule": RULES[finding.rule] if finding.parts > 1 else "",
         "parts": f"{finding.parts_testable} of {finding.parts}",
         "p_support": p_value(finding.p_support),
@@ -203,6 +206,22 @@ def _finding(finding: Finding) -> dict[str, Any]:
             if any(item.role == role for item in finding.evidence)
         ],
         "notes": list(finding.notes),
+    }
+
+
+def _number(finding: Finding) -> dict[str, str]:
+    """Choose the one number of a card: of the parts that must all hold the weakest, else the strongest."""
+    parts = [item for item in finding.evidence if item.role == "primary"]
+    if not parts:
+        return {}
+    every = finding.rule == "all"  # then the weakest part decides, else the strongest
+    item = (min if every else max)(parts, key=lambda part: part.size / (part.smallest_effect or 1.0))
+    fact = str(item.detail.get(FACT, ""))
+    return {
+        "value": fact or with_unit(item.estimate, item.unit),
+        "what": f"{item.estimand}{': ' + with_unit(item.estimate, item.unit) if fact else ''}",
+        "reach": f"95 % interval {interval(item.low, item.high, item.unit)}",
+        "matters": "" if item.smallest_effect is None else in_unit(item.smallest_effect, item.unit, signed=False),
     }
 
 
@@ -230,7 +249,9 @@ def _remarks(item: Evidence) -> Iterator[str]:
     if not item.keeps_level:
         yield "tails so heavy that the interval does not keep its level"
     for name, value in item.detail.items():
-        if isinstance(value, str):
+        if name == FACT:
+            yield str(value)
+        elif isinstance(value, str):
             yield f"{name.replace('_', ' ')}: {value.replace('_', ' ') if name == 'verdict' else value}"
     if "p_value" in item.detail:
         yield f"{p_statement(float(item.detail['p_value']))}, not adjusted"

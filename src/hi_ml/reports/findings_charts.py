@@ -70,7 +70,7 @@ def _without_few(table: pd.DataFrame | None, smallest: int) -> pd.DataFrame | No
 
 
 def title_of(finding: Finding) -> str:
-    """Put the claim into its verdict sentence, so that a chart on its own says what was refuted or supported."""
+    """Put the claim into its verdict sentence: the subtitle, so that a chart on its own says what was refuted."""
     verdict, _, why = finding.sentences[0].rstrip(".").partition(": ")
     if finding.as_far:
         why = why[len(finding.covered) :].strip()
@@ -94,4 +94,5 @@ def _draw(chart: Chart, finding: Finding, table: pd.DataFrame) -> Figure:
     n = finding.facts[chart.count] if isinstance(chart.count, str) else chart.count(table)
     note = caption(n, chart.note.format(**finding.facts), noun=chart.noun)
     given = {option: finding.facts.get(option) for option in chart.given}
-    return KINDS[chart.kind](table, title=title_of(finding), caption=note, **chart.options, **given)
+    title = f"{chart.says}\n{title_of(finding)}"
+    return KINDS[chart.kind](table, title=title, caption=note, **chart.options, **given)

@@ -22,7 +22,7 @@ _MOST_ROWS, _MOST_COLUMNS = 20, 10
 _WITH_COUNTS = 8  # more classes than this leave no room for a second line in the cells
 _UPRIGHT = {"classes": 4, "groups": 6}  # of more than so many, the names below stand upright
 _FAR = 5.0  # standard deviations: the scale never zooms in so far that noise looks like a pattern
-_HEADROOM = 1.25  # of the largest share: the darkest shade is never reached, so figures stay legible
+_FAR_SHARE = 5.0  # percentage points, likewise
 _DARK_SHARE = 70  # % from which ink on the cell gives way to white
 _DARK_RESIDUAL = 0.55  # share of the way to the dark end, likewise
 
@@ -61,13 +61,13 @@ def confusion(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
 
 @chart
 def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
-    """Draw each condition's share of the admissions of each decade of age, shaded from zero.
+    """Draw each condition's share of the admissions of each decade of age, shaded around its share at any age.
 
     Parameters
     ----------
     table : DataFrame
-        `decade` (its first year), `condition, n` (admissions of the decade), `share`. The 20 largest conditions are
-        drawn.
+        `decade` (its first year), `condition, n` (admissions of the decade), `share, overall` (at any age), `claimed`.
+        The 20 largest conditions are drawn, and those claimed are marked.
     """
     every = table.pivot_table(index="condition", columns="decade", values="share", aggfunc="first")
     cells = 100 * every[every.index.isin(every.sum(axis=1).nlargest(_MOST_ROWS).index)]
@@ -76,13 +76,20 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     figure = new_figure(title, note, height=0.32 * len(cells) + 1.0, width=width)
     ax = figure.subplots()
     shares = cells.to_numpy()
-    texts = [f"{share:.1f}" for share in shares.ravel()]
-    drawn = _draw_cells(ax, shares, texts, colors=COUNTS, ends=(0, _HEADROOM * (np.nanmax(shares) or 100)))
-    add_colorbar(ax, drawn, "Share (%)")
+    of_condition = table.drop_duplicates("condition").set_index("condition").loc[cells.index]
+    away = shares - 100 * of_condition[["overall"]].to_numpy()
+    far = max(_FAR_SHARE, float(np.nanmax(np.abs(away))))
+    look = {"colors": BELOW_ABOVE, "ends": (-far, far), "white_from": _DARK_RESIDUAL * far}
+    drawn = _draw_cells(ax, away, [f"{share:.1f}" for share in shares.ravel()], **look)  # type: ignore[arg-type]
+    add_colorbar(ax, drawn, "Less the share at any age (points)")
     n = table.drop_duplicates("decade").set_index("decade")["n"]
     decades = [f"{decade}–{decade + 9}\n{n[decade]:,}" for decade in map(int, cells.columns)]
     ax.set_xticks(range(len(decades)), decades)
-    ax.set_yticks(range(len(cells)), [wrap(name, 28, 1) for name in cells.index])
+    names = [
+        f"{'► ' * row['claimed']}{wrap(name, 24, 1)} ({100 * row['overall']:.1f})"
+        for name, row in of_condition.iterrows()
+    ]
+    ax.set_yticks(range(len(cells)), names)
     ax.set_xlabel("Age at admission (years), and admissions of that age")
     return figure
 

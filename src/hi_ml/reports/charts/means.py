@@ -17,6 +17,7 @@ from hi_ml.reports.charts.style import BAND, DARK, INK, LIGHT, MUTED, with_rest,
 _MOST = 20  # groups
 _MOST_HOSPITALS = 40  # by name
 _EACH_END = 15  # hospitals at either end, where there are more
+_MOST_NAMED, _ROOM_FOR_NAMES = 8, 0.05  # outliers; share of the axis
 _WIDE = 20  # from this ratio of volumes on, the axis is logarithmic
 _VOLUMES = (1, 2, 5)  # ticks of such an axis, in each power of ten
 _OUTSIDE = {"within both limits": ("o", "white"), "outside 95 %": ("s", LIGHT), "outside 99.8 %": ("^", DARK)}
@@ -71,14 +72,16 @@ def agreement(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
 
 
 @chart
-def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+def hospital_bills(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw the shrunken mean bill of each hospital as a bar from zero, its interval, and the mean as recorded.
 
     Parameters
     ----------
     table : DataFrame
-        `hospital, n, mean, effect, low, high, centre` in currency: effects are distances from the centre, smallest
-        first. Of more than 40 hospitals, the 15 highest and the 15 lowest are drawn.
+        `hospital, n, mean, effect, low, high, centre`: effects are distances from the centre, smallest first. Of more
+        than 40 hospitals, the 15 highest and the 15 lowest are drawn.
+    unit : str
+        Of the bills.
     """
     falling, centre = table.sort_values("effect", ascending=False, kind="stable"), float(table["centre"].iloc[0])
     lines = pd.DataFrame(
@@ -93,31 +96,51 @@ def hospital_bills(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     if len(lines) > _MOST_HOSPITALS:
         between = pd.DataFrame({"name": [f"… {len(lines) - 2 * _EACH_END:,} hospitals between …"]})
         lines = pd.concat([lines.iloc[:_EACH_END], between, lines.iloc[-_EACH_END:]], ignore_index=True)
-    panel = Panel(lines=lines, axis="Mean bill (currency)", reference=Reference(centre, "mean of all", "--"))
+    panel = Panel(lines=lines, axis=f"Mean bill ({unit})", reference=Reference(centre, "mean of all", "--"))
     key = Key(bar="shrunken mean", interval="its 95 % interval", beside="mean as recorded")
     return interval_plot([panel], title=title, caption=caption, row=0.26, key=key, bars=True)
 
 
 @chart
-def hospital_funnel(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+def hospital_funnel(table: pd.DataFrame, *, title: str, caption: str, unit: str) -> Figure:
     """Draw the mean bill of each hospital against its volume, inside the limits that luck alone would keep.
 
     Parameters
     ----------
     table : DataFrame
-        Layer `hospital`: `n, mean, outside95, outside998`; layer `limit`: `n, centre, low95, high95, low998, high998`
-        along the volumes; all in currency.
+        Layer `hospital`: `hospital, n, mean, outside95, outside998` and its own limits; layer `limit`: `n, centre,
+        low95, high95, low998, high998` along the volumes. The hospitals farthest out are named.
+    unit : str
+        Of the bills.
     """
     figure = new_figure(title, caption, height=3.6, width=WIDE)
     ax = figure.subplots()
     limits = table[table["layer"] == "limit"].sort_values("n")
     key = [*_draw_hospitals(ax, table[table["layer"] == "hospital"]), *_draw_limits(ax, limits)]
-    ax.set(xlabel="Admissions of the hospital", ylabel="Mean bill (currency)")
+    ax.set(xlabel="Admissions of the hospital", ylabel=f"Mean bill ({unit})")
     plain_ticks([ax])
     if limits["n"].max() > _WIDE * limits["n"].min():
         _spread_volumes(ax, limits["n"])
+    _name_outliers(ax, table[table["layer"] == "hospital"])
     ax.legend(handles=key, loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0)
     return figure
+
+
+def _name_outliers(ax: Axes, hospitals: pd.DataFrame) -> None:
+    """Name the hospitals that lie farthest beyond the outer limits, as far as their names cover no other."""
+    far = hospitals[hospitals["outside998"].astype(bool)]
+    beyond = (far["mean"] - far["centre"]).abs() / (far["high998"] - far["low998"])
+    low, high = ax.get_ylim()
+    ax.set_ylim(low - _ROOM_FOR_NAMES * (high - low), high + _ROOM_FOR_NAMES * (high - low))
+    to_axes = ax.transData + ax.transAxes.inverted()
+    taken: list[float] = []
+    for row in far.loc[beyond.sort_values(ascending=False).index[:_MOST_NAMED]].to_dict("records"):
+        x, y = to_axes.transform((row["n"], row["mean"]))
+        if all(abs(y - other) > _ROOM_FOR_NAMES for other in taken):
+            taken.append(y)
+            side, shift = ("left", 5) if x < 0.5 else ("right", -5)  # noqa: PLR2004 -- of the axis
+            name, at = wrap(row["hospital"], 26, 1), {"xytext": (shift, 0), "textcoords": "offset points"}
+            ax.annotate(name, (row["n"], row["mean"]), ha=side, va="center", fontsize=7, in_layout=False, **at)  # type: ignore[arg-type]
 
 
 def _draw_limits(ax: Axes, limits: pd.DataFrame) -> list[Artist]:

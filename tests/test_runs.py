@@ -75,7 +75,7 @@ def test_the_run_folder_holds_what_was_promised(outputs, task):
         "config.yaml", "overrides.txt", "run.json", "data.json", "timings.json", "verdict.json", "scores.csv",
         "leakage.json", "first_look.csv", "calibration.csv", "usefulness.csv", "subgroups.csv", "probes.json",
         "predictions.parquet", "rows.parquet", "explanation/shap_values.parquet", "model/MLmodel", "report.html",
-        "tripod_ai.json",
+        "tripod_ai.json", "split.json",
         "charts/leakage.csv", "charts/leakage.png",
     }  # fmt: skip
     promised |= {f"charts/{name}.{kind}" for name in CHARTS[task] for kind in ("png", "csv")}
@@ -98,6 +98,11 @@ def test_the_files_have_the_promised_keys(outputs, task):
     assert data | {"used", "refused"} <= set(said(folder, "data"))
     assert len(said(folder, "data")["sha256"]) == 64
     assert "private" in said(folder, "data")["refused"]["patient_name"]
+    certificate = said(folder, "split")
+    assert certificate["split_sha256"] == said(folder, "run")["split_sha256"]
+    assert {*certificate["shared"]["patients"].values(), *certificate["shared"]["twins"].values()} == {0}
+    assert certificate["shared"]["days"]["train_test"] > 0  # which only a split on the date keeps apart
+    assert (certificate["promised_none"], certificate["left_out"]) == (["patients", "twins"], {})
     steps = {"read", "fit", "score", "calibration", "subgroups", "leakage", "explain", "draw", "package"}
     assert steps <= set(said(folder, "timings"))
     assert all(seconds >= 0 for seconds in said(folder, "timings").values())

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from hi_ml.app.config import build
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.modeling.splits import LEFT_OUT, PARTS, Split, assign, digest, folds, hold_out
+from hi_ml.modeling.splits import LEFT_OUT, PARTS, Split, assign, certify, digest, folds, hold_out, left_out
 
 TRAIN, CALIBRATION, TEST = range(len(PARTS))
 FIRST = pd.Timestamp("2024-01-01")
@@ -112,6 +112,32 @@ def test_the_rest_of_a_group_does_not_move_up_when_its_earliest_stay_is_left_out
     group[[5, 95]], nights[5] = 5, 80
     parts = assign(rule("temporal"), group, seed=0, table=stays(*enumerate(nights)))
     assert parts[[5, 95]].tolist() == [LEFT_OUT, LEFT_OUT]
+
+
+def test_no_day_is_shared_though_admissions_have_hours_and_what_is_left_out_is_counted_by_why():
+    rng = np.random.default_rng(2)
+    table = stays(*zip(rng.uniform(0, 40, 400), rng.uniform(0, 3, 400), strict=True))
+    table.loc[7, ["admitted_on", "discharged_on"]] = pd.NaT
+    group = rng.integers(0, 300, 400)
+    parts = assign(rule("temporal"), group, seed=0, table=table)
+    days = pd.factorize(table["admitted_on"].dt.date)[0]
+    said = certify(parts, {"groups": group, "days": days, "rows": np.arange(400) % 3}, np.arange(400, dtype=np.uint64))
+    assert {*said["shared"]["groups"].values(), *said["shared"]["days"].values()} == {0}
+    assert said["shared"]["rows"] == {"train_calibration": 3, "train_test": 3, "calibration_test": 3}
+    counts = left_out(rule("temporal"), group, table)
+    assert sum(counts.values()) == (parts == LEFT_OUT).sum()
+    assert (counts["without a date of admission"], len(counts)) == (1, 3)
+    assert left_out(rule(), group, table) == {}
+
+
+def test_a_certificate_counts_what_a_random_split_shares_and_takes_the_unknown_for_nobody():
+    group = np.array([0, 0, 1, 1, -1, -1])
+    parts, content = np.array([0, 2, 0, 0, 0, 2], dtype=np.int8), np.arange(6, dtype=np.uint64)
+    said = certify(parts, {"patients": group}, content)
+    assert said["shared"]["patients"] == {"train_calibration": 0, "train_test": 1, "calibration_test": 0}
+    moved = certify(parts[::-1], {"patients": group}, content[::-1])
+    assert moved["rows_sha256"] == said["rows_sha256"]
+    assert len(set(said["rows_sha256"].values())) == 3
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,7 @@ def pose(
             *notes,
             *_set_aside(admissions, task, rows[task.target], smallest_cell),
             *_name(left_out),
+            *_left_by_the_cut(splits.left_out(split, group, rows), len(rows)),
             *_of_units(admissions, features.role.values(), rows),
         ),
         topped=None if labels or task.target not in admissions.topped else admissions.topped[task.target][chosen],
@@ -325,6 +326,13 @@ def _compared(task: Task, kept: pd.Series, aside: pd.Series) -> str:
     shares = {label: (float((kept == label).mean()), float((aside == label).mean())) for label in kept.unique()}
     label, (here, there) = max(shares.items(), key=lambda one: abs(one[1][0] - one[1][1]))
     return f"{label} {percent(here)} % kept, {percent(there)} % set aside"
+
+
+def _left_by_the_cut(counts: dict[str, int], rows: int) -> Iterator[str]:
+    """Say how many rows a split on the date leaves out, and why."""
+    if counts:
+        listed = ", ".join(f"{count:,} {why}" for why, count in counts.items())
+        yield f"split=temporal leaves out {sum(counts.values()):,} of {rows:,} rows: {listed}."
 
 
 def _name(left_out: dict[str, str]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """Which rows train, which calibrate, which test?"""
 
 import hashlib
-from typing import Literal
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -57,6 +59,49 @@ def assign(split: Split, group: NDArray[np.int64], *, seed: int, table: pd.DataF
     if split.name == "random":
         group = np.arange(len(group))
     return _grouped(split, group, np.random.default_rng(seed))
+
+
+def left_out(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> dict[str, int]:
+    """Count the rows that a split leaves out, by why; empty where it keeps all. Arguments as `assign` takes them."""
+    if split.name != "temporal":
+        return {}
+    parts, ended = _by_day(split, table)
+    straddles = _straddles(parts, group)
+    counts = {
+        "without a date of admission": np.count_nonzero(parts == LEFT_OUT),
+        "of patients who are in an earlier part too": np.count_nonzero(straddles),
+        "of stays that were not over at the end of their part": np.count_nonzero(~ended & ~straddles),
+    }
+    return {why: int(count) for why, count in counts.items() if count}
+
+
+def certify(parts: Parts, kinds: Mapping[str, NDArray[np.int64]], content: NDArray[np.uint64]) -> dict[str, Any]:
+    """Say what the parts of a split share, ready for JSON.
+
+    Parameters
+    ----------
+    kinds : mapping of str to array of int64, shape (n,)
+        What may be shared, such as patients, as a number of each row; -1 where unknown.
+    content : array of uint64, shape (n,)
+        As `digest`.
+
+    Returns
+    -------
+    dict
+        ``shared``: by kind, and by pair of parts, how many numbers stand in both; ``rows_sha256``: by part the digest
+        of what its rows hold, in ascending order, by which whoever has the table can check them.
+    """
+    pairs = list(combinations(range(len(PARTS)), 2))
+    shared = {
+        name: {
+            f"{PARTS[one]}_{PARTS[other]}": len(np.intersect1d(some[parts == one], some[parts == other]))
+            for one, other in pairs
+        }
+        for name, numbers in kinds.items()
+        for some in [np.where(numbers < 0, -1 - np.arange(len(numbers)), numbers)]  # an unknown one is nobody else's
+    }
+    held = {name: np.sort(content[parts == part]).astype("<u8").tobytes() for part, name in enumerate(PARTS)}
+    return {"shared": shared, "rows_sha256": {name: hashlib.sha256(rows).hexdigest() for name, rows in held.items()}}
 
 
 def digest(parts: Parts, group: NDArray[np.int64], content: NDArray[np.uint64]) -> str:
@@ -139,27 +184,36 @@ def _grouped(split: Split, group: NDArray[np.int64], rng: np.random.Generator) -
 
 
 def _temporal(split: Split, group: NDArray[np.int64], table: pd.DataFrame) -> Parts:
-    """Cut on the admission date; a group that straddles a cut keeps its earlier part only.
+    """Cut on the day of admission; a group that straddles a cut keeps its earlier part only.
 
-    A training stay that ended after its part's cut is left out: its outcome was not known when the model was made.
+    A training stay that ended after its part's last day is left out: its outcome was not known when the model was made.
     """
+    parts, ended = _by_day(split, table)
+    parts[_straddles(parts, group) | ~ended] = LEFT_OUT
+    return parts
+
+
+def _by_day(split: Split, table: pd.DataFrame) -> tuple[Parts, NDArray[np.bool_]]:
+    """Return the part by the day of admission, whoever is admitted, and whether the stay was over by then."""
     if "admitted_on" not in table or table["admitted_on"].isna().all():
         raise ConfigurationInvalid(
             "split=temporal needs the role 'admitted_on', which the table lacks or leaves empty."
         )
-    admitted = table["admitted_on"]
+    admitted, ends = table["admitted_on"].dt.floor("D"), _ends(table).dt.floor("D")
     cuts = admitted.quantile([split.train, split.train + split.calibration], interpolation="lower").to_list()
     parts = np.full(len(table), LEFT_OUT, dtype=np.int8)
     parts[(admitted <= cuts[0]).to_numpy()] = 0
     parts[((admitted > cuts[0]) & (admitted <= cuts[1])).to_numpy()] = 1
     parts[(admitted > cuts[1]).to_numpy()] = 2
+    late = [(parts == part) & (ends > cut).to_numpy() for part, cut in enumerate(cuts)]
+    return parts, ~np.any(late, axis=0)
+
+
+def _straddles(parts: Parts, group: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell the rows of groups that stand in an earlier part too."""
     frame = pd.DataFrame({"group": group, "part": parts})
     earliest = frame[frame["part"] != LEFT_OUT].groupby("group")["part"].min().reindex(group).to_numpy()
-    parts[parts != earliest] = LEFT_OUT
-    ends = _ends(table)
-    for part, cut in enumerate(cuts):
-        parts[(parts == part) & (ends > cut).to_numpy()] = LEFT_OUT
-    return parts
+    return np.asarray((parts != LEFT_OUT) & (parts != earliest))
 
 
 def _ends(table: pd.DataFrame) -> pd.Series:

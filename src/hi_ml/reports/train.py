@@ -22,8 +22,10 @@ from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling import problem as problems
+from hi_ml.modeling import splits
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
 from hi_ml.reports import model, train_charts
@@ -63,6 +65,7 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     folder.write(config=request.here.config, overrides=request.here.overrides)
     folder.write(**{name: assessments[name].table(result) for name, result in run.results.items()})
     folder.write(predictions=_predictions(run), rows=rows_of(run.problem, admissions.dataset))
+    folder.write(split=_certificate(run.problem, admissions, request.method.split))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
     with stopwatch(seconds, "draw"):
@@ -96,6 +99,24 @@ def _predictions(run: FittedRun) -> pd.DataFrame:
     frame = frame.assign(target=labels[run.target.astype(int)], prediction=labels[run.predicted.argmax(axis=1)])
     probabilities = {f"p_{label}": run.predicted[:, k] for k, label in enumerate(problem.labels)}
     return frame.assign(**probabilities, **reach)
+
+
+def _certificate(problem: Problem, admissions: Admissions, split: Split) -> dict[str, Any]:
+    """Say that the parts share no patient, no copy and, where a date cuts, no day; counted anew from the table."""
+    rows = np.searchsorted(admissions.row, problem.row)
+    kinds = {"patients": admissions.coded.get("patient_id", admissions.group)[rows], "twins": problem.twin}
+    if "admitted_on" in admissions.table:
+        days = admissions.table["admitted_on"].iloc[rows].dt.floor("D")
+        kinds["days"] = np.asarray(pd.factorize(days)[0])
+    promised = {"random": [], "temporal": [*kinds]}.get(split.name, ["patients", "twins"])
+    return {
+        "split": split.name,
+        "split_sha256": problem.split_digest(),
+        "patients_told_apart_by": admissions.identity,
+        "promised_none": promised,
+        **splits.certify(problem.parts, kinds, problem.content),
+        "left_out": splits.left_out(split, problem.group, problem.table),
+    }
 
 
 def _facts(run: FittedRun) -> dict[str, Any]:

@@ -27,6 +27,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "report": "report.html",  # the page for readers
     "tripod": "tripod_ai.json",  # what the run says to each item of the checklist for reports
     # a trained task
+    "split": "split.json",  # what the parts share: the certificate that they are apart
     "attrition": "attrition.csv",  # rows that the dataset's rules leave out
     "verdict": "verdict.json",
     "scores": "scores.csv",

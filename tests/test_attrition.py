@@ -1,13 +1,17 @@
 """Rows left out by rule, the table that counts them, and targets of two classes made of what is declared."""
 
+import json
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
 import hi_ml
 from hi_ml.app.config import build, compose
 from hi_ml.app.errors import ConfigurationInvalid, NotTrainable
+from hi_ml.data.attrition import left_out_by, rules_of
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
@@ -74,6 +78,11 @@ def test_a_rule_leaves_rows_out_by_word_code_number_or_date(csv, where, kept):
     assert admissions.row.tolist() == (np.flatnonzero(kept(pd.read_csv(csv))) + 1).tolist()
     assert len(admissions.table) + len(admissions.left_out.table) == 600
     assert admissions.provenance()["left_out"] == {"asked": 600 - len(admissions.row)}
+    rules = json.loads(json.dumps(rules_of(admissions.dataset)))  # as a model carries them
+    cells = {name: pa.array(cells) for name, cells in pd.read_csv(csv, dtype=str, keep_default_na=False).items()}
+    why = left_out_by(rules, cells)
+    assert (np.flatnonzero(why.is_null()) + 1).tolist() == admissions.row.tolist()
+    assert set(why.drop_null().to_pylist()) == {"asked"}
 
 
 def test_the_first_row_of_each_patient_is_by_date_and_where_there_is_none_by_the_file(csv):

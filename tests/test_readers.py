@@ -319,10 +319,12 @@ def test_a_model_of_events_is_served_on_another_folder_read_the_same_way(called,
             high, start = rng.integers(2), T + rng.integers(0, 400) * DAY
             said = [(start - DAY, "LAB//K", high), (start, "HOSPITAL_ADMISSION//E//A")]
             events += [(subject, *one) for one in said + [(start - DAY, "RX")] * rng.integers(rx + 1)]
-            events.append((subject, start + rng.integers(5, 8) * (1 + 2 * high) * DAY, "HOSPITAL_DISCHARGE//HOME"))
+            end = start + rng.integers(5, 8) * (1 + 2 * high) * DAY
+            events.append((subject, end, f"HOSPITAL_DISCHARGE//{'HOME' if subject % 4 else 'DIED'}"))
         return write_meds(here / name, events, 2)
 
     mine = ("dataset=meds", f"dataset.source.path={folder('meds', 400, rx=2)}", "task=length_of_stay")
+    mine += ("++dataset.drop=[{where: {disposition: [Died]}, why: died}]",)
     called("train", here / "run", *mine, "model=linear", "explain.rows=0")
     night = folder("night", 8, rx=0)
     called("predict", here / "scored", *mine, f"input={night}", "output=scored.csv")
@@ -331,6 +333,9 @@ def test_a_model_of_events_is_served_on_another_folder_read_the_same_way(called,
     high = (truth["last LAB//K"] > 0).to_numpy()
     predicted = scored.filter(like="prediction").iloc[:, 0]
     assert 2 < predicted[high].mean() / predicted[~high].mean() < 4
+    assert (scored["left_out"] == "died").tolist() == (truth["disposition"] == "DIED").tolist()
+    assert json.loads((here / "scored.csv.manifest.json").read_text())["rows_left_out"] == {"died": 2}
+    called("predict", here / "verified", "verify=scored.csv.manifest.json")
     with pytest.raises(ConfigurationInvalid, match=r"cut: at.*cut: before"):
         called("predict", here / "other", *mine, f"input={{reader: meds, path: {night}, cut: at}}", "output=x.csv")
     written = [path for place in ("run", "scored", "mlruns") for path in (here / place).rglob("*") if path.is_file()]

@@ -138,6 +138,10 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
         print(f"Note: {manifest['another_table']}")
     if manifest["columns_ignored"]:
         print(f"Columns ignored: {', '.join(manifest['columns_ignored'])}")
+    for why, rows in manifest["rows_left_out"].items():
+        print(f"Note: {rows:,} rows are scored, of which the model has seen none: {why}. They say so in 'left_out'.")
+    for why in manifest["rules_untold"]:
+        print(f"Note: the model has seen no row of this kind, and the input does not tell which are: {why}.")
     unknown = {name: rate for name, rate in manifest["unknown_rate"].items() if rate}
     if unknown:
         shares = ", ".join(f"{name} {rate:.2%}" for name, rate in unknown.items())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.column import Column
 from hi_ml.data.schema import Bounds, Dataset
-from hi_ml.scorer.serving import key
+from hi_ml.scorer.serving import convert, inputs, key, stays
 
 KEPT = -1
 Mask = NDArray[np.bool_]
@@ -60,7 +61,9 @@ def steps_of(
     whys = [rule.why for rule in dataset.drop]
     step = np.full(len(next(iter(typed.values()))), KEPT)
     for position, rule in enumerate(dataset.drop):
-        masks = [_holds(dataset, typed, role, what) for role, what in rule.where.items()]
+        for role in rule.where:
+            _require(dataset, typed, role, "drop.where")
+        masks = [_mask(typed[role], _plain(dataset, role, what), role) for role, what in rule.where.items()]
         step[(step == KEPT) & np.all(masks, axis=0)] = position
     if dataset.first_by is not None:
         _require(dataset, typed, dataset.first_by, "first_by")
@@ -72,24 +75,65 @@ def steps_of(
     return step, whys
 
 
-def _holds(dataset: Dataset, typed: Mapping[str, pa.Array], role: str, what: "Sequence[str | None] | Bounds") -> Mask:
-    _require(dataset, typed, role, "drop.where")
-    values = typed[role]
+def rules_of(dataset: Dataset) -> list[dict[str, Any]]:
+    """Describe the rules of ``drop`` in plain values, ready for JSON: the mapping of a model carries them."""
+    return [
+        {
+            "why": rule.why,
+            "where": [
+                _plain(dataset, role, what) | {"column": dataset.spec(role)} for role, what in rule.where.items()
+            ],
+        }
+        for rule in dataset.drop
+    ]
+
+
+def left_out_by(rules: Sequence[Mapping[str, Any]], cells: Mapping[str, pa.Array]) -> pa.Array:
+    """Say why a rule leaves a row out, null where none does, shape (n,).
+
+    Parameters
+    ----------
+    rules : sequence of mapping
+        As `rules_of` describes them.
+    cells : mapping of str to pyarrow.Array, shape (n,)
+        By name in the file.
+    """
+    why = pa.nulls(len(next(iter(cells.values()))), pa.string())
+    for rule in rules:
+        masks = []
+        for part in rule["where"]:
+            spec = part["column"]
+            typed = {one["role"]: convert(cells[one["source"]], one)[0] for one in inputs([spec])}
+            masks.append(_mask((typed | stays(typed, [spec]))[spec["role"]], part, spec["role"]))
+        out = pc.and_(pc.is_null(why), pa.array(np.all(masks, axis=0)))
+        why = pc.if_else(out, rule["why"], why)
+    return why
+
+
+def _plain(dataset: Dataset, role: str, what: "Sequence[str | None] | Bounds") -> dict[str, Any]:
+    """What a rule asks of a column; of a category the keys of all labels and codes that are meant."""
     if isinstance(what, Bounds):
-        return _between(values, what, role)
-    missing = pc.is_null(values) if None in what else pa.array(np.zeros(len(values), dtype=np.bool_))
-    if not pa.types.is_dictionary(values.type):
-        words = [word for word in what if word is not None]
-        try:
-            among = pc.is_in(values, value_set=pa.array(words, pa.string()).cast(values.type))
-        except pa.ArrowInvalid as error:
-            raise ConfigurationInvalid.not_of_kind(f"drop.where.{role}", words, str(values.type)) from error
+        return {"below": what.below, "above": what.above}
+    words, column = [word for word in what if word is not None], dataset.columns.get(role)
+    keys = {key(word, "case") for word in words}
+    levels = column.levels if column is not None and isinstance(column.levels, dict) else {}
+    keys |= {key(label, "case") for code, label in levels.items() if label is not None and key(code, "case") in keys}
+    return {"words": words, "keys": sorted(keys), "missing": None in what}
+
+
+def _mask(values: pa.Array, asked: Mapping[str, Any], role: str) -> Mask:
+    if "words" not in asked:
+        return _between(values, asked, role)
+    missing = pc.is_null(values) if asked["missing"] else pa.array(np.zeros(len(values), dtype=np.bool_))
+    if pa.types.is_dictionary(values.type):
+        levels = [key(level, "case") in asked["keys"] for level in values.dictionary.to_pylist()]
+        among = pc.fill_null(pa.array(levels, pa.bool_()).take(values.indices), False)
         return np.asarray(pc.or_(among, missing).to_numpy(zero_copy_only=False))
-    keys, column = {key(word, "case") for word in what if word is not None}, dataset.columns[role]
-    levels = pa.array(
-        [not keys.isdisjoint(meanings(level, column)) for level in values.dictionary.to_pylist()], pa.bool_()
-    )
-    return np.asarray(pc.or_(pc.fill_null(levels.take(values.indices), False), missing).to_numpy(zero_copy_only=False))
+    try:
+        among = pc.is_in(values, value_set=pa.array(asked["words"], pa.string()).cast(values.type))
+    except pa.ArrowInvalid as error:
+        raise ConfigurationInvalid.not_of_kind(f"drop.where.{role}", asked["words"], str(values.type)) from error
+    return np.asarray(pc.or_(among, missing).to_numpy(zero_copy_only=False))
 
 
 def meanings(level: str, column: Column | None) -> Iterator[str]:
@@ -100,9 +144,9 @@ def meanings(level: str, column: Column | None) -> Iterator[str]:
         yield from (key(code, "case") for code in codes if key(str(column.levels[code]), "case") == key(level, "case"))
 
 
-def _between(values: pa.Array, bounds: Bounds, role: str) -> Mask:
+def _between(values: pa.Array, bounds: Mapping[str, Any], role: str) -> Mask:
     inside = pa.array(np.ones(len(values), dtype=np.bool_))
-    for limit, compare in ((bounds.below, pc.less), (bounds.above, pc.greater)):
+    for limit, compare in ((bounds["below"], pc.less), (bounds["above"], pc.greater)):
         if limit is not None:
             try:
                 inside = pc.and_(inside, compare(values, pa.scalar(str(limit)).cast(values.type)))

@@ -16,6 +16,7 @@ import pandas as pd
 from hi_ml.app.errors import ModelUnservable
 from hi_ml.app.files import write_json
 from hi_ml.app.references import as_written
+from hi_ml.data import attrition
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import rules_of
 from hi_ml.evaluation.assessment import FittedRun
@@ -94,7 +95,7 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
         ``private``: the kinds of the private columns, by source name; ``id``: the source name of the identifier that
         goes with each prediction, or None; ``missing``: the words for it; ``stay``: what a length of stay counts;
         ``joins``: the tables whose columns are joined, where there are some; ``rules``: how rows are made
-        of the source, where they are.
+        of the source, where they are; ``drop``: the rules that leave rows out, where there are some.
     """
     present = dataset.present().values()
     ids = [column.source for column in present if column.kind == "identifier" and not column.private]
@@ -102,8 +103,8 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     described = {"private": dataset.private_sources(), "id": own, "missing": dataset.missing, "stay": dataset.stay}
     joins = [dataset.joined(name) for name in dataset.joins]
     joins = [join | {"source": as_written(join["source"])} for join in joins]
-    rules = rules_of(dataset.origin)
-    return described | ({"joins": joins} if joins else {}) | ({"rules": rules} if rules else {})
+    further = {"joins": joins, "rules": rules_of(dataset.origin), "drop": attrition.rules_of(dataset)}
+    return described | {name: value for name, value in further.items() if value}
 
 
 def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:

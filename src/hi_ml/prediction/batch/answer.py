@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import ColumnProblem
 from hi_ml.app.timing import stopwatch
+from hi_ml.data.attrition import left_out_by
 from hi_ml.data.sources import files
 from hi_ml.data.sources.pieces import Piece
 from hi_ml.data.validate import Fault, rejected_cells, whole
@@ -23,6 +25,7 @@ from hi_ml.prediction.batch.inputs import Chunk, Inputs
 from hi_ml.scorer.reasons import reasons as explain
 from hi_ml.scorer.serving import Scorer
 
+LEFT_OUT = "left_out"  # the column that says why the model has seen no row like this
 _NONE = pd.DataFrame(columns=["row", "column", "value", "rule"])
 
 
@@ -59,6 +62,7 @@ class Counts:
     # rows that hold a category that the training rows did not, by source column
     unseen: dict[str, int] = field(default_factory=dict)
     matched: dict[str, int] = field(default_factory=dict)  # rows that another table knew, by the name of the join
+    left_out: dict[str, int] = field(default_factory=dict)  # scored rows that a rule left out of training, by why
     # of `hi_ml.prediction.drift.count_rows`; empty where the model has no profile
     drift: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -128,6 +132,9 @@ def score_chunk(
     columns |= {name: piece.table.column(name).cast(kind) for name, kind in inputs.carried_kinds().items()}
     columns |= {name: answers.column(name) for name in answers.column_names}
     columns["unknown"] = np.sum([np.zeros(len(piece.row), dtype=bool), *unseen.values()], axis=0, dtype=np.int32)
+    if inputs.drop:
+        cells = {name: whole(piece.table.column(name)) for name in inputs.watched}
+        columns[LEFT_OUT] = left_out_by(inputs.drop, cells)
     if reasons:
         with stopwatch(seconds, "explain"):
             columns |= explain(scorer, matrix, typed, reasons)
@@ -139,6 +146,7 @@ def score_chunk(
         faults=dict(faulty),
         unseen=_unseen_by_column(scorer, unseen),
         matched={one.spec["name"]: found.matched for one, found in zip(inputs.lookups, chunk.matches, strict=False)},
+        left_out=dict(Counter(pc.drop_null(table[LEFT_OUT]).to_pylist())) if inputs.drop else {},
         drift=drift.count_rows(profile, numbers) if profile else {},
     )
     return Answer(table, rejected, counts, seconds)
@@ -152,7 +160,7 @@ def schema(scorer: Scorer, inputs: Inputs, reasons: int) -> pa.Schema:
     ColumnProblem
         If a column that is carried through bears the name of another.
     """
-    kinds = {name: inputs.kind_of(name) for name in inputs.needed}
+    kinds = {name: inputs.kind_of(name) for name in (*inputs.needed, *inputs.watched)}
     no_rows = np.array([], dtype=np.int64)
     empty = Chunk(0, 0, Piece(pa.schema(kinds).empty_table(), no_rows, no_rows))
     columns = list(score_chunk(empty, scorer, replace(inputs, carried=()), reasons=reasons).table.schema)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -31,6 +32,11 @@ class Inputs:
     guards: dict[str, str]
     missing: tuple[str, ...]  # words that mean "no value"
     extra: tuple[str, ...]  # columns that nobody asked for
+    # rules that left rows out of the model's table, as `hi_ml.data.attrition.rules_of` describes them, and the columns
+    # that they need; those of which a column is absent here
+    drop: tuple[Mapping[str, Any], ...] = ()
+    watched: tuple[str, ...] = ()
+    untold: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def of(
@@ -77,15 +83,21 @@ class Inputs:
         present: set[str] = {name for file in files for name in file.schema.names}
         own = scorer.mapping.get("id")
         carried = tuple(dict.fromkeys([own, *keep] if own in present else keep))
+        given = set.intersection(*(set(file.schema.names) for file in files))
+        given |= {name for one in lookups for name in one.table.column_names}
+        rules = scorer.mapping.get("drop", ())
+        drop = tuple(rule for rule in rules if given.issuperset(_watched([rule])))
+        untold = tuple(rule for rule in rules if rule not in drop)
+        watched = tuple(_watched(drop))
         own_columns = tuple(dict.fromkeys(_own([*needed, *(name for one in lookups for name in one.needs)], lookups)))
         for file in files:
             _check(file, own_columns, carried)
         _check_kinds(files, carried)
         shifted = any(is_text(file.schema.field(name).type) for file in files for name in _own(measured, lookups))
         guards = {name: kind for name, kind in private.items() if name in present and shifted}
-        extra = tuple(sorted(present - {*own_columns, *needed, *carried, *private}))
+        extra = tuple(sorted(present - {*own_columns, *needed, *carried, *private, *watched}))
         missing = tuple(scorer.mapping.get("missing") or specs[0]["missing"])
-        return cls(files, needed, lookups, carried, guards, missing, extra)
+        return cls(files, needed, lookups, carried, guards, missing, extra, drop, watched, untold)
 
     @property
     def several(self) -> bool:
@@ -100,7 +112,7 @@ class Inputs:
     def columns(self) -> list[str]:
         """Return the columns that are read of every file."""
         keys = (name for one in self.lookups for name in one.needs)
-        return list(dict.fromkeys([*_own([*self.needed, *keys], self.lookups), *self.carried]))
+        return list(dict.fromkeys([*_own([*self.needed, *self.watched, *keys], self.lookups), *self.carried]))
 
     def kind_of(self, name: str) -> pa.DataType:
         """Return the type of a column, of the files or joined."""
@@ -178,6 +190,13 @@ def _joined(chunk: Chunk, inputs: Inputs) -> Chunk:
         table, found = lookup.add(table)
         matches.append(found)
     return replace(chunk, piece=replace(chunk.piece, table=table), matches=tuple(matches)) if matches else chunk
+
+
+def _watched(rules: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of a file that rules need."""
+    return list(
+        {spec["source"]: None for rule in rules for part in rule["where"] for spec in needed_by([part["column"]])}
+    )
 
 
 def _asking(file: Source, needed: Sequence[str]) -> Source:

@@ -263,6 +263,8 @@ def _described(job: _Job, counts: Counts) -> dict[str, Any]:
         "rows_in": read,
         "rows_scored": scored,
         "rows_rejected": read - scored,
+        "rows_left_out": counts.left_out,
+        "rules_untold": [rule["why"] for rule in inputs.untold],
         "unknown_rate": {name: count / scored if scored else 0.0 for name, count in counts.unseen.items()},
         "drift": drift.compare(job.profile, counts.drift, request.sensitivity) if job.profile else {},
         "another_table": drift.another_table(job.profile, counts.drift) if job.profile else "",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from joblib import cpu_count
 from pydantic import Field
@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, Files, Seconds
-from hi_ml.app.errors import ConfigurationInvalid, OutputFailed
+from hi_ml.app.errors import ConfigurationInvalid, OutputFailed, SourceUnreadable
 from hi_ml.app.files import atomic_folder, to_write
 from hi_ml.app.timing import round_seconds
 from hi_ml.data.location import Database, Location, address_of, in_the_way_of, is_database
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.files import is_folder
+from hi_ml.data.sources.spark import session
 from hi_ml.evaluation import judgement
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
@@ -39,6 +40,9 @@ class PredictSettings:
     model_uri: str | None  # another model
     input: Location | None
     output: Location | None  # a file, or a table of a database
+    engine: Literal["local", "spark"]
+    spark: list[Annotated[str, Field(pattern=r"^spark\.[^=]+=")]]  # its settings, where none runs yet
+    key: str | None  # the column that tells Spark's rows apart; None: the model's identifier
     keep: list[str]  # columns of the input to carry through
     reasons: Annotated[int, Field(ge=0)]  # per row
     chunk_rows: Annotated[int, Field(ge=1)]
@@ -83,17 +87,15 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
 
 
 def _score(settings: PredictSettings, here: launch.Invocation) -> None:
-    output, table = _destination(settings.output)
-    source = None if settings.input is None else address_of(settings.input)
-    if source is not None and is_folder(source):
-        source = in_the_way_of(settings.dataset.origin, source)
-    uri = settings.uri()
+    on_spark = settings.engine == "spark"
+    output, table = _destination(settings.output, folder=on_spark)
+    source, uri = _source(settings, on_spark=on_spark), settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded
-        files = beside.submit(batch.fingerprints, source, settings.dataset)
+        files = None if on_spark else beside.submit(batch.fingerprints, source, settings.dataset)
         model = load_model(uri, seconds=settings.tracking_seconds)
     gc.freeze()  # the model and the libraries stay: a search for garbage in all of them takes a tenth of a second
     request = batch.BatchRequest(
-        input=str(source),
+        input=source,
         output=output,
         table=table,
         dataset=settings.dataset,
@@ -106,7 +108,12 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
         command=tuple(here.overrides),
     )
     with launch.progress(1) as stage:
-        result = batch.score(request, model, files=files.result(), say=tqdm.write, stage=stage)
+        if files is None:
+            spark = session(dict(one.split("=", 1) for one in settings.spark))
+            place = settings.input or source
+            result = batch.score_on_spark(request, model, spark, source=place, key=settings.key)
+        else:
+            result = batch.score(request, model, files=files.result(), say=tqdm.write, stage=stage)
     with atomic_folder(here.folder) as folder:
         run = RunFolder(folder)
         run.write(config=here.config, overrides=here.overrides)
@@ -114,13 +121,25 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
     _show(request, model, result.manifest)
 
 
-def _destination(output: str | Database | None) -> tuple[Path, Database | None]:
-    """Name the file that gets the output, or beside which the work for a table is done."""
+def _source(settings: PredictSettings, *, on_spark: bool) -> str:
+    """Name the input in one line; a table of Spark's needs no order, and a folder of its is one of Parquet."""
+    if settings.input is None:
+        raise SourceUnreadable.no_input(None)
+    if on_spark:
+        return settings.input.shown if isinstance(settings.input, Database) else settings.input
+    source = address_of(settings.input)
+    return in_the_way_of(settings.dataset.origin, source) if is_folder(source) else source
+
+
+def _destination(output: str | Database | None, *, folder: bool) -> tuple[Path, Database | None]:
+    """Name the file or folder that gets the output, or beside which the work for a table is done."""
     if isinstance(output, Database) and output.table is not None:
         return Path(re.sub(r"[^\w.-]", "_", f"{output.table}.parquet")), output
-    if not isinstance(output, str) or is_database(output) or Path(output).suffix not in batch.SUFFIXES:
-        raise OutputFailed.no_path("predict", None if output is None else str(output))
-    return to_write(output), None
+    good = isinstance(output, str) and not is_database(output)
+    if not good or not (folder or Path(str(output)).suffix in batch.SUFFIXES):
+        named = ("",) if folder else batch.SUFFIXES
+        raise OutputFailed.no_path("predict", None if output is None else str(output), named)
+    return to_write(str(output)), None
 
 
 def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str, Any]) -> None:
@@ -152,8 +171,9 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     if rejected:
         print(f"Rejected: {request.beside(batch.REJECTED)}")
     print(f"Output: {request.output if request.table is None else request.table.shown}\n")
-    print(f"python -m hi_ml.predict verify={request.beside(batch.MANIFEST)}")
-    print(command_to_open(store_uri()))
+    proof = f"python -m hi_ml.predict verify={request.beside(batch.MANIFEST)}\n"
+    provable = manifest["input_sha256"] and "output_sha256" in manifest  # no table of Spark's keeps its bytes
+    print(f"{proof * bool(provable)}{command_to_open(store_uri())}")
 
 
 main = launch.command(predict)

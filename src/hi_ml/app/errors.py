@@ -112,8 +112,47 @@ class SparkFailed(HiMlError):
     @classmethod
     def to_start(cls, reason: str) -> Self:
         return cls(
-            f"Spark did not start: {_one_line(reason)[:_LONGEST_REASON].rstrip('.')}. Check what spark= sets: "
+            f"Spark did not start: {_one_line(reason)[:_LONGEST_REASON].rstrip('.')}. Check its settings: "
             "spark.master, and the memory it may take."
+        )
+
+    @classmethod
+    def no_table(cls, found: str) -> Self:
+        return cls(
+            f"engine=spark reads and writes folders of Parquet and tables that it knows by name, "
+            f"'{{url: \"spark://\", table: <name>}}'; found {found}. Without engine=spark all other sources are read."
+        )
+
+    @classmethod
+    def to_read(cls, source: str, reason: str) -> Self:
+        return cls(
+            f"Spark cannot read {source}: {_one_line(reason)[:_LONGEST_REASON].rstrip('.')}. Expected Parquet, with "
+            "times in micro- or milliseconds, at a path that every worker sees."
+        )
+
+    @classmethod
+    def job(cls, reason: str) -> Self:
+        return cls(
+            f"Spark gave up: {_one_line(reason)[:_LONGEST_REASON].rstrip('.')}. Nothing was written. Its workers need "
+            "this version of hi_ml, the memory for chunk_rows, and the paths of input and output."
+        )
+
+    @classmethod
+    def other_code(cls) -> Self:
+        return cls("A worker of Spark has another version of hi_ml than this machine. Install this one there.")
+
+    @classmethod
+    def no_key(cls, found: Sequence[str]) -> Self:
+        return cls(
+            "engine=spark needs key=<column>, one of its own for every row: rows have no numbers there. "
+            f"The input has: {_some(map(_quoted, _header(found)), most=40)}."
+        )
+
+    @classmethod
+    def key(cls, source: str, name: str, *, absent: int, shared: int) -> Self:
+        return cls(
+            f"key={name} does not tell the rows of {source} apart: {absent:,} have none, {shared:,} share theirs. "
+            "Expected a column with another value in every row."
         )
 
 
@@ -1254,6 +1293,13 @@ class OutputFailed(HiMlError):
     @classmethod
     def busy(cls, output: Path) -> Self:
         return cls(f"{output} is being written by another process. Wait until it has ended, or choose another output.")
+
+    @classmethod
+    def exists(cls, output: object) -> Self:
+        return cls(
+            f"{output} is there already, and Spark replaces nothing. Name a folder that is new or empty, or a table "
+            "that is not there yet."
+        )
 
     @classmethod
     def is_input(cls, path: Path) -> Self:

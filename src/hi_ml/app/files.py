@@ -32,11 +32,11 @@ def readable(*, by_umask: bool) -> Iterator[None]:
         os.umask(before)
 
 
-def open_up(folder: Path) -> None:
-    """Give a folder the mode that the umask leaves, whoever made it."""
+def open_up(path: Path) -> None:
+    """Give a folder or a file the mode that the umask leaves, whoever made it."""
     before = os.umask(_PRIVATE)
     os.umask(before)
-    folder.chmod(0o777 & ~before)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~before)
 
 
 def scheme_of(path: str) -> str:

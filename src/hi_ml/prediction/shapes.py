@@ -64,6 +64,8 @@ class ManifestShape(BaseModel):
     separator: str = Field(min_length=1, max_length=1)
     encoding: str
     output_sha256: str
+    output_files: list[_File] = []
+    key: str | None = None
 
 
 def in_words(error: ValidationError) -> str:

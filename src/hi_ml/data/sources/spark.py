@@ -1,4 +1,4 @@
-"""A session of Spark with the settings that our answers need; only who asks for one needs pyspark and Java."""
+"""A session of Spark with the settings that our answers need, and its tables; only who asks needs pyspark and Java."""
 
 import os
 import sys
@@ -6,13 +6,16 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hi_ml.app.errors import SparkFailed
+from hi_ml.data.location import Database, Location
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
+SCHEME = "spark://"  # of the url of a table that Spark knows by its name
 _PANDAS = "PySpark does not yet fully support pandas"  # it says so of all of pandas 3, at every call
 _OWN = {  # of the process that is started
     "spark.ui.enabled": "false",  # a page that all of the network may read
@@ -27,7 +30,10 @@ _HERE = {  # on this machine alone
     "spark.driver.host": "127.0.0.1",
 }
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # spark-submit has started Java, and knows where
-_SQL = {"spark.sql.session.timeZone": "UTC"}  # instants are those of the files
+_SQL = {
+    "spark.sql.session.timeZone": "UTC",  # instants are those of the files
+    "spark.sql.caseSensitive": "true",  # so are names
+}
 
 
 def session(settings: Mapping[str, str]) -> "SparkSession":
@@ -43,11 +49,11 @@ def session(settings: Mapping[str, str]) -> "SparkSession":
     SparkFailed
         If pyspark or Java is absent, or Spark does not start.
     """
+    warnings.filterwarnings("ignore", _PANDAS, FutureWarning)
     try:
         sql = import_module("pyspark.sql")
     except ImportError as error:
         raise SparkFailed.no_package(error.name or "pyspark") from error
-    warnings.filterwarnings("ignore", _PANDAS, FutureWarning)
     running = sql.SparkSession.getActiveSession() or _start(settings)
     own: SparkSession = running.newSession()
     for name, value in _SQL.items():
@@ -55,20 +61,48 @@ def session(settings: Mapping[str, str]) -> "SparkSession":
     return own
 
 
+def frame(spark: "SparkSession", location: Location) -> "DataFrame":
+    """Open a file, a folder or a glob of Parquet, or a table that Spark knows.
+
+    Raises
+    ------
+    SparkFailed
+        If there is none.
+    """
+    if isinstance(location, Database) and (location.table is None or not location.url.startswith(SCHEME)):
+        raise SparkFailed.no_table(location.shown)
+    try:
+        if isinstance(location, Database):
+            return spark.table(str(location.table))
+        return spark.read.parquet(uri(Path(location)))
+    except Exception as error:
+        name = location.shown if isinstance(location, Database) else location
+        raise SparkFailed.to_read(name, reason(error)) from error
+
+
+def uri(path: Path) -> str:
+    """Name a path as Spark takes it, whatever its own file system is."""
+    return f"file://{path.expanduser().absolute()}"
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what Spark says: behind it stands where it came from, in Java."""
+    return str(error).strip().split("\n")[0]
+
+
 def _start(settings: Mapping[str, str]) -> Any:
     pyspark, gateway = import_module("pyspark"), import_module("pyspark.java_gateway")
     elsewhere = _SUBMITTED in os.environ or not settings.get("spark.master", "local").startswith("local")
-    conf = (
-        pyspark.SparkConf().setAppName("hi_ml").setAll((_OWN | ({} if elsewhere else _HERE) | dict(settings)).items())
-    )
+    chosen = _OWN | ({} if elsewhere else _HERE) | dict(settings)
+    conf = pyspark.SparkConf().setAppName("hi_ml").setAll(chosen.items())
     with tempfile.TemporaryFile() as said:  # what Java prints is of use only where it does not start
         try:
             java = gateway.launch_gateway(conf, {"stderr": said})
         except Exception as error:
             said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
-            raise SparkFailed.no_java(next((line for line in reversed(lines) if line), str(error))) from error
+            lines = said.read().decode(errors="replace").splitlines()
+            raise SparkFailed.no_java(next((one for one in lines if not one.startswith("WARN")), str(error))) from error
     try:
         return pyspark.sql.SparkSession(pyspark.SparkContext(conf=conf, gateway=java))
     except Exception as error:
-        raise SparkFailed.to_start(str(error)) from error
+        raise SparkFailed.to_start(reason(error)) from error

@@ -7,6 +7,7 @@ is done. A call that was killed is taken up by the next one with the same reques
 from hi_ml.prediction.batch.parts import SUFFIXES
 from hi_ml.prediction.batch.request import BatchRequest, fingerprints
 from hi_ml.prediction.batch.run import MANIFEST, REJECTED, score
+from hi_ml.prediction.batch.spark import score_on_spark
 from hi_ml.prediction.batch.verify import prove
 
-__all__ = ["MANIFEST", "REJECTED", "SUFFIXES", "BatchRequest", "fingerprints", "prove", "score"]
+__all__ = ["MANIFEST", "REJECTED", "SUFFIXES", "BatchRequest", "fingerprints", "prove", "score", "score_on_spark"]

@@ -157,7 +157,7 @@ def chunks(inputs: Inputs, rows: int, *, done: Sequence[int] | None = None) -> I
         guards = [name for name in inputs.guards if name in file.schema.names]
         columns = list(dict.fromkeys([*inputs.columns(), *guards]))
         for piece in cut(file.pieces(columns, after=after), rows, after=after):
-            yield _joined(Chunk(index, start, piece), inputs)
+            yield joined(Chunk(index, start, piece), inputs)
             last = piece.last
         start += last
 
@@ -183,7 +183,7 @@ def _own(names: Iterable[str], lookups: Sequence[Lookup]) -> list[str]:
     return [name for name in names if name not in given]
 
 
-def _joined(chunk: Chunk, inputs: Inputs) -> Chunk:
+def joined(chunk: Chunk, inputs: Inputs) -> Chunk:
     """Join the rows of a chunk to the other tables."""
     table, matches = chunk.piece.table, []
     for lookup in inputs.lookups:

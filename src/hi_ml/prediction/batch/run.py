@@ -51,7 +51,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """One request with what it is served by."""
 
     request: BatchRequest
@@ -89,15 +89,15 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
     if both := [location for location in files if Path(location).resolve() in written]:
         raise OutputFailed.is_input(Path(both[0]))
     inputs = Inputs.of(files, model.scorer, dataset=request.dataset, keep=request.keep)
-    job = _Job(request, model, files, inputs, drift.load(model.folder))
+    job = Job(request, model, files, inputs, drift.load(model.folder))
     tables = {location: sha256 for one in inputs.lookups for location, sha256 in one.files.items()}
     work = Work(request.beside(WORK), request.key(model, files, tables))
     with work.exclusive(request.output), _resumable(work):
         with stopwatch(job.seconds, "total"):
             output = work.folder / f"output{request.output.suffix}"
             counts = _write(job, work, output, say=say, stage=stage)
-            _check(job, counts, work)
-            manifest = _described(job, counts) | _signed(request, work, output)
+            check(job, counts, work.rejected)
+            manifest = describe(job, counts) | _signed(request, work, output)
         manifest["seconds"] = round(job.seconds["total"], 3)
         _put_in_place(request, work, output, manifest)
         work.remove()
@@ -153,7 +153,7 @@ def _resumable(work: Work) -> Iterator[None]:
         raise
 
 
-def _write(job: _Job, work: Work, output: Path, *, say: Say, stage: Stage) -> Counts:
+def _write(job: Job, work: Work, output: Path, *, say: Say, stage: Stage) -> Counts:
     """Write the whole output and the list of rejected cells, chunk by chunk, and return the counts of all."""
     columns = schema(job.model.scorer, job.inputs, job.request.reasons)
     if differing := work.begin():
@@ -175,7 +175,7 @@ def _write(job: _Job, work: Work, output: Path, *, say: Say, stage: Stage) -> Co
     return counts
 
 
-def _answers(job: _Job, finished: Counts) -> Generator[Answer]:
+def _answers(job: Job, finished: Counts) -> Generator[Answer]:
     """Score, in threads of their own, what is not finished."""
     done = [finished.read.get(file.location, 0) for file in job.inputs.files]
     read = chunks(job.inputs, job.request.chunk_rows, done=done)
@@ -197,7 +197,7 @@ def _timed(read: Iterator[T], seconds: dict[str, float]) -> Generator[T]:
         yield item
 
 
-def _check(job: _Job, counts: Counts, work: Work) -> None:
+def check(job: Job, counts: Counts, rejected: Path) -> None:
     """Stop where the input did not stand still, or too little of it could be scored."""
     for location, file in job.files.items():
         if not file.stands(location):
@@ -209,14 +209,14 @@ def _check(job: _Job, counts: Counts, work: Work) -> None:
         raise SourceUnreadable.no_rows(job.request.input)
     if bad > job.request.max_rejected * rows or bad == rows:
         listed = job.request.beside(REJECTED)
-        work.rejected.replace(listed)
+        rejected.replace(listed)
         faults = [f"{fault.strip()} {count}" for fault, count in sorted(counts.faults.items())]
         share = (bad, rows, job.request.max_rejected)
         causes = list(_causes(job, counts, listed))
         raise TooManyRejected.of(job.request.input, faults, share, listed, "max_rejected", causes)
 
 
-def _causes(job: _Job, counts: Counts, listed: Path) -> Iterator[str]:
+def _causes(job: Job, counts: Counts, listed: Path) -> Iterator[str]:
     """Say of the columns that are written otherwise than the model's table how that was."""
     specs = {spec["source"]: spec for spec in needed_by(job.model.scorer.mapping["columns"])}
     cells = pd.read_csv(listed, dtype=str, keep_default_na=False)
@@ -236,7 +236,7 @@ def _causes(job: _Job, counts: Counts, listed: Path) -> Iterator[str]:
             yield f"{column}: the model knows values from {ends}. Check its unit, and write it in that of the model"
 
 
-def _described(job: _Job, counts: Counts) -> dict[str, Any]:
+def describe(job: Job, counts: Counts) -> dict[str, Any]:
     """Describe a finished work, but for the output's own digest and the time; ready for JSON."""
     request, model, inputs = job.request, job.model, job.inputs
     read, scored = counts.rows_read, counts.rows_scored
@@ -286,11 +286,16 @@ def _interval(model: LoadedModel) -> dict[str, Any] | None:
     return {key: described.get(key) for key in ("level", "keeps_level", "sentence")} if described else None
 
 
+def identity(key: Mapping[str, Any]) -> str:
+    """Return the id of a work by all that its output depends on, see `BatchRequest.key`."""
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:_ID]
+
+
 def _signed(request: BatchRequest, work: Work, output: Path) -> dict[str, Any]:
     """Tell the digest of the output; one that goes to a table is there from now on, in place of an earlier copy."""
     if request.table is None:
         return {"output_sha256": sha256(str(output))}
-    number = hashlib.sha256(json.dumps(work.key).encode()).hexdigest()[:_ID]
+    number = identity(work.key)
     with pq.ParquetFile(output) as file:
         columns = pa.schema([*file.schema_arrow, pa.field(MANIFEST_ID, pa.string())])
         batches = (

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -78,11 +79,19 @@ def prove(path: Path, *, fetch: Callable[[str], LoadedModel], dataset: Dataset, 
         raise NotAsClaimed.of(output, faults)
     dataset = replace(dataset, separator=manifest["separator"], encoding=manifest["encoding"])
     tables = {entry["join"]: entry["source"] for entry in manifest.get("joins", ())}  # older ones have none
-    inputs = Inputs.of(read, model.scorer, dataset=dataset, keep=manifest["keep"], tables=tables)
+    key = manifest.get("key")
+    keep = [key, *manifest["keep"]] if key else manifest["keep"]
+    inputs = Inputs.of(read, model.scorer, dataset=dataset, keep=keep, tables=tables)
     rng, count = np.random.default_rng(seed), manifest["rows_in"]
     rows = np.sort(rng.choice(count, min(sample, count), replace=False)) + 1
     again = _score_again(inputs, model, manifest, rows)
-    return Proof(output, len(rows), _is_exact(output, _read_rows(_location(manifest, output), rows, dataset), again))
+    if key:
+        again = again.drop_columns([name for name in ("row", "file") if name in again.column_names])
+        written = _read_keys(output, key, again.column(key))
+        written, again = _as_text(written.sort_by(key)), again.sort_by(key)
+    else:
+        written = _read_rows(_location(manifest, output), rows, dataset)
+    return Proof(output, len(rows), _is_exact(output, written, _as_text(again)))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -115,7 +124,8 @@ def _read_again(
     result = _location(manifest, output)
     joined = [entry for join in manifest.get("joins", ()) for entry in join["files"]]
     expected = {entry["file"]: entry["sha256"] for entry in (*manifest["files"], *joined)}
-    expected |= {result: manifest["output_sha256"]}
+    parts = {str(output / part["file"]): part["sha256"] for part in manifest.get("output_files", ())}
+    expected |= parts or {result: manifest["output_sha256"]}
     read, faults = {}, []
     for location, sha256 in expected.items():
         try:
@@ -131,7 +141,7 @@ def _read_again(
 
 
 def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any], rows: NDArray[np.int64]) -> pa.Table:
-    """Score some rows of the input again, as text."""
+    """Score some rows of the input again."""
     tables: list[pa.Table] = []
     for chunk in chunks(inputs, manifest["chunk_rows"]):
         wanted = np.isin(chunk.piece.row + chunk.start, rows)
@@ -139,7 +149,15 @@ def _score_again(inputs: Inputs, model: LoadedModel, manifest: Mapping[str, Any]
             piece = Piece(chunk.piece.table.filter(pa.array(wanted)), chunk.piece.row[wanted], np.array([], np.int64))
             some = Chunk(chunk.file, chunk.start, piece)
             tables.append(score_chunk(some, model.scorer, inputs, reasons=manifest["reasons"]).table)
-    return _as_text(pa.concat_tables(tables))
+    return pa.concat_tables(tables)
+
+
+def _read_keys(output: Path, key: str, keys: pa.ChunkedArray) -> pa.Table:
+    """Read the rows of some keys from the files that Spark wrote."""
+    files = [pq.ParquetFile(path) for path in sorted(output.glob("*.parquet"))]
+    batches = (batch for file in files for batch in file.iter_batches())
+    some = (batch.filter(pc.is_in(batch.column(key), value_set=keys.cast(batch.column(key).type))) for batch in batches)
+    return pa.Table.from_batches(some, schema=files[0].schema_arrow)
 
 
 def _read_rows(location: str, rows: NDArray[np.int64], dataset: Dataset) -> pa.Table:

@@ -1,0 +1,125 @@
+"""When does Spark pay? The same rows scored by `predict` and by `predict engine=spark`, on the same processors.
+
+    python benchmarks/spark.py [--rows 111000 1000000 10000000] [--reasons 1] [--udf]
+
+Each is a process of its own; seconds are those of the whole command, and those of the work that its manifest states.
+Memory is the highest sum of what its processes hold (proportional set size), and of the driver: Python and Java, whose
+heap is spark.driver.memory=1g. Answers, intervals and reasons are compared row by row, to the bit. With --udf what
+`mlflow.pyfunc.spark_udf` answers to the first of the sizes is compared too.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hi_ml.data.simulation import simulate
+
+ONCE = 100_000  # rows that are simulated, and written again under new keys until there are enough
+PER_FILE = 500_000
+UDF = """
+import sys, mlflow, pyarrow.parquet as pq
+from hi_ml.data.sources.spark import frame, session
+spark = session({"spark.master": "local[2]", "spark.driver.memory": "1g"})
+rows = frame(spark, sys.argv[2])
+from pyspark.sql.functions import struct
+answer = mlflow.pyfunc.spark_udf(spark, sys.argv[1], env_manager="local", result_type="double")
+needed = mlflow.models.get_model_info(sys.argv[1]).signature.inputs.input_names()
+found = rows.select("key", answer(struct(*(f"`{name}`" for name in needed))).alias("prediction")).toArrow()
+one = pq.read_table(sys.argv[3], columns=["key", "prediction"])
+same = found.sort_by("key")["prediction"].combine_chunks() == one.sort_by("key")["prediction"].combine_chunks()
+print(f"spark_udf: {len(found):,} rows, equal to the bit: {same}")
+"""
+
+
+def main() -> None:
+    """Measure every size, side by side."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="*", default=[111_000, 1_000_000, 10_000_000])
+    parser.add_argument("--reasons", type=int, default=1)
+    parser.add_argument("--udf", action="store_true")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        train = ["hi_ml.train", "task=length_of_stay", "tracking=none", f"hydra.run.dir={place / 'run'}"]
+        subprocess.run([sys.executable, "-m", *train], check=True, cwd=place, stdout=subprocess.DEVNULL)
+        model = place / "run" / "length_of_stay"
+        for rows in asked.rows:
+            folder = written(place, rows)
+            words = ["hi_ml.predict", f"model_uri={model}", f"reasons={asked.reasons}"]
+            here = [f"input={folder}/*.parquet", "keep=[key]", f"output={folder}.parquet"]
+            there = [f"input={folder}", "key=key", f"output={folder}.spark", "engine=spark"]
+            settings = 'spark=["spark.master=local[2]", "spark.driver.memory=1g"]'
+            show(rows, "predict", *measured([*words, *here], place), manifest(folder, "parquet"))
+            show(rows, "engine=spark", *measured([*words, *there, settings], place), manifest(folder, "spark"))
+            print(f"{rows:>11,} rows equal to the bit: {equal(folder)}", flush=True)
+            if asked.udf and rows == asked.rows[0]:
+                files = [str(next(model.rglob("MLmodel")).parent), str(folder), f"{folder}.parquet"]
+                subprocess.run([sys.executable, "-c", UDF, *files], check=True, cwd=place, stderr=subprocess.DEVNULL)
+
+
+def written(place: Path, rows: int) -> Path:
+    """Write a folder of so many rows, each with a key of its own."""
+    folder, table = place / f"rows{rows}", simulate("planted", min(rows, ONCE), seed=5).table
+    folder.mkdir()
+    for first in range(0, rows, PER_FILE):
+        last = min(first + PER_FILE, rows)
+        parts = [table.slice(0, min(ONCE, last - start)) for start in range(first, last, ONCE)]
+        whole = pa.concat_tables(parts).append_column("key", pa.array(range(first, last)))
+        pq.write_table(whole, folder / f"{first:09}.parquet", row_group_size=ONCE)
+    return folder
+
+
+def measured(words: list[str], place: Path) -> tuple[float, dict[str, float]]:
+    """Run a command; return its seconds and the highest gigabytes of its driver, of Java in it, and of all."""
+    started, most = time.perf_counter(), defaultdict[str, float](float)
+    with subprocess.Popen([sys.executable, "-m", *words], cwd=place, stdout=subprocess.DEVNULL) as process:
+        driver = psutil.Process(process.pid)
+        while process.poll() is None:
+            held = defaultdict[str, float](float)
+            with suppress(psutil.Error):
+                for one in (driver, *driver.children(recursive=True)):
+                    held["java" if one.name() == "java" else "python" if one == driver else "workers"] += (
+                        one.memory_full_info().pss / 1e9
+                    )
+                held["all"] = sum(held.values())
+            most |= {name: max(most[name], value) for name, value in held.items()}
+            time.sleep(0.5)
+    if process.returncode:
+        sys.exit(f"{' '.join(words)} failed")
+    return time.perf_counter() - started, most
+
+
+def manifest(folder: Path, suffix: str) -> float:
+    """Return the seconds of the work alone."""
+    return float(json.loads(Path(f"{folder}.{suffix}.manifest.json").read_text())["seconds"])
+
+
+def show(rows: int, what: str, seconds: float, most: dict[str, float], work: float) -> None:
+    """Print one line."""
+    held = ", ".join(f"{name} {value:.2f}" for name, value in sorted(most.items()))
+    print(f"{rows:>11,} rows, {what}: {seconds:.1f} s, of which work {work:.1f} s; GB: {held}", flush=True)
+
+
+def equal(folder: Path) -> bool:
+    """Tell whether all columns are the same, row by row."""
+    many, one = pq.read_table(f"{folder}.spark"), pq.read_table(f"{folder}.parquet")
+    one = one.drop_columns([name for name in ("row", "file") if name in one.column_names])
+    if many.column_names != one.column_names or len(many) != len(one):
+        return False
+    order = pc.sort_indices(many["key"])
+    return all(many[name].combine_chunks().take(order).equals(one[name].combine_chunks()) for name in one.column_names)
+
+
+if __name__ == "__main__":
+    main()

@@ -170,6 +170,7 @@ def trained(hospitals, tmp_path_factory, called):
     """A model that predicts from the survey too."""
     folder = tmp_path_factory.mktemp("trained")
     words = ["task=length_of_stay", "model=linear", "explain.rows=50", "tracking=none"]
+    words += ["subgroups.roles=[sex,patient_survey]", "++subgroups.bands.patient_survey=[0,1]"]
     return called("train", folder, *hospitals[1], *words) / "length_of_stay"
 
 
@@ -185,6 +186,9 @@ def test_a_run_names_every_source_and_join_with_its_digest(hospitals, trained):
     assert "patient_survey" in data["used"]
     assert data["refused"]["died"] == "known at after, after the horizon admission"
     assert "patient_survey belongs to the hospital: 5 of them" in (trained / "run.json").read_text()
+    subgroups = pd.read_csv(trained / "subgroups.csv")
+    assert set(subgroups.loc[subgroups["role"] == "patient_survey", "groups"]) == {5}
+    assert subgroups.loc[subgroups["role"] == "sex", "groups"].min() > 20
 
 
 def test_a_joined_column_is_served_from_the_same_file_or_as_a_column(hospitals, trained, inside, tmp_path):

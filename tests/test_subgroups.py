@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,6 +74,25 @@ def test_a_planted_difference_is_found():
     assert female["verdict"] == "different"
     assert female["difference_low"] < 1 < female["difference_high"]
     assert (female["unit"], female["margin"]) == ("days", 0.5)
+
+
+def test_levels_of_a_column_of_hospitals_are_compared_by_hospital():
+    """Half of 40 hospitals have 90 points; errors are the hospital's. 4,000 patients know no more than 40 hospitals."""
+    rng = np.random.default_rng(4)
+    hospital = rng.integers(0, 40, 4000)
+    points = np.where(hospital % 2, 90.0, 50.0)
+    problem = posed(10 + rng.normal(0, 3, 40)[hospital] + rng.normal(0, 0.1, 4000), patient_survey=points)
+    asked = replace(ASKED, roles=["patient_survey"], controls=[], bands={"patient_survey": [0, 60]})
+    by_patient = line(compared(problem, asked), score="mae", level="60 and over")
+    owned = replace(problem, owners={"patient_survey": hospital})
+    by_hospital = line(compared(owned, asked), score="mae", level="60 and over")
+    assert (by_patient["groups"], by_hospital["groups"]) == ((hospital % 2).sum(), 20)
+    errors = problem.target  # all above 0
+    expected = np.std([errors[hospital == number].mean() for number in range(1, 40, 2)], ddof=1) / 20**0.5
+    half = (by_hospital["high"] - by_hospital["low"]) / 2
+    assert half == pytest.approx(stats.t.ppf(0.975, 19) * expected, rel=0.1)  # of hospitals of nearly equal size
+    assert by_hospital["value"] == by_patient["value"]
+    assert by_hospital["verdict"] == "inconclusive"
 
 
 def test_no_difference_is_called_none_that_matters():

@@ -773,6 +773,13 @@ class NotTrainable(HiMlError):
         )
 
     @classmethod
+    def not_of_rows(cls, task: str, target: str, owner: str) -> Self:
+        return cls(
+            f"{task} predicts '{target}', which belongs to the {owner}, not to an admission: every row of one {owner} "
+            f"has the same. State a claim about it instead, by {owner}, as conf/finding/patient_survey.yaml does."
+        )
+
+    @classmethod
     def target(cls, task: str, target: str, found: str) -> Self:
         return cls(f"{task} is not trainable: expected at least two different values of '{target}', found {found}.")
 

@@ -174,7 +174,8 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
         slices = Slices(rule.by, codes[test[drawn]], names, thresholds.behind)
     else:
         slices = _slices(problem, forecast, drawn, behind=thresholds.behind_all)
-    table = slice_table(checked, slices, behind=thresholds.behind_all, smallest=run.rule.smallest)
+    by_owner = replace(checked, units=problem.units_of(test[drawn], rule.by))
+    table = slice_table(by_owner, slices, behind=thresholds.behind_all, smallest=run.rule.smallest)
     reached, fault = sentence(checked), broken(checked, table)
     how = [
         _note(rule, run, fitted, thresholds, len(calibration)),

@@ -88,7 +88,8 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
         ``role, level, score, value, low, high, difference, difference_low, difference_high, p, p_exploratory, p_holm,
         margin, n, groups, verdict, unit, control``. Scores: the primary loss; ``share_above``, or per class
         ``observed_minus_predicted_`` (calibration in the large, in shares); ``coverage``, where there are intervals.
-        Per admission, 95 % intervals by patient; ``difference`` is the level less the rest. ``p_exploratory`` is
+        Per admission, 95 % intervals by patient, of a joined column of hospitals by hospital; ``groups`` counts these;
+        ``difference`` is the level less the rest. ``p_exploratory`` is
         adjusted over the levels of one role and score alone; ``p_holm`` (Holm 1979) over all comparisons of all roles,
         scores and controls in which level and rest have the ``fewest`` units, and 10 units with and 10 without each
         event: NaN for the others.
@@ -100,10 +101,11 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
     any level with few units or events in it or outside it, is ``inconclusive``. Without a signal, ``coverage`` is ``not
     judged``.
     """
-    units, rows, effects, judged = run.units, [], [], []
+    rows, effects, judged, test = [], [], [], run.problem.where("test")
     qualities = list(_qualities(run, how))
     for role in comparable(run.problem, how):
-        levels = _without_few(dict(_levels(run.problem, role, how.bands.get(role))), units, run.rule.smallest)
+        levels = _without_few(dict(_levels(run.problem, role, how.bands.get(role))), run.units, run.rule.smallest)
+        units = run.problem.units_of(test, role)
         sides = [(Side.of(inside, units), Side.of(~inside, units)) for inside in levels.values()]
         for quality in qualities:
             found = [against_the_rest(quality.values, *pair, margin=quality.margin) for pair in sides]
@@ -151,6 +153,10 @@ def notes(run: FittedRun, how: Subgroups) -> Iterator[str]:
     """Say what to know before reading the table."""
     for role, why in obstacles(run.problem, how).items():
         yield f"Subgroups of {role} are not compared: {why}."
+    for role in comparable(run.problem, how):
+        if role in run.problem.owners:
+            count = len(run.problem.units_of(run.problem.where("test"), role))
+            yield f"Subgroups of {role} compare the {count:,} units that it belongs to, not admissions."
     if run.results["verdict"].verdict != "signal" and len(run.results["subgroups"]):
         yield ERRORS_ONLY
 

@@ -1,7 +1,7 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,9 @@ class Problem:
     # bool, shape (n,); whether the target is a top code, "so many or more"; None where it has none
     topped: Mask | None = None
     left_out: RuledOut | None = None  # rows that the dataset's rules leave out; None without rules
+    # by role of a joined column that belongs to hospitals, or to another unit: whose of these each row is, -1 where
+    # unknown; arrays of int64, shape (n,)
+    owners: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def where(self, part: str) -> Mask:
         """Mask the rows of a part."""
@@ -82,9 +85,19 @@ class Problem:
             return predicted
         return np.where(self.topped[rows], np.minimum(predicted, self.target[rows]), predicted)
 
-    def units_of(self, rows: Mask | NDArray[np.int64]) -> Units:
-        """Number the admissions, and the units of inference, of some rows: a mask or positions."""
-        return Units.of(self.twin[rows], self.group[rows])
+    def units_of(self, rows: Mask | NDArray[np.int64], role: str | None = None) -> Units:
+        """Number the admissions, and the units of inference, of some rows: a mask or positions.
+
+        Parameters
+        ----------
+        role : str, optional
+            A column that rows are compared by: where it belongs to hospitals, these are the units.
+        """
+        if role is None or role not in self.owners:
+            return Units.of(self.twin[rows], self.group[rows])
+        owner = self.owners[role]
+        owner = np.where(owner < 0, owner.max(initial=0) + 1 + self.group, owner)  # of nobody known: of the patient
+        return Units.of(self.twin[rows], owner[rows])
 
     def baseline(self, rows: NDArray[np.int64]) -> Baseline:
         """Learn the constant predictors from some rows (positions), with the votes that the scores count."""
@@ -126,6 +139,8 @@ def pose(
     scores_of(task)
     if task.target not in table:
         raise NotTrainable.no_role(task.name, task.target, dataset.name)
+    if (owner := dataset.level_of(task.target)) is not None:
+        raise NotTrainable.not_of_rows(task.name, task.target, owner)
     roles, refused = select(task, available(admissions))
     if not roles:
         raise NotTrainable.no_features(task.name, refused)
@@ -173,6 +188,7 @@ def pose(
         ),
         topped=None if labels or task.target not in admissions.topped else admissions.topped[task.target][chosen],
         left_out=_ruled_out(admissions, task, labels),
+        owners=_owners(admissions, rows),
     )
     return _scaled(problem, model, seed)
 
@@ -290,6 +306,16 @@ def _ruled_out(admissions: Admissions, task: Task, labels: list[str]) -> RuledOu
     patient = admissions.coded.get("patient_id", np.full(n, -1))
     kept = measured(admissions.table[task.target]), patient, np.full(n, KEPT)
     return RuledOut(out.whys, kept, (measured(out.table[task.target]), out.patient, out.step))
+
+
+def _owners(admissions: Admissions, rows: pd.DataFrame) -> dict[str, NDArray[np.int64]]:
+    """By role of a column that belongs to a unit, which unit each row is of; where that is private, by its value."""
+    levels = {role: admissions.dataset.level_of(role) for role in admissions.dataset.joined_roles()}
+    return {
+        role: pd.factorize(rows[unit if unit in rows else role])[0]
+        for role, unit in levels.items()
+        if unit is not None and role in rows
+    }
 
 
 def _of_units(admissions: Admissions, roles: Iterable[str], rows: pd.DataFrame) -> Iterator[str]:

@@ -56,3 +56,11 @@ def test_a_command_runs_by_its_name(inside, tmp_path):
 
 def test_the_version_is_that_of_the_package(inside):
     assert inside(main, "--version")[1] == f"{hi_ml.__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--glossary"], ["train", "--glossary"]])
+def test_the_words_of_screen_and_page_are_explained(inside, words):
+    ended = inside(main, *words)
+    assert ended.code == 0
+    for word in ("signal", "negligible", "no signal", "worse", "inconclusive", "mean absolute error", "net benefit"):
+        assert f"\n{word}: " in f"\n{ended.stdout}"

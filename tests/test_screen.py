@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import hi_ml
-from hi_ml.reports.screen import summary
+from hi_ml.app.text import number
+from hi_ml.reports.screen import closing, line, summary
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_the_verdict_comes_first_and_each_question_has_a_line(runs, task, monkey
     said = summary(run, Path("here")).splitlines()
     first, sentence = said[1:3]
     word = run.results["verdict"].verdict.replace("_", " ").upper()
-    assert first == f"{task} at {run.problem.task.horizon}, linear: {word}"
+    assert first == f"{task.replace('_', ' ')} at {run.problem.task.horizon}, linear: {word}"
     assert run.results["verdict"].sentence.startswith(sentence[:150])
     lines = [line for line in said[len(said) - said[::-1].index("") :] if not line.startswith("  ")]
     begins = ("Random split: ", "Sets cover" if run.problem.labels else "Intervals cover", "Calibration: ",
@@ -49,4 +50,18 @@ def test_a_score_worse_than_knowing_nothing_is_marked(runs):
     scores = run.results["scores"].copy()
     scores.loc[scores["score"] == "median_ae", "value"] = 9.0
     said = summary(replace(run, results=run.results | {"scores": scores}), Path("here")).splitlines()
-    assert "median_ae" in [line.split()[0] for line in said if line.endswith("< worse than knowing nothing")]
+    assert "median absolute error" in [
+        line.split("  ")[0].strip() or line.strip()[:21]
+        for line in said
+        if line.endswith("< worse than knowing nothing")
+    ]
+
+
+def test_the_tasks_of_a_command_end_in_one_table_with_verdict_score_and_interval(runs):
+    head, *lines = closing([line(run) for run in runs.values()]).strip().splitlines()
+    assert head.split()[:3] == ["task", "verdict", "score"]
+    for told, run in zip(lines, runs.values(), strict=True):
+        first = run.results["scores"].iloc[0]
+        assert told.strip().startswith(run.problem.task.name.replace("_", " "))
+        assert run.results["verdict"].verdict.replace("_", " ") in told
+        assert f"{number(first['low'])} to {number(first['high'])}" in told

@@ -14,6 +14,8 @@ def main() -> None:
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print(manual.overview())
+    elif name == "--glossary":
+        print(manual.glossary_page())
     elif name == "--version":
         print(import_module("hi_ml").__version__)
     else:

@@ -19,7 +19,7 @@ from hi_ml.claims.verdicts import difference
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
 from hi_ml.modeling.features import holders
-from hi_ml.reports.findings import FindingsRun, write
+from hi_ml.reports.findings import FindingsRun, in_short, write
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.send import send
 from hi_ml.tracking.store import command_to_open, store_uri
@@ -109,7 +109,7 @@ def _say(stated: FindingsRun, here: launch.Invocation) -> None:
             print(f"  {sentence}")
     if stated.with_copies:
         print(f"\n{stated.with_copies}")
-    print(f"\nRun folder: {here.folder}\n")
+    print(f"\n{in_short(stated.findings)}\n\nRun folder: {here.folder} (its page: report.html)\n")
 
 
 main = launch.command(findings)

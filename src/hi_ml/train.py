@@ -117,6 +117,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
     request = Request(here, method, settings.charts == "all", settings.report)
     failures: list[HiMlError] = []
+    lines: list[dict[str, str]] = []
     with launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
         stage("read")
         seconds: dict[str, float] = {}
@@ -127,13 +128,16 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 problem = table.pose(task, method)
                 run = make(problem, table, request, path, seconds=dict(seconds), stage=stage)
                 tqdm.write(screen.summary(run, path))
+                lines.append(screen.line(run))
                 stage(f"{task.name}: track")
                 if tracked:
                     send_and_say(path, settings.policy(run), settings)
             except (NotTrainable, TrackingFailed) as error:
                 failures.append(error)
-    if runs := sorted(path.parent for path in here.folder.glob(f"*/{FILES['run']}")):
-        say_next(runs[:1], tracked=tracked)
+    if len(lines) > 1:
+        print(screen.closing(lines))
+    if folders := sorted(path.parent for path in here.folder.glob(f"*/{FILES['run']}")):
+        say_next(folders[:1], tracked=tracked)
     if failures:
         raise Unserved.of(failures)
 

@@ -32,7 +32,7 @@ from hi_ml.app import options
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, MemoryExhausted, OutputFailed
 from hi_ml.app.files import open_up, own, readable
-from hi_ml.app.manual import page
+from hi_ml.app.manual import glossary_page, page
 from hi_ml.app.passwords import refuse_passwords, without_password
 from hi_ml.app.references import hold_references, plain, written
 
@@ -127,6 +127,8 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
         with ending(composed=False):
             if {"-h", "--help"} & set(sys.argv[1:]):
                 print(page(function.__name__))
+            elif "--glossary" in sys.argv[1:]:
+                print(glossary_page())
             else:
                 application()
 
@@ -135,7 +137,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
 
 @contextmanager
 def progress(steps: int) -> Iterator[Stage]:
-    """Show on a terminal, and only there, which of so many steps is under way; log lines pass above the bar."""
+    """Show on a terminal which of so many steps is under way, log lines above the bar; elsewhere a line a step."""
     from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 -- a notebook need not hear of its widgets
 
     wide, high = shutil.get_terminal_size()  # a terminal without a size counts as one of 80 x 24
@@ -143,6 +145,8 @@ def progress(steps: int) -> Iterator[Stage]:
     with bar, logging_redirect_tqdm():
 
         def stage(name: str, done: float | None = None, /) -> None:
+            if bar.disable and done is None:
+                logging.getLogger("hi_ml").info(name)
             bar.set_description_str(name, refresh=False)
             bar.update(1 if done is None else done * steps - bar.n)
             bar.refresh()

@@ -2,9 +2,14 @@
 
 import difflib
 import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+
+import yaml
 
 from hi_ml.app.config import conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
@@ -73,8 +78,25 @@ def overview() -> str:
     manuals = [Manual.of(name) for name in commands()]
     lines = [line for one in manuals for line in ("", f"{one.name}: {one.does}", f"  {one.example}")]
     return "\n".join(
-        ["Honest machine learning on hospital admissions.", *lines, "\nMore of one: hi_ml <command> --help"]
+        [
+            "Honest machine learning on hospital admissions.",
+            *lines,
+            "\nMore of one: hi_ml <command> --help. What the words mean: hi_ml --glossary",
+        ]
     )
+
+
+def glossary() -> dict[str, str]:
+    """Return the words of screen and pages, each with what it means."""
+    words: dict[str, str] = yaml.safe_load(files("hi_ml.app").joinpath("glossary.yaml").read_text("utf-8"))
+    return words
+
+
+def glossary_page() -> str:
+    """Write the glossary, wrapped at the terminal's width."""
+    width = shutil.get_terminal_size().columns
+    lines = [f"{word}: {meaning}" for word, meaning in glossary().items()]
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 
 
 def checked(name: str) -> str:

@@ -5,7 +5,7 @@ both have one line per row. No line of a table is of fewer patients than its `ru
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -170,10 +170,9 @@ def swarm_table(
         order = np.argsort(contribution, kind="stable")
         text = not _is_number(features[column])
         levels = (_pool(_texts(features[column]), _SWARM_LEVELS, rule) if text else pd.Series("", features.index)).array
-        for level in pd.unique(levels[order]):
-            inside = order[(levels == level)[order]]
-            part = _means(rule, inside, size, contribution=contribution, shade=shade)
-            parts.append(part.assign(column=column, level=level if text else None))
+        blocks = [order[(levels == level)[order]] for level in pd.unique(levels[order])]
+        part, first = _means(rule, blocks, size, contribution=contribution, shade=shade)
+        parts.append(part.assign(column=column, level=levels[first] if text else None))
     return pd.concat(parts, ignore_index=True)[["column", "contribution", "shade", "level", "n"]]
 
 
@@ -201,7 +200,9 @@ def dependence_table(
         feature, contribution = features[column], values[column]
         if _is_number(feature):
             both = {"contribution": contribution.to_numpy(float), "number": feature.to_numpy(float, na_value=np.nan)}
-            part = _means(rule, np.lexsort([*both.values()]), -(-len(values) // points), **both).assign(kind="point")
+            part = _means(rule, [np.lexsort([*both.values()])], -(-len(values) // points), **both)[0].assign(
+                kind="point"
+            )
         else:
             part = _quantiles_by_level(_pool(_texts(feature), levels, rule), contribution).assign(kind="level")
         parts.append(part.assign(column=column))
@@ -275,15 +276,23 @@ def waterfall_table(
     return pd.concat(parts, ignore_index=True)[order]
 
 
-def _means(rule: Disclosure, order: Rows, size: int, **columns: Floats) -> pd.DataFrame:
-    """Average columns over so many rows that follow one another, and count these; rows with a missing value apart."""
-    frame, parts = pd.DataFrame(columns), []
-    missing = frame.isna().any(axis=1).to_numpy()[order]
-    for rows in (order[~missing], order[missing]):
-        run = rule.runs(rows, size)
-        grouped = frame.iloc[rows[run >= 0]].groupby(run[run >= 0])
-        parts.append(grouped.mean().assign(n=grouped.size()))
-    return pd.concat(parts, ignore_index=True)
+def _means(rule: Disclosure, blocks: Sequence[Rows], size: int, **columns: Floats) -> tuple[pd.DataFrame, Rows]:
+    """Average columns over so many rows that follow one another in a block, and count these; missing values apart.
+
+    The position of the first row of each line comes along.
+    """
+    frame = pd.DataFrame(columns)
+    missing = frame.isna().any(axis=1).to_numpy()
+    rows, numbers, start = [], [], 0
+    for block in (block[missing[block] == lacks] for block in blocks for lacks in (False, True)):
+        run = rule.runs(block, size)
+        rows.append(block[run >= 0])
+        numbers.append(run[run >= 0] + start)
+        start += int(run.max(initial=-1)) + 1
+    order = np.concatenate(rows)
+    number, first = np.unique(np.concatenate(numbers), return_index=True)
+    grouped = frame.iloc[order].groupby(np.concatenate(numbers))
+    return grouped.mean().assign(n=grouped.size()).loc[number], order[first]
 
 
 def _typical(feature: "pd.Series[Any]", index: Rows, rule: Disclosure) -> str:

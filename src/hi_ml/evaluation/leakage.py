@@ -13,6 +13,7 @@ from hi_ml.app.config import STRICT
 from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem, fit_rows
+from hi_ml.modeling.scores.score import title
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.estimates import Interval
 from hi_ml.statistics.groups import Units, corrected_interval
@@ -227,9 +228,9 @@ def _mean_of_some(values: Sequence[float | None]) -> float | None:
 
 def _brief(gap: Gap) -> str:
     """Say in a line whether a random split would flatter, and by how much."""
-    factor, unit = (100, "points of accuracy") if gap.score == "accuracy" else (1, f"of {gap.score}")
+    factor, unit = (100, "points of accuracy") if gap.score == "accuracy" else (1, f"of the {title(gap.score)}")
     copies, patients = (number(factor * one, digits=3) for one in (gap.gap, gap.patient_gap))
-    word = "leak" if gap.low > 0 or gap.patient_low > 0 else "no leak"
+    word = "leakage" if gap.low > 0 or gap.patient_low > 0 else "no leakage"
     return f"Random split: {word} (near-copies {copies}, other admissions of a patient {patients} {unit})."
 
 

@@ -209,6 +209,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
+def in_short(findings: Sequence[Finding]) -> str:
+    """Write the claims of a command in one table: the verdict, and the number that it stands on."""
+    rows = []
+    for finding in findings:
+        number = _number(finding)
+        verdict = VERDICTS[finding.verdict] + finding.as_far
+        rows.append((finding.finding.replace("_", " "), verdict, number.get("value", ""), number.get("reach", "")))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "number", ""]).to_string(index=False)
+
+
 def _number(finding: Finding) -> dict[str, str]:
     """Choose the one number of a card: of the parts that must all hold the weakest, else the strongest."""
     parts = [item for item in finding.evidence if item.role == "primary"]

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from hi_ml.app.errors import RunFolderInvalid
+from hi_ml.app.manual import glossary
 from hi_ml.app.text import number, short
 from hi_ml.evaluation import calibration
 from hi_ml.evaluation.coverage import SCORES
@@ -114,10 +115,25 @@ def summarize(folder: RunFolder) -> dict[str, Any]:
         "words": verdict["verdict"].replace("_", " ") + (f": {verdict['reason']}" if verdict["reason"] else ""),
         "sign": sign,
         "answer": answer,
-        "sentence": verdict["sentence"],
+        "sentence": f"{_plain(folder.load('scores'))} {verdict['sentence']}".strip(),
         "sections": list(_sections(folder, run, data)),
         "facts": facts | {"answer": answer, "measures": measures},
     }
+
+
+def _plain(scores: pd.DataFrame) -> str:
+    """Say the score that everyone understands, beside that of who knows nothing."""
+    by_name = {row["score"]: row for row in scores.to_dict("records")}
+    if row := by_name.get("mae"):
+        value, nothing = (number(row[name], digits=3) for name in ("value", "baseline"))
+        return f"On average it is off by {value} {row['unit']}; the same guess for everybody, by {nothing}."
+    if scores["score"].iloc[0] == "roc_auc":
+        value = 100 * by_name["roc_auc"]["value"]
+        return f"Of one who has it and one who has not, it tells which in {value:.0f} of 100 pairs; chance, in 50."
+    if row := by_name.get("accuracy"):
+        value, nothing = (f"{100 * row[name]:.1f}" for name in ("value", "baseline"))
+        return f"It names the right class for {value} of 100 admissions; the commonest class for all, for {nothing}."
+    return ""
 
 
 def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Section]:
@@ -136,6 +152,8 @@ def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]
     yield Section("made", "How it was made", list(run["notes"]), _made(run, data), folded=True)
     yield Section("probes", "What was checked", [], _probes(folder), folded=True)
     yield Section("limits", "Limits", list(_LIMITS), folded=True)
+    meanings = Table(["Word", "Meaning"], [list(pair) for pair in glossary().items()])
+    yield Section("words", "What the words mean", [], meanings, folded=True)
 
 
 _WHY_NOT = (

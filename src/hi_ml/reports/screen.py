@@ -2,6 +2,7 @@
 
 import shutil
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from hi_ml.app.text import number
 from hi_ml.evaluation.assessment import FittedRun, catalogue
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.modeling.scores.score import is_worse
+from hi_ml.modeling.scores.score import title as score_title
 
 _WIDE = 120  # letters of a line, where no terminal says otherwise
 
@@ -20,7 +22,7 @@ def summary(run: FittedRun, folder: Path) -> str:
     word = f": {verdict.verdict.replace('_', ' ').upper()}" if verdict else ""
     lines = [
         "",
-        f"{task.name} at {task.horizon}, {run.method.model.name}{word}",
+        f"{task.name.replace('_', ' ')} at {task.horizon}, {run.method.model.name}{word}",
         *([_wrapped(verdict.sentence)] if verdict else []),
         "",
         _align(run.results["scores"]),
@@ -29,6 +31,25 @@ def summary(run: FittedRun, folder: Path) -> str:
         f"Run folder: {folder} (its page: report.html)",
     ]
     return "\n".join(lines)
+
+
+def line(run: FittedRun) -> dict[str, str]:
+    """Say of a task what `closing` sets beside that of others: the verdict, and the score that it stands on."""
+    first, verdict = run.results["scores"].iloc[0], run.results.get("verdict")
+    return {
+        "task": run.problem.task.name.replace("_", " "),
+        "verdict": verdict.verdict.replace("_", " ") if verdict else "",
+        "score": score_title(first["score"]),
+        "value": number(first["value"]),
+        "95 % interval": _reach(first["low"], first["high"]),
+        "baseline": number(first["baseline"]),
+        "unit": first["unit"],
+    }
+
+
+def closing(lines: Sequence[dict[str, str]]) -> str:
+    """Write the tasks of a command in one table."""
+    return "\n" + pd.DataFrame(lines).to_string(index=False)
 
 
 def _briefs(run: FittedRun) -> list[str]:
@@ -44,6 +65,10 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
+def _reach(low: float, high: float) -> str:
+    return "too few to tell" if pd.isna(low) else f"{number(low)} to {number(high)}"
+
+
 def _align(scores: pd.DataFrame) -> str:
     worse = [
         row["score"] not in SCORES and is_worse(row["score"], row["value"], row["baseline"])
@@ -51,12 +76,9 @@ def _align(scores: pd.DataFrame) -> str:
     ]
     table = pd.DataFrame(
         {
-            "score": scores["score"],
+            "score": scores["score"].map(score_title),
             "value": scores["value"].map(number),
-            "95 % interval": [
-                "too few to tell" if pd.isna(low) else f"{number(low)} to {number(high)}"
-                for low, high in zip(scores["low"], scores["high"], strict=True)
-            ],
+            "95 % interval": list(map(_reach, scores["low"], scores["high"])),
             "baseline": scores["baseline"].map(number),
             "unit": scores["unit"],
         }

@@ -65,12 +65,13 @@ class Disclosure:
 
     def runs(self, order: Integers, size: int = 1) -> Integers:
         """Number rows (positions), as they come, by runs of enough patients and at least so many; -1 where too few."""
-        number, seen, run = np.zeros(len(order), dtype=np.int64), set[int](), 0
-        for position, row in enumerate(order):
-            if len(seen) >= max(self.smallest, size):
+        numbers, seen, run, enough = list[int](), set[int](), 0, max(self.smallest, size)
+        for unit in self.unit[order].tolist():
+            if len(seen) >= enough:
                 run, seen = run + 1, set()
-            number[position] = run
-            seen.add(int(self.unit[row]))
+            numbers.append(run)
+            seen.add(unit)
+        number = np.array(numbers, dtype=np.int64)
         if len(seen) < self.smallest:
             number[number == run] = run - 1
         return number

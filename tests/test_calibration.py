@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hi_ml.evaluation.assessment import FittedRun
-from hi_ml.evaluation.calibration import measure, sentence
+from hi_ml.evaluation.calibration import measure, plain, sentence
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics import calibration
@@ -94,3 +94,15 @@ def test_measures_of_classes_are_said_as_a_range_and_what_is_missing_is_counted(
         "Calibration: in the large between -0.100 and 0.200 over 2 classes; slope 1.20 (0.800 to 1.60); "
         "1 of 3 intervals miss the ideal; 1 not estimable."
     )
+
+
+def test_calibration_is_said_in_one_plain_sentence():
+    def said(*rows):
+        return plain(pd.DataFrame(rows, columns=["class", "measure", "value", "low", "high", "ideal"]))
+
+    right = ("", "share_above", 0.51, 0.48, 0.54, 0.5)
+    assert said(right) == "Predictions are right on the whole, as far as this table can tell."
+    assert "too low on the whole, by more" in said(("", "share_above", 0.6, 0.55, 0.65, 0.5))
+    said_of_two = said(("a", "in_the_large", -0.3, -0.4, -0.2, 0.0), ("b", "slope", 0.5, 0.4, 0.6, 1.0))
+    assert "too high on the whole for a, too far apart (extremes are overstated) for b" in said_of_two
+    assert "could not be measured" in said(("", "slope", np.nan, np.nan, np.nan, 1.0))

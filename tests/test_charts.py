@@ -378,6 +378,23 @@ def test_better_is_right_for_every_score():
         np.testing.assert_allclose(np.mean(ax.get_xlim()), baseline)
 
 
+def test_what_was_found_stands_below_the_title_in_smaller_letters(legible):
+    figure = figure_of(*first("scores"), title="How good is it?\nIt removes a tenth of the error: signal.")
+    legible(figure)
+    (subtitle,) = [text for text in figure.texts if text.get_text() == "It removes a tenth of the error: signal."]
+    assert figure.get_suptitle() == "How good is it?"
+    assert subtitle.get_fontsize() < 10
+
+
+def test_no_axis_of_a_score_goes_where_it_cannot_be():
+    table = of_scores([("macro_f1", 0.6, 0.5, 0.7, 0.17, "share"), ("r2", 0.2, 0.1, 0.3, 0.0, "share")])
+    share, explained = figure_of(*next(iter(table.items())), higher_is_better={"macro_f1", "r2"}).axes
+    assert share.get_xlim()[0] < 0  # so that the baselines stand below one another
+    assert share.get_xticks().min() >= 0
+    assert share.spines["bottom"].get_bounds()[0] == 0
+    assert explained.get_xticks().min() < 0  # worse than the mean
+
+
 def test_a_score_at_the_baseline_does_not_look_far_from_it():
     table = of_scores([("log_loss", 1.0993, 1.0975, 1.1010, 1.0986, "nats")])
     ax = figure_of(*next(iter(table.items()))).axes[0]

@@ -152,6 +152,12 @@ def test_in_a_browser_nothing_is_cut_tables_sort_and_nothing_is_requested(runs, 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
     assert page.evaluate("document.querySelector('.answer').getBoundingClientRect().bottom < innerHeight")
+    folds = "document.querySelector('details.section').getBoundingClientRect().top + scrollY"
+    assert page.evaluate(f"{folds} <= 12 * 844")
+    picture, before = page.locator(".zoom img").first, page.locator(".zoom img").first.bounding_box()["width"]
+    picture.click()
+    assert picture.bounding_box()["width"] > before or width > 390
+    picture.click()
     table = page.locator("section table").first
     table.locator("thead th").nth(1).click()
     values = pd.to_numeric(pd.Series(table.locator("tbody td:nth-child(2)").all_text_contents()))

@@ -186,7 +186,7 @@ def of_sizes(rows):
 def of_a_table(columns):
     months = [f"20{20 + i // 12}-{i % 12 + 1:02}" for i in range(60 if columns else 1)]
     rows = [("admissions a month", month, 1_234, 0.01) for month in months]
-    rows += [("age", str(decade), 12_345, 0.1) for decade in range(0, 100, 10)]
+    rows += [("age in years", f"{decade} to {decade + 9}", 12_345, 0.1) for decade in range(0, 100, 10)]
     rows += [("missing values", name, 7 * i, 0.03 * i) for i, name in enumerate(columns)]
     return {first_look.first_look: pd.DataFrame(rows, columns=["part", "label", "n", "share"])}
 

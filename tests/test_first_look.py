@@ -22,7 +22,7 @@ def test_months_decades_and_missing_values_are_counted():
     age = pd.Series([41.0] * 7 + [58.0] * 7)
     found = look(pd.DataFrame({"admitted_on": day, "age": age, "ward": [None] * 5 + ["A"] * 9}))
     assert counts(found, MONTH) == {"2024-01": 6, "2024-02": 8}
-    assert counts(found, AGE) == {"40": 7, "50": 7}
+    assert counts(found, AGE) == {"40 to 49": 7, "50 to 59": 7}
     assert counts(found, MISSING) == {"admitted_on": 0, "age": 0, "ward": 5}
     assert sentence(found) == "1 column lacks values: most of all ward, 35.7 % of the rows."
 
@@ -31,7 +31,7 @@ def test_nothing_is_told_of_few_patients_nor_of_what_would_tell_of_them():
     age = pd.Series([41.0] * 6 + [58.0] * 20 + [95.0] * 4)
     table = pd.DataFrame({"age": age, "ward": [None] * 4 + ["A"] * 26})
     found = look(table)
-    assert counts(found, AGE) == {"50": 20}  # the others' sum would tell of the four
+    assert counts(found, AGE) == {"50 to 59": 20}  # the others' sum would tell of the four
     assert "ward" not in counts(found, MISSING)
     assert counts(look(table, group=np.zeros(30, dtype=int)), AGE) == {}
 

@@ -1,6 +1,7 @@
 """What does the table of a task hold: how many admissions a month, of which ages, and what is missing?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.modeling.problem import Problem
 from hi_ml.statistics.disclosure import Disclosure, withheld
 
-MONTH, AGE, MISSING = "admissions a month", "age", "missing values"
+MONTH, AGE, MISSING = "admissions a month", "age in years", "missing values"
 _DECADE = 10  # years
 _MOST_MONTHS = 120  # more are counted by year
 Counted = tuple[str, str, int, float]
@@ -35,14 +36,16 @@ def _lines(problem: Problem) -> Iterator[Counted]:
         many = months.nunique() > _MOST_MONTHS
         yield from _counted(MONTH, months.dt.year if many else months, rule)
     if "age" in table and is_numeric_dtype(table["age"]):
-        yield from _counted(AGE, (table["age"].astype(float) // _DECADE * _DECADE).astype("Int64"), rule)
+        decades = table["age"].astype(float) // _DECADE * _DECADE
+        for part, label, n, share in _counted(AGE, decades, rule):
+            yield part, f"{float(label):g} to {float(label) + _DECADE - 1:g}", n, share
     for role in table:
         missing = table[role].isna().to_numpy()
         if not rule.tells(missing) and not rule.tells(~missing):
             yield MISSING, str(role), int(missing.sum()), float(missing.mean())
 
 
-def _counted(part: str, values: "pd.Series[int]", rule: Disclosure) -> Iterator[Counted]:
+def _counted(part: str, values: "pd.Series[Any]", rule: Disclosure) -> Iterator[Counted]:
     codes, names = pd.factorize(values, sort=True)
     out = withheld(rule.sizes(codes, len(names)), rule.smallest)
     counts = np.bincount(codes[codes >= 0], minlength=len(names))

@@ -238,7 +238,7 @@ def _of_copies(task: Task, score: str, gap: Interval, *, share: float, most: flo
     if not share:
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
     return (
-        f"A random split would flatter the {score} of {task.name} by {_size(task, gap)}; "
+        f"A random split would flatter {_score_of(task, score)} by {_size(task, gap)}; "
         f"{percent(share)} % of its test rows have a twin in training, and a model that memorises would gain "
         f"{_number(task, most)}."
     )
@@ -248,9 +248,13 @@ def _of_patients(task: Task, score: str, gap: Interval, *, share: float) -> str:
     if not share:
         return ""
     return (
-        f"Other admissions of the same patients would flatter the {score} of {task.name} by {_size(task, gap)}; "
+        f"Other admissions of the same patients would flatter {_score_of(task, score)} by {_size(task, gap)}; "
         f"{percent(share)} % of the test rows have one in training."
     )
+
+
+def _score_of(task: Task, score: str) -> str:
+    return f"the {title(score)} of {task.name.replace('_', ' ')}"
 
 
 def _of_constant(copies: Sequence[Leak], patients: Sequence[Leak]) -> str:

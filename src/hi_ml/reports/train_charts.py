@@ -100,7 +100,8 @@ def _of_leakage(run: FittedRun) -> Iterator[Chart]:
     share, unit = run.problem.labels, run.problem.task.unit
     if share:
         table[["gap", "low", "high"]] *= 100
-    note = f"{gap.score} on a random split, against fits that leave out the rows of the tested copies, or patients."
+    score = score_title(gap.score).capitalize()
+    note = f"{score} on a random split, against fits that leave out the rows of the tested copies, or patients."
     words = caption(run.units.admissions, note)
     title = f"What would a careless split add to the score?\n{gap.sentence}"
     drawn = leak(table, title=title, caption=words, unit="percentage points" if share else unit)
@@ -269,7 +270,9 @@ def _of_first_look(run: FittedRun) -> Iterator[Chart]:
     table = run.results["first_look"]
     if (table["n"] > 0).any():
         title = f"The table at first look\n{first_looks.sentence(table)}"
-        words = caption(len(run.problem.target), f"Rows that have {_name(run)}. {run.rule.smallest} patients or more.")
+        words = caption(
+            len(run.problem.target), f"Rows that have {_name(run)}. Each bar: {run.rule.smallest} patients or more."
+        )
         yield "first_look", first_look(table, title=title, caption=words), table
 
 

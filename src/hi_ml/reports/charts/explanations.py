@@ -256,4 +256,4 @@ def _draw_observed(ax: Axes, first: "pd.Series[Any]", y: float) -> None:
 
 def _with_value(bar: dict[Hashable, Any]) -> str:
     column, value = str(bar["column"]).replace("_", " "), str(bar["value"])
-    return f"{wrap(column, 22, 1)} = {wrap(value, 20, 1)}" if value else wrap(column, 40, 1)
+    return f"{wrap(column, 22, 1)} = {wrap(value, 26, 1)}" if value else wrap(column, 40, 1)

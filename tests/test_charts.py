@@ -159,6 +159,15 @@ def of_transport(labels, *, unit="log-odds"):
     return {forests.transported: table.assign(value=value, low=value - 0.2, high=value + 0.2, margin=0.05)}
 
 
+def of_places(names, *, summary=True):
+    value = np.linspace(0.0, 0.2, len(names) + summary)
+    table = pd.DataFrame({"level": [*names, *["random effects"] * summary], "value": value, "n": 1_234})
+    table = table.assign(low=value - 0.05, high=value + 0.05, next_low=np.nan, next_high=np.nan)
+    if summary:
+        table.loc[len(names), ["next_low", "next_high"]] = [-0.1, 0.3]
+    return {forests.left_out: table}
+
+
 def of_groups(names, **columns):
     mean = np.linspace(10.0, 20.0, len(names))
     table = pd.DataFrame({"drug": names, "mean": mean, "low": mean - 1, "high": mean + 1, "n": 100})
@@ -247,6 +256,9 @@ CASES = {
     "30 estimates": {forests.forest: of_estimates([*TWENTY, *LONG], mark=OPTIONS["marks"][2], discovery=True)},
     "another hospital": of_transport([""], unit="US$"),
     "another hospital, 6 long classes": of_transport(LONG[:6]),
+    "places left out": of_places(["a", "b", "c"]),
+    "32 long places left out": of_places([*TWENTY, *LONG]),
+    "two places left out": of_places(["a", "b"], summary=False),
     "means": of_groups(["a", "b"]),
     "means of 32 long names": of_groups([*TWENTY, *LONG]),
     "a negative mean, and none": of_groups(["a", "b"], mean=[-2.0, np.nan], low=-3.0, high=-1.0),

@@ -18,6 +18,7 @@ from hi_ml.data.column import Moment
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
+from hi_ml.evaluation.holdout import Holdout
 from hi_ml.evaluation.intervals import Rule
 from hi_ml.evaluation.judgement import Judging
 from hi_ml.evaluation.leakage import Leakage
@@ -62,6 +63,7 @@ class TrainSettings:
     # with which probability intervals and sets of labels hold the truth; None makes none
     interval: Annotated[float, Field(gt=0, lt=1)] | None
     interval_by: str | None  # column whose levels, or `class` for sets of labels, get that probability each
+    holdout_by: str | None  # a column whose levels are left out in turn
     report: dict[str, str | None]  # what a person says to items of TRIPOD+AI
     charts: Literal["default", "all"]
     tracking: Literal["default", "none"]
@@ -90,6 +92,7 @@ class TrainSettings:
             "intervals": rule,
             "repeats": NoSettings() if self.split.repeats > 1 else None,
             "subgroups": self.subgroups,
+            "holdout": Holdout(self.holdout_by) if self.holdout_by else None,
             "significance": self.permutation if self.significance == "permutation" else None,
             "probes": self.probes,
             "explanation": self.explain,

@@ -29,6 +29,7 @@ _PICTURES = {  # of each section: what a chart shows, for readers who cannot see
     "leak": [("What a random split would add to the score, with 95 % intervals", "charts/leakage.png")],
     "whom": [("How much larger the errors of each group are than those of the rest", "charts/subgroups.png")],
     "drives": [("How much each column moves a prediction on average", "explanation/importance.png")],
+    "elsewhere": [("Skill in each place that was left out, with 95 % intervals", "charts/holdout.png")],
     "changes": [("Net benefit of acting on the predictions, by threshold", "charts/net_benefit.png")],
     "sure": [
         ("Coverage and width of the intervals, or label sets", "charts/intervals.png"),
@@ -144,6 +145,8 @@ def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]
     yield _drives(folder, run)
     if words := _words(said, "usefulness"):
         yield Section("changes", "What would it change?", words)
+    if words := _words(said, "holdout"):
+        yield Section("elsewhere", "Would it hold where it was not taught?", words, _places(folder))
     right = [calibration.plain(folder.load("calibration"))] if folder.keeps("calibration") else []
     yield Section("sure", "How sure is it?", [*_words(said, "intervals"), *right, *_words(said, "repeats")])
     if folder.keeps("first_look"):
@@ -244,6 +247,17 @@ def _levels(table: pd.DataFrame, columns: Iterable[str]) -> tuple[list[list[str]
             moves = ["" if pd.isna(row[output]) else short(row[output]) for output in outputs]
             rows.append([column.replace("_", " "), str(row["level"]), *moves, f"{int(row['n']):,}"])
     return rows, outputs
+
+
+def _places(folder: RunFolder) -> Table:
+    rows = []
+    for row in folder.load("holdout").fillna({"class": "", "note": ""}).to_dict("records"):
+        name = row["measure"] + (f", {row['class']}" if row["class"] else "")
+        reach = f"{number(row['low'])} to {number(row['high'])}" if not pd.isna(row["low"]) else str(row["note"])
+        further = "" if pd.isna(row["next_low"]) else f"{number(row['next_low'])} to {number(row['next_high'])}"
+        rows.append([str(row["level"]), name, number(row["value"]), reach, further, f"{row['n']:,}"])
+    head = ["Place", "Measure", "Value", "95 % interval", "Further places", "Admissions"]
+    return Table(head, rows[:_SHOWN], rest=rows[_SHOWN:], file="holdout.csv")
 
 
 def _flow(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from hi_ml.evaluation import calibration, refits, subgroups, usefulness
 from hi_ml.evaluation import explanations as contributions
 from hi_ml.evaluation import first_look as first_looks
-from hi_ml.evaluation.assessment import FittedRun
+from hi_ml.evaluation.assessment import FittedRun, catalogue
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import loss_of, scores_of
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
 from hi_ml.reports.charts.first_look import first_look
-from hi_ml.reports.charts.forests import forest
+from hi_ml.reports.charts.forests import forest, left_out
 from hi_ml.reports.charts.scores import intervals, leak, scores_against_baseline
 from hi_ml.reports.charts.style import caption
 from hi_ml.statistics import curves
@@ -203,6 +203,17 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
     yield "subgroups", forest(table, title=title, caption=words, marks=VERDICTS), table
 
 
+def _of_holdout(run: FittedRun) -> Iterator[Chart]:
+    """Does the recipe hold where it was not taught?"""
+    result = run.results["holdout"]
+    table = result[(result["measure"] == "skill") & result["value"].notna()].drop(columns=["measure", "class", "unit"])
+    if table.empty:
+        return
+    note = f"95 % intervals over {run.units.noun}; each place by a model that saw none of its admissions or patients."
+    words = caption(int(table["n"][table["next_low"].isna()].sum()), note)
+    yield "holdout", left_out(table, title=catalogue()["holdout"].sentence(result) or "", caption=words), table
+
+
 def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     """Why does the model predict what it predicts?"""
     explanation = contributions.in_probabilities(run.results["explanation"])
@@ -300,6 +311,7 @@ _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
     "usefulness": _of_usefulness,
     "intervals": _of_intervals,
     "subgroups": _of_subgroups,
+    "holdout": _of_holdout,
     "explanation": _of_explanation,
     "first_look": _of_first_look,
 }

@@ -36,6 +36,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "calibration": "calibration.csv",
     "usefulness": "usefulness.csv",
     "subgroups": "subgroups.csv",
+    "holdout": "holdout.csv",  # hospitals, or another column's levels, left out in turn
     "significance": "significance.json",
     "probes": "probes.json",
     "first_look": "first_look.csv",

@@ -110,6 +110,31 @@ def _beside_home(part: pd.DataFrame, measure: str) -> Panel:
 
 
 @chart
+def left_out(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
+    """Draw the skill in each place that was left out, the mean of all, and where the next one would lie.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `level, value, low, high, n, next_low, next_high`: shares, a line per place; the last is of all, where it has a
+        `next_low`. The 24 largest are drawn.
+    """
+    last = table[table["next_low"].notna()]
+    drawn = pd.concat([table[table["next_low"].isna()].iloc[:_MOST], last], ignore_index=True)
+    numbers = drawn[["value", "low", "high"]].astype(float) * 100
+    zone = last[["next_low", "next_high"]].astype(float).to_numpy().ravel() * 100
+    lines = numbers.assign(
+        name=[wrap(f"{level} ({n:,})", 38, 2) for level, n in zip(drawn["level"], drawn["n"], strict=True)],
+        mark=drawn["next_low"].notna().astype(int),
+    )
+    if len(zone):
+        lines = lines.assign(zone_low=zone[0], zone_high=zone[1])
+    key = Key(marks=[Mark("left out", *_SHAPES[0]), Mark("mean of all", *_SHAPES[2])], zone="95 % of further places")
+    note = with_rest(caption, len(table) - len(drawn), "smaller places")
+    return interval_plot([Panel(lines=lines, axis="Skill (%)")], title=title, caption=note, row=0.3, key=key)
+
+
+@chart
 def balance(table: pd.DataFrame, *, title: str, caption: str, zone: float | None) -> Figure:
     """Draw the standardised difference between each insurer and the rest, for care and for who the patients are.
 

@@ -103,7 +103,8 @@ def test_what_is_shipped_is_asked_in_the_order_of_the_configuration():
     assert list(asked) == every  # the permutation test takes hundreds of fits, and has a key that asks for it
     assert list(method("significance=permutation").assessments) == [*every[:-3], "significance", *every[-3:]]
     assert list(method("split.repeats=2").assessments) == [*every[:5], "repeats", *every[5:]]  # as many fits more
-    assert set(catalogue()) == {*every, "significance", "repeats"}
+    assert list(method("holdout_by=hospital").assessments) == [*every[:-3], "holdout", *every[-3:]]  # a fit for each
+    assert set(catalogue()) == {*every, "significance", "repeats", "holdout"}
     assert FILES.keys() >= set(catalogue()) - {"intervals"}  # whose scores stand among the others
 
 

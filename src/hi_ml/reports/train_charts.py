@@ -211,7 +211,8 @@ def _of_holdout(run: FittedRun) -> Iterator[Chart]:
         return
     note = f"95 % intervals over {run.units.noun}; each place by a model that saw none of its admissions or patients."
     words = caption(int(table["n"][table["next_low"].isna()].sum()), note)
-    yield "holdout", left_out(table, title=catalogue()["holdout"].sentence(result) or "", caption=words), table
+    title = f"Skill where the model was not taught\n{catalogue()['holdout'].sentence(result)}"
+    yield "holdout", left_out(table, title=title, caption=words), table
 
 
 def _of_explanation(run: FittedRun) -> Iterator[Chart]:

@@ -112,6 +112,7 @@ class Validation:
             "recalibration": result.recalibration,
             "skill_over_frozen_constant": self._over_frozen(),
             "interval_level": interval["level"] if interval else None,
+            "coverage": self.reached(),
             "unseen": self.elsewhere.unseen,
             "notes": list(self.elsewhere.notes),
             **self.flow(),
@@ -120,6 +121,20 @@ class Validation:
     def _over_frozen(self) -> dict[str, float] | None:
         over = next(measures(self.elsewhere.predictions, self.home.baseline, self.home.labels), None)
         return {"value": over.value, "low": over.low, "high": over.high} if over and over.measure == "skill" else None
+
+    def reached(self) -> str:
+        """Say how often intervals, or sets of labels, hold the truth here; empty where the model makes none."""
+        coverage = self._coverage()
+        if coverage.empty:
+            return ""
+        one, size = coverage.to_dict("records")
+        what = "Label sets hold" if self.home.labels else "Intervals hold"
+        level = self.model.scorer.mapping["interval"]["level"]
+        return (
+            f"{what} {percent(one['value'])} % of the truths here (95 % interval {percent(one['low'])} to "
+            f"{percent(one['high'])}), where {100 * level:g} % are promised, with {number(size['value'], digits=3)} "
+            f"{size['unit']}."
+        )
 
     def shift(self) -> pd.DataFrame:
         """List how far each column has moved from training."""
@@ -168,7 +183,8 @@ def write(validation: Validation, folder: RunFolder, *, here: Invocation, starte
 
 def _headline(validation: Validation) -> str:
     result = validation.result
-    return f"{validation.home.task.name} on {validation.place}: {_words(result.verdict)}, {WORDS[result.verdict]}"
+    shows = f"Skill, intercept and slope on {validation.place}, and at home"
+    return f"{shows}\n{validation.home.task.name}: {_words(result.verdict)}, {WORDS[result.verdict]}"
 
 
 def _words(verdict: str) -> str:
@@ -200,7 +216,8 @@ def _sections(validation: Validation, table: pd.DataFrame) -> Iterator[Section]:
         f"constant is that of the model's training rows, the own one the best constant here."
     )
     yield Section("good", "Is it as good here?", [*elsewhere.notes, counted], _scores(table))
-    yield Section("sure", "Are its predictions right here?", [_mending(validation)], _measures(validation.result.table))
+    words = [_mending(validation), *filter(None, [validation.reached()])]
+    yield Section("sure", "Are its predictions right here?", words, _measures(validation.result.table))
     yield _fits(validation)
     yield Section("flow", "Which rows were used", [], _flow(validation), folded=True)
     yield Section("made", "How it was made", [], _made(validation), folded=True)
@@ -312,6 +329,7 @@ def screen(validation: Validation, folder: Path) -> str:
         "",
         f"{validation.home.task.name} on {validation.place}, {validation.home.model}: {_words(result.verdict).upper()}",
         result.sentence,
+        *filter(None, [validation.reached()]),
         *elsewhere.notes,
         *([f"Rows at levels unknown to the model: {', '.join(strange)} (crosswalk.csv)."] if strange else []),
         *(f"Shift: {line}" for line in (alarms(elsewhere.drift) if elsewhere.drift else [])),

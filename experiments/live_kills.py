@@ -61,7 +61,7 @@ def study(folder: Path, *, kills: int, messages: int, seed: int = 0) -> dict[str
         process = start(folder, port)
         for _ in range(kills):
             batch = [Sent(message(next(numbers)), None) for _ in range(messages // kills)]
-            sending = beside.submit(receiver.send, batch, speed=None, connections=SENDERS)
+            sending = beside.submit(receiver.send, batch, connections=SENDERS)
             time.sleep(draw.uniform(*UP))
             process.send_signal(signal.SIGKILL)
             process.communicate()

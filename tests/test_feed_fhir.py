@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from hi_ml.app.config import build, conf_dir
-from hi_ml.app.errors import MessageRefused, SourceUnreadable
+from hi_ml.app.errors import ConfigurationInvalid, MessageRefused, SourceUnreadable
 from hi_ml.data.sources.fhir import Resources
 from hi_ml.data.sources.hl7 import Feed, Reader
-from hi_ml.prediction.feed.sender import Fault, Sent, read_messages
+from hi_ml.prediction.feed.sender import Fault, Sent, as_if_now, as_time_goes, read_messages, wall_clock
 from hi_ml.prediction.feed.table import read_table
 from hi_ml.prediction.feed.visits import fold
 
@@ -126,6 +126,25 @@ def test_files_of_messages_are_read_framed_or_not(tmp_path):
     assert read_messages(tmp_path / "plain.hl7")[0].at == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
     (tmp_path / "bulk.ndjson").write_text('{"a": 1}\n\n{"b": 2}\n')
     assert len(read_messages(tmp_path / "bulk.ndjson")) == 2
+
+
+def test_a_feed_of_long_ago_comes_as_if_its_last_week_were_this_one():
+    said = (
+        b"MSH|^~\\&|A||||20190508101500\rEVN||20190508101500\rPID|1||7||||19600520\rPV1|1|I" + b"|" * 42 + b"20190507\r"
+    )
+    one = Sent(said, datetime(2019, 5, 8, 10, 15, tzinfo=UTC).timestamp())
+    now = datetime(2026, 11, 29, 9, tzinfo=UTC)  # a Sunday; the message is of a Wednesday
+    past, (moved,) = one._replace(at=one.at - 86_400), as_if_now([one], now.timestamp())
+    assert datetime.fromtimestamp(moved.at, UTC) == datetime(2026, 12, 2, 10, 15, tzinfo=UTC)
+    assert moved.content.count(b"20261202101500") == 2
+    assert b"|20261201\r" in moved.content
+    assert [b"19671215" in moved.content, b"2019" in moved.content] == [True, False]
+    waits = []
+    assert [each.at for each in as_if_now([past, one], now.timestamp())] == [moved.at - 86_400, moved.at]
+    list(as_time_goes([Sent(b"", 0.0), Sent(b"", wall_clock() + 60)], waits.append))
+    assert waits == [0.0, pytest.approx(60, abs=1)]
+    with pytest.raises(ConfigurationInvalid, match="1 of these do not say when"):
+        as_if_now([one, Sent(b"{}", None)], 0.0)
 
 
 def test_a_bad_line_loses_nothing_and_errs_as_often_as_it_is_to():

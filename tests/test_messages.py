@@ -98,6 +98,7 @@ CASES = {
 }  # fmt: skip
 # Where what the others say is run
 ELSEWHERE = {
+    "ConfigurationInvalid.no_times": "test_feed_fhir",
     "ConfigurationInvalid.interval_by": "test_bad_input",
     "ConfigurationInvalid.interval_bands": "test_assessments",
     "ConfigurationInvalid.no_log": "test_scale",

@@ -2,6 +2,7 @@
 
 import ssl
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,16 @@ from hi_ml.app.config import STRICT, Files, Seed
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.hl7 import Feed
-from hi_ml.prediction.feed.sender import Fault, Receiver, read_messages
+from hi_ml.prediction.feed.sender import (
+    Fault,
+    Pace,
+    Receiver,
+    as_if_now,
+    as_time_goes,
+    paced,
+    read_messages,
+    wall_clock,
+)
 from hi_ml.prediction.feed.table import read_table
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -27,7 +37,7 @@ class ReplaySettings:
     feed: Feed
     input: str | None
     to: str
-    speed: Literal["max"] | Annotated[float, Field(gt=0)]
+    speed: Literal["max", "live"] | Annotated[float, Field(gt=0)]
     connections: Annotated[int, Field(ge=1, le=256)]
     disorder: Share
     repeat: Share
@@ -74,10 +84,17 @@ def replay(settings: ReplaySettings, _here: launch.Invocation) -> None:
     address = Receiver.of(settings.to, tls=settings.context(), token=token, patience=settings.patience)
     path = Path(settings.input)
     messages = read_table(path, settings.dataset, settings.feed) if path.suffix == ".csv" else read_messages(path)
+    pace: Pace = partial(paced, speed=settings.speed if isinstance(settings.speed, float) else None)
+    if settings.speed == "live":
+        now = wall_clock()
+        messages, pace = as_if_now(messages, now), as_time_goes
+        past = sum(one.at is not None and one.at <= now for one in messages)
+        print(
+            f"{past:,} messages are past and come at once, {len(messages) - past:,} when their time comes", flush=True
+        )
     line = Fault(settings.disorder, settings.repeat, settings.drop, settings.seed).apply(messages)
-    speed = None if settings.speed == "max" else settings.speed
     began = time.monotonic()
-    counts = address.send(line, speed=speed, connections=settings.connections)
+    counts = address.send(line, pace=pace, connections=settings.connections)
     seconds = time.monotonic() - began
     listed = ", ".join(f"{count:,} {code}" for code, count in sorted(counts.items()))
     print(f"{len(messages):,} messages, {len(line):,} sent in {seconds:.1f} s; answers: {listed}")

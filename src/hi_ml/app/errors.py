@@ -304,6 +304,13 @@ class ConfigurationInvalid(HiMlError):
         return cls(f"to={written} is no address. Expected to=<host>:<port> of MLLP, or to=http://<host>:<port>/fhir")
 
     @classmethod
+    def no_times(cls, count: int) -> Self:
+        return cls(
+            f"speed=live moves the times of messages; {count:,} of these do not say when they were recorded (MSH-7). "
+            f"Give messages of HL7 v2 or a table, or set speed=max."
+        )
+
+    @classmethod
     def no_address(cls, part: str, host: str, port: int, reason: str) -> Self:
         return cls(f"Cannot listen at {part} {host}:{port}: {reason}. Free the port, or choose another: {part}.port=")
 

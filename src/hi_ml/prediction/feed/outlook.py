@@ -40,8 +40,7 @@ _SOON = "not yet known"
 class Today:
     """What is learned once a day."""
 
-    day: int
-    model: str  # by which it was learned; empty without one
+    since: tuple[Any, ...]  # on which day, by which model, from how many visits: twice as many tell more
     law: Law
     extra: Floats  # float64, shape (horizons,); variance of the census that independence leaves out
     level: float  # that intervals of stays aim at, so that they hold as many as they promise
@@ -179,7 +178,8 @@ class Forecaster:
     def _learn(self, model: LoadedModel | None, history: Sequence[Visit], stays: Stays, day: int, most: int) -> Today:
         """Learn once a day how stays lie around predictions, what the board has missed, and what to look at."""
         name = model.uri if model else ""
-        if self._today is not None and (self._today.day, self._today.model) == (day, name):
+        since = (day, name, len(history).bit_length())
+        if self._today is not None and self._today.since == since:
             return self._today
         claimed = _claimed(model) if model else Law.claimed(self.interval)
         if model is not None:
@@ -219,7 +219,7 @@ class Forecaster:
             numbers = _numbers(model, [_cells(model, visit) for visit in told])
             alarms += watch.watch_columns(profile, drift.count_rows(profile, numbers)) if numbers else []
         judged["alarms"] = [{"name": one.name, "sentence": one.sentence} for one in alarms if one]
-        self._today = Today(day, name, law, extra, level, judged)
+        self._today = Today(since, law, extra, level, judged)
         return self._today
 
     def _amounts(self, model: LoadedModel, visits: Sequence[Visit]) -> Floats:

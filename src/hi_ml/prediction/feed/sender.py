@@ -1,19 +1,20 @@
 """A sender as hospitals have them: it waits for each answer, tries again, and where it is asked to, errs."""
 
+import math
 import socket
 import ssl
 import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC
-from itertools import pairwise
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
+from threading import Event
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ from hi_ml.data.sources.wire import Framer, frame
 _PAUSE = 0.2  # seconds between two tries
 _LONGEST = 2**24  # bytes of an answer
 _CODE = 1  # field of MSA that holds the answer
+_WEEK = 7 * 86_400  # seconds
+_TIMES = {b"MSH": (6,), b"EVN": (2, 6), b"PID": (7,), b"PV1": (44, 45)}  # fields that begin with a day
 
 
 class Sent(NamedTuple):
@@ -88,12 +91,58 @@ def _recorded(header: bytes) -> float | None:
     return None if at is None else at.timestamp()
 
 
-def paced(messages: Sequence[Sent], speed: float | None) -> Iterator[Sent]:
+def as_if_now(messages: Sequence[Sent], now: float) -> list[Sent]:
+    """Move all times by whole weeks, births too, so that the last message is recorded within a week from now.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If a message does not say when it was recorded.
+    """
+    times = [one.at for one in messages if one.at is not None]
+    if len(times) < len(messages):
+        raise ConfigurationInvalid.no_times(len(messages) - len(times))
+    days = 7 * math.ceil((now - max(times)) / _WEEK)
+    return [one._replace(content=_moved(one.content, days), at=(one.at or 0.0) + days * 86_400) for one in messages]
+
+
+def _moved(content: bytes, days: int) -> bytes:
+    lines = []
+    for line in content.split(b"\r"):
+        fields = line.split(b"|")
+        for at in _TIMES.get(fields[0], ()):
+            if len(fields) > at and fields[at][:8].isdigit() and len(fields[at]) >= 8:  # noqa: PLR2004 -- YYYYMMDD
+                day = date.fromisoformat(fields[at][:8].decode()) + timedelta(days)
+                fields[at] = f"{day:%Y%m%d}".encode() + fields[at][8:]
+        lines.append(b"|".join(fields))
+    return b"\r".join(lines)
+
+
+def wall_clock() -> float:
+    """What the clock on the wall shows, as `Sent.at` counts it."""
+    return datetime.now().replace(tzinfo=UTC).timestamp()  # noqa: DTZ005 -- the messages say no zone
+
+
+Wait = Callable[[float], bool]  # so many seconds; True where there is nothing to wait for any more
+Pace = Callable[[Sequence[Sent], Wait], Iterator[Sent]]
+
+
+def as_time_goes(messages: Sequence[Sent], wait: Wait) -> Iterator[Sent]:
+    """Yield what is past at once, and the rest when its time comes, by the clock of this machine."""
+    for one in messages:
+        if wait(max(0.0, (one.at or 0.0) - wall_clock())):
+            return
+        yield one
+
+
+def paced(messages: Sequence[Sent], wait: Wait, speed: float | None = None) -> Iterator[Sent]:
     """Yield messages as far apart as they were recorded, so many times faster; None: at once."""
-    yield from messages[:1]
-    for before, one in pairwise(messages):
-        if speed is not None and before.at is not None and one.at is not None:
-            time.sleep(max(0.0, (one.at - before.at) / speed))
+    before: float | None = None
+    for one in messages:
+        gap = one.at - before if speed and one.at is not None and before is not None else 0.0
+        if wait(max(0.0, gap / (speed or 1.0))):
+            return
+        before = one.at
         yield one
 
 
@@ -126,7 +175,7 @@ class Receiver:
             raise ConfigurationInvalid.strange_address(written)
         return cls(parts.hostname, port, None if parts.scheme == "mllp" else written, tls, token, patience)
 
-    def send(self, messages: Sequence[Sent], *, speed: float | None, connections: int) -> Counter[str]:
+    def send(self, messages: Sequence[Sent], *, connections: int, pace: Pace = paced) -> Counter[str]:
         """Send messages, each until it is answered, and count the answers.
 
         Raises
@@ -136,9 +185,13 @@ class Receiver:
         """
         lines = [messages[i::connections] for i in range(connections)]
         work = self._post if self.url else self._speak
+        stop = Event()
         with ThreadPoolExecutor(connections) as pool:
-            counts = [pool.submit(work, paced(line, speed)) for line in lines]
-            return sum((count.result() for count in counts), Counter[str]())
+            try:
+                counts = [pool.submit(work, pace(line, stop.wait)) for line in lines]
+                return sum((count.result() for count in counts), Counter[str]())
+            finally:
+                stop.set()  # when one gives up, or Ctrl-C ends it, nobody sleeps on
 
     def _speak(self, messages: Iterator[Sent]) -> Counter[str]:
         counts, line = Counter[str](), _Line(self)

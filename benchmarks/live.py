@@ -14,17 +14,23 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hi_ml.data.sources.wire import Framer, frame
+from hi_ml.interface import declare
+from hi_ml.prediction.feed.outlook import Forecaster
+from hi_ml.prediction.feed.visits import Visit
 
 CONNECTIONS = 8
 WINDOW = 32  # messages that a connection sends before it waits for their answers
 STAY = 4  # messages of one visit: admission, transfer, correction, discharge
 PER_DAY = 137  # visits: a year of them are 200,000 messages
 APART = 16 * CONNECTIONS  # visits between two messages of one: each connection has all of its visits
+PEOPLE, UNITS = 1000, 10  # of the board
 BEGAN = datetime.now() - timedelta(days=390)  # noqa: DTZ005 -- the hospital's clock
 TICKS = os.sysconf("SC_CLK_TCK")
 ROOT = Path(__file__).parents[1]
@@ -71,6 +77,30 @@ def use(process: "subprocess.Popen[str]") -> tuple[float, float]:
     return (int(fields[11]) + int(fields[12])) / TICKS, int(resident[1]) / 1024 if resident else 0.0
 
 
+def board_seconds(folder: Path) -> tuple[float, float]:
+    """Return the CPU seconds of a board of 1,000 people in 10 units, the first of a day, and the next."""
+    at = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    draw = np.random.default_rng(0)
+    came = np.sort(draw.uniform(0, 365, PEOPLE * 25))
+    stayed = draw.gamma(2, 7.3, len(came))
+    visits = [
+        Visit(
+            f"{i:016x}", status="in" if there else "out", patient_class="I", unit=f"W{i % UNITS}", hospital="Mercy",
+            admitted=at - timedelta(365 - day), discharged=None if there else at - timedelta(365 - day - stay),
+        )
+        for i, (day, stay, there) in enumerate(zip(came, stayed, came + stayed > 365, strict=True))
+    ]  # fmt: skip
+    here = [visit for visit in visits if visit.status == "in"]
+    outlook = Forecaster(declare("kaggle"), str(folder), range(1, 15), 0.9, required=False)
+    seconds = []
+    for _ in range(2):
+        began = time.process_time()
+        outlook.board(here, {}, visits, at)
+        seconds.append(time.process_time() - began)
+    print(f"{len(here):,} people in {UNITS} units")
+    return seconds[0], seconds[1]
+
+
 def main() -> None:
     """Start the service, speak to it, and print what that took."""
     words = argparse.ArgumentParser()
@@ -103,6 +133,7 @@ def main() -> None:
         process.send_signal(signal.SIGTERM)
         process.wait()
         stored = sum(path.stat().st_size for path in Path(folder).glob("live.sqlite*"))
+    learned, drawn = board_seconds(Path())
     sent = sum(map(len, lists))
     rows = {
         "CPU a message, receipt and visit (ms)": 1000 * (after - before) / sent,
@@ -116,9 +147,11 @@ def main() -> None:
         f"memory after {sent:,} messages more (MB)": grown,
         "disk a message (bytes)": stored / (sent + 7_000),
         "CPU until then (s)": first,
+        "board, and what is learned once a day, CPU (s)": learned,
+        "board, CPU (s)": drawn,
     }
     for name, value in rows.items():
-        print(f"{name:45} {value:12,.3f}")
+        print(f"{name:48} {value:12,.3f}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).with_name("board.png")
-ROWS, SIZE = 9000, {"width": 1000, "height": 760}
+ROWS, SIZE = 9000, {"width": 1000, "height": 880}
 
 
 def run(folder: Path, *words: str) -> None:

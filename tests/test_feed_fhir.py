@@ -86,6 +86,17 @@ def test_persons_payers_and_diagnoses_fill_columns_and_name_nobody():
     ]
 
 
+def test_a_notification_of_r4b_names_its_subscription_and_its_events():
+    status = {
+        "resourceType": "SubscriptionStatus", "type": "event-notification", "eventsSinceSubscriptionStart": "310",
+        "subscription": {"reference": "Subscription/s"},
+        "notificationEvent": [{"eventNumber": "309"}, {"eventNumber": 310}],
+    }  # fmt: skip
+    assert Resources.notice([status, ENCOUNTER]) == ("s", {309, 310}, 310)
+    assert Resources.notice([status]) == ("s", set(), 310)  # what it tells of must be asked for
+    assert Resources.notice([ENCOUNTER]) is Resources.notice([{"resourceType": "Parameters"}]) is None
+
+
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b'{"resourceType": 1}', b"[" * 100_000, b"\xff"])
 def test_what_is_no_resource_is_refused(content):
     with pytest.raises(MessageRefused, match="expected"):

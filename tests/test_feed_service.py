@@ -35,7 +35,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, server):
-    words = ["mllp.max_bytes=4096", "board_seconds=0.5", f"fhir.server={server[0]}"]
+    words = ["mllp.max_bytes=4096", "board_seconds=0.5", "queue=200", f"fhir.server={server[0]}"]
     with listening(tmp_path_factory.mktemp("live"), *words) as running:
         yield running
 
@@ -172,6 +172,9 @@ def test_resources_of_fhir_are_kept_one_by_one(service):
     status, answer = service.post({key: value for key, value in encounter.items() if key != "period"})
     assert (status, answer["issue"][0]["expression"]) == (422, ["Encounter.period"])
     assert service.post({"resourceType": "Observation"})[0] == 200
+    many = [{"resource": {"resourceType": "Encounter", "id": f"none{i}"}} for i in range(450)]  # more than the queue
+    status, answer = service.post(bundle | {"entry": many})
+    assert (status, {each["response"]["status"][:3] for each in answer["entry"]}) == (200, {"422"})
     assert service.post([])[0] == 400
     finished = encounter | {"status": "finished", "period": encounter["period"] | {"end": "2026-11-29T10:00:00Z"}}
     assert service.post(finished)[0] == 200

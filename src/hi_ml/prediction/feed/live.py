@@ -22,6 +22,7 @@ _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # seconds
 _PAUSE = 0.02  # seconds in which messages gather before they are folded
 _HISTORY = timedelta(days=400)  # of visits from which arrivals and stays are learned
 _AN_HOUR = 3600.0
+_SOON = 10.0  # seconds
 _ANNOUNCE, _SINCE = "announce", "alarms"
 
 
@@ -83,8 +84,8 @@ class Live:
         """End the threads, when what was committed is folded."""
         self._stop.set()
         self._news.set()
-        for thread in self._threads:
-            thread.join(_AN_HOUR)
+        for thread, seconds in zip(self._threads, (_AN_HOUR, _SOON), strict=False):
+            thread.join(seconds)  # a board may wait for MLflow: nothing is lost with it
 
     def appended(self) -> None:
         """Hear that the log has grown."""

@@ -1,5 +1,6 @@
 """Who is in house becomes the beds of the next days: what the service, and the command `board`, show."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -164,7 +165,8 @@ class Forecaster:
     def _names(self, wards: Any, shares: Mapping[str, float]) -> list[str]:
         if self.units is not None:
             return list(self.units)
-        return sorted({*wards, *shares})[:_MOST_UNITS]
+        fullest = Counter({**shares, **Counter(wards.tolist())}).most_common(_MOST_UNITS)
+        return sorted(name for name, _ in fullest)
 
     @staticmethod
     def _discharges(rates: Rates, own: Floats, elapsed: Days, law: Floats, *, day: int, now: Now) -> Floats:

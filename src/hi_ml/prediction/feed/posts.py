@@ -16,6 +16,7 @@ from hi_ml.prediction.feed.log import Entry
 from hi_ml.prediction.feed.receipt import Outcome, Receipt
 
 _OK, _UNREADABLE, _IMPOSSIBLE, _BUSY = 200, 400, 422, 503
+_AT_ONCE = 100  # resources that wait for their commit
 _STATUS = {_OK: "200 OK", _IMPOSSIBLE: "422 Unprocessable Entity", _BUSY: "503 Service Unavailable"}
 
 
@@ -51,7 +52,10 @@ class Posts:
             kept = await self._keep(entry)
             return (_UNREADABLE if kept.kept else _BUSY), _outcome(refused), None
         entries = [self._entry(resources, part, received) for part in parts]
-        statuses = await asyncio.gather(*(self._status(entry) for entry in entries))
+        statuses: list[int] = []
+        for start in range(0, len(entries), _AT_ONCE):  # a long text leaves room in the queue
+            some = entries[start : start + _AT_ONCE]
+            statuses += await asyncio.gather(*(self._status(entry) for entry in some))
         answers = [
             {"response": {"status": _STATUS[status]} | ({"outcome": _outcome(entry.refused)} if entry.refused else {})}
             for entry, status in zip(entries, statuses, strict=True)

@@ -31,6 +31,7 @@ _STUCK = 20_000  # milliseconds after which a reader that takes nothing is dropp
 _MOST_POSTED = 16 * 2**20  # bytes of what is posted to /fhir
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
+_BACKLOG = 512  # strangers that knock at one time
 _HANDSHAKE = 10.0  # seconds that a stranger may take to say who it is
 # A connection whose other end is gone without a word is closed after two minutes: it would take the place of another.
 _ALIVE = {"SO_KEEPALIVE": 1, "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
@@ -230,7 +231,7 @@ async def serve(door: Door, web: Web, *, ready: Callable[[int, int], None]) -> i
     with _socket("mllp", mllp.host, mllp.port) as hears, _socket("http", http.host, http.port) as shows:
         door.live.start()
         listener = await loop.create_server(
-            lambda: Connection(door), sock=hears, ssl=tls, backlog=mllp.connections,
+            lambda: Connection(door), sock=hears, ssl=tls, backlog=_BACKLOG,
             ssl_handshake_timeout=_HANDSHAKE if tls else None,
         )  # fmt: skip
         pages = asyncio.create_task(web.serve(shows))

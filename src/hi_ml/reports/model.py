@@ -250,8 +250,8 @@ def _levels(table: pd.DataFrame, columns: Iterable[str]) -> tuple[list[list[str]
 
 
 def _places(folder: RunFolder) -> Table:
-    rows = []
-    for row in folder.load("holdout").fillna({"class": "", "note": ""}).to_dict("records"):
+    rows, table = [], folder.load("holdout").fillna({"class": "", "note": ""})
+    for row in table.sort_values("next_low", kind="stable").to_dict("records"):  # what sums up first
         name = row["measure"] + (f", {row['class']}" if row["class"] else "")
         reach = f"{number(row['low'])} to {number(row['high'])}" if not pd.isna(row["low"]) else str(row["note"])
         further = "" if pd.isna(row["next_low"]) else f"{number(row['next_low'])} to {number(row['next_high'])}"

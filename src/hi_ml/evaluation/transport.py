@@ -48,7 +48,8 @@ class Margins:
     """How far a model elsewhere may lie from its own test part."""
 
     log_odds: PositiveFloat = 0.2  # of the intercept of a class
-    amount: PositiveFloat = 0.1  # of the mean error of an amount, as a share of the constant's loss at home
+    # of the mean error of an amount, as a share of the mean distance from the median at home
+    amount: PositiveFloat = 0.1
     slope: PositiveFloat = 0.2
     skill: PositiveFloat = 0.25  # share of the skill at home that may be lost; more than at home does no harm
 
@@ -84,7 +85,7 @@ class AtHome:
     mean: float | None
     quantile: float | None
     frequencies: list[float]  # empty for amounts
-    constant_loss: float
+    spread: float  # mean distance of amounts from the median, in their unit; 0 for classes
     admissions: int
     patients: int  # units of inference
     measures: list[Measure]  # those that can be estimated
@@ -107,7 +108,7 @@ class AtHome:
             labels=problem.labels,
             **{name: None if np.isnan(value) else float(value) for name, value in constants.items()},
             frequencies=baseline.frequencies.tolist(),
-            constant_loss=run.units.mean(run.losses(run.constant())),
+            spread=0.0 if problem.labels else run.units.mean(np.abs(run.target - baseline.median)),
             admissions=run.units.admissions,
             patients=len(run.units),
             measures=list(measures(predictions, baseline, problem.labels)),
@@ -143,7 +144,7 @@ class AtHome:
             return margins.skill * abs(skill.value) if skill else 0.0
         if measure == "slope":
             return margins.slope
-        return margins.log_odds if self.labels else margins.amount * self.constant_loss
+        return margins.log_odds if self.labels else margins.amount * self.spread
 
 
 @dataclass(frozen=True)

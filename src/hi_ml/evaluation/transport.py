@@ -39,6 +39,10 @@ WORDS: dict[Word, str] = {
 STAGES = ("as it is", "after an intercept", "after a slope")
 SAME, SHIFTED, UNKNOWN = "same", "shifted", "unknown"
 LOG_ODDS = "log-odds"
+_COLUMNS = [
+    "stage", "measure", "class", "unit", "home", "home_low", "home_high", "value", "low", "high", "difference",
+    "difference_low", "difference_high", "margin", "state", "n_needed",
+]  # fmt: skip
 _FOLDS = 5  # of units, on which a recalibration is fitted and tried
 _SURE = float(norm.ppf(POWER))
 
@@ -155,9 +159,7 @@ class Transport:
     reason: str  # why it is inconclusive; empty where it is not
     n_needed: int | None  # admissions here that would tell, where that is inconclusive and some number would
     sentence: str
-    # ``stage, measure, class, unit, home, home_low, home_high, value, low, high, difference, difference_low,
-    # difference_high, margin, state``; each stage has the predictions as they are then
-    table: pd.DataFrame
+    table: pd.DataFrame  # see `_COLUMNS`; each stage has the predictions as they are then
     recalibration: dict[str, Any]  # what would be done to the predictions here, by stage
 
 
@@ -202,7 +204,7 @@ def transport(home: AtHome, here: Predictions, margins: Margins, *, place: str) 
     own = Baseline.of(here.task, here.target, votes=here.units.votes, classes=len(home.labels))
     mended = dict(zip(STAGES, (here, *_recalibrated(home, here)), strict=False))
     lines = [line for stage, one in mended.items() for line in _compared(home, one, own, margins, stage)]
-    table = pd.DataFrame(lines)
+    table = pd.DataFrame(lines, columns=_COLUMNS)
     verdict, reason, n_needed = _decide(home, here, table)
     fitted = {stage: _mend(home, here, np.arange(len(here.target)), stage)[1] for stage in list(mended)[1:]}
     said = _sentence(home, table, verdict, reason, n_needed, place)
@@ -267,14 +269,21 @@ def _decide(home: AtHome, here: Predictions, table: pd.DataFrame) -> tuple[Word,
     if (skills["state"] == SHIFTED).all():
         return "does_not_transport", "", None
     # once something has shifted, only the skill that a recalibration leaves matters
-    vague = (skills if shifted else raw)[lambda lines: lines["state"] == UNKNOWN]
-    n = float(vague["n_needed"].min() if shifted else vague["n_needed"].max(skipna=False))
-    names = " and ".join(dict.fromkeys(vague["measure"]))
+    lines = skills if shifted else raw
+    vague = lines[lines["state"] == UNKNOWN]
+    return "inconclusive", *_vague(vague, float(vague["n_needed"].agg("min" if shifted else "max")), here)
+
+
+def _vague(lines: pd.DataFrame, n: float, here: Predictions) -> tuple[str, int | None]:
+    """Say why measures are not known well enough, and how many admissions here would tell, if some number would."""
+    names = " and ".join(dict.fromkeys(lines["measure"]))
+    if lines["value"].isna().any():
+        return f"its {names} cannot be estimated here", None
     reason = f"its {names} here may or may not differ from home by what matters"
     if here.units.admissions < n < LARGEST_N:
-        return "inconclusive", reason, rounded_up(n)
+        return reason, rounded_up(n)
     why = "its own test part is too small to tell" if n >= LARGEST_N else "near the margin more admissions tell little"
-    return "inconclusive", f"{reason}, and {why}", None
+    return f"{reason}, and {why}", None
 
 
 def _untold(home: AtHome, here: Predictions, raw: pd.DataFrame) -> str:
@@ -333,8 +342,8 @@ def _line(predictions: Predictions) -> tuple[float, float] | None:
 def _sentence(home: AtHome, table: pd.DataFrame, verdict: Word, reason: str, n_needed: int | None, place: str) -> str:
     raw = table[table["stage"] == STAGES[0]]
     who = f"{home.model} of {home.task.name} on {place}: {verdict.replace('_', ' ')}"
-    skill = raw[raw["measure"] == "skill"].iloc[0]
-    lines = [f"{who}{f' ({reason})' if reason else f', {WORDS[verdict]}'}.", _skill(skill, "here")]
+    lines = [f"{who}{f' ({reason})' if reason else f', {WORDS[verdict]}'}."]
+    lines += [_skill(row, "here") for _, row in raw[raw["measure"] == "skill"].iterrows()]
     for _, row in raw[(raw["state"] == SHIFTED) & (raw["measure"] != "skill")].iterrows():
         difference, interval = signed_interval(row["difference"], row["difference_low"], row["difference_high"])
         unit, label = row["unit"] and f" {row['unit']}", row["class"] and f" of {row['class']}"

@@ -1,6 +1,6 @@
 """When does Spark pay? The same rows scored by `predict` and by `predict engine=spark`, on the same processors.
 
-    python benchmarks/spark.py [--rows 111000 1000000 10000000] [--reasons 1] [--udf]
+    python benchmarks/spark.py [--rows 111000 2000000 10000000] [--reasons 2] [--udf]
 
 Each is a process of its own; seconds are those of the whole command, and those of the work that its manifest states.
 Memory is the highest sum of what its processes hold (proportional set size), and of the driver: Python and Java, whose
@@ -45,8 +45,8 @@ print(f"spark_udf: {len(found):,} rows, equal to the bit: {same}")
 def main() -> None:
     """Measure every size, side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="*", default=[111_000, 1_000_000, 10_000_000])
-    parser.add_argument("--reasons", type=int, default=1)
+    parser.add_argument("--rows", type=int, nargs="*", default=[111_000, 2_000_000, 10_000_000])
+    parser.add_argument("--reasons", type=int, default=2, help="per row of the first size; the others have none")
     parser.add_argument("--udf", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -56,14 +56,15 @@ def main() -> None:
         model = place / "run" / "length_of_stay"
         for rows in asked.rows:
             folder = written(place, rows)
-            words = ["hi_ml.predict", f"model_uri={model}", f"reasons={asked.reasons}"]
+            first = rows == asked.rows[0]
+            words = ["hi_ml.predict", f"model_uri={model}", f"reasons={asked.reasons * first}"]
             here = [f"input={folder}/*.parquet", "keep=[key]", f"output={folder}.parquet"]
             there = [f"input={folder}", "key=key", f"output={folder}.spark", "engine=spark"]
             settings = 'spark=["spark.master=local[2]", "spark.driver.memory=1g"]'
             show(rows, "predict", *measured([*words, *here], place), manifest(folder, "parquet"))
             show(rows, "engine=spark", *measured([*words, *there, settings], place), manifest(folder, "spark"))
             print(f"{rows:>11,} rows equal to the bit: {equal(folder)}", flush=True)
-            if asked.udf and rows == asked.rows[0]:
+            if asked.udf and first:
                 files = [str(next(model.rglob("MLmodel")).parent), str(folder), f"{folder}.parquet"]
                 subprocess.run([sys.executable, "-c", UDF, *files], check=True, cwd=place, stderr=subprocess.DEVNULL)
 

@@ -24,7 +24,7 @@ _OWN = {  # of the process that is started
     "spark.executorEnv.OMP_NUM_THREADS": "1",  # a task is one thread: so many run at once as there are processors
 }
 _HERE = {  # on this machine alone
-    "spark.master": "local[*]",
+    "spark.master": "local[*,4]",  # as anywhere else, a task is tried four times
     "spark.pyspark.python": sys.executable,
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",

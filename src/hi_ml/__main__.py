@@ -12,17 +12,15 @@ def main() -> None:
     from hi_ml.app import launch, manual  # noqa: PLC0415 -- begin comes before whatever is large
 
     name, *words = sys.argv[1:] or ["--help"]
-    if name in ("-h", "--help"):
-        print(manual.overview())
-    elif name == "--glossary":
-        print(manual.glossary_page())
-    elif name == "--version":
-        print(import_module("hi_ml").__version__)
-    else:
+    says = {"-h": manual.overview, "--help": manual.overview, "--glossary": manual.glossary_page}
+    if name in says or name == "--version":
         with launch.ending():
-            command = manual.checked(name)
-        sys.argv[:] = [f"hi_ml {command}", *words]
-        import_module(f"hi_ml.{command}").main()
+            print(says[name]() if name in says else import_module("hi_ml").__version__, flush=True)
+        return
+    with launch.ending():
+        command = manual.checked(name)
+    sys.argv[:] = [f"hi_ml {command}", *words]
+    import_module(f"hi_ml.{command}").main()
 
 
 if __name__ == "__main__":

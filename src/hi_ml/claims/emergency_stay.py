@@ -304,7 +304,7 @@ CLAIM = Claim(
             kind="month_lines",
             table="stay_by_month",
             shows="Line graphs: mean stay by admission type and month",
-            note="Bands: 95 % intervals, each month on its own; where they leave the panel they are cut.",
+            note="Bands: 95 % intervals, each month on its own.",
             given=("smallest",),
         ),
         Chart(

@@ -65,7 +65,10 @@ def stay_by_month(table: pd.DataFrame, *, title: str, caption: str, smallest: fl
     smallest : float or None
         Difference that matters, in days: drawn as a bar beside the panels.
     """
-    figure, panels = _panel_per_type(table, title, caption, names=["Month of admission", "Mean length of stay (days)"])
+    low, high = _reach(table["mean"], smallest or 0.0)
+    cut = int(((table["low"] < low) | (table["high"] > high)).sum())
+    note = f"{caption} {cut} of {len(table)} leave the panel, and are cut." if cut else caption
+    figure, panels = _panel_per_type(table, title, note, names=["Month of admission", "Mean length of stay (days)"])
     types = {name: table[table["admission_type"] == name].sort_values("month") for name in panels}
     for name, ax in panels.items():
         for other in (part for kind, part in types.items() if kind != name):
@@ -77,7 +80,7 @@ def stay_by_month(table: pd.DataFrame, *, title: str, caption: str, smallest: fl
         if smallest:
             _draw_bar(ax, smallest, table)
         _tick_months(ax)
-        ax.set_ylim(*_reach(table["mean"], smallest or 0.0))
+        ax.set_ylim(low, high)
     key = [_line("mean stay of the month"), Patch(color=BAND, label="95 % interval")]
     if len(types) > 1:
         key.append(Line2D([], [], color=NEUTRAL, linewidth=0.7, label="other types"))

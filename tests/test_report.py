@@ -242,3 +242,25 @@ def test_a_page_without_charts_facts_or_copies():
     assert "near-duplicates kept" not in reader.text
     assert not reader.all("img") + reader.all("table")
     assert "none was asked for" in Reader(render(summarize([], facts={}, with_copies=None, family=5), {})).text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1400])
+def test_in_a_browser_each_verdict_has_a_card_with_sign_word_number_and_picture_and_nothing_is_cut(
+    made, browser, tmp_path, width
+):
+    (tmp_path / "report.html").write_text(made.page, encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    cards = page.locator(".card")
+    assert [card.locator(".verdict").inner_text() for card in cards.all()] == [
+        f"{found['sign']} {found['verdict_words']}" for found in SUMMARY["findings"]
+    ]
+    tones = [card.evaluate("one => getComputedStyle(one).borderLeftColor") for card in cards.all()]
+    assert tones[0] != tones[1]  # refuted and supported differ by colour too
+    assert [card.locator(".big").all_inner_texts() for card in cards.all()] == [
+        [found["number"]["value"]] if found["number"] else [] for found in SUMMARY["findings"]
+    ]
+    assert cards.nth(0).locator("img").evaluate("one => one.naturalWidth") > 0
+    page.close()

@@ -114,6 +114,6 @@ def test_of_a_rare_event_no_interval_is_given_anywhere(judged):
     scores = results["scores"].set_index("score")
     assert scores.loc[["log_loss", "roc_auc", "accuracy"], ["low", "high"]].isna().all(axis=None)
     said = screen.summary(replace(run, results=results), Path("run"))
-    assert "inconclusive (too few events: the rarest in" in said
+    assert "inconclusive (too few events: fewer than 10" in said
     assert "too few to tell" in said
     assert "nan" not in said

@@ -10,13 +10,14 @@ import hi_ml
 from hi_ml.app.config import build
 from hi_ml.evaluation.usefulness import AT_RISK, MIS_PLANNED, NET_BENEFIT, OVER_ALL, SAVED, curve, measure, sentence
 from hi_ml.modeling.tasks import Task
+from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.statistics.groups import Units
 
 DEATH = Task("death", "death", "classification", "label", "admission", "log_loss", thresholds=[0.1, 0.25])
 DAYS = Task("days", "days", "regression", "days", "admission", "mae", whole=True)
 
 
-def run(task, target, predicted, *, group=None, constant=None):
+def run(task, target, predicted, *, group=None, constant=None, smallest=1):
     """What usefulness asks of a fitted run."""
     rows = np.arange(len(target))
     units = Units.of(rows, rows if group is None else group)
@@ -27,6 +28,8 @@ def run(task, target, predicted, *, group=None, constant=None):
         predicted=np.asarray(predicted),
         units=units,
         constant=lambda: np.full(len(target), constant),
+        rule=Disclosure(units.unit, smallest),
+        told_labels=dict(enumerate(labels)),
     )
 
 
@@ -43,6 +46,16 @@ def drawn(n=4000, *, strength, seed=0):
 
 def of(table, name, label="dead"):
     return table[(table["measure"] == name) & (table["class"] == label)].set_index("threshold")
+
+
+def test_a_threshold_at_which_a_few_patients_are_acted_on_has_no_value():
+    """Six die, of whom four reach 25 %, where two of the living do; from 10 % on all six do, and six of the living."""
+    target = np.array([1] * 6 + [0] * 20)
+    dead = np.array([0.9] * 4 + [0.2] * 2 + [0.9] * 2 + [0.2] * 4 + [0.01] * 14)
+    table = measure(run(DEATH, target, shares(dead), smallest=5))
+    assert of(table, NET_BENEFIT)["value"].isna().to_dict() == {0.1: False, 0.25: True}
+    assert of(table, OVER_ALL)["value"].isna().to_dict() == {0.1: False, 0.25: True}
+    assert sentence(table).startswith("Net benefit: ")
 
 
 def test_net_benefit_counts_hits_and_weighs_false_alarms():

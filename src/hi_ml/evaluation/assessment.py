@@ -74,6 +74,13 @@ class FittedRun:
         """Of how few patients of the test part no table and no chart may speak."""
         return Disclosure(self.units.unit, self.problem.smallest_cell)
 
+    @cached_property
+    def told_labels(self) -> dict[int, str]:
+        """The labels, by code, of which may be told: enough patients of the test part have each, and lack it."""
+        occurs = {code: self.target == code for code in range(len(self.problem.labels))}
+        few = {code for code, rows in occurs.items() if self.rule.tells(rows) or self.rule.tells(~rows)}
+        return {code: label for code, label in enumerate(self.problem.labels) if code not in few}
+
     def losses(self, predicted: Floats | None = None) -> Floats:
         """Return the primary loss of each test row, shape (n_test,), of the model's predictions or of others."""
         return losses(self.problem.task, self.target, self.predicted if predicted is None else predicted)

@@ -85,7 +85,7 @@ def _measure(name: str, part: pd.DataFrame) -> str:
 
 
 def _of_classes(run: FittedRun) -> Iterator[Line]:
-    for code, label in enumerate(run.problem.labels):
+    for code, label in run.told_labels.items():
         occurred, probability = run.target == code, run.predicted[:, code]
         yield label, "in_the_large", calibration.in_the_large(occurred, probability, run.units), 0.0
         yield label, "slope", calibration.slope(occurred, probability, run.units), 1.0

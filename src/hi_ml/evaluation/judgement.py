@@ -145,10 +145,10 @@ def judge(predictions: Predictions, constant: Floats, score: Score, *, smallest:
 
 
 def _too_few(predictions: Predictions) -> str:
-    units, occurrences = predictions.units, predictions.occurrences
+    units = predictions.units
     if len(units) < FEWEST:
-        return f"too few {units.noun}: {len(units)} in the test part, {FEWEST} are needed"
-    return f"too few events: the rarest in {occurrences.min()} {units.noun} of the test part, {FEWEST} are needed"
+        return f"too few {units.noun}: fewer than {FEWEST} in the test part"
+    return f"too few events: fewer than {FEWEST} {units.noun} of the test part have the rarest"
 
 
 def _tie(predictions: Predictions, constant: Floats, score: Score) -> str:

@@ -75,6 +75,7 @@ class Quality:
     # bool, shape (k, n_test); the events behind the values: of few of one kind, a mean is luck
     events: Mask
     judged: bool = True
+    counts: bool = False  # whether the values tell how many have the event
 
 
 def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
@@ -110,6 +111,8 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
         for quality in qualities:
             found = [against_the_rest(quality.values, *pair, margin=quality.margin) for pair in sides]
             for level, pair, effect, adjusted in zip(levels, sides, found, _adjust(found), strict=True):
+                if quality.counts and any(run.rule.tells(side.rows & quality.events[0]) for side in pair):
+                    continue
                 rows.append(
                     {"role": role, "level": level, "score": quality.name, "unit": quality.unit}
                     | _inside(quality.values[pair[0].rows], pair[0].units)
@@ -211,15 +214,15 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
     task, baseline = run.problem.task, run.units.mean(run.losses(run.constant()))
     occurred = run.target == np.arange(len(run.problem.labels))[:, None]
 
-    def quality(name: str, values: Floats, events: Mask, unit: str = "share", *, judged: bool = True) -> Quality:
-        return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline), events, judged)
+    def quality(name: str, values: Floats, events: Mask, unit: str = "share", **further: bool) -> Quality:
+        return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline), events, **further)
 
     yield quality(loss_of(task).name, run.losses(), occurred, loss_of(task).unit)
     if not run.problem.labels:
         yield quality("share_above", above(run.target, run.predicted), run.target[None] > run.predicted)
-    for code, label in enumerate(run.problem.labels):
+    for code, label in run.told_labels.items():
         values = occurred[code] - run.predicted[:, code]
-        yield quality(f"observed_minus_predicted_{label}", values, occurred[[code]])
+        yield quality(f"observed_minus_predicted_{label}", values, occurred[[code]], counts=True)
     conformal, verdict = run.results.get("intervals"), run.results.get("verdict")
     if conformal is not None and conformal.description is not None:
         known = verdict is None or verdict.verdict == "signal"

@@ -31,7 +31,8 @@ def measure(run: FittedRun, _: object = None) -> pd.DataFrame | None:
         none, and ``over_all``, against acting on all. Of days ``mis_planned``, the bed-days by which plans differ from
         stays, and ``saved``, how many fewer they are than with the constant; of bills both in their unit, and
         ``at_risk``, the sum billed beyond the plans. None where the task names no thresholds, and its amounts are
-        neither days nor bills.
+        neither days nor bills. There is no value where it would tell of the hits, or false alarms, of a few
+        patients.
 
     Notes
     -----
@@ -91,14 +92,15 @@ def curve(table: pd.DataFrame) -> pd.DataFrame:
 
 def _of_classes(run: FittedRun) -> Iterator[Line]:
     unit = f"net hits per {_PER} admissions"
-    for code, label in enumerate(run.problem.labels):
+    for code, label in run.told_labels.items():
         occurs = run.target == code
         few = min(len(run.units.only(occurs)), len(run.units.only(~occurs))) < _FEWEST
         for threshold in run.problem.task.thresholds:
             worth = _PER * np.where(occurs, 1.0, -threshold / (1 - threshold))  # of acting
             acts = run.predicted[:, code] >= threshold
+            told = not any(run.rule.tells(one & other) for one in (acts, ~acts) for other in (occurs, ~occurs))
             for name, values in ((NET_BENEFIT, worth * acts), (OVER_ALL, -worth * ~acts)):
-                found = run.units.ratio(values)
+                found = run.units.ratio(values) if told else Interval(np.nan, np.nan, np.nan)
                 yield label, threshold, name, Interval(found.value, np.nan, np.nan) if few else found, unit
 
 

@@ -15,7 +15,7 @@ from hi_ml.data.column import Column
 from hi_ml.data.read import Admissions
 from hi_ml.modeling import models, recalibration, splits
 from hi_ml.modeling.encoding import usable
-from hi_ml.modeling.features import Features
+from hi_ml.modeling.features import Features, holders
 from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.scale_choice import choose
@@ -157,6 +157,20 @@ def pose(
         raise NotTrainable.too_few_groups(task.name, groups, fewest, len(target))
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
+    few = _labels_of_few(target, labels, group, parts == 0, smallest_cell)
+    if len(labels) - len(few) < 2 <= len(labels):  # noqa: PLR2004 -- one needs no model
+        raise NotTrainable.target(
+            task.name, task.target, f"one that {smallest_cell} patients of the training part have"
+        )
+    if len(few):
+        kept = ~np.isin(target, few)
+        chosen, rows, parts = chosen[kept], rows[kept].reset_index(drop=True), parts[kept]
+        target, labels = _target(task, rows[task.target], dataset.columns.get(task.target))
+        group, twin = (pd.factorize(number[kept])[0] for number in (group, twin))
+        notes = (
+            f"Left out: the rows of {len(few)} labels of {task.target}, each of fewer than {smallest_cell} patients.",
+        )
+        _check_parts(task, parts, target, group=group, rule=split.name)
     unpooled = features.only(roles).part(chosen)
     features = unpooled.pooled(parts == 0, group, smallest=smallest_cell)
     names, constant = usable(features, parts == 0)
@@ -276,6 +290,15 @@ def target_of(task: Task, values: pd.Series, column: Column | None = None) -> tu
     if len(codes.categories) > max(_MOST_LABELS, len(codes.codes) / _ROWS_A_LABEL):
         raise NotTrainable.many_labels(task.name, task.target, len(codes.categories), len(codes.codes))
     return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
+
+
+def _labels_of_few(
+    target: Floats, labels: list[str], group: NDArray[np.int64], train: Mask, smallest: int
+) -> NDArray[np.int64]:
+    """The labels, by code, that too few patients of the training part have: a model would tell of them."""
+    if not labels:
+        return np.array([], dtype=np.int64)
+    return np.flatnonzero(holders(target[train], group[train], count=len(labels)) < smallest)
 
 
 def _yes_or_no(task: Task, values: pd.Series, column: Column | None) -> pd.Series:

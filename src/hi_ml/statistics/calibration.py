@@ -122,7 +122,7 @@ def _too_few(occurred: NDArray[np.bool_], units: Units) -> str:
     with_it, without = (len(np.unique(units.unit[rows])) for rows in (occurred, ~occurred))
     if min(with_it, without) >= _FEWEST:
         return ""
-    return f"the class occurs in {with_it} units, and not in {without}; {_FEWEST} of each are needed"
+    return f"the class occurs, or does not, in fewer than {_FEWEST} units"
 
 
 def _deviation(values: Floats, units: Units) -> float:

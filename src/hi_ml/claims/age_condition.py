@@ -13,7 +13,17 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.aggregates import counts, crosstab, cube, cube_clusters, having, moments_of, over, over_units
+from hi_ml.claims.aggregates import (
+    counts,
+    crosstab,
+    cube,
+    cube_clusters,
+    having,
+    moments_of,
+    over,
+    over_units,
+    patients,
+)
 from hi_ml.claims.chart import GREY, STAR, Chart, largest
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import MOST_LEVELS, DistinctAdmissions, among
@@ -223,7 +233,7 @@ def share_by_decade(table: pd.DataFrame, claimed: Sequence[str] = ()) -> pd.Data
     -------
     DataFrame
         `decade, condition, n` (admissions of the decade), `count, share, low, high`, `overall` (the condition's share
-        at any age), `claimed`.
+        at any age), `claimed`, `patients` (of those counted).
     """
     decades = crosstab(table, ("decade", "condition"))
     total, decades = decades.sum(axis=1), decades[shown_levels(table, claimed)]
@@ -233,8 +243,11 @@ def share_by_decade(table: pd.DataFrame, claimed: Sequence[str] = ()) -> pd.Data
     low, high = wilson(long["count"] / effective, n / effective)
     long = long.assign(n=n, share=long["count"] / n, low=low, high=high).astype({"n": "int64", "count": "int64"})
     overall = long["condition"].map(decades.sum() / total.sum())
-    long = long.assign(overall=overall, claimed=among(long["condition"], claimed))
-    return long[["decade", "condition", "n", "count", "share", "low", "high", "overall", "claimed"]]
+    who = patients(table, ["decade", "condition"]).reindex(pd.MultiIndex.from_frame(long[["decade", "condition"]]))
+    long = long.assign(
+        overall=overall, claimed=among(long["condition"], claimed), patients=who.fillna(0).to_numpy(dtype=np.int64)
+    )
+    return long[["decade", "condition", "n", "count", "share", "low", "high", "overall", "claimed", "patients"]]
 
 
 def _design_effects(table: pd.DataFrame, level: str, decades: pd.Index) -> Floats:

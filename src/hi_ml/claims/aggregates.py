@@ -110,6 +110,14 @@ def units_of(frame: pd.DataFrame) -> Integers | None:
     return frame[UNIT].to_numpy(dtype=np.int64) if UNIT in frame else None
 
 
+def patients(table: pd.DataFrame, keys: Sequence[str]) -> "pd.Series[int]":
+    """Count, per combination of these keys, the units of inference that have an admission there."""
+    whole = over_units(table, keys)
+    if UNIT not in whole.index.names:
+        return whole["n"].astype("int64")
+    return whole.loc[whole["n"] > 0, "n"].groupby(level=list(keys), observed=True).size()
+
+
 def add_up(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Add up the tables of disjoint parts of the rows.
 

@@ -14,7 +14,17 @@ from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.app.text import in_unit, percent
 from hi_ml.claims import kinds
-from hi_ml.claims.aggregates import each_admission, keys_of, mean_table, moments_of, over, sizes, sums, units_of
+from hi_ml.claims.aggregates import (
+    each_admission,
+    keys_of,
+    mean_table,
+    moments_of,
+    over,
+    patients,
+    sizes,
+    sums,
+    units_of,
+)
 from hi_ml.claims.catalogue import catalogue
 from hi_ml.claims.chart import BARS, Chart
 from hi_ml.claims.claim import Claim
@@ -239,6 +249,7 @@ def hospital_tables(table: pd.DataFrame, between: BetweenGroups, smallest_volume
     gamma = gamma_around(several.thinned(inflation), centre=centre, within=between.within)
     effect, low, high = shrink(groups.thinned(inflation), centre=centre, within=between.within, gamma=gamma)
     hospitals = pd.DataFrame({"hospital": large, "n": groups.n.astype(np.int64), "mean": groups.mean})
+    hospitals["patients"] = patients(table, keys_of(table)).reindex(large, fill_value=0).to_numpy()
     effects = hospitals.assign(
         mean_low=mean_low, mean_high=mean_high, effect=effect, low=low, high=high, centre=centre
     ).sort_values("effect", kind="stable", ignore_index=True)

@@ -12,7 +12,18 @@ from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import p_statement, with_unit
-from hi_ml.claims.aggregates import UNIT, counts, each_admission, keys_of, mean_table, moments_of, over, sums, units_of
+from hi_ml.claims.aggregates import (
+    UNIT,
+    counts,
+    each_admission,
+    keys_of,
+    mean_table,
+    moments_of,
+    over,
+    patients,
+    sums,
+    units_of,
+)
 from hi_ml.claims.chart import GREY, STAR, Chart, largest
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import DistinctAdmissions, among
@@ -244,7 +255,8 @@ def stay_distribution(rows: pd.DataFrame) -> pd.DataFrame:
     stays = over(sums(complete, ["admission_type"], "length_of_stay"), ["admission_type"])
     means = (stays["total"] + stays["base"]) / stays["n"]
     share = table["n"] / table.groupby("admission_type")["n"].transform("sum")
-    return table.assign(share=share, mean=table["admission_type"].map(means))
+    who = patients(counted, keys_of(counted)).to_numpy()
+    return table.assign(share=share, mean=table["admission_type"].map(means), patients=who)
 
 
 def stay_by_condition(rows: pd.DataFrame, settings: EmergencyStay) -> pd.DataFrame:

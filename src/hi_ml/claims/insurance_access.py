@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.claims import kinds
-from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, moments_of, sums
+from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, moments_of, patients, sums
 from hi_ml.claims.chart import STAR, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import AMOUNTS, DistinctAdmissions, commonest
@@ -36,6 +36,7 @@ NOTE = (
 CARE = {"admission_type": "admission type", "medication": "medication", "test_result": "test result"}
 STAY = "length_of_stay"
 CASE_MIX = ("condition", "sex", "blood_type")
+FEW = 5  # patients of a level, below which no figure is named by it
 Taken = Callable[[str], pd.DataFrame]
 """Returns the rows with a column and the insurer, for those insurers that are large enough."""
 
@@ -74,10 +75,11 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     except Untestable:
         return draft
     balance = standardised_differences(stratified_rows)
+    care = kinds.residual_table(dict(_testable(associations)), "insurer", admissions.units)
     extreme = list(_largest(balance, settings.smallest_difference))
     return dataclasses.replace(
         draft.also(*_marginal(stratified_rows, margin), *extreme).in_units(admissions.units),
-        tables={"payer_care": kinds.residual_table(dict(_testable(associations)), "insurer"), "payer_balance": balance},
+        tables={"payer_care": care, "payer_balance": balance},
         facts={"zone": settings.smallest_difference if extreme else None},
     )
 
@@ -103,7 +105,7 @@ def _association(stratified_rows: Taken, margin: Margin, role: str) -> Stratifie
 
 def _care(associations: Callable[[str], Stratified], role: str, margin: Margin) -> Iterator[Evidence]:
     tested = associations(role)
-    test, _, strata = tested
+    test, strata = tested.test, tested.strata
     words = f"association of insurer and {CARE[role]} within condition and age band"
     detail: dict[str, float | int | str] = {
         "strata": strata,
@@ -132,7 +134,10 @@ def _marginal(stratified_rows: Taken, margin: Margin) -> Iterator[Evidence]:
         table = crosstab(counted, keys)
         if not can_vary(table.to_numpy()[None]):
             continue
-        higher, lower, level, gap = largest_share_gap(table)
+        told = ((table == 0) | (table >= FEW)).all().to_numpy()
+        if not told.any():
+            continue
+        higher, lower, level, gap = largest_share_gap(table, told)
         detail: Detail = {
             "cramers_v": cramers_v(table),
             "largest_share_gap": gap,
@@ -148,7 +153,7 @@ def _marginal(stratified_rows: Taken, margin: Margin) -> Iterator[Evidence]:
 
 
 def _largest(balance: pd.DataFrame, flagged_from: float) -> Iterator[Evidence]:
-    care = balance[balance["kind"] == "care"]
+    care = balance[(balance["kind"] == "care") & ~(balance["patients"] < FEW)]
     for row in care.loc[care["difference"].abs().sort_values().index[-1:]].to_dict("records"):
         words = "largest standardised difference in care between an insurer and the rest"
         detail = {"insurer": row["insurer"], "level": f"{row['variable']} {row['level']}".strip()}
@@ -187,7 +192,7 @@ def standardised_differences(taken: Taken) -> pd.DataFrame:
     -------
     DataFrame
         `insurer, kind` (`care` or `case mix`), `variable, level` (empty for a number), `difference` (of means or
-        shares over the root mean variance), `n` (admissions of the insurer).
+        shares over the root mean variance), `n` (admissions of the insurer), `patients` (of them at the level).
     """
     tables = [
         *(part for role in CARE for part in _share_differences(taken(role), role, "care")),
@@ -195,7 +200,7 @@ def standardised_differences(taken: Taken) -> pd.DataFrame:
         *(part for role in CASE_MIX for part in _share_differences(taken(role), role, "case mix")),
         *_mean_difference(taken("age"), "age", "case mix"),
     ]
-    columns = ["insurer", "kind", "variable", "level", "difference", "n"]
+    columns = ["insurer", "kind", "variable", "level", "difference", "n", "patients"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
@@ -208,11 +213,13 @@ def _testable(associations: Callable[[str], Stratified]) -> Iterator[tuple[str, 
 def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
     if not has(rows, role):
         return
-    seen = crosstab(counts(rows, ["insurer", role]), ("insurer", role))
+    counted, keys = counts(rows, ["insurer", role]), ("insurer", role)
+    seen, who = (crosstab(table, keys) for table in (counted, patients(counted, keys).to_frame("n")))
     n = seen.sum(axis=1).to_numpy()
     for level in seen.columns:
         count = seen[level].to_numpy()
-        yield from _against_rest(seen.index, Moments(n, count, count), (kind, role, str(level)))
+        lines = _against_rest(seen.index, Moments(n, count, count), (kind, role, str(level)))
+        yield from (line.assign(patients=who[level].reindex(line["insurer"]).to_numpy()) for line in lines)
 
 
 def _mean_difference(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:

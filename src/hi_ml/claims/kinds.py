@@ -21,10 +21,11 @@ from hi_ml.claims.aggregates import (
     keys_of,
     moments_of,
     over,
+    patients,
     sums,
     units_of,
 )
-from hi_ml.claims.distinct import commonest
+from hi_ml.claims.distinct import PATIENTS, commonest
 from hi_ml.claims.finding import Detail, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_sizes, too_few
 from hi_ml.claims.tails import Draws, Sample, guarded, is_heavy
@@ -78,6 +79,7 @@ class Stratified(NamedTuple):
     test: Association
     seen: pd.DataFrame  # admissions by group and level, strata added up
     strata: int
+    patients: pd.DataFrame  # by group and level, strata added up: the units of inference that are counted there
 
     def fact(self) -> str:
         """Say between which two groups the share of which level differs most; nothing where few stand behind it."""
@@ -171,10 +173,11 @@ def associated(rows: pd.DataFrame, columns: Columns, margin: Margin, what: str) 
     if not can_vary(cells := cube(table, keys)):
         raise constant(what)
     test = association(cells, margin=margin, clusters=cube_clusters(table, keys))
-    return Stratified(test, crosstab(table, keys), len(cells))
+    seen, who = (crosstab(one, keys) for one in (table, patients(table, keys).to_frame("n")))
+    return Stratified(test, seen, len(cells), who)
 
 
-def residual_table(tests: dict[str, Stratified], group: str) -> pd.DataFrame:
+def residual_table(tests: dict[str, Stratified], group: str, units: str = PATIENTS) -> pd.DataFrame:
     """Set the levels of each group against what would be seen if they did not depend on it, within each stratum.
 
     Parameters
@@ -183,16 +186,21 @@ def residual_table(tests: dict[str, Stratified], group: str) -> pd.DataFrame:
         By outcome, the category that is compared.
     group : str
         Name of the column of groups.
+    units : str
+        What the units of inference are.
 
     Returns
     -------
     DataFrame
         `outcome`, the group, `level, n` (admissions of the group), `count, share, expected` (share, given the strata),
         `residual` (adjusted: standard normal without any association), `p_value, discovery` (Benjamini-Hochberg over
-        all cells).
+        all cells); and `patients` of each, where the units are these.
     """
     named = [CELLS[0], group, *CELLS[1:]]
     parts = [_residuals(outcome, *tested[:2], named) for outcome, tested in tests.items()]
+    if units == PATIENTS:
+        who = [tested.patients.to_numpy().ravel() for tested in tests.values()]
+        parts = [part.assign(patients=own.astype(np.int64)) for part, own in zip(parts, who, strict=True)]
     cells = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=named, dtype="float64")
     p_value = 2 * norm.sf(cells["residual"].abs().to_numpy(dtype=np.float64))
     return cells.assign(p_value=p_value, discovery=discoveries(p_value))

@@ -252,7 +252,7 @@ def _association(question: _Question, rows: pd.DataFrame) -> Answer:
     tested = kinds.associated(own, Columns("of", "by", STRATUM), question.margin, f"the {_plain(question.of)}")
     detail = {"strata": tested.strata} | ({FACT: fact} if (fact := tested.fact()) else {})
     evidence = _asked(question, words, unit="Cohen's w").evidence(tested.test.w, detail=detail)
-    cells = kinds.residual_table({question.of: tested}, question.by)
+    cells = kinds.residual_table({question.of: tested}, question.by, question.admissions.units)
     chart = Chart(
         name="",
         kind="care_heat_map",

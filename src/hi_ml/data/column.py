@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, FiniteFloat
@@ -50,7 +50,7 @@ def _date_format(written: str) -> str:
 def _zone_name(zone: str) -> str:
     try:
         return ZoneInfo(zone).key
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
         raise ValueError("expected a time zone of the IANA list, such as Europe/Berlin or America/New_York") from error
 
 

@@ -60,13 +60,15 @@ def of_finding(finding: Finding, *, smallest_cell: int = 5) -> Iterator[Drawn]:
 
 def _without_few(table: pd.DataFrame | None, smallest: int) -> pd.DataFrame | None:
     """Leave out the lines of too few: those that a table's columns before its counts name add up to known sums."""
-    counted = next((name for name in ("count", "n") if table is not None and name in table), None)
-    if table is None or counted is None:
+    counts = [name for name in ("patients", "count", "n") if table is not None and name in table]
+    if table is None or not counts:
         return table
-    sizes = table[counted].fillna(0).to_numpy().astype(np.int64)
+    counted = next(name for name in counts if name != "patients")
+    known = table[counts].dropna(axis="columns", how="all")
+    sizes = known.min(axis="columns").fillna(0).to_numpy().astype(np.int64)
     named = [table[name] for name in table.columns[: table.columns.get_loc("n")] if name != counted]
     keys = [pd.factorize(key)[0] for key in named if key.duplicated().any() and not is_float_dtype(key)]
-    return table[~withheld(sizes, smallest, *keys)].reset_index(drop=True)
+    return table[~withheld(sizes, smallest, *keys)].drop(columns="patients", errors="ignore").reset_index(drop=True)
 
 
 def title_of(finding: Finding) -> str:

@@ -215,13 +215,15 @@ def cramers_v(table: ArrayLike) -> float:
     return float(np.sqrt(phi_squared / levels.min())) if phi_squared > 0 else 0.0
 
 
-def largest_share_gap(table: ArrayLike) -> tuple[int, int, int, float]:
+def largest_share_gap(table: ArrayLike, among: ArrayLike | None = None) -> tuple[int, int, int, float]:
     """Find the two rows and the column between which a share differs most.
 
     Parameters
     ----------
     table : array of numbers, shape (r, c)
         Counts; no row may be empty.
+    among : array of bool, shape (c,), optional
+        The columns to look at; all by default.
 
     Returns
     -------
@@ -231,7 +233,8 @@ def largest_share_gap(table: ArrayLike) -> tuple[int, int, int, float]:
     """
     counts = np.asarray(table, dtype=np.float64)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    column = int(np.argmax(np.ptp(shares, axis=0)))
+    gaps = np.ptp(shares, axis=0)
+    column = int(np.argmax(gaps if among is None else np.where(among, gaps, -1.0)))
     higher, lower = int(np.argmax(shares[:, column])), int(np.argmin(shares[:, column]))
     return higher, lower, column, float(shares[higher, column] - shares[lower, column])
 

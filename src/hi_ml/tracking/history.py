@@ -237,7 +237,7 @@ def _in_folder(path: Path) -> Candidate:
     if "verdict" not in files:  # of the findings, or of a search
         raise RunFolderInvalid.of(path, "verdict")
     try:
-        digests = (files["data"]["sha256"], files["run"][SPLIT_DIGEST])
+        digests, _ = (files["data"]["sha256"], files["run"][SPLIT_DIGEST]), files["run"]["task"]
         return Candidate(str(path), files["run"]["model"], path.parent.name, digests, path)
     except (KeyError, TypeError) as error:
         raise RunFolderInvalid.of(path, f"whole account of itself ({type(error).__name__}: {error})") from error

@@ -227,3 +227,17 @@ def test_numbers_are_written_in_their_unit():
     assert interval(float("nan"), 1.0, "days") == "–"
     assert interval(0.1, 0.25, "share of variance") == "10.0 to 25.0"
     assert p_value(0.0001) == "0.0001"
+
+
+def test_a_line_counts_patients_where_these_come_again():
+    """A hospital of forty admissions and three patients is no more shown than one of three admissions."""
+    small = np.arange(600) < 40
+    rows = admissions(600, hospital=np.where(small, "Small House", "Large House"))
+    numbered = np.where(small, np.arange(600) % 3, np.arange(600) // 2)
+    ready = one_row_each(rows.assign(patient_id=numbered), np.arange(600), declarations=DECLARED)
+    (finding,) = state(ready, settings_of({"billing_variation": NODES["billing_variation"] | {"smallest_volume": 30}}))
+    recorded = finding.tables["hospital_effects"].set_index("hospital")
+    assert recorded.loc["Small House", ["n", "patients"]].tolist() == [40, 3]
+    drawn = [chart.table for chart in of_finding(finding) if "hospital" in chart.table]
+    assert drawn
+    assert not any("Small House" in set(table["hospital"]) or "patients" in table for table in drawn)

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 import hi_ml
+from hi_ml.app.errors import NotTrainable
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_of_labels_the_one_that_differs_most_is_named(posed, cells):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ([("Age", row, "??") for row in range(4)], "4 have a target, too few to say how they differ"),
+        ([("Age", row, "??") for row in range(4)], "fewer than 5 have a target, too few to say how they differ"),
         ([("Discharge Date", row, "soon") for row in range(9)], "their target is not known"),
         ([], None),
     ],
@@ -50,3 +51,16 @@ def test_of_labels_the_one_that_differs_most_is_named(posed, cells):
 def test_a_few_rows_tell_no_mean_for_it_would_be_theirs(posed, damage, words):
     notes = posed(damage, "length_of_stay")
     assert (words is None and not notes) or words in notes[0]
+
+
+def test_the_rows_of_a_label_that_few_patients_have_are_left_out_and_said_to_be(tmp_path, cells):
+    results = cells["Test Results"].where(cells.index > 3, "Strange").where(cells.index < 270, "Seldom")
+    cells.assign(**{"Test Results": results}).to_csv(tmp_path / "mine.csv", index=False)
+    problem = hi_ml.pose(hi_ml.read(tmp_path / "mine.csv"), "test_results")
+    assert problem.labels == ["Abnormal", "Inconclusive", "Normal", "Seldom"]
+    assert len(problem.target) == len(cells) - 4
+    assert "Left out: the rows of 1 labels of test_result, each of fewer than 5 patients." in problem.notes
+    rare = cells.assign(**{"Test Results": results.where(cells.index < 4, "Usual")})
+    rare.to_csv(tmp_path / "rare.csv", index=False)
+    with pytest.raises(NotTrainable, match="found one that 5 patients of the training part have"):
+        hi_ml.pose(hi_ml.read(tmp_path / "rare.csv"), "test_results")

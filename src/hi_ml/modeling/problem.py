@@ -364,7 +364,7 @@ def _set_aside(admissions: Admissions, task: Task, kept: pd.Series, smallest_cel
     if len(aside) >= max(smallest_cell, 1):
         differ = f"; {_compared(task, kept, aside)} (of {len(aside):,} rows where it can be read)"
     elif len(aside):
-        differ = f"; {len(aside)} have a target, too few to say how they differ"
+        differ = f"; fewer than {smallest_cell} have a target, too few to say how they differ"
     yield f"Set aside: {rows:,} of {read:,} rows ({', '.join(took[:_NAMED])}{more}){differ}."
 
 

@@ -201,6 +201,10 @@ def test_a_column_that_no_date_can_be_read_from_is_told_with_the_keys_that_read_
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
+        (
+            {"Discharge_Date": ["9999-12-31"] * N},
+            "Name the column that holds dates: dataset.columns.discharged_on.from",
+        ),
         ({"Date_of_Admission": ["soon"] * N}, "Name the column that holds dates: dataset.columns.admitted_on.from"),
         ({"Age": ["young", "old"] * (N // 2)}, "Name the column that holds numbers: dataset.columns.age.from"),
         ({"Age": ["1200"] * N}, "dataset.columns.age.low and dataset.columns.age.high"),

@@ -55,7 +55,7 @@ def test_any_other_text_of_the_environment_is_refused_by_its_key_alone(held, nod
 
 
 def test_numbers_of_the_environment_are_settings(held):
-    held("17", {"seed": "${oc.env:SECRET}", "tracking_seconds": "${oc.env:SECRET}"})
+    held("17", {"seed": "${oc.env:SECRET}", "tracking_seconds": "${oc.env:SECRET}", "max_rejected": float("nan")})
     assert as_written("data/17.csv") == "data/17.csv"
 
 

@@ -13,7 +13,8 @@ _NO_TEXT = ("null", "true", "false", "nan", "inf")  # for Hydra, unless they sta
 _FEW_KEYS = 6  # settings that a sentence lists to be pasted; more belong into the YAML
 _LONGEST_REASON = 300  # characters of what a library says
 _DIGITS = 12  # of a digest, enough to tell two apart
-_WORDS = {"Unexpected keyword argument": "there is no such key", "Field required": "expected a value, found none"}
+_NO_KEY = "Unexpected keyword argument"
+_WORDS = {_NO_KEY: "there is no such key", "Field required": "expected a value, found none"}
 
 
 def setting(key: str, value: object, *, plus: str = "++") -> str:
@@ -163,7 +164,7 @@ class ConfigurationInvalid(HiMlError):
     def from_list(cls, problems: Iterable[tuple[str, str, object]], groups: Sequence[str] = ()) -> Self:
         lines = [
             f"{where}: {_WORDS.get(what, what.removeprefix('Value error, '))}"
-            f"{_hint(where, groups) if what in _WORDS else ''}{_found(found)}"
+            f"{_hint(where, groups) if what == _NO_KEY and '.' not in where else ''}{_found(found)}"
             for where, what, found in problems
         ]
         return cls(f"The configuration is wrong: {'; '.join(lines)}. See --cfg job for what was composed.")
@@ -966,7 +967,7 @@ class PrivateValueFound(HiMlError):
         listed = ", ".join(f"{name} ({count})" for name, count in places.items())
         return cls(
             f"Private values of the table were found in {listed}. Nothing was kept or tracked. Declare the columns "
-            f"that hold them as private: true in the dataset's YAML."
+            f"that hold them as private: true in the dataset's YAML, and rename a column that is called like a patient."
         )
 
     @classmethod

@@ -72,5 +72,5 @@ def _pairs(value: Any, text: Any, key: str = "") -> Iterator[tuple[str, str, str
     elif isinstance(text, list):
         for index, inner in enumerate(text):
             yield from _pairs(value[index], inner, f"{key}[{index}]")
-    elif value != text:
+    elif repr(value) != repr(text):  # of which NaN is one and the same
         yield key, str(value), str(text)

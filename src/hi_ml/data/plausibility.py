@@ -240,7 +240,10 @@ def _orders(column: _Column) -> Iterator[str]:
     else:
         ways, mark = sorted(orders) or [_DAY_FIRST, _MONTH_FIRST], refused.most_common(1)[0][0][1]
         timed = [[f"{_FORMATS[way].format(mark)}{time}" for time in _TIMES_OF_DAY] for way in ways]
-        keys = " or ".join(column.set("format", [*_fitting(column.lost, some), some[0]][0]) for some in timed)
+        fitting = [fit[0] for some in timed if (fit := _fitting(column.lost, some))]
+        if not fitting:  # as of the year 9999
+            return
+        keys = " or ".join(column.set("format", way) for way in fitting)
         yield f"{source} is written {' or '.join(ways)} ({len(column.lost):,} cells). Say so: {keys}"
 
 

@@ -169,7 +169,10 @@ class RunFolder:
         if not self.keeps("sending"):
             with atomic(self.path / FILES["sending"]) as part:
                 write_json(part, {"key": uuid4().hex})
-        return str(self.load("sending")["key"])
+        key = self.load("sending")
+        if not (isinstance(key, dict) and re.fullmatch("[0-9a-f]{32}", str(key.get("key")))):
+            raise RunFolderInvalid.of(self.path, f"readable {FILES['sending']}")
+        return str(key["key"])
 
     def sent(self, tracked: Mapping[str, Any]) -> None:
         """Note which runs show this folder, by store: the sending has come to its end."""

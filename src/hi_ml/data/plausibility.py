@@ -43,6 +43,7 @@ _WAYS = (  # of writing a date other than by three numbers with a year of four d
     "%d.%m.%y", "%d/%m/%y", "%m/%d/%y",
 )  # fmt: skip
 _TIMES_OF_DAY = ("", " %H:%M", " %H:%M:%S")
+_OF_PEOPLE = pd.Timestamp("1800-01-01"), pd.Timestamp("2200-01-01")  # between these lie their days
 _FIT = 0.9  # of the texts: a way of writing is known by so many
 _ENOUGH = 1000  # different texts by which a way of writing is known
 _UTC = ("UTC", "Etc/UTC", "GMT", "Z", "+00:00")
@@ -199,7 +200,8 @@ def _of_another_kind(column: _Column) -> Iterator[str]:
 def _fitting(texts: _Texts, ways: Iterable[str]) -> list[str]:
     """The ways of writing a date that fit most texts: some may be missing, or no dates."""
     some = pd.Series(texts.text.to_pylist()[:_ENOUGH]).str.strip()
-    return [way for way in ways if pd.to_datetime(some, format=way, errors="coerce").notna().mean() > _FIT]
+    read = ((way, pd.to_datetime(some, format=way, errors="coerce")) for way in ways)
+    return [way for way, dates in read if dates.between(*_OF_PEOPLE).mean() > _FIT]
 
 
 def orders_of(dates: Iterable[str]) -> str:

@@ -139,3 +139,12 @@ def test_an_empty_present_folder_is_no_run_folder(tmp_path, monkeypatch, inside)
     ended = inside(findings.main, "hydra.run.dir=.")
     assert (ended.code, "hydra.run.dir=" in ended.stderr) == (1, True)
     assert tmp_path.is_dir()
+
+
+def test_a_run_goes_where_a_link_points_to(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    with atomic_folder(tmp_path / "link") as work:
+        (work / "run.json").write_text("{}", encoding="utf-8")
+    assert (tmp_path / "there" / "run.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "there"]

@@ -101,6 +101,7 @@ def atomic_folder(path: Path, *, ours: Collection[str] = ()) -> Iterator[Path]:
     OutputFailed
         If anything else stands there: nothing is overwritten, moved or removed.
     """
+    path = path.resolve()  # where a link points to: there the work is done
     _refuse_strangers(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(mkdtemp(prefix=f"{path.name}.", suffix=UNFINISHED, dir=path.parent))

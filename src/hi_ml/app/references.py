@@ -47,9 +47,7 @@ def hold_references(node: Any) -> None:
             continue
         if not _PLACES.fullmatch(re.sub(r"\[\d+\]", "", key)):
             raise ConfigurationInvalid.from_environment(key)
-        for reference in _REFERENCE.findall(text):
-            if resolved := as_read(reference):
-                _held[resolved] = reference
+        as_read(text)
 
 
 def as_written(text: str) -> str:
@@ -60,8 +58,10 @@ def as_written(text: str) -> str:
 
 
 def as_read(text: str) -> str:
-    """Return what `as_written` was given."""
-    return _REFERENCE.sub(lambda match: str(OmegaConf.create([match[0]])[0]), text)
+    """Return what `as_written` was given, and note what the environment gave."""
+    given = {reference: str(OmegaConf.create([reference])[0]) for reference in _REFERENCE.findall(text)}
+    _held.update({value: reference for reference, value in given.items() if value})
+    return _REFERENCE.sub(lambda match: given[match[0]], text)
 
 
 def _pairs(value: Any, text: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

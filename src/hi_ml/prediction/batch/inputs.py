@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from hi_ml.app.errors import ColumnProblem, ConfigurationInvalid, SourceUnreadable
+from hi_ml.app.references import as_read
 from hi_ml.data.joins import Lookup, Matches
 from hi_ml.data.location import address_of
 from hi_ml.data.schema import Dataset
@@ -171,7 +172,7 @@ def _lookups(
     for spec in reversed(scorer.mapping.get("joins", [])):
         if wanted.isdisjoint(spec["columns"]):
             continue
-        lookup = Lookup.open({**spec, "source": tables.get(spec["name"], spec["source"])}, dataset)
+        lookup = Lookup.open({**spec, "source": as_read(tables.get(spec["name"], spec["source"]))}, dataset)
         wanted |= {name for name in lookup.needs if name not in there}
         chosen.append(lookup)
     return tuple(reversed(chosen))

@@ -105,7 +105,7 @@ class Trial:
         return min(self.folder.glob("outputs/train/*/length_of_stay/tracked.json")).parent
 
     def _begin(self, *words):
-        words = CALLS.get(words[0], words)
+        words = CALLS[words[0]] if len(words) == 1 else words
         command = [sys.executable, "-m", f"hi_ml.{words[0]}", *words[1:]]
         return subprocess.Popen(  # noqa: S603 -- our own words
             command, cwd=self.folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

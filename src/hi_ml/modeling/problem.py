@@ -165,7 +165,7 @@ def pose(
     if len(few):
         kept = ~np.isin(target, few)
         chosen, rows, parts = chosen[kept], rows[kept].reset_index(drop=True), parts[kept]
-        target, labels = _target(task, rows[task.target], dataset.columns.get(task.target))
+        target, labels = target_of(task, rows[task.target], dataset.columns.get(task.target))
         group, twin = (pd.factorize(number[kept])[0] for number in (group, twin))
         notes = (
             f"Left out: the rows of {len(few)} labels of {task.target}, each of fewer than {smallest_cell} patients.",

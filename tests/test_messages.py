@@ -99,6 +99,7 @@ CASES = {
 # Where what the others say is run
 ELSEWHERE = {
     "ConfigurationInvalid.no_times": "test_feed_fhir",
+    "EngineRefused.no_source": "test_findings_sql",
     "ConfigurationInvalid.interval_by": "test_bad_input",
     "ConfigurationInvalid.interval_bands": "test_assessments",
     "ConfigurationInvalid.no_log": "test_scale",

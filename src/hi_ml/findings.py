@@ -1,7 +1,9 @@
 """python -m hi_ml.findings: states the claims people make about admissions, tests them, and reports."""
 
 import time
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +17,12 @@ from hi_ml.app.files import atomic_folder
 from hi_ml.claims.aggregates import admissions_in
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
+from hi_ml.claims.remote import ready_remote
 from hi_ml.claims.verdicts import difference
 from hi_ml.data.read import Admissions, read
 from hi_ml.data.schema import Dataset
+from hi_ml.data.sql.engine import EngineName, open_engine
+from hi_ml.data.sql.table import SqlTable, open_table
 from hi_ml.modeling.features import holders
 from hi_ml.reports.findings import FindingsRun, in_short, write
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
@@ -31,6 +36,8 @@ class FindingsSettings:
 
     dataset: Dataset
     findings: dict[str, Any]  # settings by claim
+    engine: EngineName  # who adds the rows up: pandas in memory; sql or spark, where they lie
+    spark: dict[str, str]  # settings of Spark, where none runs yet
     seed: Seed  # fixes everything random
     keep_duplicates: bool  # to show what would have been claimed; never a result
     tracking: Literal["default", "none"]
@@ -49,9 +56,9 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
         If the table cannot be read, or the run cannot be tracked; then its folder stands.
     """
     started = time.time()
-    admissions = read(settings.dataset, partial(keep_rejected, here.folder))
     by_claim = settings_of(settings.findings)
-    prepare = partial(ready, admissions, seed=settings.seed, smallest_cell=settings.smallest_cell)
+    admissions, ready_as = _read(settings, partial(keep_rejected, here.folder))
+    prepare = partial(ready_as, seed=settings.seed, smallest_cell=settings.smallest_cell)
     distinct = prepare(keep_duplicates=settings.keep_duplicates)
     stated = state(distinct, by_claim)
     with_copies = None
@@ -60,7 +67,8 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
         with_copies = difference(stated, state(every, by_claim))
     words = admissions.private_words()
     kept, smallest = settings.keep_duplicates, settings.smallest_cell
-    result = FindingsRun(stated, with_copies, admissions, admissions_in(distinct.take()), settings.seed, kept, smallest)
+    n, copies = admissions_in(distinct.take()), distinct.copies
+    result = FindingsRun(stated, with_copies, admissions, n, copies, settings.seed, kept, smallest)
     with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
         write(result, RunFolder(work), here=here, words=words, started=started)
     _say(result, here)
@@ -69,6 +77,18 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
         return
     send(RunFolder(here.folder), share_rows=settings.share_rows, seconds=settings.tracking_seconds)
     print(command_to_open(store_uri()))
+
+
+def _read(
+    settings: FindingsSettings, keep: Callable[[pd.DataFrame], Path]
+) -> tuple[Admissions | SqlTable, Callable[..., DistinctAdmissions]]:
+    """Read the table, or ask what must be known of it, and say how it is made ready."""
+    if settings.engine == "pandas":
+        admissions = read(settings.dataset, keep)
+        return admissions, partial(ready, admissions)
+    engine = open_engine(settings.engine, settings.dataset, settings.spark)
+    table = open_table(engine, settings.dataset, keep)
+    return table, partial(ready_remote, table)
 
 
 def ready(admissions: Admissions, *, seed: int, keep_duplicates: bool, smallest_cell: int = 5) -> DistinctAdmissions:

@@ -157,6 +157,35 @@ class SparkFailed(HiMlError):
         )
 
 
+class EngineRefused(HiMlError):
+    """What is asked cannot be added up where the table lies."""
+
+    @classmethod
+    def no_source(cls, engine: str) -> Self:
+        return cls(
+            f"engine={engine} adds up a table where it lies, and dataset.source names none. Set dataset.source=<path>."
+        )
+
+    @classmethod
+    def database(cls, source: str) -> Self:
+        return cls(f"{source}: engine=sql asks DuckDB and PostgreSQL, this is another database. Set engine=pandas.")
+
+    @classmethod
+    def file(cls, engine: str, source: str) -> Self:
+        takes = "files of Parquet, or a folder of them"
+        if engine == "sql":
+            takes += ", CSV in UTF-8 that is not compressed, and databases"
+        return cls(f"{source}: engine={engine} takes {takes}. Write it so, or set engine=pandas.")
+
+    @classmethod
+    def key(cls, engine: str, key: str, why: str) -> Self:
+        return cls(f"dataset.{key} is not done with engine={engine}: {why}. Set engine=pandas.")
+
+    @classmethod
+    def patients(cls, engine: str, why: str) -> Self:
+        return cls(f"engine={engine} tells patients apart by patient_id, and {why}. Set engine=pandas.")
+
+
 class ConfigurationInvalid(HiMlError):
     """A key or value of the configuration is wrong."""
 
@@ -971,11 +1000,12 @@ class PrivateValueFound(HiMlError):
         )
 
     @classmethod
-    def in_rows(cls, source: str, rows: Sequence[int]) -> Self:
+    def in_rows(cls, source: str, rows: Sequence[int], *, numbered: bool = True) -> Self:
         listed = ", ".join(f"{row:,}" for row in rows[:5]) + (" and more" if len(rows) > 5 else "")  # noqa: PLR2004
+        which = f" (data row {listed})" if numbered else ""
         return cls(
-            f"Column {source} is not private, and holds a private value of its own row in {len(rows):,} rows (data row "
-            f"{listed}). Nothing was kept. Declare it in the dataset's YAML: private: true, or organisations: true "
+            f"Column {source} is not private, and holds a private value of its own row in {len(rows):,} rows{which}. "
+            f"Nothing was kept. Declare it in the dataset's YAML: private: true, or organisations: true "
             f"where it names hospitals or insurers that are called like people."
         )
 

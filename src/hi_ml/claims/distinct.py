@@ -163,7 +163,7 @@ def one_row_each(
         With rows in their old order and a fresh index.
     """
     categories = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
-    frame = _as_claims_take_it(_without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str"))))
+    frame = as_claims_take_it(_without_codes_of_missing(frame.astype(dict.fromkeys(categories, "str"))))
     twin = np.asarray(twins, dtype=np.int64)
     alone = np.where(twin < 0, twin.max(initial=0) + 1 + np.arange(len(twin)), twin)
     group = pd.Series(alone)
@@ -183,7 +183,7 @@ def one_row_each(
     return said(first, last, len(frame) - len(first.frame))
 
 
-def _as_claims_take_it(frame: pd.DataFrame) -> pd.DataFrame:
+def as_claims_take_it(frame: pd.DataFrame) -> pd.DataFrame:
     """Make words of what claims take for categories, and leave out, with a note, an amount that is none."""
     words = [role for role in WORDS if role in frame and not pd.api.types.is_string_dtype(frame[role])]
     texts = {role: frame[role].map(lambda cell: comparable(str(cell)), na_action="ignore") for role in words}

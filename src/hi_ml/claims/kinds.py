@@ -313,7 +313,6 @@ def trend(rows: pd.DataFrame, value: str, along: str, stratum: Integers, asked: 
     falls : bool
         Whether the claim is that it falls, so that the fall is what is estimated.
     """
-    rows = each_admission(rows)
     units = units_of(rows)
     there = len(rows) if units is None else len(np.unique(units))
     needed = asked.smallest_group if units is None else FEWEST_UNITS

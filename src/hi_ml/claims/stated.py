@@ -296,7 +296,7 @@ def _variation(question: _Question, rows: pd.DataFrame) -> Answer:
 
 
 def _trend(question: _Question, rows: pd.DataFrame) -> Answer:
-    settings = question.settings
+    settings, rows = question.settings, each_admission(rows)
     own = rows.assign(value=_values(question, rows))
     along, unit = _along(question, own)
     own = own.assign(along=along / settings.per)[along.notna()]

@@ -1,7 +1,7 @@
 """One spelling per category, and one code per cell."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,18 +39,33 @@ def one_spelling(
     written = values.dictionary.to_pylist()
     indices = pc.fill_null(values.indices, len(written)).to_numpy(zero_copy_only=False)
     rows = np.bincount(indices, minlength=len(written) + 1)
+    code, labels = spelt(written, rows, spelling, order=order)
+    codes = pa.array(code[indices], pa.int32(), mask=code[indices] < 0)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(labels, pa.string())), int((code >= 0).sum()) - len(labels)
+
+
+def spelt(
+    written: Sequence[str], rows: NDArray[np.int64], spelling: str, *, order: Callable[[str], Any] = str
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Give the spellings of a category, each in so many rows, the commonest of those that mean the same.
+
+    Returns
+    -------
+    code : array of int64, shape (len(rows),)
+        Place of each among the labels; -1 where no row has it, or none is written.
+    labels : list of str
+        In order.
+    """
     spellings: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(written):
         if rows[i]:
             spellings[key(text, spelling)].append(i)
     commonest = {same: min(group, key=lambda i: (-rows[i], written[i])) for same, group in spellings.items()}
     sorted_keys = sorted(commonest, key=lambda same: order(written[commonest[same]]))
-    code = np.full(len(written) + 1, -1)
+    code = np.full(len(rows), -1)
     for new, same in enumerate(sorted_keys):
         code[spellings[same]] = new
-    codes = pa.array(code[indices], pa.int32(), mask=code[indices] < 0)
-    labels = pa.array([written[commonest[same]] for same in sorted_keys], pa.string())
-    return pa.DictionaryArray.from_arrays(codes, labels), sum(map(len, spellings.values())) - len(sorted_keys)
+    return code, [written[commonest[same]] for same in sorted_keys]
 
 
 def cell_codes(values: pa.Array) -> NDArray[np.int64]:
@@ -66,6 +81,12 @@ def cell_codes(values: pa.Array) -> NDArray[np.int64]:
     if pa.types.is_temporal(values.type):
         return np.asarray(pd.factorize(values.to_numpy(zero_copy_only=False))[0], dtype=np.int64)
     return np.asarray(pd.factorize(_significant(values.to_numpy(zero_copy_only=False)))[0], dtype=np.int64)
+
+
+def folded(values: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return texts without that in which copies of one may differ: case, and how letters are composed."""
+    texts = [None if text is None else comparable(text).casefold() for text in values.dictionary.to_pylist()]
+    return pa.array(texts, pa.string()).take(values.indices).dictionary_encode()
 
 
 def _significant(numbers: NDArray[np.float64]) -> NDArray[np.float64]:

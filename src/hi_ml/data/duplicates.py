@@ -1,6 +1,6 @@
 """Which rows belong together: copies of one another but for one column, and the admissions of one patient?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Twins:
     skipped: tuple[str, ...]
 
 
-def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
+def near_duplicates(columns: Mapping[str, Codes], skipped: Sequence[str] | None = None) -> Twins:
     """Group the rows that are equal in all columns but at most one.
 
     For every column the remaining ones are hashed into one key (the sum of the cells' hashes less that column's), rows
@@ -39,6 +39,8 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
     ----------
     columns : mapping of str to array of int64, shape (n,)
         Each column as numbers: equal cells have equal numbers.
+    skipped : sequence of str, optional
+        What is passed over, where these are some rows of a larger table: see `by_chance`.
 
     Returns
     -------
@@ -61,13 +63,13 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
         for column, salt in zip(codes, salts, strict=True)
     ]
     total: NDArray[np.uint64] = np.sum(hashes, axis=0, dtype=np.uint64)
-    agree = np.array([np.sum((np.bincount(column) / n) ** 2) for column in codes])
-    pairs = n * (n - 1) / 2
-    left, right, differ, skipped = [], [], {}, []
+    if skipped is None:
+        agree = (float(np.sum((np.bincount(column) / n) ** 2)) for column in codes)
+        skipped = by_chance(dict(zip(names, agree, strict=True)), n)
+    left, right, differ = [], [], {}
     for j, name in [(-1, ""), *enumerate(names)]:
         others = [k for k in range(len(names)) if k != j]
-        if not others or pairs * float(np.prod(agree[others])) > 1:
-            skipped.append(name)
+        if name in skipped:
             continue
         first, second = _matches([codes[k] for k in others], total if j < 0 else total - hashes[j])
         new = np.ones(len(first), dtype=bool) if j < 0 else codes[j][first] != codes[j][second]
@@ -75,6 +77,21 @@ def near_duplicates(columns: Mapping[str, Codes]) -> Twins:
         left.append(first)
         right.append(second)
     return Twins(connected(n, left, right), {k: v for k, v in differ.items() if v}, tuple(skipped))
+
+
+def by_chance(agree: Mapping[str, float], n: int) -> list[str]:
+    """List the columns, ``""`` for none, without which the others give a pair of equal rows by chance alone.
+
+    Parameters
+    ----------
+    agree : mapping of str to float
+        Share of the pairs of rows that agree in a column.
+    n : int
+        Rows.
+    """
+    pairs = n * (n - 1) / 2
+    others = {name: [agree[other] for other in agree if other != name] for name in ("", *agree)}
+    return [name for name, shares in others.items() if not shares or pairs * float(np.prod(shares)) > 1]
 
 
 def connected(n: int, left: list[NDArray[np.int64]], right: list[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -136,8 +153,13 @@ def impersonal(patient: Codes, traits: Mapping[str, Codes], stay: tuple[Any, Any
         Rows by code: more than 20 and more than 1 % of all, whose traits or dates are not one person's.
     """
     counts = np.bincount(patient[patient >= 0])
-    crowded = np.flatnonzero(counts > max(_MOST_ROWS, _MOST_SHARE * len(patient)))
+    crowded = np.flatnonzero(counts > most_of_one(len(patient)))
     return {int(code): int(counts[code]) for code in crowded if not _behaves(patient == code, traits, stay)}
+
+
+def most_of_one(rows: int) -> float:
+    """Say how many of the rows one patient may have before he must look like one person."""
+    return max(_MOST_ROWS, _MOST_SHARE * rows)
 
 
 def _behaves(rows: NDArray[np.bool_], traits: Mapping[str, Codes], stay: tuple[Any, Any] | None) -> bool:

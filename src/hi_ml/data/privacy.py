@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -97,22 +97,34 @@ def refuse_own_names(public: Mapping[str, pa.Array], private: Iterable[pa.Array]
     PrivateValueFound
         With the column and the rows, not the value.
     """
-    texts = {source: values for source, values in public.items() if any(map(_could_name, _levels(values)))}
-    names = list(private) if texts else []
-    for source, values in texts.items():
-        shown = [words_in(level) for level in _levels(values)]
-        known = frozenset().union(*shown)
-        everywhere = "".join(map("".join, shown))
-        faults = np.zeros(len(row), dtype=bool)
-        for own in names:
-            parts = [_identifying(level) for level in _levels(own)]
-            likely = np.array([bool(part) and _stands(part, known, everywhere) for part in parts] + [False])
-            codes, shows = (cells.indices.fill_null(-1).to_numpy().astype(int) for cells in (own, values))
-            for index in np.flatnonzero(likely[codes] & (shows >= 0)):
-                level = shown[shows[index]]
-                faults[index] |= _stands(parts[codes[index]], frozenset(level), "".join(level))
+    names = list(private)
+    for source, values in public.items():
+        faults = own_names(values, names)
         if faults.any():
             raise PrivateValueFound.in_rows(source, np.sort(row[faults]).tolist())
+
+
+def own_names(values: pa.DictionaryArray, private: Iterable[pa.DictionaryArray]) -> NDArray[np.bool_]:
+    """Mark the rows of a public column that hold a private value of the same row, shape (n,)."""
+    faults, levels = np.zeros(len(values), dtype=bool), _levels(values)
+    for own in private if any(map(_could_name, levels)) else ():
+        shown, parts = [words_in(level) for level in levels], [_identifying(level) for level in _levels(own)]
+        likely = np.append(likely_names(_levels(own), levels), False)
+        codes, shows = (cells.indices.fill_null(-1).to_numpy().astype(int) for cells in (own, values))
+        for index in np.flatnonzero(likely[codes] & (shows >= 0)):
+            level = shown[shows[index]]
+            faults[index] |= _stands(parts[codes[index]], frozenset(level), "".join(level))
+    return faults
+
+
+def likely_names(private: Sequence[str], levels: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark the private values of which all words stand somewhere in the levels of a public column."""
+    if not any(map(_could_name, levels)):
+        return np.zeros(len(private), dtype=bool)
+    shown = [words_in(level) for level in levels]
+    known, everywhere = frozenset().union(*shown), "".join(map("".join, shown))
+    parts = map(_identifying, private)
+    return np.array([bool(part) and _stands(part, known, everywhere) for part in parts], dtype=bool)
 
 
 def _levels(values: pa.Array) -> list[str]:

@@ -1,8 +1,9 @@
 """A table becomes admissions: typed, checked, cleaned, grouped; what is private stays here."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from hi_ml.app.references import as_written
 from hi_ml.data.attrition import KEPT, LeftOut, steps_of
-from hi_ml.data.clean import cell_codes, one_spelling
-from hi_ml.data.column import Kind
+from hi_ml.data.clean import cell_codes, folded, one_spelling
+from hi_ml.data.column import Column, Kind
 from hi_ml.data.columns import take_kinds
 from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
@@ -140,7 +141,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     typed, result = quarantine(raw, dataset)
     doubtful = doubts(raw, dataset, typed)
     if result.rows:
-        check_share(dataset, raw, result, keep_rejected(result.cells), doubtful.causes)
+        check_share(dataset, len(raw), result, keep_rejected(result.cells), doubtful.causes)
     row, rows_read = raw.row[result.good], len(raw)
     del raw  # the cells as text take as much memory as all that is made of them
     private = _texts(dataset, typed, private=True)  # of rejected rows too
@@ -155,7 +156,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     _refuse_own_names(dataset, typed, row)
     public = _texts(dataset, typed, private=False)
     coded = {
-        f"{role}_as_written": cell_codes(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
+        f"{role}_as_written": _in_order(typed[role]) for role in typed if dataset.columns[role].spelling == "words"
     }
     typed, merged = _one_spelling_each(dataset, typed)
     codes = {role: cell_codes(values) for role, values in typed.items()}
@@ -175,7 +176,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
         typed = {role: values.filter(pa.array(~some)) for role, values in typed.items()}
         codes, coded, topped = ({role: of[~some] for role, of in each.items()} for each in (codes, coded, topped))
         row, content = row[~some], content[~some]
-    twins = near_duplicates(_comparable(dataset, codes))
+    twins = near_duplicates({role: codes[role] for role in comparable_roles(dataset, codes, partial(_counts, codes))})
     group, identity = groups(twins, _people(codes, typed), codes.get("patient_id"), seed=dataset.seed)
     admissions = Admissions(
         dataset=dataset,
@@ -232,11 +233,20 @@ def _one_spelling_each(dataset: Dataset, typed: Mapping[str, pa.Array]) -> tuple
     for role, values in typed.items():
         if pa.types.is_dictionary(values.type) and not dataset.columns[role].private:
             column = dataset.columns[role]
-            order = _lower_end if column.bands else str
-            merged[role], merges = one_spelling(values, column.spelling, order=order)
+            merged[role], merges = one_spelling(values, column.spelling, order=order_of(column))
             if not column.part:
                 counts[f"spellings_merged.{role}"] = merges
     return merged, counts
+
+
+def order_of(column: Column) -> Callable[[str], Any]:
+    """Return by what the categories of a column are sorted: bands by their ends, words by the alphabet."""
+    return _lower_end if column.bands else str
+
+
+def _in_order(values: pa.DictionaryArray) -> NDArray[np.int64]:
+    """Number the texts of a column by the alphabet, those that copies share alike; missing is -1."""
+    return np.asarray(pd.factorize(folded(values).to_pandas().astype("str"), sort=True)[0], dtype=np.int64)
 
 
 def _lower_end(band: str) -> tuple[float, float, str]:
@@ -308,19 +318,24 @@ def _people(codes: Mapping[str, NDArray[np.int64]], typed: Mapping[str, pa.Array
     return people({**codes, **{role: typed[role].to_numpy(zero_copy_only=False) for role in ("age", "admitted_on")}})
 
 
-def _comparable(dataset: Dataset, codes: Mapping[str, NDArray[np.int64]]) -> Mapping[str, NDArray[np.int64]]:
-    """The columns without the identifiers that merely count the rows, and those that another column decides.
+def comparable_roles(dataset: Dataset, roles: Iterable[str], counts: Callable[[str], bool]) -> list[str]:
+    """List the columns without the identifiers that merely count the rows, and those that another column decides.
 
     No copy could share the former; a joined column differs where its key does, which would count twice.
+
+    Parameters
+    ----------
+    counts : callable
+        Tells whether the cells of a column are all different.
     """
-    counting = {
-        role
-        for role, cells in codes.items()
-        if (dataset.columns[role].kind == "identifier" and len(np.unique(cells)) == len(cells))
-        or dataset.columns[role].part  # which tells nothing beside its whole
-    }
-    left_out = counting.union(dataset.joined_roles())
-    return {role: cells for role, cells in codes.items() if role not in left_out} or codes
+    every, columns = list(roles), dataset.columns
+    counting = {role for role in every if columns[role].part or (columns[role].kind == "identifier" and counts(role))}
+    left_out = counting.union(dataset.joined_roles())  # a part tells nothing beside its whole
+    return [role for role in every if role not in left_out] or every
+
+
+def _counts(codes: Mapping[str, NDArray[np.int64]], role: str) -> bool:
+    return len(np.unique(codes[role])) == len(codes[role])
 
 
 def _table(dataset: Dataset, typed: Mapping[str, pa.Array]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import SourceUnreadable, TooManyRejected
+from hi_ml.data.location import Database
 from hi_ml.data.privacy import PrivateWords, is_unspaced, words_in
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece
@@ -71,7 +72,7 @@ def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quara
     typed: dict[str, pa.Array] = {}
     faults: list[Fault] = []
     for role, column in dataset.present().items():
-        typed[role], broken = _typed(raw, dataset, role)
+        typed[role], broken = typed_column(raw, dataset, role)
         if not column.part:  # else the whole cell is judged under another role
             faults += [(column.sources[0], rule, mask) for rule, mask in broken.items()]
     public = [dataset.spec(role) for role in dataset.present() if dataset.columns[role].kind != "text"]
@@ -81,19 +82,20 @@ def quarantine(raw: Piece, dataset: Dataset) -> tuple[dict[str, pa.Array], Quara
     return typed, Quarantine(good, cells, int((~good).sum()) + len(raw.ragged), _topped(raw, dataset))
 
 
-def check_share(dataset: Dataset, raw: Piece, result: Quarantine, listed: Path, causes: Sequence[str] = ()) -> None:
-    """Stop where more rows are set aside than the dataset allows, or all; ``causes`` say why, and what to do.
+def check_share(dataset: Dataset, rows: int, result: Quarantine, listed: Path, causes: Sequence[str] = ()) -> None:
+    """Stop where more of the rows are set aside than the dataset allows, or all; ``causes`` say why, and what to do.
 
     Raises
     ------
     TooManyRejected
         With the file that lists the cells.
     """
-    if result.rows > dataset.max_rejected * len(raw) or result.rows == len(raw):
+    if result.rows > dataset.max_rejected * rows or result.rows == rows:
         faults = [_in_words(cells) for _, cells in result.cells.groupby(["column", "rule"])]
-        share = (result.rows, len(raw), dataset.max_rejected)
-        source = dataset.origin if dataset.source else f"dataset={dataset.name}"
-        raise TooManyRejected.of(source, faults, share, listed, causes=[*causes, *_mostly(dataset, result, len(raw))])
+        share = (result.rows, rows, dataset.max_rejected)
+        place = dataset.source.shown if isinstance(dataset.source, Database) else dataset.origin
+        source = place if dataset.source else f"dataset={dataset.name}"
+        raise TooManyRejected.of(source, faults, share, listed, causes=[*causes, *_mostly(dataset, result, rows)])
 
 
 def _mostly(dataset: Dataset, result: Quarantine, rows: int) -> Iterator[str]:
@@ -224,7 +226,8 @@ def _in_words(cells: pd.DataFrame) -> str:
     return f"{first['column']} {first['rule']} {len(cells)}{example}"
 
 
-def _typed(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
+def typed_column(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dict[str, NDArray[np.bool_]]]:
+    """Type the cells of a role, as `hi_ml.scorer.serving.convert` does, and tell which break a rule."""
     spec, sources = dataset.spec(role), dataset.columns[role].sources
     columns = [raw.table.column(name) for name in sources]
     try:

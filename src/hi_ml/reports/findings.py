@@ -18,6 +18,7 @@ from hi_ml.claims.catalogue import family
 from hi_ml.claims.finding import FACT, Evidence, Finding, record
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
+from hi_ml.data.sql.table import SqlTable
 from hi_ml.reports import findings_charts, page
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_table, provenance, tables_in_words
@@ -36,8 +37,9 @@ class FindingsRun:
 
     findings: Sequence[Finding]
     with_copies: str | None  # what would have been claimed with near-duplicates kept
-    admissions: Admissions
+    admissions: Admissions | SqlTable
     distinct: int  # admissions once near-duplicates are left out
+    copies: int  # near-duplicates that are left out
     seed: int
     keep_duplicates: bool
     smallest_cell: int
@@ -97,7 +99,7 @@ def _facts(stated: FindingsRun) -> Mapping[str, Any]:
         "rows_read": admissions.counts["rows_read"],
         "rows_rejected": admissions.counts["rows_rejected"],
         **({f"left out: {why}": n for why, n in admissions.left_out.rows().items()} if admissions.left_out else {}),
-        "near_duplicates": len(admissions.row) - stated.distinct,
+        "near_duplicates": stated.copies,
         "admissions": stated.distinct,
         "sha256": admissions.sha256,
         **tables_in_words(admissions.provenance()),

@@ -7,6 +7,7 @@ from typing import Any
 from hi_ml.app.launch import Invocation
 from hi_ml.app.references import as_written
 from hi_ml.data.read import Admissions
+from hi_ml.data.sql.table import SqlTable
 from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
@@ -25,7 +26,7 @@ def provenance(here: Invocation, facts: Mapping[str, Any], *, started: float) ->
     return {**here.provenance(), **facts, "started": started, "finished": time.time()}
 
 
-def of_table(admissions: Admissions) -> dict[str, Any]:
+def of_table(admissions: Admissions | SqlTable) -> dict[str, Any]:
     """Say which table was read."""
     return {"dataset": admissions.dataset.name, "source": as_written(admissions.origin)}
 

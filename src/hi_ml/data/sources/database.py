@@ -56,7 +56,7 @@ class DatabaseSource:
         database = Database.at(location)
         with speaking(database) as password:
             session = dialects.connect(database.url, password)
-            schema, selection = session.columns(_base(database, session))
+            schema, selection = session.columns(table_or_query(database, session))
         if absent := [name for name in database.order_by if name not in selection]:
             raise SourceUnreadable.no_order(database.shown, absent[0], schema.names)
         return cls(location, database, session, schema, selection)
@@ -68,7 +68,7 @@ class DatabaseSource:
         keys = [self.selection[name][1] for name in dict.fromkeys([*self.database.order_by, *read])]
         last = 0
         with speaking(self.database):
-            for batch in self.session.batches(selected, _base(self.database, self.session), keys):
+            for batch in self.session.batches(selected, table_or_query(self.database, self.session), keys):
                 row = np.arange(last + 1, last + batch.num_rows + 1)
                 last += batch.num_rows
                 if batch.num_rows and last > after:
@@ -119,7 +119,8 @@ def _kind(start: bytes) -> str | None:
     return next((kind for kind, (at, magic) in _FILES.items() if start[at:].startswith(magic)), None)
 
 
-def _base(database: Database, session: dialects.Session) -> str:
+def table_or_query(database: Database, session: dialects.Session) -> str:
+    """Return what stands behind FROM."""
     if database.query is not None:
         return f"({database.query.strip().rstrip(';')})"
     return ".".join(map(session.quoted, str(database.table).split(".")))

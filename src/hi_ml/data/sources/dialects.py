@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 ROWS = 1 << 16  # of a batch
+IN_MEMORY = ":memory:"  # a DuckDB of no file
 _MEMORY = "256MB"  # that DuckDB sorts in; what is more goes to its own temporary files
 _SIMPLE = (pa.types.is_integer, pa.types.is_float64, pa.types.is_boolean, pa.types.is_date32, pa.types.is_timestamp)
 Selection = Mapping[str, tuple[str, str]]  # by column: the expression that is read, and the one that orders
@@ -100,6 +101,12 @@ class Postgresql:
             cursor.execute(_select(selected, base, order))
             yield from cursor.fetch_record_batch()
 
+    def ask(self, statement: str) -> pa.Table:
+        """Run a query."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
+
     def write(self, table: str, rows: pa.RecordBatchReader, *, instead_of: tuple[str, str]) -> None:
         """See `Session`."""
         _ingest(self.connection, table, rows, instead_of, "$1")
@@ -166,12 +173,16 @@ class Duckdb:
     @classmethod
     def open(cls, url: str, _: str | None, *, writes: bool) -> "Duckdb":
         """Open the file; only for writing is it created."""
+        return cls.at(str(_path(url, must_exist=not writes)), writes=writes)
+
+    @classmethod
+    def at(cls, path: str, *, writes: bool = False) -> "Duckdb":
+        """Open a file, or ``:memory:``."""
         duckdb = import_module("duckdb")
-        path = _path(url, must_exist=not writes)
         spill = tempfile.mkdtemp(prefix="hi_ml.")  # where it sorts what is large: beside the file it may not
         atexit.register(shutil.rmtree, spill, ignore_errors=True)
         settings = {"memory_limit": _MEMORY, "temp_directory": spill, "threads": "1"}
-        connection = duckdb.connect(str(path), read_only=not writes, config=settings)
+        connection = duckdb.connect(path, read_only=not writes and path != IN_MEMORY, config=settings)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("BEGIN TRANSACTION")
         return cls(connection)
@@ -197,6 +208,10 @@ class Duckdb:
     def batches(self, selected: Mapping[str, str], base: str, order: list[str]) -> Iterator[pa.RecordBatch]:
         """See `Session`."""
         yield from self.connection.sql(_select(selected, base, order)).to_arrow_reader(ROWS)
+
+    def ask(self, statement: str) -> pa.Table:
+        """Run a query."""
+        return self.connection.sql(statement).to_arrow_table()
 
     def write(self, table: str, rows: pa.RecordBatchReader, *, instead_of: tuple[str, str]) -> None:
         """See `Session`."""

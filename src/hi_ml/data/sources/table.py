@@ -150,7 +150,7 @@ def gather(opened: Sequence[Source], dataset: Dataset, described: Mapping[str, S
     pieces, budget = list[Piece](), _Budget(available())
     wanted = list(dict.fromkeys(name for names in described.values() for name in names))
     for source in opened:
-        _check(source, dataset, described)
+        check_columns(source.location, source.schema.names, dataset, described)
         start = pieces[-1].last if pieces else 0
         for piece in budget.spend(source.pieces(wanted), source):
             pieces.append(Piece(piece.table, piece.row + start, piece.ragged + start))
@@ -197,12 +197,14 @@ class _Budget:
             raise SourceUnreadable.memory(source.location, whole, self.left)
 
 
-def _check(source: Source, dataset: Dataset, described: Mapping[str, Sequence[str]]) -> None:
-    names = source.schema.names
+def check_columns(
+    location: str, names: Sequence[str], dataset: Dataset, described: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse a source that lacks a described column, or has one twice."""
     wanted = {name for one in described.values() for name in one}
     if not wanted <= set(names):
         first = {role: next((name for name in one if name not in names), one[0]) for role, one in described.items()}
-        raise ColumnProblem.missing(source.location, dataset.name, first, names)
+        raise ColumnProblem.missing(location, dataset.name, first, names)
     twice = [name for name, count in Counter(names).items() if count > 1 and name in wanted]
     if twice:
-        raise ColumnProblem.duplicated(source.location, twice)
+        raise ColumnProblem.duplicated(location, twice)

@@ -1,0 +1,1 @@
+"""Tables that are added up where they lie: in files, in a database, on a cluster."""

@@ -20,6 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+import engines
 import hi_ml
 from hi_ml import findings, predict, train
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
@@ -322,6 +323,18 @@ def _ways_to_fail(url, folder):
     changes += [{"tabel": "x"}, {"query": "SELECT 1"}, *({"table": None, "query": query} for query in queries)]
     changes += [{"url": url} for url in urls]
     return [{**whole, **change} for change in changes]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("postgresql")
+def test_findings_are_the_same_wherever_the_rows_are_added_up(everywhere):
+    expected = engines.stated("pandas", everywhere["CSV"])
+    for kind in ("CSV", "PostgreSQL"):
+        source = everywhere[kind]
+        if kind != "CSV":  # sums need no order
+            inner = ", ".join(f"{key}: {json.dumps(value)}" for key, value in source.items() if key != "order_by")
+            source = f"{{{inner}}}"
+        engines.assert_equal(engines.stated("sql", source), expected)
 
 
 @pytest.mark.slow

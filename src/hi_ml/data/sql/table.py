@@ -177,7 +177,7 @@ def open_table(engine: Engine, dataset: Dataset, keep_rejected: Callable[[pd.Dat
     return SqlTable(
         asking=asking,
         engine=engine.name,
-        copies=int(f"{copies['first'].sum():,}"),
+        copies=int(copies["first"].sum()),
         counts={"rows_read": rows, "rows_rejected": aside_rows, **merged},
         set_aside=with_stay(asking, set_aside),
         first=with_stay(asking, taken(alike, np.flatnonzero(copies["first"]))),

@@ -1,6 +1,6 @@
 """What do findings cost where the rows are added up by DuckDB, beside pandas, and do both say the same?
 
-    python benchmarks/aggregates.py [--rows 1000000] [--patients] [--engines pandas sql]
+    python benchmarks/aggregates.py [--rows 1000000] [--permutations 999] [--patients] [--engines pandas sql]
 
 A simulated table is written as Parquet, without names, since names must be compared with all others by either; with
 ``--patients`` each has a number, and comes again. Each engine runs in a process of its own; the peak of its memory is
@@ -41,9 +41,11 @@ def write_table(path: str, rows: int, patients: bool) -> None:
     pq.write_table(table, path)
 
 
-def find(engine: str, path: str, patients: bool) -> dict[str, object]:
+def find(engine: str, path: str, patients: bool, permutations: int) -> dict[str, object]:
     """State the five claims, and tell what that took."""
     words = [f"dataset.source={path}", *(f"dataset.columns.{role}.from=null" for role in ("patient_name", "doctor"))]
+    claims = ("billing_variation", "emergency_stay", "medication_recovery", "insurance_access")
+    words += [f"findings.{claim}.permutations={permutations}" for claim in claims]
     if patients:
         words.append("++dataset.columns.patient_id={from: Patient, kind: identifier, private: true}")
     settings = build(FindingsSettings, compose("findings", "dataset=simulated", *words))
@@ -69,6 +71,7 @@ def main() -> None:
     """Measure the engines, and compare what they say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--permutations", type=int, default=999)
     parser.add_argument("--patients", action="store_true")
     parser.add_argument("--engines", nargs="+", default=["pandas", "sql"])
     asked = parser.parse_args()
@@ -78,7 +81,7 @@ def main() -> None:
         for engine in ("", *asked.engines):
             with ProcessPoolExecutor(1, mp_context=spawn) as pool:
                 if engine:
-                    one = results[engine] = pool.submit(find, engine, path, asked.patients).result()
+                    one = results[engine] = pool.submit(find, engine, path, asked.patients, asked.permutations).result()
                     print(f"{engine}: {one['wall']:.1f} s ({one['core']:.1f} s of a core; {one['ready']:.1f} s until "
                           f"ready), peak {one['peak']:,.0f} MB", flush=True)  # fmt: skip
                 else:

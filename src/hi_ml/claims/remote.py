@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import union_categoricals
 
 from hi_ml.app.errors import EngineRefused
 from hi_ml.claims.aggregates import TIMES, UNIT, add_up, centre_of, each_admission, sums
@@ -53,11 +54,11 @@ class RemoteRows:
         typed, times = self.table.grouped(self._asked(wanted))
         parts = [self.frame(typed, wanted).assign(**{TIMES: times})]
         parts += [self.frame(part, wanted).assign(**{TIMES: -1}) for part in self.less]
-        whole = pd.concat(parts, ignore_index=True)
+        whole = _stacked(parts)
         if not (keys := [name for name in whole if name != TIMES]):
             return pd.DataFrame({TIMES: [int(whole[TIMES].sum())]})
-        counted = whole.groupby(keys, dropna=False)[TIMES].sum().reset_index()
-        return counted[counted[TIMES] > 0].reset_index(drop=True)
+        counted = whole.groupby(keys, dropna=False, observed=True)[TIMES].sum()
+        return _in_words(counted[counted > 0].reset_index())
 
     def sums(self, keys: Sequence[str], value: str) -> pd.DataFrame:
         """See `Rows`."""
@@ -65,10 +66,10 @@ class RemoteRows:
             return sums(self.take([*keys, value]), keys, value)
         centre = centre_of(self.table.mean(value), 1.0)
         typed, summed = self.table.summed(self._asked(keys), value, centre)
-        frame = as_claims_take_it(self.frame(typed, keys)).assign(**summed, base=summed["n"] * centre)
+        frame = as_claims_take_it(_in_words(self.frame(typed, keys))).assign(**summed, base=summed["n"] * centre)
         tables = [frame.groupby(list(keys))[["n", "total", "squares", "base"]].sum()]
         for part in self.less:
-            off = as_claims_take_it(self.frame(part, [*keys, value])).assign(**{TIMES: -1})
+            off = as_claims_take_it(_in_words(self.frame(part, [*keys, value]))).assign(**{TIMES: -1})
             tables.append(sums(off, keys, value, centre))
         whole = add_up([table for table in tables if len(table)])
         return whole[whole["n"] > 0]
@@ -100,10 +101,30 @@ class RemoteRows:
         return None if number in self.table.nobody else self.table.one.get(number, number)
 
 
-def _texts(values: pa.DictionaryArray, name: Any) -> "pd.Series[str]":
-    """Give every distinct text its name."""
-    names = [None if text is None else name(text) for text in values.dictionary.to_pylist()]
-    return pd.Series(pa.array(names, pa.string()).take(values.indices).to_pandas(), dtype="str")
+def _texts(values: pa.DictionaryArray, name: Any) -> "pd.Series[Any]":
+    """Give every distinct text its name, as a category."""
+    names = pd.Series([None if text is None else name(text) for text in values.dictionary.to_pylist()], dtype="str")
+    code, labels = pd.factorize(names, sort=True)
+    rows = values.indices.fill_null(len(code)).to_numpy(zero_copy_only=False)
+    return pd.Series(pd.Categorical.from_codes(np.append(code, -1)[rows], pd.Index(labels, dtype="str")))
+
+
+def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables on one another, categories as categories."""
+    columns = {name: [part[name] for part in parts] for name in parts[0]}
+    return pd.DataFrame(
+        {
+            name: union_categoricals(some, sort_categories=True)
+            if isinstance(some[0].dtype, pd.CategoricalDtype)
+            else pd.concat(some, ignore_index=True)
+            for name, some in columns.items()
+        }
+    )
+
+
+def _in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write categories as words."""
+    return frame.astype(dict.fromkeys(frame.select_dtypes("category"), "str"))
 
 
 def _in_numbers(frame: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +195,7 @@ def _told_apart(once: RemoteRows, every: RemoteRows, seed: int) -> tuple[tuple[s
     alone, distinct = Twins(np.arange(len(rows)), {}, ()), persons_of(rows) if len(rows) else None
     if distinct is None or groups(alone, distinct, None, seed=seed)[1] != LINKABLE:
         return (), None
-    copies = every.frame(every.table.alike, TELLING)
+    copies = _in_words(every.frame(every.table.alike, TELLING))
     told = pd.concat([every.added(TELLING)[list(TELLING)], copies], ignore_index=True)
     person = link(people({role: _codes(told, role) for role in TELLING}))
     known = told.notna().all(axis=1).to_numpy()

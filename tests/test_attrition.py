@@ -16,6 +16,7 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
 from hi_ml.evaluation.attrition import ALIKE, DIFFERENT, FEW, table
+from hi_ml.evaluation.intervals import measure
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.problem import available, pose
 from hi_ml.modeling.tasks import select
@@ -208,3 +209,7 @@ def test_a_prediction_above_a_top_code_is_right(tmp_path):
     assert (raw[topped] > 60).any()
     assert np.array_equal(run.predicted[topped], np.minimum(raw[topped], 60))
     assert np.array_equal(run.predicted[~topped], raw[~topped])
+    intervals = measure(run, run.method.assessments["intervals"])
+    low, high = (intervals.columns[end] for end in ("low", "high"))
+    assert (low[topped] > 60).any()  # of 62 days and more, say: they may be the truth
+    assert np.array_equal(intervals.covered, ((low <= run.target) | topped) & (run.target <= high))

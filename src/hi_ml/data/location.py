@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app.config import STRICT
-from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
+from hi_ml.app.files import scheme_of
 from hi_ml.app.passwords import refuse_passwords
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")  # a name that needs no quotes
@@ -131,6 +132,8 @@ def way_of(address: str) -> tuple[str, dict[str, list[str]]]:
     """Take apart the address of a standard's folder, or its path: where it is, and each key of how it is read."""
     path, _, rest = address.partition("#")
     reader, colon, behind = path.partition(":")
+    if colon and reader in _READERS and (scheme := scheme_of(behind)):
+        raise SourceUnreadable.scheme(scheme)
     return (behind if colon and reader in _READERS else path), parse_qs(rest)
 
 

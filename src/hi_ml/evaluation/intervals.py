@@ -21,7 +21,17 @@ from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
-from hi_ml.evaluation.conformal import AmountForecast, ClassForecast, Codes, Floats, Forecast, Mask, Thresholds
+from hi_ml.evaluation.conformal import (
+    AmountForecast,
+    AmountIntervals,
+    ClassForecast,
+    Codes,
+    Floats,
+    Forecast,
+    LabelSets,
+    Mask,
+    Thresholds,
+)
 from hi_ml.evaluation.coverage import (
     LABELS,
     Checked,
@@ -157,7 +167,7 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
         return _none(run, rule, units)
     by_label, floor = rule.by_label(problem), _floor(problem)
     thresholds = Thresholds.of(
-        _forecast(problem, fitted, calibration, floor).scores(problem.target[calibration]),
+        _scores(problem, _forecast(problem, fitted, calibration, floor), calibration),
         units,
         codes[calibration],
         np.isin(np.arange(len(names)), codes[problem.where("train")]),
@@ -166,7 +176,7 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
     )
     forecast = _forecast(problem, fitted, test, floor)
     sets = forecast.prediction_set(thresholds.of_levels[None] if by_label else thresholds.of_rows(codes[test]))
-    covered, unit = sets.covers(problem.target[test]), LABELS if problem.labels else problem.task.unit
+    covered, unit = _covered(problem, sets, test), LABELS if problem.labels else problem.task.unit
     baseline = _baseline(run, rule, calibration, test[drawn])
     units = problem.units_of(test[drawn])
     checked = Checked(covered[drawn], sets.size[drawn], units, *baseline, level=rule.level, unit=unit)
@@ -285,11 +295,23 @@ def _baseline(run: FittedRun, rule: Rule, calibration: Codes, test: Codes) -> tu
     both, above = ends[:2], ends[2:]
     wide, narrow = (constant(len(rows), *bounds) for bounds in (both, above))
     bounds = above if floor is not None and _floor_is_better(wide, narrow, problem.target[rows], level) else both
-    nonconformity = constant(len(calibration), *bounds).scores(problem.target[calibration])
+    nonconformity = _scores(problem, constant(len(calibration), *bounds), calibration)
     units = problem.units_of(calibration)
     sets = constant(len(test), *bounds).prediction_set(conformal.threshold(nonconformity, level, len(units)))
     baseline = problem.units_of(test)
-    return baseline.mean(sets.covers(truth).astype(float)), baseline.mean(sets.size)
+    return baseline.mean(_covered(problem, sets, test).astype(float)), baseline.mean(sets.size)
+
+
+def _scores(problem: Problem, forecast: Forecast, rows: Codes) -> Floats:
+    if isinstance(forecast, AmountForecast):
+        return forecast.scores(problem.truth_above(forecast.low, rows))
+    return forecast.scores(problem.target[rows])
+
+
+def _covered(problem: Problem, sets: AmountIntervals | LabelSets, rows: Codes) -> Mask:
+    if isinstance(sets, AmountIntervals):
+        return sets.covers(problem.truth_above(sets.low, rows))
+    return sets.covers(problem.target[rows])
 
 
 def _slices(problem: Problem, forecast: Forecast, drawn: Codes, *, behind: int) -> Slices:

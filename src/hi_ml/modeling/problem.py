@@ -85,6 +85,12 @@ class Problem:
             return predicted
         return np.where(self.topped[rows], np.minimum(predicted, self.target[rows]), predicted)
 
+    def truth_above(self, low: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Take the truth of some rows as intervals from ``low`` on are to be judged: one above a top code may be it."""
+        if self.topped is None:
+            return self.target[rows]
+        return np.where(self.topped[rows], np.maximum(low, self.target[rows]), self.target[rows])
+
     def units_of(self, rows: Mask | NDArray[np.int64], role: str | None = None) -> Units:
         """Number the admissions, and the units of inference, of some rows: a mask or positions.
 

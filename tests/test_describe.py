@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from hi_ml import describe, findings, train
+from hi_ml.app.config import build
+from hi_ml.data.read import read
+from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.csv import likely_form
 
 ROWS = 1_200
@@ -88,13 +91,25 @@ def test_no_cell_of_a_private_column_is_in_any_file(described, table):
 def test_the_page_says_copies_leaks_months_and_keys(described, table, tmp_path):
     houses = pd.DataFrame({"Provider": table["CCN"].unique(), "beds": range(table["CCN"].nunique())})
     houses.to_csv(tmp_path / "houses.csv", index=False)
-    folder, _, _ = described("target=LOS", "beside=[houses.csv]", frame=pd.concat([table, table.head(7)]))
+    folder, draft, _ = described("target=LOS", "beside=[houses.csv]", frame=pd.concat([table, table.head(7)]))
     page = (folder / "describe.html").read_text("utf-8")
     assert "7 rows (0.6 %) are copies" in page
     assert "<strong>Nights</strong> tells 100.0 % of what is open of length_of_stay" in page
     assert "Admissions a month" in page
     assert "<td>houses.csv</td><td>Provider</td><td>100.0 %</td><td>yes</td>" in page
     assert "ICU &lt;1&gt;" in page
+    assert draft["joins"]["houses"] | {"columns": list(draft["joins"]["houses"]["columns"])} == {
+        "source": "houses.csv",
+        "separator": ",",
+        True: {"CCN": "Provider"},
+        "level": "CCN",
+        "known": "after",
+        "columns": ["beds"],
+    }  # fmt: skip  -- YAML reads a bare on as true
+    assert "joined from houses" in page
+    admissions = read(build(Dataset, draft), lambda _: tmp_path)
+    expected = table["CCN"].map(houses.set_index("Provider")["beds"])
+    assert admissions.table["beds"].to_numpy()[:ROWS].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("both", [True, False])

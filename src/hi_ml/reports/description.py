@@ -22,7 +22,14 @@ def describe_page(drafted: Drafted, relations: Relations, commands: Sequence[str
     summary = {
         "title": f"The table {drafted.name}",
         "rows": f"{rows:,}",
-        "columns": [_column(guess, drafted.smallest) for guess in drafted.guesses],
+        "columns": [
+            *(_column(guess, drafted.smallest) for guess in drafted.guesses),
+            *(
+                _column(guess, drafted.smallest, join.name)
+                for join in drafted.joins
+                for guess in join.guesses
+            ),
+        ],
         "lead": _lead(drafted.guesses),
         "copies": f"{relations.copies:,}",
         "copied_share": percent(relations.copies / max(rows, 1)),
@@ -60,12 +67,13 @@ def _lead(guesses: Sequence[ColumnGuess]) -> str:
     return f"{len(guesses)} columns: {', '.join(counted)}; {sum(guess.private for guess in guesses)} private."
 
 
-def _column(guess: ColumnGuess, smallest: int) -> dict[str, Any]:
+def _column(guess: ColumnGuess, smallest: int, joined: str = "") -> dict[str, Any]:
     return {
         "name": guess.name,
         "role": guess.role,
         "kind": "not guessed" if guess.is_mixed else guess.kind,
         "private": guess.private,
+        "joined": joined,
         "missing": percent(1 - guess.known / max(guess.rows, 1)),
         "levels": f"{len(guess.levels):,}",
         "evidence": evidence(guess, smallest) if guess.orders is not None else "",

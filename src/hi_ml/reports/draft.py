@@ -19,6 +19,19 @@ _WIDTH = 110  # characters of a comment
 
 
 @dataclass(frozen=True)
+class DraftedJoin:
+    """Another table of which one row is meant by each key."""
+
+    name: str
+    source: str  # its path
+    csv: Mapping[str, str]  # separator and encoding, where they are not those of the table
+    key: tuple[str, str]  # the column here, and that there
+    share: float  # of the keys here that stand there
+    level: str | None  # role of the column here, where it names a unit of several rows, such as a hospital
+    guesses: Sequence[ColumnGuess]  # of its columns, as they stand in the rows here
+
+
+@dataclass(frozen=True)
 class Drafted:
     """A table, as its draft describes it."""
 
@@ -29,12 +42,14 @@ class Drafted:
     stay: ColumnGuess | None  # the length of stay, where two dates make it
     target: str | None  # role
     smallest: int  # rows of a level that may be named
+    joins: Sequence[DraftedJoin] = ()
 
 
 def dataset_yaml(drafted: Drafted) -> str:
     """Write the dataset's YAML: every key beside the evidence for it."""
     first = next(iter(drafted.guesses))
-    words = sorted({word for guess in drafted.guesses for word in guess.words}, key=str.casefold)
+    joined = [guess for join in drafted.joins for guess in join.guesses]
+    words = sorted({word for guess in [*drafted.guesses, *joined] for word in guess.words}, key=str.casefold)
     lines = [
         f"# A draft of {first.rows:,} rows x {len(drafted.guesses)} columns, guessed from names and cells: check it.",
         f"name: {drafted.name}",
@@ -49,8 +64,24 @@ def dataset_yaml(drafted: Drafted) -> str:
         "  discharge: []",
         "columns:",
         *(line for guess in drafted.guesses for line in _column(guess, drafted.smallest)),
+        *(["joins:"] if drafted.joins else []),
+        *(line for join in drafted.joins for line in _join(join, drafted.smallest)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _join(join: DraftedJoin, smallest: int) -> Iterator[str]:
+    here, there = join.key
+    yield f"  {join.name}:"
+    yield f"    source: {_scalar(join.source)}"
+    yield from (f"    {key}: {_scalar(value)}" for key, value in join.csv.items())
+    said = f"{percent(join.share)} % of the keys here stand there, each once"
+    yield f"    on: {{{_scalar(here)}: {_scalar(there)}}}  # column here: column there; {said}"
+    if join.level is not None:
+        yield f"    level: {join.level}  # what it tells is the {join.level}'s, not of each row"
+    yield "    known: after  # say admission, if it was known by then"
+    yield "    columns:"
+    yield from (f"    {line}" for guess in join.guesses for line in _column(guess, smallest))
 
 
 def _column(guess: ColumnGuess, smallest: int) -> Iterator[str]:

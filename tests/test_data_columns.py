@@ -266,3 +266,12 @@ def test_a_described_table_is_what_it_was(described, admissions_csv):
     assert admissions.dataset.columns == plain.columns
     assert not admissions.kinds
     assert pa.types.is_dictionary(pa.array(admissions.table["sex"]).type)
+
+
+def test_kinds_are_taken_with_the_marks_of_the_table_and_names_keep_theirs(tmp_path):
+    rows = {"पीड़ा": ["1,5", "2,25", "3"], "Wert": ["7", "8,1", ""], "Ort": ["a,b", "c", "d"]}
+    pd.DataFrame(rows).to_csv(tmp_path / "mine.csv", sep=";", index=False)
+    said = {"name": "mine", "source": str(tmp_path / "mine.csv"), "separator": ";", "decimal": ",", "columns": {}}
+    table = read(build(Dataset, {**said, "known": {"after": ["*"]}}), lambda _: tmp_path).table
+    assert table["पीड़ा"].tolist() == [1.5, 2.25, 3.0]
+    assert (table["Wert"][:2].tolist(), table["Ort"].dtype.name) == ([7.0, 8.1], "category")

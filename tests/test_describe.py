@@ -38,6 +38,7 @@ def table():
             "Remark": [f"free words {row} about Zoe{row}" for row in range(ROWS)],
             "LOS": days,
             "Nights": days - 1,
+            "पीड़ा": np.char.replace((rng.random(ROWS) * 10).round(1).astype(str), ".", ","),
         }
     )
 
@@ -72,8 +73,10 @@ def test_kinds_roles_and_keys_are_guessed(described):
         "Remark": ("Remark", "text"),
         "LOS": ("length_of_stay", "number"),
         "Nights": ("Nights", "number"),
+        "पीड़ा": ("पीड़ा", "number"),
     }
     assert (columns["admitted_on"]["format"], columns["age"]["bands"]) == ("%d.%m.%Y", True)
+    assert columns["पीड़ा"]["decimal"] == ","
     assert (draft["separator"], "unknown" in draft["missing"]) == (";", True)
     assert {role for role, column in columns.items() if column.get("private")} == {
         "Case", "patient_id", "patient_name", "Remark",

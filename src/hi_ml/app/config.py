@@ -1,7 +1,6 @@
 """Where is conf/, and how does a node of it become an object?"""
 
 import pkgutil
-import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import import_module
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.options import of_user
 from hi_ml.app.references import hold_references, plain
+from hi_ml.app.text import as_name
 
 _LEARNERS = ("sklearn", "lightgbm", "catboost", "hi_ml")  # packages whose classes a model may name
 
@@ -25,7 +25,7 @@ STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 def _plain_name(name: str) -> str:
-    if not re.fullmatch(r"\w[\w -]*", name):
+    if not name or as_name(name) != name or name[0] in " -":
         raise ValueError("expected a name of letters, digits, spaces, _ and -")
     return name
 

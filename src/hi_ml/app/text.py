@@ -1,12 +1,25 @@
 """How are numbers written in sentences, tables and charts: with how many digits, which sign, in which words?"""
 
 import math
+import unicodedata
 from typing import NamedTuple
 
 _WHOLE_FROM = 1000  # from here on, digits after the point no longer matter
 _SHORT_WHOLE_FROM = 100  # the same, where room is scarce
 _PLACES = 4  # after the point, at most: what is smaller is written as zero
 _FINEST = 6  # places after the point of a difference, at most
+
+
+def as_name(text: str) -> str:
+    """Put _ for every character that stands in no name: all but letters with their marks, digits, spaces, _ and -.
+
+    Examples
+    --------
+    >>> as_name("diag #1"), as_name("प्रश्न 1")
+    ('diag _1', 'प्रश्न 1')
+    """
+    kept = (char.isalnum() or char in "_ -" or unicodedata.category(char).startswith("M") for char in text)
+    return "".join(char if keep else "_" for char, keep in zip(text, kept, strict=True))
 
 
 def number(value: float, *, digits: int = 4) -> str:

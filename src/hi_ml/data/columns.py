@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.text import as_name
 from hi_ml.data.codes import CHAPTERS, labels_in, ranges_in
 from hi_ml.data.column import Column, Kind, Moment
 from hi_ml.data.schema import Dataset
+from hi_ml.data.sources.pieces import is_text
 from hi_ml.scorer.serving import convert
 
 _BETWEEN = ".."  # the ends of a range of columns
@@ -44,7 +46,7 @@ def name_columns(dataset: Dataset, names: Sequence[str]) -> Dataset:
     for name, moment in known.items():
         if name in described:
             continue
-        role = re.sub(r"[^\w -]", "_", name).strip(" -")
+        role = as_name(name).strip(" -")
         if role in columns and columns[role].sources:
             raise ConfigurationInvalid.role_taken(role, name, dataset.name)
         said: dict[str, Any] = {"from": name, "known": moment}
@@ -68,15 +70,16 @@ def take_kinds(dataset: Dataset, cells: Mapping[str, pa.ChunkedArray]) -> tuple[
         By role.
     """
     taken: dict[str, Kind] = {}
+    marks = {name: mark for name in ("decimal", "thousands") if (mark := getattr(dataset, name)) is not None}
     for role, column in dataset.present().items():
         if column.kind is None:
             words = dataset.missing if column.missing is None else column.missing
-            taken[role] = _kind(cells[column.sources[0]], words)
+            taken[role] = _kind(cells[column.sources[0]], words, marks)
     columns = {role: replace(column, kind=taken.get(role, column.kind)) for role, column in dataset.columns.items()}
     return replace(dataset, columns=columns), taken
 
 
-def _kind(cells: pa.ChunkedArray, missing: Sequence[str]) -> Kind:
+def _kind(cells: pa.ChunkedArray, missing: Sequence[str], marks: Mapping[str, str]) -> Kind:
     distinct = cells.unique()
     if pa.types.is_dictionary(distinct.type):
         distinct = distinct.dictionary_decode()
@@ -85,8 +88,9 @@ def _kind(cells: pa.ChunkedArray, missing: Sequence[str]) -> Kind:
     texts = convert(distinct, {"kind": "text", "missing": missing})[0]
     levels = [text for text in texts.dictionary.to_pylist() if text]
     alone = len(cells) - cells.null_count == len(distinct) - distinct.null_count >= _IDENTIFYING
+    written = marks if is_text(distinct.type) else {}  # in a number that is one there are no marks
     for kind in _KINDS:
-        typed, faults = convert(pa.array(levels, pa.string()), {"kind": kind, "missing": missing})
+        typed, faults = convert(pa.array(levels, pa.string()), {"kind": kind, "missing": missing, **written})
         if levels and not faults and not any(map(_LEADING_ZERO.match, levels)) | pa.types.is_boolean(distinct.type):
             whole = kind == "number" and bool(pc.all(pc.equal(pc.floor(typed), typed)).as_py())
             return "identifier" if alone and whole else kind

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hi_ml.app.text import as_name
 from hi_ml.data.column import Kind
 from hi_ml.data.schema import MISSING_WORDS
 from hi_ml.scorer.serving import band_ends, comparable, convert
@@ -55,6 +56,7 @@ _PERSONAL = re.compile(r"\b(name|address|street|phone|mobile|e?mail|ssn|nhs|birt
 _CODED = re.compile(r"\b(id|code|type|class|category|flag|group|nr|nbr|ccn)\b")
 _NUMBERED = re.compile(r"\b(id|nr|nbr|number|key|uuid|mrn)\b")
 _ORDERED = re.compile(r"\s*(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})(?:[ T].*)?")
+_COMMA = re.compile(r"\s*[+-]?\d+(?:,(\d+))?\s*")
 _WORDS = frozenset([*MISSING_WORDS, "unknown", "unknown/invalid", "not available", "missing", "#n/a", "-", "--", "."])
 _FEW = 100  # levels of a numeric code that is a category
 _ALONE = 100  # values, all of them different, from which on they tell rows and nothing else
@@ -183,7 +185,7 @@ def _guess(name: str, cells: _Cells, taken: set[str]) -> ColumnGuess:
     numbers = None if typed is None else np.append(typed, np.nan)[cells.codes]
     return ColumnGuess(
         name=name,
-        role=role or _free(re.sub(r"\W+", "_", name).strip("_") or "column", taken),
+        role=role or _free(re.sub(r"[ _-]+", "_", as_name(name)).strip("_") or "column", taken),
         kind=kind,
         private=private,
         rows=n,
@@ -218,8 +220,13 @@ def _number(plain: str, cells: _Cells, known: int) -> Guessed | None:
     """Tell a number from a code of digits, and from the number of a row or a person."""
     texts = cells.texts
     typed, faults = _typed(texts, "number")
+    comma = faults and _has_decimal_commas(texts)
+    if comma:
+        typed, faults = _typed(texts, "number", decimal=",")
     if faults or cells.kind is not None:
         return None
+    if comma:
+        return "number", {"decimal": ","}, typed, None
     whole = bool(np.equal(np.floor(typed), typed).all())
     if whole and (known == len(texts) >= _ALONE or (_NUMBERED.search(plain) and len(texts) > max(_FEW, known // 10))):
         return "identifier", {}, None, None
@@ -255,9 +262,15 @@ def _wordy(texts: Sequence[str], known: int) -> Guessed:
     return ("text" if len(texts) > max(_ALONE, _DIFFERENT * known) else "category"), {}, None, None
 
 
-def _typed(texts: Sequence[str], kind: Kind) -> tuple[NDArray[np.float64], bool]:
+def _has_decimal_commas(texts: Sequence[str]) -> bool:
+    """Tell whether commas stand before decimals, as they do not where three digits follow each of them."""
+    behind = [match[1] or "" for text in texts if (match := _COMMA.fullmatch(text))]
+    return len(behind) == len(texts) and any(len(digits) not in (0, 3) for digits in behind)
+
+
+def _typed(texts: Sequence[str], kind: Kind, **marks: str) -> tuple[NDArray[np.float64], bool]:
     """Read texts as numbers, or dates as days since 1970, and say whether some are none."""
-    typed, faults = convert(pa.array(texts, pa.string()), {"kind": kind, "missing": []})
+    typed, faults = convert(pa.array(texts, pa.string()), {"kind": kind, "missing": [], **marks})
     if kind == "date":
         days = pd.Series(typed.to_pandas()).to_numpy(dtype="datetime64[us]").astype("datetime64[D]").astype(float)
         return days, bool(faults)

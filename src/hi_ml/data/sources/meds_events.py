@@ -219,7 +219,8 @@ def _shard(path: Path, *, text: bool) -> pa.Table:
     wanted = [name for name in names if name in kinds or name in further]
     table = pq.read_table(path, columns=wanted, read_dictionary=["code"])
     cells = {
-        name: table[name].cast(kind) if name in names else pa.nulls(len(table), kind) for name, kind in kinds.items()
+        name: table[name].cast(kind, safe=name != "time") if name in names else pa.nulls(len(table), kind)
+        for name, kind in kinds.items()
     }
     table = pa.table(cells | {name: table[name] for name in further})
     whole = pc.and_(pc.is_valid(table["subject_id"]), pc.is_valid(table["code"]))

@@ -33,7 +33,12 @@ READER = "omop"
 _TABLES = (
     "visit_occurrence", "person", "care_site", "condition_occurrence", "cost", "death", "observation_period", "concept",
 )  # fmt: skip
-_NEEDED = {"visit_occurrence": ("visit_occurrence_id", "person_id", "visit_start_date"), "person": ("person_id",)}
+_NEEDED = {
+    "visit_occurrence": ("visit_occurrence_id", "person_id", "visit_start_date"),
+    "person": ("person_id",),
+    "concept": ("concept_id", "concept_name"),
+}
+_REQUIRED = ("visit_occurrence", "person")
 _INPATIENT = ["9201", "262"]  # Inpatient Visit; Emergency Room and Inpatient Visit
 _ALL = "all"
 _PRIMARY = ["32901", "32902", "32903", "44786627", "38000183", "38000199"]  # statuses and types of a main diagnosis
@@ -116,7 +121,7 @@ class OmopSource:
         """
         way = Visits.of(location)
         found = _paths(way.root)
-        if lacking := [name for name in _NEEDED if name not in found]:
+        if lacking := [name for name in _REQUIRED if name not in found]:
             raise SourceUnreadable.no_standard(way.path, READER, f"{lacking[0]}.csv or {lacking[0]}.parquet")
         return cls(location, way, dataset)
 
@@ -236,11 +241,26 @@ class OmopSource:
 
     @cached_property
     def _concepts(self) -> dict[str, pa.Array]:
-        table = self._read("concept")
+        """The names of the concepts that the tables speak of; a vocabulary has millions."""
+        asked: set[str] = set()
+        for name in ("visit_occurrence", "person", "care_site", "condition_occurrence"):
+            table = self._read(name)
+            columns = [column for column in table.cells if column.endswith("_concept_id")]
+            asked.update(*(table.ids(column).unique().to_pylist() for column in columns))
+        table = self._read("concept", among=pa.array(asked - {None}, pa.string()))
         return {"concept_id": table.ids("concept_id"), "concept_name": table.ids("concept_name")}
 
-    def _read(self, name: str) -> _Table:
-        """One table; without rows where it is absent."""
+    @cached_property
+    def _kept(self) -> dict[str, _Table]:
+        return {}
+
+    def _read(self, name: str, *, among: pa.Array | None = None) -> _Table:
+        """One table, of concepts those that are asked for; without rows where it is absent."""
+        if name not in self._kept:
+            self._kept[name] = self._fetch(name, among)
+        return self._kept[name]
+
+    def _fetch(self, name: str, among: pa.Array | None) -> _Table:
         parts = []
         for path in _paths(self.way.root).get(name, ()):
             form: dict[str, Any] = likely_form(str(path))
@@ -248,16 +268,21 @@ class OmopSource:
             there = {column.lower(): column for column in source.schema.names}
             if lacking := [column for column in _NEEDED.get(name, ()) if column not in there]:
                 raise SourceUnreadable.no_standard(str(path), READER, f"the column {lacking[0]}")
-            columns = {lower: column for lower, column in there.items() if _is_read(lower)}
-            pieces = source.pieces(list(columns.values()))
-            parts += [piece.table.rename_columns(list(columns)) for piece in pieces]
+            columns = {lower: column for lower, column in there.items() if _is_read(lower, name)}
+            for piece in source.pieces(list(columns.values())):
+                table = piece.table.rename_columns(list(columns))
+                if among is not None:
+                    table = table.filter(pc.is_in(table["concept_id"].cast(pa.string()), among))
+                parts.append(table)
         if not parts:
             return _Table({}, 0)
         whole = pa.concat_tables(parts, promote_options="permissive").unify_dictionaries()
         return _Table({column: whole[column].combine_chunks() for column in whole.column_names}, len(whole))
 
 
-def _is_read(column: str) -> bool:
+def _is_read(column: str, table: str) -> bool:
+    if table == "concept":
+        return column in ("concept_id", "concept_name")
     return column.endswith(("_id", "_date", "_datetime", "_value", "_name", "_of_birth")) or column in _MONEY
 
 

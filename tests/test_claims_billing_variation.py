@@ -78,6 +78,22 @@ def test_adjusting_removes_what_the_patients_explain(drawn, state, evidence):
     assert (adjusted.role, adjusted.estimate < 0.01) == ("secondary", True)
 
 
+def test_a_logarithm_that_fits_better_is_said_beside_the_bills(drawn, state, evidence):
+    rng = np.random.default_rng(0)
+    frame = drawn(5_000)
+    house, dearer = pd.factorize(frame["hospital"])[0], rng.normal(0, 0.5, 200)
+    normal = rng.normal(0, 1.0, len(frame)) + dearer[house]
+    found = state(frame.assign(billed=1_000 * np.exp(normal)))
+    of_logarithm = evidence(found, "hospitals (on the logarithm)")
+    assert (of_logarithm.role, of_logarithm.estimate) == ("secondary", pytest.approx(0.2, abs=0.04))
+    assert of_logarithm.smallest_effect == pytest.approx(
+        (np.log(1.1) * np.sqrt(np.pi) / 2) ** 2 / normal.var(), rel=0.01
+    )
+    assert sum(note.startswith("A logarithm fits the bills better") for note in found.notes) == 1
+    plain = state(frame.assign(billed=50_000 + 1_000 * normal))
+    assert not any("logarithm" in text for text in (*plain.notes, *(part.part for part in plain.evidence)))
+
+
 def test_the_sums_of_parts_give_the_same_evidence(drawn):
     frame = drawn(5_000, hospital=3_000)
     parts = add_up(sums(frame.iloc[part::10], ["hospital"], "billed") for part in range(10))

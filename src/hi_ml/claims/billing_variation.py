@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ from hi_ml.statistics.regression import residuals
 from hi_ml.statistics.variance_components import (
     GAP_PER_SD,
     BetweenGroups,
+    fits_logarithm,
     funnel,
     gamma_around,
     shrink,
@@ -57,6 +59,8 @@ CASE_MIX = ("age", "sex", "condition", "admission_type", "insurer")
 """Columns that may explain a bill without being the hospital's doing."""
 LEVELS = {"95": 0.95, "998": 0.998}
 """Warning and alarm limits of a funnel, by custom."""
+LOGARITHM = "on the logarithm"
+_IN_CURRENCY = ("typical_gap", "typical_gap_high90", "mean_bill")
 POINTS = 60
 """Volumes at which the limits are drawn."""
 
@@ -110,6 +114,12 @@ def billing_variation(admissions: DistinctAdmissions, settings: BillingVariation
         tables |= hospital_tables(comparison.table, comparison.between, settings.smallest_volume)
         facts["hospitals"] = len(tables["hospital_effects"])
         notes += _hospital_notes(comparison, settings, unit)
+    notes += [
+        f"A logarithm fits the bills better than they do themselves: on it, {percent(part.estimate)} % of the variance "
+        f"lies between hospitals (95 % interval {percent(part.low or 0.0)} to {percent(part.high or 0.0)})."
+        for part in draft.evidence
+        if part.part == f"{HOSPITALS} ({LOGARITHM})"
+    ]
     if any(part.detail.get("ranks_agree") == 0 for part in draft.evidence):
         notes.append(
             "Means and ranks of bills disagree on which insurer is dearer, so insurers cannot support the claim."
@@ -168,8 +178,9 @@ def _mean_bill(table: pd.DataFrame) -> float:
 
 
 def _sensitivities(rows: Rows, settings: BillingVariation) -> Iterator[Evidence]:
-    """Repeat the comparison with names as they were written, and with bills adjusted for the patients' mix."""
+    """Repeat with names as written, on the logarithm where that fits better, and with bills adjusted for the mix."""
     again = [("names as written", rows, "hospital_as_written")]
+    yield from _of_logarithm(rows, settings)
     if not rows.narrow:
         with_bill = rows.take(["hospital", "billed", *CASE_MIX])
         with_bill = with_bill[with_bill["billed"].notna()]
@@ -183,6 +194,23 @@ def _sensitivities(rows: Rows, settings: BillingVariation) -> Iterator[Evidence]
             continue
         part, words = f"{evidence.part} ({how})", f"{evidence.estimand}, {how}"
         yield dataclasses.replace(evidence, part=part, estimand=words, role="secondary")
+
+
+def _of_logarithm(rows: Rows, settings: BillingVariation) -> Iterator[Evidence]:
+    """Repeat the comparison on the logarithm, where that is closer to what the closed forms take for granted."""
+    bills = rows.take(["hospital", "billed"]).dropna(subset=["billed"])
+    amounts = bills["billed"].to_numpy(dtype=np.float64)
+    if not fits_logarithm(amounts):
+        return
+    logarithm = 1 + np.log(amounts / amounts.min())  # from 1 on: the smallest gap is a share of the mean
+    gap = float(np.log1p(settings.smallest_gap) / logarithm.mean())
+    with suppress(Untestable):
+        frame = LocalRows(bills.assign(billed=logarithm))
+        evidence = _compare(frame, dataclasses.replace(settings, smallest_gap=gap)).evidence
+        kept = {name: value for name, value in evidence.detail.items() if name not in _IN_CURRENCY}
+        words = f"{evidence.estimand}, on the logarithm, which fits them better"
+        part = f"{HOSPITALS} ({LOGARITHM})"
+        yield dataclasses.replace(evidence, part=part, estimand=words, role="secondary", detail=kept)
 
 
 def _mix(rows: Rows) -> str:

@@ -107,6 +107,22 @@ def smallest_icc(share_of_mean: float, mean: float, variance: float) -> float:
     return min(float((share_of_mean * mean / GAP_PER_SD) ** 2 / variance), LARGEST_ICC)
 
 
+def fits_logarithm(values: Floats) -> bool:
+    """Tell whether a normal law of the logarithm gives values, all above 0, a higher likelihood than one of their own.
+
+    Box & Cox (1964), Journal of the Royal Statistical Society B 26, 211: the power 0 against 1.
+
+    Examples
+    --------
+    >>> fits_logarithm(np.array([1.0, 2.0, 4.0, 8.0, 16.0])), fits_logarithm(np.array([10.0, 11.0, 12.0, 13.0]))
+    (True, False)
+    """
+    if not len(values) or values.min() <= 0:
+        return False
+    logarithm = np.log(values)
+    return bool(np.log(values.std()) > np.log(logarithm.std()) + logarithm.mean()) if logarithm.std() else False
+
+
 def pair_icc(groups: Moments, mean: float, variance: float) -> float:
     """Correlate all pairs that share a group: mean product of their deviations over the variance.
 

@@ -160,6 +160,14 @@ def test_fewer_than_ten_units_are_too_few_for_amounts_too():
     )  # fmt: skip
 
 
+def test_a_patient_who_has_most_admissions_is_one_patient():
+    target, predicted, constant = amounts(300, 0.5)
+    units = Units.of(np.arange(300), np.maximum(np.arange(300) - 200, 0))
+    found = judged(DAYS, target, predicted, constant, units)
+    assert (found.verdict, found.low95) == ("inconclusive", None)
+    assert found.reason == "too few patients: one of 100 has 67.0 % of the admissions of the test part"
+
+
 def test_the_skill_of_an_area_is_the_share_of_the_way_to_one():
     rng = np.random.default_rng(0)
     ranks = replace(RESULTS, score="roc_auc")
@@ -180,12 +188,14 @@ MODEL = Model(
 )
 
 
-def verdict_of(task, target, predicted, group, *, both=True, model=MODEL):
-    """The assessment, of a run with these predictions of its test rows."""
+def verdict_of(task, target, predicted, group, *, both=True, model=MODEL, learned=None):
+    """The assessment, of a run with these predictions of its test rows; ``learned`` are the units of training."""
     baseline = Baseline.of(task, target, votes=np.ones(len(target)), classes=2)
+    units = Units.of(np.arange(len(target)), group)
+    problem = SimpleNamespace(task=task, where=lambda _: None, units_of=lambda _: learned or units)
     run = SimpleNamespace(
-        problem=SimpleNamespace(task=task), method=SimpleNamespace(model=model, seed=0), target=target,
-        predicted=predicted, units=Units.of(np.arange(len(target)), group), baseline=baseline,
+        problem=problem, method=SimpleNamespace(model=model, seed=0), target=target, predicted=predicted, units=units,
+        baseline=baseline,
     )  # fmt: skip
     return judgement.ASSESSMENTS[0].measure(run, Judging(both=both))
 
@@ -262,3 +272,13 @@ def test_the_interval_of_the_skill_covers_in_many_simulations(groups):
 @pytest.mark.parametrize("groups", [100, 1000])
 def test_a_model_without_skill_is_a_signal_in_at_most_one_of_forty(groups):
     assert coverage(4000, groups=groups, truth=0.0, seed=2)[1] <= 0.025 + 3 * (0.025 * 0.975 / 4000) ** 0.5
+
+
+def test_a_constant_that_one_patient_gave_is_no_baseline():
+    target, predicted, _ = amounts(300, 0.5)
+    assert verdict_of(DAYS, target, predicted, np.arange(300)).verdict == "signal"
+    learned = Units.of(np.arange(600), np.maximum(np.arange(600) - 499, 0))
+    found = verdict_of(DAYS, target, predicted, np.arange(300), learned=learned)
+    assert found.verdict == "inconclusive"
+    assert found.reason == "too few patients: one of 101 has 83.3 % of the admissions of the training part"
+    assert found.low95 is not None  # it is better than that constant, on these rows

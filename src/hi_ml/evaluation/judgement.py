@@ -18,6 +18,7 @@ from hi_ml.modeling.scale import RAW
 from hi_ml.modeling.scores.score import FEWEST, Baseline, Predictions, Score, score_of, scores_of
 from hi_ml.modeling.tasks import ASKS, Functional
 from hi_ml.statistics.estimates import Interval
+from hi_ml.statistics.groups import Units
 
 Floats = NDArray[np.float64]
 Word = Literal["signal", "negligible", "no_signal", "worse", "inconclusive"]
@@ -148,7 +149,14 @@ def _too_few(predictions: Predictions) -> str:
     units = predictions.units
     if len(units) < FEWEST:
         return f"too few {units.noun}: fewer than {FEWEST} in the test part"
+    if units.effective < FEWEST:
+        return _uneven(units, "test")
     return f"too few events: fewer than {FEWEST} {units.noun} of the test part have the rarest"
+
+
+def _uneven(units: Units, part: str) -> str:
+    most = percent(float(units.counts.max() / units.counts.sum()))
+    return f"too few {units.noun}: one of {len(units):,} has {most} % of the admissions of the {part} part"
 
 
 def _tie(predictions: Predictions, constant: Floats, score: Score) -> str:
@@ -183,11 +191,15 @@ def scores(predictions: Predictions, baseline: Baseline) -> pd.DataFrame:
 def _judge(run: FittedRun, how: Judging) -> Verdict:
     task, model = run.problem.task, run.method.model
     primary = scores_of(task)[0]
+    learned = run.problem.units_of(run.problem.where("train"))  # the constant is theirs too
     of_run = Predictions(task, run.target, run.predicted, run.units, run.method.seed, draws=0)
 
     def judged(score: Score, predictions: Predictions) -> Judgement:
         constant = run.baseline.predict(len(run.target), score.constant)
-        return judge(predictions, constant, score, smallest=task.smallest(score.name, how.smallest_skill))
+        found = judge(predictions, constant, score, smallest=task.smallest(score.name, how.smallest_skill))
+        if found.verdict == "inconclusive" or learned.effective >= FEWEST:
+            return found
+        return replace(found, verdict="inconclusive", reason=_uneven(learned, "training"))
 
     first = judged(primary, of_run)
     refuse_implausible(run, primary, first.skill)

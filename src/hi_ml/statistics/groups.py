@@ -64,6 +64,17 @@ class Units:
         return len(self._copies)
 
     @property
+    def effective(self) -> float:
+        """As many units of equal numbers of admissions as tell as much as these (Kish 1965).
+
+        Examples
+        --------
+        >>> Units.of(np.arange(12), np.array([0] * 10 + [1, 2])).effective
+        1.411764705882353
+        """
+        return float(self.counts.sum() ** 2 / (self.counts**2).sum())
+
+    @property
     def noun(self) -> str:
         """What the units are."""
         return "patients" if self.repeat else "admissions"

@@ -50,8 +50,8 @@ class Predictions:
 
     @property
     def enough(self) -> bool:
-        """Whether there are units, and events of every class, enough for an interval."""
-        return len(self.units) >= FEWEST and bool((self.occurrences >= FEWEST).all())
+        """Whether there are units, of like numbers of admissions, and events of every class, enough for an interval."""
+        return self.units.effective >= FEWEST and bool((self.occurrences >= FEWEST).all())
 
     @cached_property
     def label_counts(self) -> Floats:

@@ -35,6 +35,7 @@ studies: install
 	$(BIN)/python experiments/operating_characteristics.py --tables 2000 --sizes 5000 --worlds "at the smallest" \
 		--output experiments/operating_characteristics_coverage.csv
 	$(BIN)/python experiments/null_calendar.py
+	$(BIN)/python experiments/acceptance.py
 	$(BIN)/python experiments/live_kills.py --kills 25 --messages 15000
 	$(BIN)/python experiments/kills.py 60
 	$(BIN)/python tests/fuzz.py 2000

@@ -152,6 +152,15 @@ def test_sets_of_equally_likely_labels_hold_two_point_seven():
     assert score(made, "set_size") == pytest.approx(2.7, abs=0.1)
 
 
+def test_sets_that_hold_more_since_all_rows_share_their_probabilities_say_so():
+    problem = posed(labels=LABELS)
+    target = np.random.default_rng(3).choice(3, len(problem.target), p=[0.5, 0.35, 0.15]).astype(float)
+    made = conformal_of(replace(problem, target=target), "baseline")
+    assert score(made, "coverage") == 1
+    assert "share a probability, so the sets hold 100.0 % of the calibration cases" in made.note
+    assert "share a probability" not in conformal_of(problem).note
+
+
 @pytest.mark.parametrize("signal", [0.0, 30.0])
 def test_whole_days_are_covered_and_little_more(signal):
     """Row 13 of the criteria."""

@@ -56,6 +56,7 @@ CLASS = "class"  # what sets of labels may be apart by, besides columns
 _SLICES, _FEWEST = 10, 20  # slices of the predictions, at most so many, each of at least about so many admissions
 _FEWEST_CASES = 30  # in the calibration part, of a class that gets a threshold of its own
 _CLEARLY = 0.95  # of the width of intervals with two learned bounds: below it one bound and the floor are better
+_TIED = 0.01  # of the calibration cases, by which sets hold more than they must, from which on it is said
 _LOOKED_AT = 5000  # training rows, at most about so many, on which this is found out
 _METHODS = {
     "quantiles": "Conformalised quantile regression",
@@ -166,8 +167,9 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
     if len(units) < conformal.fewest(rule.level):
         return _none(run, rule, units)
     by_label, floor = rule.by_label(problem), _floor(problem)
+    scored = _scores(problem, _forecast(problem, fitted, calibration, floor), calibration)
     thresholds = Thresholds.of(
-        _scores(problem, _forecast(problem, fitted, calibration, floor), calibration),
+        scored,
         units,
         codes[calibration],
         np.isin(np.arange(len(names)), codes[problem.where("train")]),
@@ -189,11 +191,12 @@ def conformalise(run: FittedRun, rule: Rule, fitted: Fitted) -> Conformal:
     reached, fault = sentence(checked), broken(checked, table)
     how = [
         _note(rule, run, fitted, thresholds, len(calibration)),
+        "" if rule.by or not problem.labels else _of_ties(scored, thresholds.all, rule.level, len(units)),
         fault,
         _missed_classes(run, rule, checked, thresholds, test[drawn]),
         _missed_subgroups(run, rule, checked, thresholds, test[drawn]),
     ]
-    note, missed = (" ".join(filter(None, words)) for words in (how, how[1:]))
+    note, missed = (" ".join(filter(None, words)) for words in (how, how[2:]))
     description = {
         "level": rule.level,
         "method": _method(fitted),
@@ -342,6 +345,17 @@ def _note(rule: Rule, run: FittedRun, fitted: Fitted, thresholds: Thresholds, ad
     floor = " Nothing lies below the floor: all misses lie above." if fitted.bounds and len(fitted.bounds) == 1 else ""
     how = f"{_METHODS[_method(fitted)]}, {admissions:,} calibration admissions{by}.{floor}"
     return f"{how}{_APPROXIMATE.get(run.method.split.name, '')}"
+
+
+def _of_ties(scores: Floats, threshold: float, level: float, units: int) -> str:
+    """Say that sets hold more than they promise since many rows share a probability, which all or none may have."""
+    held, asked = float((scores <= threshold).mean()), conformal.rank(len(scores), level, units) / len(scores)
+    if threshold <= 0 or held - asked < _TIED:  # one that leaves the likeliest label alone is no tie
+        return ""
+    return (
+        f"Many admissions share a probability, so the sets hold {percent(held)} % of the calibration cases: "
+        f"smaller ones would hold less than {100 * level:g} %."
+    )
 
 
 def _missed_classes(run: FittedRun, rule: Rule, checked: Checked, thresholds: Thresholds, rows: Codes) -> str:

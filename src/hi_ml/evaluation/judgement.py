@@ -155,8 +155,7 @@ def _too_few(predictions: Predictions) -> str:
 
 
 def _uneven(units: Units, part: str) -> str:
-    most = percent(float(units.counts.max() / units.counts.sum()))
-    return f"too few {units.noun}: one of {len(units):,} has {most} % of the admissions of the {part} part"
+    return f"too few {units.noun}: very few of them have most of the admissions of the {part} part"
 
 
 def _tie(predictions: Predictions, constant: Floats, score: Score) -> str:

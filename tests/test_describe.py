@@ -131,7 +131,7 @@ def test_dates_of_mixed_orders_are_counted_not_guessed(described, table, both):
 def test_the_draft_trains_after_one_edit_and_its_claims_are_stated(described, inside):
     folder, _, _ = described()
     path = folder / "dataset" / "ward_list.yaml"
-    said = path.read_text("utf-8").replace("admission: []", "admission: [age, sex, Ward, Triage_Code]")
+    said = path.read_text("utf-8").replace("admission: []", "admission: [age, sex, Ward, Triage_Code, पीड़ा]")
     path.write_text(said, "utf-8")
     asked = ["--config-dir", "out", "dataset=ward_list", "tracking=none"]
     claims = ",".join(sorted(path.stem for path in (folder / "finding").iterdir()))

@@ -1,6 +1,7 @@
 """A run folder becomes an MLflow run with the trials of a search in it, a logged model and a registered version."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,8 +181,8 @@ def _experiment(client: Any, run: Record, uri: str) -> str:
 def _log(client: Any, run_id: str, run: Record) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param  # noqa: PLC0415 -- as above
 
-    metrics = [Metric(name, float(value), _ms(run.finished), 0) for name, value in run.metrics.items()]
-    params = [Param(name, value[:_LONGEST_PARAMETER]) for name, value in run.params.items()]
+    metrics = [Metric(_named(name), float(value), _ms(run.finished), 0) for name, value in run.metrics.items()]
+    params = [Param(_named(name), value[:_LONGEST_PARAMETER]) for name, value in run.params.items()]
     client.log_batch(run_id, metrics=metrics, params=params)
     tables = {run.dataset: (run.source, run.digest, run.rows)}
     tables |= {f"{run.dataset}.{name}": joined for name, joined in run.joined.items()}
@@ -192,6 +193,11 @@ def _log(client: Any, run_id: str, run: Record) -> None:
         context = "training" if name == run.dataset else "joined"
         inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
     client.log_inputs(run_id, inputs)
+
+
+def _named(name: str) -> str:
+    """A name as the store takes it: the marks that letters of some scripts carry are none of its characters."""
+    return re.sub(r"[^\w./ :-]", "_", name)
 
 
 def _log_files(client: Any, run_id: str, folder: RunFolder, files: Sequence[Path]) -> None:
@@ -210,9 +216,9 @@ def _log_child(client: Any, experiment: str, parent: str, child: Child) -> None:
 
     tags, end = {PARENT: parent, **child.tags}, _ms(child.finished)
     run_id = client.create_run(experiment, _ms(child.started), tags, run_name=child.name).info.run_id
-    params = [Param(name, value) for name, value in child.params.items()]
+    params = [Param(_named(name), value) for name, value in child.params.items()]
     metrics = [
-        Metric(name, float(value), end, step)
+        Metric(_named(name), float(value), end, step)
         for name, values in child.metrics.items()
         for step, value in enumerate(values)
     ]
@@ -237,7 +243,7 @@ def _log_model(client: Any, experiment: str, run_id: str, run: Record, folder: P
     client.finalize_logged_model(model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
     metrics = [
-        Metric(name, float(value), _ms(run.finished), 0, model_id=model_id, run_id=run_id)
+        Metric(_named(name), float(value), _ms(run.finished), 0, model_id=model_id, run_id=run_id)
         for name, value in run.model_metrics.items()
     ]
     client.log_batch(run_id, metrics=metrics)

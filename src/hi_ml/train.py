@@ -132,8 +132,8 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 run = make(problem, table, request, path, seconds=dict(seconds), stage=stage)
                 tqdm.write(screen.summary(run, path))
                 lines.append(screen.line(run))
-                stage(f"{task.name}: track")
                 if tracked:
+                    stage(f"{task.name}: track")
                     send_and_say(path, settings.policy(run), settings)
             except (NotTrainable, TrackingFailed) as error:
                 failures.append(error)

@@ -150,6 +150,7 @@ def test_a_feed_of_long_ago_comes_as_if_its_last_week_were_this_one():
     assert moved.content.count(b"20261202101500") == 2
     assert b"|20261201\r" in moved.content
     assert [b"19671215" in moved.content, b"2019" in moved.content] == [True, False]
+    assert as_if_now([one._replace(content=said.replace(b"|20190507", b"|20190231"))], now.timestamp())  # no such day
     waits = []
     assert [each.at for each in as_if_now([past, one], now.timestamp())] == [moved.at - 86_400, moved.at]
     list(as_time_goes([Sent(b"", 0.0), Sent(b"", wall_clock() + 60)], waits.append))

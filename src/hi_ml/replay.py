@@ -84,7 +84,7 @@ def replay(settings: ReplaySettings, _here: launch.Invocation) -> None:
     address = Receiver.of(settings.to, tls=settings.context(), token=token, patience=settings.patience)
     path = Path(settings.input)
     messages = read_table(path, settings.dataset, settings.feed) if path.suffix == ".csv" else read_messages(path)
-    pace: Pace = partial(paced, speed=settings.speed if isinstance(settings.speed, float) else None)
+    pace: Pace = partial(paced, speed=None if isinstance(settings.speed, str) else settings.speed)
     if settings.speed == "live":
         now = wall_clock()
         messages, pace = as_if_now(messages, now), as_time_goes

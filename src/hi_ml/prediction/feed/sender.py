@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -102,7 +102,7 @@ def as_if_now(messages: Sequence[Sent], now: float) -> list[Sent]:
     times = [one.at for one in messages if one.at is not None]
     if len(times) < len(messages):
         raise ConfigurationInvalid.no_times(len(messages) - len(times))
-    days = 7 * math.ceil((now - max(times)) / _WEEK)
+    days = 7 * math.ceil((now - max(times, default=now)) / _WEEK)
     return [one._replace(content=_moved(one.content, days), at=(one.at or 0.0) + days * 86_400) for one in messages]
 
 
@@ -111,8 +111,8 @@ def _moved(content: bytes, days: int) -> bytes:
     for line in content.split(b"\r"):
         fields = line.split(b"|")
         for at in _TIMES.get(fields[0], ()):
-            if len(fields) > at and fields[at][:8].isdigit() and len(fields[at]) >= 8:  # noqa: PLR2004 -- YYYYMMDD
-                day = date.fromisoformat(fields[at][:8].decode()) + timedelta(days)
+            with suppress(ValueError, OverflowError, IndexError):  # what is no day stays as it is
+                day = datetime.strptime(fields[at][:8].decode("latin-1"), "%Y%m%d").date() + timedelta(days)  # noqa: DTZ007
                 fields[at] = f"{day:%Y%m%d}".encode() + fields[at][8:]
         lines.append(b"|".join(fields))
     return b"\r".join(lines)

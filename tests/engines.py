@@ -20,20 +20,21 @@ OWN = {  # a claim of each kind
     "with_age": {"kind": "trend", "of": "length_of_stay", "by": "age", "strata": ["condition"], "smallest_effect": 1},
 }
 QUICK = [f"findings.{name}.permutations=49" for name in ("billing_variation", "emergency_stay", "insurance_access")]
-DRAWN = ("p_support", "p_absence")  # by permutation, in the order of the rows
+QUICK.append("findings.medication_recovery.resamples=20")
 LEFT_OUT = "adjusted for"  # part of the name of what only memory can tell
 
 
-def stated(engine, source, *words, spark=None):
-    """Return what is known of a table, and what is found."""
-    words = [*words, "findings.medication_recovery.resamples=20", *QUICK, f"dataset.source={source}"]
+def stated(engine, source, *words):
+    """Return what is known of a table, and what is found; of all claims, unless the words name some."""
+    quick = () if any(word.startswith("finding=") for word in words) else QUICK
+    words = [*words, *quick, f"dataset.source={source}"]
     settings = build(FindingsSettings, compose("findings", "dataset=kaggle", *words))
     keep = partial(pd.DataFrame.head)
     if engine == "pandas":
         table = read(settings.dataset, keep)
         rows = ready(table, seed=0, keep_duplicates=False)
     else:
-        table = open_table(open_engine(engine, settings.dataset, spark or {}), settings.dataset, keep)
+        table = open_table(open_engine(engine, settings.dataset, {}), settings.dataset, keep)
         rows = ready_remote(table, seed=0, keep_duplicates=False, smallest_cell=5)
     own = {name: {"claim": f"It is so: {name}.", **said} for name, said in OWN.items()}
     return table.provenance(), state(rows, settings_of(dict(settings.findings) | own))

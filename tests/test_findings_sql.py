@@ -65,7 +65,7 @@ def test_patients_who_are_told_apart_by_names_are_so_in_duckdb(hard):
 @pytest.mark.slow
 @pytest.mark.usefixtures("spark")
 def test_spark_says_what_is_found_in_memory(hard):
-    words = ["dataset.advanced_medications=[Lipitor,Penicillin]"]
+    words = ["finding=age_condition"]  # and one claim of each kind
     engines.assert_equal(engines.stated("spark", hard, *words), engines.stated("pandas", hard, *words))
 
 
@@ -119,3 +119,5 @@ def test_a_run_says_who_added_the_rows_up(hard, inside, tmp_path):
     assert ended.code == 0, ended.stderr
     assert '"engine": "sql"' in (tmp_path / "run" / "data.json").read_text()
     assert (tmp_path / "run" / "report.html").is_file()
+    rejected = pd.read_csv(tmp_path / "run" / "rejected.csv")
+    assert rejected.values.tolist() == [["Age", "range", 5], ["Discharge Date", "order", 5]]

@@ -28,7 +28,7 @@ def conditions_of(asking: Asking, distinct: Mapping[str, Distinct]) -> tuple[lis
     sound = True
     for role in dataset.present():
         if role in distinct:
-            conditions += _broken(asking, role, distinct[role])
+            conditions += equal(asking, distinct[role].raw.filter(pa.array(distinct[role].broken)), role)
             continue
         number = asking.number(role)
         expression = number or asking.expression(role)
@@ -56,18 +56,11 @@ def _known(asking: Asking, role: str, distinct: Mapping[str, Distinct]) -> str:
     expression, words = asking.expression(role), asking.engine.words
     if role not in distinct:
         return f"{expression} IS NOT NULL"
+    if len(asking.dataset.columns[role].sources) > 1:
+        return "1 = 0"  # perhaps
     nothing = distinct[role].raw.column(0).filter(distinct[role].typed.is_null()).drop_null().unique().to_pylist()
     inside = f"{expression} IS NOT NULL"
     return f"{inside} AND NOT ({words.among(expression, nothing)})" if nothing else inside
-
-
-def _broken(asking: Asking, role: str, one: Distinct) -> Iterator[str]:
-    """Say which cells cannot be read."""
-    sources = asking.dataset.columns[role].sources
-    for cells in one.raw.filter(pa.array(one.broken)).to_pylist():
-        yield " AND ".join(
-            asking.engine.words.among(asking.engine.cells[name].expression, [cells[name]]) for name in sources
-        )
 
 
 def _strange_stays(asking: Asking) -> Iterator[str]:
@@ -94,23 +87,23 @@ def _strange_stays(asking: Asking) -> Iterator[str]:
 
 def rows_set_aside(
     asking: Asking, conditions: Sequence[str], rows: int, keep_rejected: Callable[[pd.DataFrame], Path]
-) -> tuple[Typed, int]:
-    """Fetch the rows that may break a rule, and return those that do."""
+) -> tuple[Typed, pd.DataFrame, int]:
+    """Fetch the rows that may break a rule, and return those that do, how often each rule is broken, and how many."""
     dataset = asking.dataset
     where = " OR ".join(f"({condition})" for condition in conditions) or "1 = 0"
     raw = asking.fetch(list(dataset.present()), where=where)
     typed, result = quarantine(raw, dataset)
     typed = {role: values.filter(pa.array(~result.good)) for role, values in typed.items()}
+    rules = result.cells.groupby(["column", "rule"], as_index=False).size().rename(columns={"size": "rows"})
     if not result.rows:
-        return typed, 0
-    rules = result.cells.groupby(["column", "rule"], as_index=False).size()
+        return typed, rules, 0
     hidden = replace(
         result, cells=result.cells.assign(value=PRIVATE)
     )  # which of all rows may be named is not known here
     check_share(dataset, rows, hidden, keep_rejected(rules))
     for rule in rules.itertuples():
-        log.warning("set aside: %s rows whose %s breaks the rule %s", f"{rule.size:,}", rule.column or "row", rule.rule)
-    return typed, result.rows
+        log.warning("set aside: %s rows whose %s breaks the rule %s", f"{rule.rows:,}", rule.column or "row", rule.rule)
+    return typed, rules, result.rows
 
 
 def refuse_own_names_of(asking: Asking, distinct: Mapping[str, Distinct]) -> None:

@@ -62,6 +62,8 @@ class SqlTable:
     private: frozenset[str]
     public: frozenset[str]
     sha256: str
+    # ``column, rule, rows``: no cell of a row that could not be read, since whether it may be shown is not known here
+    rejected: pd.DataFrame
     warnings: tuple[str, ...]
     left_out: None = None
 
@@ -74,11 +76,6 @@ class SqlTable:
     def origin(self) -> str:
         """Where the table lies, as a sentence calls it."""
         return self.asking.engine.location
-
-    @property
-    def rejected(self) -> pd.DataFrame:
-        """No cell is kept of a row that could not be read: whether it may be shown is not known here."""
-        return pd.DataFrame()
 
     def grouped(self, roles: Sequence[str]) -> Rows:
         """Return the distinct rows of some columns, and how many rows of the source are so."""
@@ -155,7 +152,7 @@ def open_table(engine: Engine, dataset: Dataset, keep_rejected: Callable[[pd.Dat
     distinct = {role: asking.distinct(role) for role in roles if role not in plain}
     conditions, sound = conditions_of(asking, distinct)
     asking = Asking(engine, dataset, counts_days=sound)
-    set_aside, aside_rows = rows_set_aside(asking, conditions, rows, keep_rejected)
+    set_aside, rules, aside_rows = rows_set_aside(asking, conditions, rows, keep_rejected)
     refuse_own_names_of(asking, distinct)
     nobody, warnings = nobodies(asking, distinct, rows)
     alike, group, differ = alike_rows(asking, distinct, rows)
@@ -195,6 +192,7 @@ def open_table(engine: Engine, dataset: Dataset, keep_rejected: Callable[[pd.Dat
         private=texts[True],
         public=texts[False],
         sha256=_fingerprint(asking, distinct, plain, rows),
+        rejected=rules,
         warnings=warnings,
     )
 

@@ -1,6 +1,7 @@
 """Rows left out by rule, the table that counts them, and targets of two classes made of what is declared."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from hi_ml.data.attrition import left_out_by, rules_of
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation import training
-from hi_ml.evaluation.attrition import ALIKE, DIFFERENT, FEW, table
+from hi_ml.evaluation.attrition import ALIKE, DIFFERENT, FEW, _say, table
 from hi_ml.evaluation.intervals import measure
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.problem import available, pose
@@ -127,7 +128,7 @@ def test_the_attrition_table_counts_rows_and_patients_and_compares_the_target(cs
     drop = [{"where": {"end": "Died"}, "why": "died"}, {"where": {"end": 13, "days": 3}, "why": "rare"}]
     admissions = admissions_of(csv, drop=drop, first_by="patient_id")
     problem, _ = posed(admissions)
-    lines = table(problem).set_index("step")
+    lines = table(replace(problem, smallest_cell=1)).set_index("step")
     frame = pd.read_csv(csv)
     died = frame["end"] == 11
     yes = frame["back"] == "<30"
@@ -213,3 +214,19 @@ def test_a_prediction_above_a_top_code_is_right(tmp_path):
     low, high = (intervals.columns[end] for end in ("low", "high"))
     assert (low[topped] > 60).any()  # of 62 days and more, say: they may be the truth
     assert np.array_equal(intervals.covered, ((low <= run.target) | topped) & (run.target <= high))
+
+
+def test_a_rule_that_leaves_out_a_few_patients_takes_the_means_with_it(csv, tmp_path):
+    """All less used less the other steps would tell the mean of the few."""
+    frame = pd.read_csv(csv)
+    frame["end"] = frame["end"].astype(object)
+    frame.loc[frame["patient_id"].isin(frame["patient_id"].unique()[:3]), "end"] = "rare"
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    drop = [{"where": {"end": ["rare"]}, "why": "a few"}, {"where": {"end": ["Died"]}, "why": "died"}]
+    problem, _ = posed(admissions_of(tmp_path / "few.csv", drop=drop))
+    lines = table(problem)
+    assert lines.set_index("step").loc["a few", "patients"] == 3
+    assert lines["mean"].notna().tolist() == [False] * (len(lines) - 1) + [True]
+    few, died, *_ = _say(lines)
+    assert few.endswith("of fewer than 5 patients, a few.")
+    assert "mean" not in died

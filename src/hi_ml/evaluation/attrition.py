@@ -27,7 +27,8 @@ def table(problem: Problem) -> pd.DataFrame | None:
     DataFrame or None
         ``step``, ``rows`` and ``patients`` left out by it (of the first and last line: those that are there), ``mean``
         of the target among them (the share of the last label, for classes), ``mean_kept`` among those that no rule has
-        left out so far, ``difference`` with ``low`` and ``high`` (95 %, by patient), ``verdict``.
+        left out so far, ``difference`` with ``low`` and ``high`` (95 %, by patient), ``verdict``. If a line is of too
+        few patients, none but the last has a mean.
     """
     out = problem.left_out
     if out is None:
@@ -43,7 +44,13 @@ def table(problem: Problem) -> pd.DataFrame | None:
     if unknown.any():
         lines.append(_line(_UNKNOWN, target[unknown], patient[unknown]))
     used = left & ~unknown
-    return pd.DataFrame([*lines, _line(_USED, target[used], patient[used])])
+    attrition = pd.DataFrame([*lines, _line(_USED, target[used], patient[used])])
+    attrition.attrs["smallest"] = problem.smallest_cell
+    few = attrition["patients"].between(1, problem.smallest_cell - 1)
+    if few.any():  # the means of the others would tell theirs
+        means = [name for name in ("mean", "mean_kept", "difference", "low", "high") if name in attrition]
+        attrition.loc[attrition.index[:-1], means] = np.nan
+    return attrition
 
 
 def _line(step: str, target: NDArray[np.float64], patient: NDArray[np.int64]) -> dict[str, Any]:
@@ -76,9 +83,14 @@ def _sentences(attrition: pd.DataFrame | None) -> str | None:
 def _say(attrition: pd.DataFrame) -> Iterator[str]:
     for line in attrition.iloc[1:-1].to_dict("records"):
         means = "" if pd.isna(line["mean"]) else f", mean of the target {number(line['mean'])}"
-        if line.get("verdict") in (DIFFERENT, ALIKE):
+        if means and line.get("verdict") in (DIFFERENT, ALIKE):
             means += f" against {number(line['mean_kept'])} of those kept: {line['verdict']}"
-        yield f"Left out: {line['rows']:,} rows of {line['patients']:,} patients, {line['step']}{means}."
+        rows, patients = (_count(line[what], attrition.attrs.get("smallest", 1)) for what in ("rows", "patients"))
+        yield f"Left out: {rows} rows of {patients} patients, {line['step']}{means}."
+
+
+def _count(number: int, smallest: int) -> str:
+    return f"fewer than {smallest}" if 0 < number < smallest else f"{number:,}"
 
 
 def _metrics(attrition: pd.DataFrame) -> dict[str, float]:

@@ -332,7 +332,9 @@ def test_an_option_that_is_not_there_is_told_with_the_one_that_was_meant(inside,
     assert said in ended.stderr
 
 
-def test_memory_that_does_not_suffice_is_a_sentence_and_no_defect(ends):
-    ended = ends(does=raises(MemoryError("Unable to allocate 1. TiB")))
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 1. TiB"), ValueError("Unable to allocate 1. TiB")])
+def test_memory_that_does_not_suffice_is_a_sentence_and_no_defect(ends, monkeypatch, error):
+    monkeypatch.setattr(launch, "available", lambda: 10**7)
+    ended = ends(does=raises(error))
     assert (ended.code, ended.stderr.count("\n")) == (1, 1)
     assert ended.stderr.startswith("MemoryExhausted: There is not enough memory for this: Unable to allocate 1. TiB. ")

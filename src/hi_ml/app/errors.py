@@ -65,7 +65,7 @@ class MemoryExhausted(HiMlError):
     """The work takes more memory than there is."""
 
     @classmethod
-    def of(cls, error: MemoryError) -> Self:
+    def of(cls, error: Exception) -> Self:
         why = _one_line(error)[:_LONGEST_REASON].rstrip(".") or "an allocation failed"
         return cls(
             f"There is not enough memory for this: {why}. Nothing half-written was kept. Free memory, or ask for less "

@@ -33,10 +33,12 @@ from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, MemoryExhausted, OutputFailed
 from hi_ml.app.files import open_up, own, readable
 from hi_ml.app.manual import glossary_page, page
+from hi_ml.app.memory import available
 from hi_ml.app.passwords import refuse_passwords, without_password
 from hi_ml.app.references import hold_references, plain, written
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
+_LITTLE = 100_000_000  # bytes, of which no library can make a table or a picture
 _SOON = 0.01  # seconds in which a destructor ends
 _signal = [signal.SIGINT]  # which of the two it was
 _NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^'/]*)'")
@@ -211,12 +213,12 @@ def _refusal(error: Exception, *, composed: bool) -> HiMlError:
     if isinstance(error, ValidationError):
         groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
         return ConfigurationInvalid.from_list(((_place(e), e["msg"], e["input"]) for e in error.errors()), groups)
-    if isinstance(error, MemoryError):
-        return MemoryExhausted.of(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _not_composed(error)
     if isinstance(error, OSError):
         return OutputFailed.of(error)
+    if isinstance(error, MemoryError) or (composed and available() < _LITTLE):  # a library calls it as it likes
+        return MemoryExhausted.of(error)
     return Defect() if composed else _not_composed(error)
 
 

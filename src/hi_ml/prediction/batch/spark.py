@@ -90,11 +90,11 @@ def score_on_spark(
     key = key or str(model.scorer.mapping.get("id"))
     if key not in table.columns:
         raise SparkFailed.no_key(table.columns)
-    job, shipment = _prepare(request, model, table, key)
-    with ExitStack() as stack:
+    with _translated(), ExitStack() as stack:
+        job, shipment = _prepare(request, model, table, key)
         described = stack.enter_context(atomic(request.beside(MANIFEST)))
         folder = stack.enter_context(_place(request, spark))
-        stack.enter_context(_translated(spark))
+        stack.enter_context(_stopped(spark))
         _check_key(table, key, request.input)
         answers = _answers(spark, table, shipment, request.chunk_rows)
         stack.callback(_release, answers)
@@ -224,27 +224,36 @@ def _save(spark: "SparkSession", scored: "DataFrame", table: str, key: dict[str,
     """Make a table of the answers, with the manifest's id, and return a digest of its rows in whatever order."""
     sql = import_module("pyspark.sql.functions")
     number = identity(key)
-    try:
-        scored.withColumn(MANIFEST_ID, sql.lit(number)).write.saveAsTable(table)
-        hashed = sql.xxhash64(*map(_quoted, scored.columns)).cast("decimal(38,0)")
-        (total,) = spark.table(table).select(sql.sum(hashed)).first()
-    except BaseException:
-        with suppress(Exception):  # Java may be gone
-            spark.sql(f"DROP TABLE IF EXISTS {table}")
-        raise
+    scored.withColumn(MANIFEST_ID, sql.lit(number)).write.saveAsTable(table)  # Spark knows it when it is whole
+    hashed = sql.xxhash64(*map(_quoted, scored.columns)).cast("decimal(38,0)")
+    (total,) = spark.table(table).select(sql.sum(hashed)).first()
     return {"table": table, MANIFEST_ID: number, "output_xxhash64": str(total)}
 
 
 @contextmanager
-def _translated(spark: "SparkSession") -> Iterator[None]:
-    """Say in our words what Spark says of a failure; its workers stop."""
+def _stopped(spark: "SparkSession") -> Iterator[None]:
+    """Stop the workers where anything is raised, before what they wrote is removed; others' work goes on."""
+    context, tag = spark.sparkContext, f"hi_ml {time.time_ns()}"
+    context.addJobTag(tag)
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         with suppress(Exception):  # Java may be gone
-            spark.sparkContext.cancelAllJobs()
-        if not isinstance(error, Exception) or isinstance(error, HiMlError | OSError):
-            raise
+            context.cancelJobsWithTag(tag)
+        raise
+    finally:
+        with suppress(Exception):
+            context.removeJobTag(tag)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in our words what Spark says of a failure."""
+    try:
+        yield
+    except (HiMlError, OSError):
+        raise
+    except Exception as error:
         text = str(error)
         if ours := _OURS.findall(text):
             name, sentence = ours[-1]

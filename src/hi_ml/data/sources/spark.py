@@ -1,5 +1,6 @@
 """A session of Spark with the settings that our answers need, and its tables; only who asks needs pyspark and Java."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -50,6 +51,7 @@ def session(settings: Mapping[str, str]) -> "SparkSession":
         If pyspark or Java is absent, or Spark does not start.
     """
     warnings.filterwarnings("ignore", _PANDAS, FutureWarning)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # of an interrupt it prints where it was
     try:
         sql = import_module("pyspark.sql")
     except ImportError as error:

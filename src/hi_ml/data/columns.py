@@ -1,7 +1,7 @@
 """Which columns does a file have beyond those that are described one by one, and of which kind are they?"""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -54,13 +54,23 @@ def name_columns(dataset: Dataset, names: Sequence[str]) -> Dataset:
     return replace(dataset, columns={role: _with_codes(role, column) for role, column in columns.items()})
 
 
-def take_kinds(dataset: Dataset, cells: Mapping[str, pa.ChunkedArray]) -> tuple[Dataset, dict[str, Kind]]:
+Seen = tuple[pa.Array, int, int]
+"""What stands in a column, each cell once, how many rows have a cell, and how many rows there are."""
+
+
+def seen_in(table: pa.Table, name: str) -> Seen:
+    """Return what stands in a column."""
+    cells = table.column(name)
+    return cells.unique(), len(cells) - cells.null_count, len(cells)
+
+
+def take_kinds(dataset: Dataset, see: Callable[[str], Seen]) -> tuple[Dataset, dict[str, Kind]]:
     """Take the kind of every column that has none from its values.
 
     Parameters
     ----------
-    cells : mapping of str to pyarrow.ChunkedArray
-        By name in the file.
+    see : callable
+        Tells what stands in a column, by its name in the file.
 
     Returns
     -------
@@ -74,20 +84,19 @@ def take_kinds(dataset: Dataset, cells: Mapping[str, pa.ChunkedArray]) -> tuple[
     for role, column in dataset.present().items():
         if column.kind is None:
             words = dataset.missing if column.missing is None else column.missing
-            taken[role] = _kind(cells[column.sources[0]], words, marks)
+            taken[role] = _kind(*see(column.sources[0]), words, marks)
     columns = {role: replace(column, kind=taken.get(role, column.kind)) for role, column in dataset.columns.items()}
     return replace(dataset, columns=columns), taken
 
 
-def _kind(cells: pa.ChunkedArray, missing: Sequence[str], marks: Mapping[str, str]) -> Kind:
-    distinct = cells.unique()
+def _kind(distinct: pa.Array, known: int, rows: int, missing: Sequence[str], marks: Mapping[str, str]) -> Kind:
     if pa.types.is_dictionary(distinct.type):
         distinct = distinct.dictionary_decode()
     if pa.types.is_temporal(distinct.type):
         return "date"
     texts = convert(distinct, {"kind": "text", "missing": missing})[0]
     levels = [text for text in texts.dictionary.to_pylist() if text]
-    alone = len(cells) - cells.null_count == len(distinct) - distinct.null_count >= _IDENTIFYING
+    alone = known == len(distinct) - distinct.null_count >= _IDENTIFYING
     written = marks if is_text(distinct.type) else {}  # in a number that is one there are no marks
     for kind in _KINDS:
         typed, faults = convert(pa.array(levels, pa.string()), {"kind": kind, "missing": missing, **written})
@@ -96,7 +105,7 @@ def _kind(cells: pa.ChunkedArray, missing: Sequence[str], marks: Mapping[str, st
             return "identifier" if alone and whole else kind
     if alone:
         return "identifier" if all(" " not in level for level in levels) else "text"
-    return "text" if len(levels) > max(_IDENTIFYING, _TEXT * len(cells)) else "category"
+    return "text" if len(levels) > max(_IDENTIFYING, _TEXT * rows) else "category"
 
 
 def _with_codes(role: str, column: Column) -> Column:

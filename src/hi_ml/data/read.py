@@ -17,7 +17,7 @@ from hi_ml.app.references import as_written
 from hi_ml.data.attrition import KEPT, LeftOut, steps_of
 from hi_ml.data.clean import cell_codes, folded, one_spelling
 from hi_ml.data.column import Column, Kind
-from hi_ml.data.columns import take_kinds
+from hi_ml.data.columns import seen_in, take_kinds
 from hi_ml.data.digests import column_digest, content_digests, table_digest
 from hi_ml.data.duplicates import TELLING, Twins, groups, impersonal, near_duplicates, people
 from hi_ml.data.joins import join
@@ -137,7 +137,7 @@ def read(dataset: Dataset, keep_rejected: Callable[[pd.DataFrame], Path]) -> Adm
     """
     dataset, raw, extra, read_from = load(dataset)
     raw, joined = join(raw, dataset)
-    dataset, taken = take_kinds(dataset, dict(zip(raw.table.column_names, raw.table.columns, strict=True)))
+    dataset, taken = take_kinds(dataset, partial(seen_in, raw.table))
     typed, result = quarantine(raw, dataset)
     doubtful = doubts(raw, dataset, typed)
     if result.rows:

@@ -20,6 +20,7 @@ from hi_ml.data.validate import quarantine
 _SIGNIFICANT = 6  # digits in which two copies of a number agree, as `hi_ml.data.clean.cell_codes` takes them
 _TINY = 1e-300
 _MOST_CASES = 100  # cells of a column that are written otherwise than their copies
+_AT_ONCE = 8  # keys: more take more memory than an engine may have
 _MOST_ACCIDENTS = 10_000  # rows that are fetched in vain
 
 
@@ -43,13 +44,25 @@ def alike_rows(
     if keys and by_accident > max(_MOST_ACCIDENTS, rows / 10):
         untold = next(role for role in roles if role not in told)
         raise EngineRefused.key(asking.engine.name, f"columns.{untold}", "its cells are written in too many ways")
-    table = _fetch_alike(asking, told, keys) if keys else asking.fetch(list(dataset.present()), where="1 = 0").table
+    table = _fetched(asking, told, keys)
     typed, result = quarantine(Piece(table, np.arange(1, len(table) + 1), NO_ROWS), dataset)
     typed = {role: values.filter(pa.array(result.good)) for role, values in typed.items()}
     typed = taken(typed, np.argsort(content_digests(typed), kind="stable"))
     twins = near_duplicates({role: copy_codes(dataset, role, typed[role]) for role in roles}, skipped)
     several = np.bincount(twins.group, minlength=1)[twins.group] > 1
     return taken(typed, np.flatnonzero(several)), pd.factorize(twins.group[several])[0], twins.differ
+
+
+def _fetched(asking: Asking, told: Mapping[str, str], keys: Sequence[str]) -> pa.Table:
+    """Fetch the rows of all keys, some keys at a time; a row that comes for two is the same, and so are its equals."""
+    tables = [asking.fetch(list(asking.dataset.present()), where="1 = 0").table]
+    seen = np.array([], dtype=np.uint64)
+    for some in (keys[begin : begin + _AT_ONCE] for begin in range(0, len(keys), _AT_ONCE)):
+        table = _fetch_alike(asking, told, some)
+        content = np.asarray(pd.util.hash_pandas_object(table.to_pandas(), index=False), dtype=np.uint64)
+        tables.append(table.filter(pa.array(~np.isin(content, seen))))
+        seen = np.union1d(seen, content)
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _fetch_alike(asking: Asking, told: Mapping[str, str], keys: Sequence[str]) -> pa.Table:

@@ -9,16 +9,19 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import EngineRefused, SourceUnreadable
 from hi_ml.data.clean import spelt
-from hi_ml.data.columns import name_columns
+from hi_ml.data.column import Kind
+from hi_ml.data.columns import Seen, name_columns, take_kinds
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import order_of
 from hi_ml.data.schema import Dataset
@@ -65,6 +68,7 @@ class SqlTable:
     # ``column, rule, rows``: no cell of a row that could not be read, since whether it may be shown is not known here
     rejected: pd.DataFrame
     warnings: tuple[str, ...]
+    kinds: Mapping[str, Kind]  # that were taken from the values, by role
     left_out: None = None
 
     @property
@@ -125,6 +129,7 @@ class SqlTable:
             "sources": [],
             **self.counts,
             **self.twins,
+            **({"kinds_taken": dict(self.kinds)} if self.kinds else {}),
             **({"warnings": list(self.warnings)} if self.warnings else {}),
         }
 
@@ -142,7 +147,7 @@ def open_table(engine: Engine, dataset: Dataset, keep_rejected: Callable[[pd.Dat
     EngineRefused, SourceUnreadable, ColumnProblem, TooManyRejected, PrivateValueFound
         If the table cannot be added up so, or not be believed.
     """
-    dataset = _described(engine, dataset)
+    dataset, kinds = _described(engine, dataset)
     asking = Asking(engine, dataset)
     rows = int(engine.ask(f"SELECT COUNT(*) AS n FROM {engine.base}").column("n")[0].as_py())
     if not rows:
@@ -194,10 +199,11 @@ def open_table(engine: Engine, dataset: Dataset, keep_rejected: Callable[[pd.Dat
         sha256=_fingerprint(asking, distinct, plain, rows),
         rejected=rules,
         warnings=warnings,
+        kinds=kinds,
     )
 
 
-def _described(engine: Engine, dataset: Dataset) -> Dataset:
+def _described(engine: Engine, dataset: Dataset) -> tuple[Dataset, dict[str, Kind]]:
     for key, why in (
         ("joins", "join the tables in a query"),
         ("drop", "leave the rows out in a query"),
@@ -208,11 +214,15 @@ def _described(engine: Engine, dataset: Dataset) -> Dataset:
     dataset = name_columns(dataset, engine.schema.names)
     described = {role: column.sources for role, column in dataset.present().items()}
     check_columns(engine.location, engine.schema.names, dataset, described)
-    if unknown := [role for role, column in dataset.present().items() if column.kind is None]:
-        raise EngineRefused.key(
-            engine.name, f"columns.{unknown[0]}", "its kind is not said, and would be taken from all cells"
-        )
-    return dataset
+    return take_kinds(dataset, partial(_seen, engine))
+
+
+def _seen(engine: Engine, name: str) -> Seen:
+    cell = engine.cells[name].expression
+    counted = engine.ask(f"SELECT {cell} AS cell, COUNT(*) AS n FROM {engine.base} GROUP BY {cell}")
+    distinct, n = counted.column("cell").combine_chunks(), counted.column("n")
+    rows, missing = (int(pc.sum(count).as_py() or 0) for count in (n, n.filter(distinct.is_null())))
+    return distinct, rows - missing, rows
 
 
 def _labels(

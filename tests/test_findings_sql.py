@@ -117,6 +117,6 @@ def test_a_run_says_who_added_the_rows_up(hard, inside, tmp_path):
                    "dataset.source={url: 'duckdb:///t.duckdb', table: admissions}", "hydra.run.dir=run")  # fmt: skip
     assert ended.code == 0, ended.stderr
     assert '"engine": "sql"' in (tmp_path / "run" / "data.json").read_text()
-    assert (tmp_path / "run" / "report.html").is_file()
+    assert "engine=sql" in (tmp_path / "run" / "report.html").read_text()
     rejected = pd.read_csv(tmp_path / "run" / "rejected.csv")
     assert rejected.values.tolist() == [["Age", "range", 5], ["Discharge Date", "order", 5]]

@@ -101,10 +101,17 @@ def _facts(stated: FindingsRun) -> Mapping[str, Any]:
         **({f"left out: {why}": n for why, n in admissions.left_out.rows().items()} if admissions.left_out else {}),
         "near_duplicates": stated.copies,
         "admissions": stated.distinct,
-        "sha256": admissions.sha256,
+        **_digest(admissions),
         **tables_in_words(admissions.provenance()),
         "seed": stated.seed,
     }
+
+
+def _digest(admissions: Admissions | SqlTable) -> Mapping[str, str]:
+    """Give the digest of all cells; of a table that was added up elsewhere that of its counts, and who did it."""
+    if isinstance(admissions, SqlTable):
+        return {"added_up_by": f"engine={admissions.engine}", "sha256_of_counts": admissions.sha256}
+    return {"sha256": admissions.sha256}
 
 
 def _evidence(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -47,5 +47,6 @@ def test_no_claim_is_supported_where_none_holds(calendar, change):
 def test_nothing_is_found_by_a_model_where_there_is_nothing(calendar, change):
     cell = calendar.Cell(admissions=1_000, **change)
     answers = [dict(calendar.answers(cell, seed)) for seed in range(TABLES)]
-    for question in ("claim", "amount", "classes", "subgroup", "probe", "promotion", "drift"):
+    drift = [] if "giant" in change else ["drift"]  # rows without the patient who made most of training do differ
+    for question in ("claim", "amount", "classes", "subgroup", "probe", "promotion", *drift):
         assert sum(bool(answer[question]) for answer in answers) <= MOST, question

@@ -29,6 +29,7 @@ from hi_ml.modeling import problem
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model, fit, fit_quantiles
+from hi_ml.modeling.targets import target_of
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import load, package
 from hi_ml.scorer import serving
@@ -92,7 +93,7 @@ def save(tmp_path_factory):
         model, task = build(Model, cfg.model), build(dict[str, Task], cfg.tasks)[task_name]
         admissions = read(build(Dataset, cfg.dataset), lambda _: folder)
         features = Features.of(admissions, select(task, problem.available(admissions))[0])
-        target, labels = problem.target_of(task, admissions.table[task.target])
+        target, labels = target_of(task, admissions.table[task.target])
         first = np.arange(ROWS) < TAUGHT
         part = features.part(first, usable(features, first)[0])
         rows, group, asked = target[first], admissions.group[first], {"classes": len(labels), "seed": 0}

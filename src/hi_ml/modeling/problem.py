@@ -1,6 +1,6 @@
 """Which rows and columns of a table does a task have, and which rows train, calibrate, test?"""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,39 +9,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hi_ml.app.errors import NotTrainable
-from hi_ml.app.text import number, percent
-from hi_ml.data.attrition import KEPT, meanings
-from hi_ml.data.column import Column
 from hi_ml.data.read import Admissions
-from hi_ml.modeling import models, recalibration, splits
+from hi_ml.modeling import models, recalibration, remarks, splits
 from hi_ml.modeling.encoding import usable
-from hi_ml.modeling.features import Features, holders
+from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
 from hi_ml.modeling.scale import RAW, TargetScale
 from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.scores.score import Baseline, scores_of
+from hi_ml.modeling.targets import RuledOut, labels_of_few, ruled_out, target_of
 from hi_ml.modeling.tasks import Task, check_whole, select
-from hi_ml.scorer.serving import key
 from hi_ml.statistics.groups import Units
 
-NO, YES = "no", "yes"  # labels of a task with `positive` or `above`, in this order
-_MOST_LABELS, _ROWS_A_LABEL = 20, 4  # labels that a small table may have, and rows of each beyond, on average
-_NAMED = 8  # columns that a sentence names
 _PARTS = 5  # of the default split the smallest part holds a fifth of the groups, and three or more of them
 _FEWEST = 3
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class RuledOut:
-    """What the dataset's rules leave out, beside what they keep, for a target."""
-
-    whys: tuple[str, ...]  # of the rules
-    # of each row the target (an amount, or 1 for the last label and 0 for others; NaN where missing), the patient (-1
-    # where unknown) and the position of the rule, -1 where none leaves it out: arrays of shape (n,)
-    kept: tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
-    gone: tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -163,7 +146,7 @@ def pose(
         raise NotTrainable.too_few_groups(task.name, groups, fewest, len(target))
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
-    few = _labels_of_few(target, labels, group, parts == 0, smallest_cell)
+    few = labels_of_few(target, labels, group, parts == 0, smallest_cell)
     if len(labels) - len(few) < 2 <= len(labels):  # noqa: PLR2004 -- one needs no model
         raise NotTrainable.target(
             task.name, task.target, f"one that {smallest_cell} patients of the training part have"
@@ -201,13 +184,13 @@ def pose(
         smallest_cell=smallest_cell,
         notes=(
             *notes,
-            *_set_aside(admissions, task, rows[task.target], smallest_cell),
-            *_name(left_out),
-            *_left_by_the_cut(splits.left_out(split, group, rows), len(rows)),
-            *_of_units(admissions, features.role.values(), rows),
+            *remarks.set_aside(admissions, task, rows[task.target], smallest_cell),
+            *remarks.names_left_out(left_out),
+            *remarks.left_by_the_cut(splits.left_out(split, group, rows), len(rows)),
+            *remarks.of_units(admissions, features.role.values(), rows),
         ),
         topped=None if labels or task.target not in admissions.topped else admissions.topped[task.target][chosen],
-        left_out=_ruled_out(admissions, task, labels),
+        left_out=ruled_out(admissions, task, labels),
         owners=_owners(admissions, rows),
     )
     return _scaled(problem, model, seed)
@@ -271,72 +254,6 @@ def available(admissions: Admissions) -> dict[str, Any]:
     return columns
 
 
-def target_of(task: Task, values: pd.Series, column: Column | None = None) -> tuple[Floats, list[str]]:
-    """Return amounts, or class numbers and their labels, of the known values of a target; raises as `pose`."""
-    if task.binary:
-        values, levels = _yes_or_no(task, values, column), values.value_counts()
-        if task.positive and len(values) and not (values == YES).any():
-            raise NotTrainable.no_level(task.name, task.positive, list(map(str, levels[levels > 0].index)))
-    distinct = values.nunique()
-    if distinct < 2:  # noqa: PLR2004 -- one value needs no model
-        what = f"only {values.iloc[0]}" if distinct else "none at all"
-        raise NotTrainable.target(task.name, task.target, what)
-    if task.kind == "regression":
-        if not pd.api.types.is_numeric_dtype(values):
-            raise NotTrainable.target(task.name, task.target, "categories where a regression needs numbers")
-        if task.score == "poisson" and values.min() < 0:
-            raise NotTrainable.target(task.name, task.target, "amounts below 0 where score=poisson needs counts")
-        return values.to_numpy(dtype=float), []
-    text = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype(str).astype("category")
-    codes = text.cat.remove_unused_categories().cat
-    if task.score == "roc_auc" and len(codes.categories) > 2:  # noqa: PLR2004 -- one against one
-        raise NotTrainable.target(
-            task.name, task.target, f"{len(codes.categories)} labels where score=roc_auc ranks two"
-        )
-    if len(codes.categories) > max(_MOST_LABELS, len(codes.codes) / _ROWS_A_LABEL):
-        raise NotTrainable.many_labels(task.name, task.target, len(codes.categories), len(codes.codes))
-    return np.asarray(codes.codes, dtype=float), [str(label) for label in codes.categories]
-
-
-def _labels_of_few(
-    target: Floats, labels: list[str], group: NDArray[np.int64], train: Mask, smallest: int
-) -> NDArray[np.int64]:
-    """The labels, by code, that too few patients of the training part have: a model would tell of them."""
-    if not labels:
-        return np.array([], dtype=np.int64)
-    return np.flatnonzero(holders(target[train], group[train], count=len(labels)) < smallest)
-
-
-def _yes_or_no(task: Task, values: pd.Series, column: Column | None) -> pd.Series:
-    """Make two classes of a target: what is declared positive, or above a number, and the rest."""
-    if task.above is not None:
-        if not pd.api.types.is_numeric_dtype(values):
-            raise NotTrainable.target(task.name, task.target, "categories where above needs numbers")
-        return (values > task.above).map({False: NO, True: YES})
-    text = values.astype(str)
-    wanted = {key(word, "case") for word in task.positive}
-    levels = text.unique()
-    return text.map({level: NO if wanted.isdisjoint(meanings(level, column)) else YES for level in levels})
-
-
-def _ruled_out(admissions: Admissions, task: Task, labels: list[str]) -> RuledOut | None:
-    out, column = admissions.left_out, admissions.dataset.columns.get(task.target)
-    if out is None:
-        return None
-
-    def measured(values: pd.Series) -> Floats:
-        numbers = np.full(len(values), np.nan)
-        known = values.notna().to_numpy()
-        some = _yes_or_no(task, values[known], column) if task.binary else values[known]
-        numbers[known] = some.astype(str) == labels[-1] if labels else some
-        return numbers
-
-    n = len(admissions.row)
-    patient = admissions.coded.get("patient_id", np.full(n, -1))
-    kept = measured(admissions.table[task.target]), patient, np.full(n, KEPT)
-    return RuledOut(out.whys, kept, (measured(out.table[task.target]), out.patient, out.step))
-
-
 def _owners(admissions: Admissions, rows: pd.DataFrame) -> dict[str, NDArray[np.int64]]:
     """By role of a column that belongs to a unit, which unit each row is of; where that is private, by its value."""
     levels = {role: admissions.dataset.level_of(role) for role in admissions.dataset.joined_roles()}
@@ -345,57 +262,6 @@ def _owners(admissions: Admissions, rows: pd.DataFrame) -> dict[str, NDArray[np.
         for role, unit in levels.items()
         if unit is not None and role in rows
     }
-
-
-def _of_units(admissions: Admissions, roles: Iterable[str], rows: pd.DataFrame) -> Iterator[str]:
-    """Say of the joined columns that belong to a hospital, or another unit, how many of these tell what they do."""
-    for role in dict.fromkeys(roles):
-        unit = admissions.dataset.level_of(role)
-        if unit is not None:
-            count = rows.loc[rows[role].notna(), unit if unit in rows else role].nunique()
-            yield f"{role} belongs to the {unit}: {count:,} of them tell what it does, not {len(rows):,} admissions."
-
-
-def _set_aside(admissions: Admissions, task: Task, kept: pd.Series, smallest_cell: int) -> Iterator[str]:
-    """Say which rule took how many rows that could not be read or believed, and how their target differs."""
-    if admissions.rejected.empty:
-        return
-    cells = admissions.rejected
-    rules = (cells["column"] + " " + cells["rule"]).str.strip().value_counts()  # a cell breaks a rule once
-    took = [f"{rule} {count:,}" for rule, count in rules.items()]
-    more = f" and {len(took) - _NAMED} more" if len(took) > _NAMED else ""
-    rows, read = admissions.counts["rows_rejected"], admissions.counts["rows_read"]
-    aside = admissions.aside[task.target].dropna() if task.target in admissions.aside else kept[:0]
-    differ = "; their target is not known"
-    if len(aside) >= max(smallest_cell, 1):
-        differ = f"; {_compared(task, kept, aside)} (of {len(aside):,} rows where it can be read)"
-    elif len(aside):
-        differ = f"; fewer than {smallest_cell} have a target, too few to say how they differ"
-    yield f"Set aside: {rows:,} of {read:,} rows ({', '.join(took[:_NAMED])}{more}){differ}."
-
-
-def _compared(task: Task, kept: pd.Series, aside: pd.Series) -> str:
-    """The mean of a target among the rows that are kept and those set aside; of labels, the one that differs most."""
-    if task.kind == "regression":
-        return f"mean {task.target} {number(kept.mean())} {task.unit} kept, {number(aside.mean())} set aside"
-    shares = {label: (float((kept == label).mean()), float((aside == label).mean())) for label in kept.unique()}
-    label, (here, there) = max(shares.items(), key=lambda one: abs(one[1][0] - one[1][1]))
-    return f"{label} {percent(here)} % kept, {percent(there)} % set aside"
-
-
-def _left_by_the_cut(counts: dict[str, int], rows: int) -> Iterator[str]:
-    """Say how many rows a split on the date leaves out, and why."""
-    if counts:
-        listed = ", ".join(f"{count:,} {why}" for why, count in counts.items())
-        yield f"split=temporal leaves out {sum(counts.values()):,} of {rows:,} rows: {listed}."
-
-
-def _name(left_out: dict[str, str]) -> Iterator[str]:
-    """Name the columns that are no features though nobody refused them, in a sentence for each reason."""
-    for reason in dict.fromkeys(left_out.values()):
-        roles = [role for role, why in left_out.items() if why == reason]
-        more = f" and {len(roles) - _NAMED} more (data.json)" if len(roles) > _NAMED else ""
-        yield f"Left out: {', '.join(roles[:_NAMED])}{more}: {reason}."
 
 
 def _check_parts(task: Task, parts: splits.Parts, target: Floats, *, group: NDArray[np.int64], rule: str) -> None:

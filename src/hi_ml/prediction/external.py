@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from hi_ml.app.errors import NotValidatable
 from hi_ml.data.read import Admissions
 from hi_ml.evaluation.transport import AtHome, rows_digest
-from hi_ml.modeling.problem import available, target_of
+from hi_ml.modeling.problem import available
 from hi_ml.modeling.scores.score import Predictions
+from hi_ml.modeling.targets import target_of
 from hi_ml.modeling.tasks import MOMENTS, Task
 from hi_ml.prediction import drift
 from hi_ml.prediction.load import LoadedModel

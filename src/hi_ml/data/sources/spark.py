@@ -51,7 +51,7 @@ def session(settings: Mapping[str, str]) -> "SparkSession":
         If pyspark or Java is absent, or Spark does not start.
     """
     warnings.filterwarnings("ignore", _PANDAS, FutureWarning)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # of an interrupt it prints where it was
+    logging.getLogger().addFilter(_is_not_of_py4j)  # which prints, as the root, where an interrupt met it
     try:
         sql = import_module("pyspark.sql")
     except ImportError as error:
@@ -80,6 +80,10 @@ def frame(spark: "SparkSession", location: Location) -> "DataFrame":
     except Exception as error:
         name = location.shown if isinstance(location, Database) else location
         raise SparkFailed.to_read(name, reason(error)) from error
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in Path(record.pathname).parts
 
 
 def uri(path: Path) -> str:

@@ -77,7 +77,7 @@ def test_a_model_that_is_worse_or_as_good_stays_challenger(gain):
     assert found.alias == CHALLENGER
     assert found.reason.startswith("not shown to be better")
     assert found.reason.endswith(
-        "the interval would have to lie above 0; promote=always makes it champion all the same"
+        "the interval would have to lie above 0; promote=always, once, makes it champion all the same"
     )
 
 
@@ -301,7 +301,7 @@ def test_without_a_table_a_run_sent_later_stays_challenger(register, client):
     first, second, third = register(), register(), register(verdict="inconclusive")
     assert [sent.version for sent in (first, second, third)] == ["1", "2", "3"]
     assert second.alias == CHALLENGER
-    assert second.promotion.startswith("no table at hand to hold it against the champion; promote=always makes it")
+    assert second.promotion.startswith("no table at hand to hold it against the champion; promote=always, once, makes")
     assert aliases(client) == {CHAMPION: "1", CHALLENGER: "3"}
     assert (version(client, 3).run_id, version(client, 3).tags["verdict"]) == (third.run_id, "inconclusive")
 

@@ -170,9 +170,8 @@ def test_an_unknown_run_a_lone_one_and_one_of_another_task_are_refused(here, mad
 
 
 def test_an_experiment_without_runs_names_those_that_have_some(compared):
-    with pytest.raises(
-        NotComparable, match=r"(?s)simulated/billing .* found 0.* task=billing\nThe store also has runs of sim"
-    ):
+    words = r"(?s)simulated/billing .* found 0.* task=billing\n.* share_rows=true\.\nThe store also has runs of sim"
+    with pytest.raises(NotComparable, match=words):
         compared("task=billing")
 
 

@@ -26,7 +26,6 @@ _OWN = {  # of the process that is started
 }
 _HERE = {  # on this machine alone
     "spark.master": "local[*,4]",  # as anywhere else, a task is tried four times
-    "spark.pyspark.python": sys.executable,
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
 }
@@ -100,6 +99,8 @@ def _start(settings: Mapping[str, str]) -> Any:
     pyspark, gateway = import_module("pyspark"), import_module("pyspark.java_gateway")
     elsewhere = _SUBMITTED in os.environ or not settings.get("spark.master", "local").startswith("local")
     chosen = _OWN | ({} if elsewhere else _HERE) | dict(settings)
+    if not elsewhere:  # workers are this Python, not the first of PATH: pyspark asks the environment alone
+        os.environ.setdefault("PYSPARK_PYTHON", settings.get("spark.pyspark.python", sys.executable))
     conf = pyspark.SparkConf().setAppName("hi_ml").setAll(chosen.items())
     with tempfile.TemporaryFile() as said:  # what Java prints is of use only where it does not start
         try:

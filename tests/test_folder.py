@@ -99,3 +99,10 @@ def test_rejected_cells_are_kept_beside_the_runs(tmp_path):
     cells = pd.DataFrame({"row": [3], "column": ["Age"], "value": ["x,y"], "rule": ["number"]})
     assert keep_rejected(tmp_path, cells) == tmp_path / "rejected.csv"
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rejected.csv"), cells)
+
+
+def test_what_a_killed_run_left_inside_of_another_does_not_belong_to_it(tmp_path):
+    for name in ("search.json", "length_of_stay.abc.unfinished/scores.csv", "length_of_stay/run.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [path.name for path in RunFolder(tmp_path).files()] == ["search.json"]

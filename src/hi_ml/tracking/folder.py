@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.app.files import atomic, write_json
+from hi_ml.app.files import UNFINISHED, atomic, write_json
 
 FILES = {  # of a run, by what they hold; an assessment that is not named here gets <its name>.csv or .json
     "config": "config.yaml",  # the composed configuration
@@ -180,8 +180,8 @@ class RunFolder:
         (self.path / FILES["sending"]).unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
-        """List what belongs to the run: all but the notes of where it is tracked, and what is a run of its own."""
-        others = [path.parent for path in self.path.glob(f"*/{FILES['run']}")]
+        """List what belongs to the run: neither notes of where it is tracked, nor runs inside of it, whole or not."""
+        others = [*(path.parent for path in self.path.glob(f"*/{FILES['run']}")), *self.path.glob(f"*{UNFINISHED}")]
         return sorted(
             path
             for path in self.path.rglob("*")

@@ -7,7 +7,7 @@ was there, and where that is asked for ``text <code>``, its latest text.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +27,7 @@ from hi_ml.data.location import way_of
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources import files
 from hi_ml.data.sources.meds_events import BIRTH, DEATH, SEX, STATIC, Events, Integers, of_subject, shards
-from hi_ml.data.sources.pieces import NO_ROWS, Piece
-from hi_ml.data.sources.stays import Moments, age, history
+from hi_ml.data.sources.stays import DerivedSource, Moments, age, history
 
 READER = "meds"
 _FORMS = ("last", "count", "text")  # of a column that events become
@@ -67,7 +66,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class MedsSource:
+class MedsSource(DerivedSource):
     """The admissions of a MEDS folder, at ``meds:<path>#cut=...``."""
 
     location: str
@@ -111,21 +110,6 @@ class MedsSource:
         """Return it with columns that somebody needs, empty where no event fills them."""
         lacking = [name for name in names if name not in self.schema.names and name.startswith((STATIC, *_MADE))]
         return replace(self, asked=tuple(lacking)) if lacking else self
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns: of the admission, of what was known by the cut-off, of what came later."""
-        return self.table.schema
-
-    @property
-    def rows(self) -> int:
-        """How many admissions there are."""
-        return len(self.table)
-
-    def pieces(self, columns: Sequence[str], *, after: int = 0) -> Iterator[Piece]:
-        """Return all rows at once, or none."""
-        if after < self.rows:
-            yield Piece(self.table.select(columns), np.arange(1, self.rows + 1), NO_ROWS)
 
     def sha256(self) -> str:
         """Return the digest of all files, and of how they are read."""

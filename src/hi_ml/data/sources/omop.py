@@ -6,7 +6,7 @@ lower case. Concepts are told in words where ``concept`` is there.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +24,7 @@ from hi_ml.data.location import way_of
 from hi_ml.data.schema import MISSING_WORDS, Dataset
 from hi_ml.data.sources import files
 from hi_ml.data.sources.csv import likely_form
-from hi_ml.data.sources.pieces import NO_ROWS, Piece
-from hi_ml.data.sources.stays import Moments, age, history
+from hi_ml.data.sources.stays import DerivedSource, Moments, age, history
 from hi_ml.data.sources.table import open_source
 from hi_ml.scorer.serving import comparable, convert
 
@@ -91,7 +90,7 @@ class _Table:
 
 
 @dataclass(frozen=True)
-class OmopSource:
+class OmopSource(DerivedSource):
     """The admissions of a folder of OMOP tables, at ``omop:<path>``."""
 
     location: str
@@ -124,21 +123,6 @@ class OmopSource:
         if lacking := [name for name in _REQUIRED if name not in found]:
             raise SourceUnreadable.no_standard(way.path, READER, f"{lacking[0]}.csv or {lacking[0]}.parquet")
         return cls(location, way, dataset)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns: of the admission, then of what came later."""
-        return self.table.schema
-
-    @property
-    def rows(self) -> int:
-        """How many admissions there are."""
-        return len(self.table)
-
-    def pieces(self, columns: Sequence[str], *, after: int = 0) -> Iterator[Piece]:
-        """Return all rows at once, or none."""
-        if after < self.rows:
-            yield Piece(self.table.select(columns), np.arange(1, self.rows + 1), NO_ROWS)
 
     def sha256(self) -> str:
         """Return the digest of all tables, and of how they are read."""

@@ -1,12 +1,41 @@
-"""What do the stays of a person say of each other: which came before, and was there another soon after?"""
+"""Admissions that are made of a standard's folder at once, and what the stays of a person say of each other."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hi_ml.data.sources.pieces import NO_ROWS, Piece
+
 Moments = NDArray[np.datetime64]  # datetime64[us], NaT where unknown
 _DAY = np.timedelta64(1, "D")
 _SOON = 30  # days
+
+
+class DerivedSource(ABC):
+    """What a source is to those who read it, when its rows are made at once: `hi_ml.data.sources.pieces.Source`."""
+
+    @property
+    @abstractmethod
+    def table(self) -> pa.Table:
+        """The admissions, in order."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return self.table.schema
+
+    @property
+    def rows(self) -> int:
+        """How many admissions there are."""
+        return len(self.table)
+
+    def pieces(self, columns: Sequence[str], *, after: int = 0) -> Iterator[Piece]:
+        """Return all rows at once, or none."""
+        if after < self.rows:
+            yield Piece(self.table.select(columns), np.arange(1, self.rows + 1), NO_ROWS)
 
 
 def history(person: NDArray[np.int64], start: Moments, end: Moments, followed: Moments) -> dict[str, pa.Array]:

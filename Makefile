@@ -39,6 +39,7 @@ studies: install
 	$(BIN)/python experiments/live_kills.py --kills 25 --messages 15000
 	$(BIN)/python experiments/kills.py 60
 	$(BIN)/python tests/fuzz.py 2000
+	$(BIN)/python -m pytest -q -m "not slow" --hypothesis-profile=search
 
 notebook: install
 	$(BIN)/python experiments/make_notebook.py

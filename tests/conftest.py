@@ -36,7 +36,8 @@ from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
 from hi_ml.tracking.folder import keep_rejected
 
-settings.register_profile("shared machine", deadline=None)  # a busy one is slow now and then
+settings.register_profile("shared machine", deadline=None, derandomize=True)  # the same inputs in every run ...
+settings.register_profile("search", deadline=None)  # ... but for pytest --hypothesis-profile=search
 settings.load_profile("shared machine")
 
 

@@ -4,14 +4,16 @@ import ast
 import inspect
 import re
 import shlex
+import subprocess
 
 import pandas as pd
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from hi_ml.app import errors
 from hi_ml.app.config import build, compose, conf_dir
-from hi_ml.app.errors import HiMlError
+from hi_ml.app.errors import HiMlError, setting
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
@@ -213,3 +215,13 @@ def run_again(command, said, before):
     """Run the command that stands behind some words."""
     name, words = _COMMAND.search(said, said.rindex(before)).groups()
     return command(name, *shlex.split(words))
+
+
+@pytest.mark.parametrize("name", ["Sex\x0b", "it's\t\\", "two\nlines\\\n", "\u2028\x85", 'a "quote"'])
+def test_a_key_with_what_cannot_be_printed_is_one_line_that_a_shell_reads_back(name):
+    written = setting("dataset.columns.sex.from", name)
+    assert written.isprintable()
+    read = subprocess.run(
+        ["bash", "-c", f"printf %s {written}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    assert OverridesParser.create().parse_override(read.stdout.decode()).value() == name

@@ -18,14 +18,17 @@ _WORDS = {_NO_KEY: "there is no such key", "Field required": "expected a value, 
 
 
 def setting(key: str, value: object, *, plus: str = "++") -> str:
-    """Write a setting as a shell takes it; with two plus signs it works whether the YAML files have its key or not.
+    r"""Write a setting as a shell takes it; with two plus signs it works whether the YAML files have its key or not.
 
     Examples
     --------
     >>> print(setting("dataset.columns.billed.decimal", ","), setting("dataset.zone", "Europe/Berlin"))
     '++dataset.columns.billed.decimal=","' ++dataset.zone=Europe/Berlin
+    >>> print(setting("dataset.columns.sex.from", "Sex\x0b"))
+    $'++dataset.columns.sex.from="Sex\U0000000b"'
     """
-    return shlex.quote(f"{plus}{key}={quoted(value)}")
+    written = f"{plus}{key}={quoted(value)}"
+    return shlex.quote(written) if written.isprintable() else _escaped(written)
 
 
 def quoted(value: object) -> str:
@@ -33,7 +36,7 @@ def quoted(value: object) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(quoted, value))}]"
     if isinstance(value, str) and (value.lower() in _NO_TEXT or not re.fullmatch(r"[A-Za-z_/][\w./-]*", value)):
-        escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+        escaped = re.sub(r'(\\*)("|\Z)', lambda one: one[1] * 2 + one[2].replace('"', r"\""), value)
         return f'"{escaped}"'
     return "null" if value is None else str(value)
 
@@ -1379,6 +1382,12 @@ def _remedy(error: OSError) -> str:
 
 def _one_line(reason: object) -> str:
     return " ".join(str(reason).split())
+
+
+def _escaped(written: str) -> str:
+    """Write what cannot be printed so that a shell reads it all the same."""
+    kept = written.replace("\\", r"\\").replace("'", r"\'")
+    return "$'" + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in kept) + "'"
 
 
 def _plain(name: str) -> str:

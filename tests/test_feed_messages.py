@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import MessageRefused
-from hi_ml.data.sources.answer import NOBODY, acknowledge
 from hi_ml.data.sources.hl7 import Feed, Header, Reader, moment
-from hi_ml.data.sources.wire import Framer, frame
+from hi_ml.data.sources.wire import NOBODY, Framer, acknowledge, frame
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NODE = yaml.safe_load((conf_dir() / "feed" / "default.yaml").read_text())

@@ -14,8 +14,9 @@ from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.calibration import measure
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.explanations import measure as explain
-from hi_ml.modeling import models, recalibration
+from hi_ml.modeling import models
 from hi_ml.modeling import problem as problems
+from hi_ml.modeling.out_of_fold import fit_recalibrated
 from hi_ml.modeling.scores.score import losses
 from hi_ml.prediction import package
 from hi_ml.scorer import serving
@@ -96,9 +97,9 @@ def test_no_row_is_predicted_by_a_model_that_was_taught_its_group(monkeypatch, t
     taught = []
     fit = models.fit
 
-    def watched(model, features, target, *, group, classes, seed):
+    def watched(*words, group, **keys):
         taught.append(set(group))
-        return fit(model, features, target, group=group, classes=classes, seed=seed)
+        return fit(*words, group=group, **keys)
 
     monkeypatch.setattr(models, "fit", watched)
     made = fitted(timid, problem)
@@ -173,7 +174,7 @@ def test_on_noise_a_recalibrated_model_is_no_worse():
 def test_two_groups_are_enough_to_fit(timid, problem):
     rows = np.flatnonzero(problem.where("train"))[:100]
     part = problem.features.part(rows, list(problem.features.frame.columns))
-    made = recalibration.fit(timid, part, problem.target[rows], group=np.arange(100) % 2, classes=3, seed=0)
+    made = fit_recalibrated(timid, part, problem.target[rows], group=np.arange(100) % 2, classes=3, seed=0)
     np.testing.assert_allclose(made.predict(part.frame).sum(axis=1), 1)
 
 

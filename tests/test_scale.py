@@ -16,9 +16,9 @@ from hi_ml.evaluation.assessment import Method
 from hi_ml.evaluation.training import fit as fit_run
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model, fit
+from hi_ml.modeling.out_of_fold import choose_scale
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scale import RAW, TargetScale, log_of
-from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import package
@@ -61,12 +61,12 @@ def lognormal(seed=0, sd=1.0):
 def chosen(target, name="linear", *, task=COSTS, seed=0):
     _, features, _, _ = table(seed)
     rows = np.arange(ROWS)
-    return choose(task, shipped(name), features, target, group=rows, train=rows[: ROWS // 2], seed=seed)
+    return choose_scale(task, shipped(name), features, target, group=rows, train=rows[: ROWS // 2], seed=seed)
 
 
 def on_log(name, target, features, scale=None):
     rows = np.arange(ROWS)
-    scale = scale or choose(
+    scale = scale or choose_scale(
         replace(COSTS, scale="log"), shipped(name), features, target, group=rows, train=rows, seed=0
     )
     return fit(shipped(name), features, target, group=rows, classes=0, seed=0, scale=scale)
@@ -102,10 +102,10 @@ def test_without_a_long_tail_nothing_is_fitted():
     broken, rows = replace(shipped("lgbm"), regression={"_target_": "nowhere.Learner"}), np.arange(ROWS)
     asked = {"group": rows, "train": rows, "seed": 0}
     for target in (20 + noise, np.random.default_rng(0).uniform(1, 30, ROWS), np.exp(noise) - 1):
-        assert choose(COSTS, broken, features, target, **asked) is RAW
-    assert choose(replace(COSTS, scale="raw"), broken, features, np.exp(noise), **asked) is RAW
+        assert choose_scale(COSTS, broken, features, target, **asked) is RAW
+    assert choose_scale(replace(COSTS, scale="raw"), broken, features, np.exp(noise), **asked) is RAW
     with pytest.raises(ConfigurationInvalid):
-        choose(COSTS, broken, features, np.exp(noise), **asked)
+        choose_scale(COSTS, broken, features, np.exp(noise), **asked)
 
 
 def test_no_row_outside_of_training_decides():

@@ -11,18 +11,19 @@ from hi_ml.app.config import STRICT, Files
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.hl7 import Feed, Reader
 from hi_ml.prediction.feed import service
-from hi_ml.prediction.feed.gaps import FhirSettings
-from hi_ml.prediction.feed.keys import fingerprint, keyed
 from hi_ml.prediction.feed.outlook import Forecaster
+from hi_ml.prediction.feed.posts import FhirSettings
 from hi_ml.prediction.feed.settings import (
     HttpSettings,
     LogSettings,
     MllpSettings,
     Zone,
+    fingerprint,
+    keyed,
     refuse_open_doors,
     site_zone,
 )
-from hi_ml.reports import live
+from hi_ml.reports.page import service_page
 from hi_ml.tracking.alarms import announce
 from hi_ml.tracking.site import site_key
 
@@ -72,7 +73,7 @@ def listen(settings: ListenSettings, _here: launch.Invocation) -> None:
     plan = service.ServicePlan(
         reader, settings.mllp, settings.http, settings.fhir, settings.log, fingerprint(key), settings.group_ms,
         settings.group_rows, settings.queue, settings.counted, outlook, settings.board_seconds, settings.silent,
-        live.page(), lambda alarms: announce(settings.dataset.name, fingerprint(key), alarms, model=outlook.model),
+        service_page(), lambda alarms: announce(settings.dataset.name, fingerprint(key), alarms, model=outlook.model),
     )  # fmt: skip
     service.run(plan, lambda line: print(line, flush=True))
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from hi_ml.app.errors import NotTrainable
 from hi_ml.data.read import Admissions
-from hi_ml.modeling import models, recalibration, remarks, splits
+from hi_ml.modeling import models, remarks, splits
 from hi_ml.modeling.encoding import usable
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Fitted, Model
+from hi_ml.modeling.out_of_fold import choose_scale, fit_recalibrated
 from hi_ml.modeling.scale import RAW, TargetScale
-from hi_ml.modeling.scale_choice import choose
 from hi_ml.modeling.scores.score import Baseline, scores_of
 from hi_ml.modeling.targets import RuledOut, labels_of_few, ruled_out, target_of
 from hi_ml.modeling.tasks import Task, check_whole, select
@@ -217,7 +217,8 @@ def _scaled(problem: Problem, model: Model, seed: int) -> Problem:
     task, target, group = problem.task, problem.target, problem.group
     train = problem.first_copies(np.flatnonzero(problem.where("train")))
     model = model.aimed(task.asks, task.quantile or 0.5)
-    return replace(problem, scale=choose(task, model, problem.features, target, group=group, train=train, seed=seed))
+    scale = choose_scale(task, model, problem.features, target, group=group, train=train, seed=seed)
+    return replace(problem, scale=scale)
 
 
 def fit_rows(
@@ -242,7 +243,7 @@ def fit_rows(
     features, target = problem.features.part(rows), problem.target[rows]
     group, classes = problem.group[rows], len(problem.labels)
     if recalibrate and classes:
-        return recalibration.fit(model, features, target, group=group, classes=classes, seed=seed)
+        return fit_recalibrated(model, features, target, group=group, classes=classes, seed=seed)
     return models.fit(model, features, target, group=group, classes=classes, seed=seed, scale=problem.scale)
 
 

@@ -1,6 +1,8 @@
-"""A summary and its charts become one page that needs nothing else: no server, no script, no second file."""
+"""Pages of one file: of a summary and its charts, which needs nothing else; of the service, which asks it."""
 
 import base64
+import hashlib
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -57,3 +59,15 @@ def _picture(alt: str, path: Path) -> dict[str, Any]:
     width, height = (round(size * _CSS_DPI / DPI) for size in struct.unpack(">II", content[_SIZE]))
     source = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
     return {"alt": alt, "source": source, "width": width, "height": height, "table": f"{path.stem}.csv"}
+
+
+_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+def service_page() -> tuple[str, str]:
+    """Return who is in house and will be, and what a browser may do for it: run its own script, ask this service."""
+    text = _shipped("live.html").replace("/* page.css */", _shipped("page.css"))
+    (script,) = _SCRIPT.findall(text)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; script-src 'sha256-{digest}'"
+    return text, f"{policy}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

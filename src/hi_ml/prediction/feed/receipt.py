@@ -11,9 +11,8 @@ from threading import Thread
 from typing import NamedTuple
 
 from hi_ml.app.errors import MessageRefused
-from hi_ml.data.sources.answer import NOBODY
 from hi_ml.data.sources.hl7 import Header, Reader
-from hi_ml.data.sources.wire import Frame
+from hi_ml.data.sources.wire import NOBODY, Frame
 from hi_ml.prediction.feed.log import Entry, Log
 
 Done = Callable[["Outcome"], None]

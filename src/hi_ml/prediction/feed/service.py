@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.data.sources.answer import acknowledge
 from hi_ml.data.sources.hl7 import Header, Reader
-from hi_ml.data.sources.wire import Framer, frame
-from hi_ml.prediction.feed.gaps import FhirSettings, Gaps
+from hi_ml.data.sources.wire import Framer, acknowledge, frame
 from hi_ml.prediction.feed.ledger import Ledger
 from hi_ml.prediction.feed.live import Live, Outlook
 from hi_ml.prediction.feed.log import Entry, Log, alone
-from hi_ml.prediction.feed.posts import Posts
+from hi_ml.prediction.feed.posts import FhirSettings, Gaps, Posts
 from hi_ml.prediction.feed.receipt import Committer, Done, Outcome, Receipt
 from hi_ml.prediction.feed.settings import HttpSettings, LogSettings, MllpSettings
 from hi_ml.prediction.feed.web import Web

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -193,3 +195,17 @@ def test_a_mean_target_of_too_few_patients_is_forgotten():
     after = encode.transform(np.array([[np.nan], [40.0], [0.0]])).ravel()
     np.testing.assert_allclose(after[:2], target.mean())
     assert after[2] == before[2] != target.mean()
+
+
+def test_codes_by_the_thousand_take_memory_by_the_row():
+    codes = np.arange(20_000) % 8_000
+    group = codes % 1_000
+    specs = {"code": {"role": "code", "kind": "category", "levels": [str(number) for number in range(8_000)]}}
+    features = Features(pd.DataFrame({"code": codes.astype(float)}), specs, {"code": "code"}, smallest=5)
+    encode = encoder(Encoding("ordinal", "raw", level_rows=2), features, codes % 7.0, group, classes=0, seed=0)
+    encode.fit_transform(features.frame.to_numpy(), codes % 7.0)
+    tracemalloc.start()
+    forget_few(encode, features, group)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 20e6  # a flag for each level and row would be 160 MB

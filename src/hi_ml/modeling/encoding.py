@@ -136,9 +136,8 @@ def forget_few(encoder: ColumnTransformer, features: Features, group: NDArray[np
     """Let a level that too few groups of these rows have, such as "missing", stand for the mean of all, not its own."""
     for _, step, columns in encoder.transformers_:
         if isinstance(step, TargetEncoder):
-            codes = features.frame.iloc[:, columns[0]].to_numpy()
-            rows = [np.isnan(codes) if np.isnan(level) else codes == level for level in step.categories_[0]]
-            few = [len(np.unique(group[inside])) < features.smallest for inside in rows]
+            groups = pd.Series(group).groupby(features.frame.iloc[:, columns[0]].to_numpy(), dropna=False).nunique()
+            few = groups.reindex(step.categories_[0]).to_numpy() < features.smallest
             for means, overall in zip(step.encodings_, np.atleast_1d(step.target_mean_), strict=True):
                 means[few] = overall
 

@@ -12,6 +12,7 @@ from hi_ml.app.config import build
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.csv import likely_form
+from hi_ml.reports.undescribed import Undescribed
 
 ROWS = 1_200
 
@@ -157,12 +158,50 @@ def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):
     assert (ended.code, "target=LOSS names no column of the file (did you mean LOS?)" in ended.stderr) == (1, True)
 
 
-def test_separators_and_encodings_are_told_by_the_file(tmp_path):
+@pytest.mark.parametrize(
+    ("encoding", "cells"),
+    [
+        ("cp1251", "Отделение Реанимация Терапия Пневмония Инфаркт"),
+        ("koi8_r", "Отделение Реанимация Терапия Пневмония Инфаркт"),
+        ("cp1252", "Größe Müller José Núñez François Lefèvre Søren Åberg"),
+        ("cp1252", "Réanimation Pédiatrie sévère – forêt"),
+        ("iso8859_2", "Oddělení Dětské Třebíč Žďár Šumperk"),
+        ("cp1250", "Oddział Wewnętrzny Łódź Świdnica Żory"),
+        ("cp1254", "Bölüm Tanı Yaş Ağrılı Şüphesi"),
+        ("cp850", "Größe Pädiatrie früh"),
+        ("cp1253", "Τμήμα Χειρουργική Παθολογική Πνευμονία"),
+        ("cp1256", "قسم تشخيص جراحة التهاب"),
+        ("cp932", "病棟 外科 虫垂炎 内科 肺炎"),
+        ("euc_jp", "病棟 整形外科 大腿骨骨折 ぜんそく"),
+        ("gb18030", "病房 诊断 阑尾炎 社区获得性肺炎"),
+        ("big5", "病房 診斷 闌尾炎 內科"),
+        ("cp949", "병동 진단 외과 충수염"),
+        ("utf-16", "Отделение Größe 病棟"),
+        ("utf-16-le", "Отделение Größe 病棟"),
+        ("utf-16-be", "Отделение Größe 病棟"),
+        ("utf-8", "Отделение Größe 病棟"),
+        ("utf-8-sig", "Отделение Größe 病棟"),
+        ("ascii", "ward age"),
+    ],
+)
+def test_separators_and_encodings_are_told_by_the_file(tmp_path, encoding, cells):
     path = tmp_path / "t.csv"
-    path.write_bytes("Stadt;Größe\nKöln;1\n".encode("cp1252"))
-    assert likely_form(str(path)) == {"separator": ";", "encoding": "cp1252"}
-    path.write_text("a,b\n1,2\n", "utf-8")
-    assert likely_form(str(path)) == likely_form("postgresql://x/y") == {}
+    text = "a;b\n" + "".join(f"{one};{row}\n" for row, one in enumerate(cells.split()))
+    path.write_bytes(text.encode(encoding))
+    form = likely_form(str(path))
+    assert form.pop("separator") == ";"
+    assert path.read_bytes().decode(form.get("encoding", encoding)).removeprefix("\ufeff") == text
+    assert bool(form) == (not encoding.startswith("utf-8") and encoding not in ("utf-16", "ascii"))
+    raw = Undescribed.of(str(path), "mine").raw.table
+    assert raw["a"].to_pylist() == cells.split()
+
+
+def test_what_is_no_csv_has_no_form(tmp_path):
+    assert likely_form("postgresql://x/y") == {}
+    (tmp_path / "t.bin").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 9)
+    assert likely_form(str(tmp_path / "t.bin")) == {}
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n", "utf-8")
+    assert likely_form(str(tmp_path / "t.csv")) == {}
 
 
 @pytest.mark.slow

@@ -179,10 +179,10 @@ class SourceUnreadable(HiMlError):
         )
 
     @classmethod
-    def encoding(cls, source: str, expected: str, line: int) -> Self:
+    def encoding(cls, source: str, expected: str, line: int, likely: str) -> Self:
         return cls(
-            f"{source} is not {expected}: line {line} holds a byte outside it. "
-            f"Set {setting('dataset.encoding', 'latin-1')}, or cp1252, or what it is, or save the file as UTF-8."
+            f"{source} is not {expected}: line {line} holds a byte outside it. Set "
+            f"{setting('dataset.encoding', likely)}, which its words look like, or what it is, or save it as UTF-8."
         )
 
     @classmethod

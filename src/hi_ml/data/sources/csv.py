@@ -19,43 +19,29 @@ from hi_ml.app.errors import SourceUnreadable
 from hi_ml.app.files import scheme_of
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources import files
+from hi_ml.data.sources.encodings import MARKS, likely_encoding
 from hi_ml.data.sources.pieces import NO_ROWS, Piece
 
 _SEPARATORS = ",;\t|"
 _BLOCK = 1 << 20  # bytes that are parsed at once, a dozen blocks ahead: no row is longer
 _LONGEST_HEADER = 16 << 20  # bytes
 _FEWEST = 5  # columns from which a line with the header's number of separators is taken for a row
-_MARKS = {  # a byte order mark says what the YAML need not; that of UTF-32 begins like that of UTF-16
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few bytes a cell, and few pieces of memory
 
 
 def likely_form(source: str) -> dict[str, str]:
     """Tell the separator and the encoding of a CSV where they are not a comma and UTF-8; nothing of what is no CSV."""
     paths = [] if scheme_of(source) or files.is_folder(source) else files.matching(source)
-    first = files.peek(str(paths[0])) if paths else b"\0"
-    if b"\0" in first or first.startswith((*_MARKS, b"PAR1")):
+    first = files.peek(str(paths[0])) if paths else b"PAR1"
+    if first.startswith(b"PAR1"):
         return {}
-    header = first.decode("latin-1").partition("\n")[0]
+    encoding = likely_encoding(str(paths[0]))
+    header = first.decode(encoding, "replace").lstrip("\ufeff\r\n").partition("\n")[0]
+    if "\0" in header:
+        return {}
     likely, count = Counter({mark: header.count(mark) for mark in _SEPARATORS}).most_common(1)[0]
     form = {"separator": likely} if count and likely != "," else {}
-    return form if _is_utf8(str(paths[0])) else {**form, "encoding": "cp1252"}
-
-
-def _is_utf8(location: str) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with files.stream(location) as file:
-        try:
-            while block := file.read(files.PEEK):
-                decoder.decode(block)
-        except UnicodeDecodeError:
-            return False
-    return True
+    return form if encoding in MARKS.values() else {**form, "encoding": encoding}
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ class Csv:
         if any("\0" in name for name in names) or (undecoded and b"\0" in first):
             raise SourceUnreadable.binary(location)
         if undecoded:
-            raise SourceUnreadable.encoding(location, encoding, 1)
+            raise SourceUnreadable.encoding(location, encoding, 1, likely_encoding(location))
         if len(names) == 1 and len(dataset.present()) > 1:
             likely, count = Counter({mark: names[0].count(mark) for mark in _SEPARATORS}).most_common(1)[0]
             if count:
@@ -227,7 +213,8 @@ class Csv:
                 before = codecs.getincrementaldecoder(self.encoding)()  # lines are counted where one is to be named
                 line = 1 + sum(before.decode(one).count("\n") for one in islice(self._blocks(), index))
                 line += bytes(error.object[: error.start]).count(b"\n")
-                raise SourceUnreadable.encoding(self.location, self.encoding, line) from error
+                likely = likely_encoding(self.location)
+                raise SourceUnreadable.encoding(self.location, self.encoding, line, likely) from error
 
     def _blocks(self) -> Iterator[bytes]:
         """The bytes of the file, and none at its end."""
@@ -243,7 +230,7 @@ def _head(location: str, dataset: Dataset) -> tuple[bytes, str, str, bool]:
     size = files.PEEK
     while True:
         first = files.peek(location, size)
-        encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), dataset.encoding)
+        encoding = next((name for mark, name in MARKS.items() if first.startswith(mark)), dataset.encoding)
         try:
             text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(first).removeprefix("\ufeff")
             lines = io.StringIO(text, newline="")

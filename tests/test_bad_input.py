@@ -62,43 +62,20 @@ def ragged(cells):
     return "\n".join([header, *(f"{line},1" if row % 9 == 0 else line for row, line in enumerate(lines))])
 
 
-FILES = {
+FILES = {  # one or two of each kind; what else may be wrong, test_sources and test_data_validate have
     "empty": (lambda _: "", "SourceUnreadable", "mine.csv is empty"),
-    "header only": (lambda cells: cells.head(0), "SourceUnreadable", "a header and no rows"),
-    "header without a line end": (",".join, "SourceUnreadable", "a header and no rows"),
-    "missing column": (lambda cells: cells.drop(columns="Age"), "ColumnProblem", "no column 'Age'"),
     "misspelt column": (
         lambda cells: cells.rename(columns={"Doctor": "Docter"}), "ColumnProblem", "'Doctor' (did you mean Docter?)",
     ),
-    "no header": (lambda cells: cells.to_csv(index=False, header=False), "ColumnProblem", "none of the columns"),
     "duplicated column": (
         lambda cells: pd.concat([cells, cells[["Age"]]], axis=1), "ColumnProblem", "more than one column named 'Age'",
     ),
-    "wrong separator": (lambda cells: cells.to_csv(index=False, sep=";"), "SourceUnreadable", "separated by ';'"),
-    "Latin-1": (
-        lambda cells: cells.replace("Female", "Féminin").to_csv(index=False).encode("latin-1"),
-        "SourceUnreadable", "is not utf-8: line",
-    ),
-    "UTF-16 without its mark": (
-        lambda cells: cells.to_csv(index=False).encode("utf-16-le"), "SourceUnreadable", "zero bytes",
-    ),
-    "binary": (lambda _: bytes(range(256)) * 99, "SourceUnreadable", "zero bytes"),
     "a web page": (lambda _: "<!DOCTYPE html><html>Sign in</html>", "ColumnProblem", "none of the columns"),
-    "a workbook": (lambda _: b"PK\x03\x04" + bytes(range(256)) * 9, "SourceUnreadable", "zero bytes"),
-    "cut-off Parquet": (lambda _: b"PAR1" + bytes(99), "SourceUnreadable", "cannot be read as a table: Parquet"),
     "cut-off gzip": (lambda _: b"\x1f\x8b\x08" + bytes(99), "SourceUnreadable", "cannot be read as a table"),
     "ragged rows": (ragged, "TooManyRejected", "34 of 300 rows cannot be read (11.3%; at most 5.0% may be)"),
-    "open quote": (
-        lambda cells: cells.to_csv(index=False).replace("\n", '\n"', 9), "SourceUnreadable", "swallows the lines",
-    ),
     "no dates": (
         lambda cells: cells.assign(**{"Discharge Date": "soon"}), "TooManyRejected", "date 300 (such as 'aaaa')",
     ),
-    "discharge before admission": (
-        lambda cells: cells.assign(**{"Discharge Date": "1999-01-01"}), "TooManyRejected", "Discharge Date order 300",
-    ),
-    "ages of letters": (lambda cells: cells.assign(Age="abc"), "TooManyRejected", "Age number 300 (such as 'aaa')"),
-    "ages of 400": (lambda cells: cells.assign(Age="400"), "TooManyRejected", "Age range 300 (such as '400')"),
     "no value anywhere": (
         lambda cells: cells.assign(**dict.fromkeys(cells, "NaN")), "TooManyRejected", "none is left",
     ),
@@ -107,7 +84,6 @@ FILES = {
         "NotTrainable", "found only 7.0",
     ),
     "ten rows": (lambda cells: cells.head(10), "NotTrainable", "at least 25 groups of rows"),
-    "one row": (lambda cells: cells.head(1), "NotTrainable", "found only"),
     "one admission, copied": (lambda cells: pd.concat([cells.head(1)] * 60), "NotTrainable", "found only"),
 }  # fmt: skip
 
@@ -119,32 +95,6 @@ def test_a_bad_file_ends_in_one_sentence(tmp_path, train, write, cells, file):
     assert one_sentence(train(), kind, words)
     left = [name.split("/")[-1] for name in files(tmp_path)]
     assert left == (["rejected.csv"] if kind == "TooManyRejected" else [])
-
-
-def test_an_absent_file_is_told_with_where_to_get_it(train):
-    assert one_sentence(train(), "SourceUnreadable", "kaggle.com/datasets/prasad22")
-
-
-def test_a_folder_is_no_table(tmp_path, train):
-    (tmp_path / "mine.csv").mkdir()
-    assert one_sentence(train(), "SourceUnreadable", "mine.csv is a folder")
-
-
-def test_one_class_is_not_trainable(train, write, cells):
-    write(cells.assign(**{"Test Results": "Normal"}))
-    assert one_sentence(train("task=test_results"), "NotTrainable", "found only Normal")
-
-
-def test_one_group_is_not_trainable(train, write, cells):
-    days = pd.Timestamp("2019-01-01") + pd.to_timedelta(np.arange(len(cells)) * 5, unit="D")
-    one = {"Patient": "1", "Gender": "Female", "Blood Type": "A+", "Date of Admission": days.astype(str)}
-    write(
-        cells.assign(
-            **one, **{"Discharge Date": (days + pd.to_timedelta(np.arange(len(cells)) % 4, unit="D")).astype(str)}
-        )
-    )
-    patient = "+dataset.columns.patient_id={from: Patient, kind: identifier, known: admission, private: true}"
-    assert one_sentence(train(patient), "NotTrainable", "found 1 in 300 usable rows")
 
 
 REQUESTS = [  # what is wrong with their form alone, test_conf has
@@ -165,14 +115,6 @@ REQUESTS = [  # what is wrong with their form alone, test_conf has
 def test_a_request_that_the_table_or_the_learner_cannot_serve_ends_in_one_sentence(place, train, override, kind, words):
     assert one_sentence(train(override), kind, words)
     assert files(place) == []
-
-
-def test_a_finished_run_is_not_overwritten(tmp_path, train, write, cells):
-    write(cells)
-    (tmp_path / "out" / "length_of_stay").mkdir(parents=True)
-    (tmp_path / "out" / "length_of_stay" / "run.json").write_text("{}", encoding="utf-8")
-    assert one_sentence(train("hydra.run.dir=out"), "OutputFailed", "out is to hold one run and nothing else")
-    assert files(tmp_path) == ["out/length_of_stay/run.json"]
 
 
 def many_levels(_):

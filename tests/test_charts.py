@@ -180,9 +180,9 @@ def of_hospitals(names):
     return {means.hospital_bills: table.assign(mean=25_000 + 2 * effect, centre=25_000.0)}
 
 
-def of_trials(states):
+def of_trials(states, loss=5.0):
     number = np.arange(len(states))
-    loss = np.where([state == "failed" for state in states], np.nan, 5.0 - 0.1 * number)
+    loss = np.where([state == "failed" for state in states], np.nan, loss - 0.1 * number)
     table = pd.DataFrame({"number": number, "state": states, "loss": loss, "low": loss - 0.2, "high": loss + 0.2})
     return {tuning.history: table.assign(best=table["loss"].cummin().ffill(), defaults=5.0)}
 
@@ -266,6 +266,10 @@ CASES = {
     "48 long hospitals": of_hospitals([*TWENTY, *TWENTY, *LONG[:8]]),
     "trials": of_trials(["complete", "pruned", "failed", "complete"]),
     "one trial": of_trials(["complete"]),
+    "all but the first trial pruned": of_trials(["complete", *["pruned"] * 39]),
+    "trials without loss": {
+        tuning.history: of_trials(["complete"])[tuning.history].assign(loss=0.0, low=0.0, high=0.0)
+    },
     "a first look": of_a_table(["age", *LONG]),
     "a first look at a table of one month": of_a_table([]),
     "training rows": of_sizes([100, 1000, 10_000]),

@@ -185,22 +185,12 @@ LONG_STAYS = {"length_of_stay": {"from": None, "kind": "number", "known": "disch
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [
-        ("Age", pa.array([30, 31] * 150, pa.int8())),
-        ("Age", pa.array([30.0, np.nan] * 150)),
+    [  # beside those whose values test_scorer_serving has
         ("Age", pa.array([decimal.Decimal("30.5"), None] * 150)),
         ("Age", pa.array([True, False] * 150)),
-        ("Age", pa.array([30, 31] * 150).dictionary_encode()),
-        ("Age", pa.array(["30", "?"] * 150, pa.large_string())),
-        ("Age", pa.array(["30", "?"] * 150, pa.string_view())),
-        ("Age", pa.array([b"30", b"na"] * 150)),
         ("Age", pa.nulls(N)),
-        ("Gender", pa.array([True, False] * 150)),
-        ("Gender", pa.array([1, None] * 150)),
-        ("Gender", pa.array([1.0, np.nan] * 150)),
         ("Gender", pa.array([1.5, np.inf] * 150)),
         ("Gender", pa.array([1.0, 1e300] * 150)),
-        ("Gender", pa.array([b"f", b"\xff"] * 150)),
         ("Gender", pa.array([b"f", b""] * 150, pa.binary_view())),
         ("Gender", pa.array([1, 2] * 150).dictionary_encode()),
         ("Gender", pa.array([dt.date(2024, 1, 1), None] * 150)),
@@ -208,11 +198,9 @@ LONG_STAYS = {"length_of_stay": {"from": None, "kind": "number", "known": "disch
         ("Gender", pa.array([decimal.Decimal("1.50"), None] * 150)),
         ("Gender", pa.nulls(N)),
         ("Name", pa.array(["Ann Lee", None] * 150).dictionary_encode()),
-        ("Discharge Date", pa.array([dt.date(2030, 1, 1)] * N)),
         ("Discharge Date", pa.array([dt.datetime(2030, 1, 1)] * N, pa.timestamp("s"))),  # noqa: DTZ001
         ("Discharge Date", pa.array([1_900_000_000_000_000_001] * N, pa.timestamp("ns"))),
         ("Discharge Date", pa.array([dt.date(2030, 1, 1)] * N, pa.date64())),
-        ("Discharge Date", pa.array(["2030-01-01"] * N).dictionary_encode()),
         ("Discharge Date", pa.nulls(N)),
     ],
     ids=lambda value: value if isinstance(value, str) else str(value.type),

@@ -78,14 +78,6 @@ def test_a_date_is_a_day_a_weekday_and_a_month(made):
     pd.testing.assert_frame_equal(made.frame[list(expected)], expected, check_dtype=False)
 
 
-@pytest.mark.parametrize(("convention", "expected"), [("nights", [2, 1, 0, np.nan]), ("inclusive", [3, 2, 1, np.nan])])
-def test_a_length_of_stay_is_counted_in_days_by_its_convention(dataset, tmp_path, convention, expected):
-    other = Dataset("mine", COLUMNS, source=dataset.source, stay=convention)
-    found = read(other, lambda _: tmp_path)
-    assert column(Features.of(found, ["length_of_stay"]), "length_of_stay") == pytest.approx(expected, nan_ok=True)
-    assert found.table["length_of_stay"].tolist() == pytest.approx(expected, nan_ok=True)
-
-
 def test_every_feature_knows_its_column(made):
     assert made.role == {
         "age": "age",

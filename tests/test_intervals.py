@@ -58,7 +58,6 @@ def posed(rows=4000, *, labels=(), signal=3.0, seed=0, calibration=0.2, whole=Fa
 
 
 @cache
-@cache
 def shipped(name):
     return build(Model, compose("train", f"model={name}")["model"])
 
@@ -105,19 +104,6 @@ def test_another_level_is_covered_too(level):
     problem = posed()
     made = conformal_of(problem, rule=replace(PLAIN, level=level))
     assert in_band(score(made, "coverage"), *(problem.where(part).sum() for part in PARTS[1:]), level=level)
-
-
-def test_intervals_hold_the_prediction_and_sets_the_likeliest_label():
-    problem = posed()
-    made, predicted = (
-        conformal_of(problem).columns,
-        fitted(problem).predict(problem.features.frame[problem.where("test")]),
-    )
-    assert ((made["low"] <= predicted) & (predicted <= made["high"])).all()
-    problem = posed(labels=LABELS)
-    made = conformal_of(problem).columns["prediction_set"]
-    shares = fitted(problem).predict(problem.features.frame[problem.where("test")])
-    assert all(LABELS[best] in names.split("|") for best, names in zip(shares.argmax(axis=1), made, strict=True))
 
 
 def test_quantiles_adapt_to_how_uncertain_a_row_is_and_residuals_do_not():
@@ -497,14 +483,6 @@ def test_a_calibration_part_that_is_too_small_gives_no_intervals_and_says_what_i
     assert not made.columns
     assert made.scores.empty
     assert f"at least {conformal.fewest(level)} admissions, and has {groups}" in made.sentence
-
-
-@pytest.mark.parametrize("labels", [(), LABELS], ids=["amounts", "labels"])
-def test_nine_calibration_groups_are_enough(labels):
-    problem = posed(400, labels=labels)
-    left_out = np.flatnonzero(problem.where("calibration"))[9:]
-    made = conformal_of(replace(problem, parts=np.where(np.isin(np.arange(400), left_out), -1, problem.parts)))
-    assert made.description["thresholds"]["all"] > 0
 
 
 @pytest.mark.parametrize("split", ["grouped", "temporal", "random"])

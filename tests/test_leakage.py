@@ -7,10 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 from scipy import stats
 
-from hi_ml.app.config import build
 from hi_ml.evaluation import judgement, leakage, training
 from hi_ml.evaluation.assessment import FittedRun, Method
 from hi_ml.evaluation.leakage import Leakage, measure
@@ -309,9 +307,3 @@ def test_every_number_is_finite(task):
     for copies in (0, 1, 500):
         found = measured(noise(task, rows=1000, copies=copies))
         assert all(math.isfinite(value) for value in asdict(found).values() if isinstance(value, float))
-
-
-@pytest.mark.parametrize("wrong", [{"test": 0.0}, {"test": 0.6}, {"repeats": 0}])
-def test_a_measure_without_rows_or_draws_is_refused(wrong):
-    with pytest.raises(ValidationError):
-        build(Leakage, {"test": 0.2, "repeats": 1, **wrong})

@@ -628,14 +628,6 @@ def test_a_second_process_is_refused_and_the_first_is_not_disturbed(scored, admi
     assert scored(path).told["rows_scored"] == 40
 
 
-def test_a_full_disk_is_one_sentence_and_what_is_done_is_kept(scored, admissions, tmp_path):
-    path = put(admissions, tmp_path / "in.csv")
-    full = OSError(28, "No space left on device")
-    with pytest.raises(OutputFailed, match=r"No space left.*1 finished chunks are kept"):
-        scored(path, stage=stop(1, full))
-    assert scored(path).said == ["Goes on behind row 15, where an earlier call was stopped."]
-
-
 def test_a_file_that_changes_while_it_is_read_is_refused(scored, admissions, tmp_path):
     path = put(admissions, tmp_path / "in.csv")
     with pytest.raises(SourceUnreadable, match="changed while it was read"):

@@ -19,7 +19,7 @@ from hi_ml.modeling import problem as problems
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
-from hi_ml.train import TrainSettings, main
+from hi_ml.train import main
 
 LIMIT = Probing()
 SCENARIOS = ["planted", "noise"]
@@ -362,10 +362,6 @@ def test_a_leaking_column_stops_its_task_and_no_other(tmp_path, inside):
     assert ended.code == 1
     assert "'admitted_on' and 'left_on' together are the target" in ended.stderr
     assert [path.parent.name for path in tmp_path.rglob("verdict.json")] == ["billing"]
-
-
-def test_the_settings_of_the_probes_reach_the_command():
-    assert build(TrainSettings, compose("train", "probes.largest_skill=0.5")).probes == Probing(0.5)
 
 
 @pytest.mark.slow

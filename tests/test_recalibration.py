@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,6 @@ from scipy.special import expit, softmax
 
 import hi_ml
 from hi_ml.app.config import build, compose
-from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import explanations
 from hi_ml.evaluation.assessment import FittedRun
 from hi_ml.evaluation.calibration import measure
@@ -18,7 +16,6 @@ from hi_ml.modeling import models
 from hi_ml.modeling import problem as problems
 from hi_ml.modeling.out_of_fold import fit_recalibrated
 from hi_ml.modeling.scores.score import losses
-from hi_ml.prediction import package
 from hi_ml.scorer import serving
 from hi_ml.scorer.contributions import recalibrated as recalibrated_contributions
 from hi_ml.statistics.calibration import Recalibration
@@ -33,11 +30,6 @@ TIMID = {
 
 def shipped(name):
     return build(models.Model, compose("train", f"model={name}")["model"])
-
-
-@pytest.fixture(scope="module")
-def raw():
-    return simulate("planted", ROWS, seed=0).table.to_pandas()
 
 
 @pytest.fixture(scope="module")
@@ -176,43 +168,6 @@ def test_two_groups_are_enough_to_fit(timid, problem):
     part = problem.features.part(rows, list(problem.features.frame.columns))
     made = fit_recalibrated(timid, part, problem.target[rows], group=np.arange(100) % 2, classes=3, seed=0)
     np.testing.assert_allclose(made.predict(part.frame).sum(axis=1), 1)
-
-
-def saved(folder, made, problem):
-    train = problem.where("train")
-    described = package.mapping(
-        problem.task, made, problem.features, labels=problem.labels, seen=problem.features.frame[train]
-    )
-    package.save(folder, made, described)
-    return folder / "artifacts" / "scorer"
-
-
-def test_the_served_model_gives_the_recalibrated_numbers(tmp_path, raw, problem, repaired):
-    scorer = saved(tmp_path / "model", repaired, problem)
-    described = json.loads((scorer / "mapping.json").read_text())["recalibration"]
-    assert described == {
-        "slope": repaired.recalibration.slope, "intercepts": list(repaired.recalibration.intercepts)
-    }  # fmt: skip
-    rows = problem.row[problem.where("test")] - 1
-    answers = serving.load(scorer).predict(raw.iloc[rows].reset_index(drop=True))
-    expected = on_test(repaired, problem)
-    np.testing.assert_array_equal(answers[[f"p_{label}" for label in problem.labels]].to_numpy(), expected)
-    assert answers["prediction"].tolist() == [problem.labels[code] for code in expected.argmax(axis=1)]
-
-
-def test_mlflow_serves_the_same(tmp_path, raw, problem, repaired):
-    import mlflow  # noqa: PLC0415 -- seconds that the other tests need not pay
-
-    saved(tmp_path / "model", repaired, problem)
-    rows = problem.row[problem.where("test")][:50] - 1
-    answers = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(raw.iloc[rows].reset_index(drop=True))
-    shares = answers[[f"p_{label}" for label in problem.labels]].to_numpy()
-    np.testing.assert_array_equal(shares, on_test(repaired, problem)[:50])
-
-
-def test_a_model_that_is_not_recalibrated_says_so(tmp_path, timid, problem):
-    scorer = saved(tmp_path / "model", fitted(timid, problem, recalibrate=False), problem)
-    assert json.loads((scorer / "mapping.json").read_text())["recalibration"] is None
 
 
 @pytest.mark.parametrize("name", ["catboost", "lgbm", "hist_gbm"])

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
-from scipy.special import softmax
 
 from hi_ml.app import config
 from hi_ml.app.errors import PrivateValueFound
@@ -278,18 +277,10 @@ def test_calibration_is_that_of_the_predictions(outputs, task):
 
 
 @pytest.mark.slow
-def test_a_recalibrated_run_says_so_and_its_model_and_its_contributions_give_its_numbers(run, outputs, raw, tmp_path):
+def test_a_recalibrated_run_says_so(run, outputs, tmp_path):
     folder = run(tmp_path / "run", f"task=[{','.join(TASKS)}]", "recalibrate=false")
     for each, words in ((outputs, True), (folder, False)):
         notes = {task: " ".join(said(each / task, "run")["notes"]) for task in TASKS}
         assert ("explained as they are served" in notes[CLASSES], "recalib" in notes[REGRESSION]) == (words, False)
-        rows = predictions(each / CLASSES)
-        found = serving.load(each / CLASSES / "model" / "artifacts" / "scorer").predict(raw).iloc[rows["row"] - 1]
-        found = found.reset_index(drop=True)
-        pd.testing.assert_frame_equal(found, rows[list(found)], check_exact=True, check_dtype=False)
-        made = contributions(each / CLASSES)
-        sums = made.set_index("row").drop(columns="class").sum(axis=1).to_numpy().reshape(3, -1)
-        served = rows.set_index("row").loc[made["row"].unique(), [f"p_{name}" for name in made["class"].unique()]]
-        np.testing.assert_allclose(softmax(sums, axis=0).T, served, atol=1e-9)
     assert (predictions(folder / CLASSES)["p_Normal"] != predictions(outputs / CLASSES)["p_Normal"]).any()
     pd.testing.assert_frame_equal(predictions(folder / REGRESSION), predictions(outputs / REGRESSION), check_exact=True)

@@ -37,7 +37,6 @@ COLUMNS = [
 
 
 @cache
-@cache
 def shipped(name):
     return build(Model, compose("train", f"model={name}")["model"])
 

@@ -143,14 +143,6 @@ def test_the_reasons_of_a_label_speak_of_the_one_that_is_predicted(name, classes
     assert np.mean(right) > 0.8  # together they speak for the label, not against it
 
 
-def test_the_reasons_of_a_recalibrated_label_are_scaled_with_its_log_odds():
-    """Shares of power 1/2 that favour the last label: its reasons are half of the learner's contributions to it."""
-    told_of = {"slope": 0.5, "intercepts": [0.0, 0.0, 50.0]}
-    scorer, fitted, made = taught(shipped("lgbm"), 3, recalibration=told_of)
-    found = explain(fitted, made, 3)
-    check(told(scorer, admissions()[0]), 0.5 * found.values[2], admissions()[0], "log-odds")
-
-
 @pytest.mark.parametrize("name", ["lgbm", "linear", "random_forest"])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_reasons_of_a_recalibrated_label_are_its_explanation(name, classes):

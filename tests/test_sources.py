@@ -260,13 +260,6 @@ def test_a_first_line_without_any_described_name_is_not_shown_since_it_may_be_an
     assert not any(name in str(found.value) for name in [*cells["Name"][:2], *cells["Doctor"][:2]])
 
 
-def test_a_described_column_must_be_there_once(loading, cells):
-    twice = cells.copy()
-    twice.insert(3, "Age", "1", allow_duplicates=True)
-    with pytest.raises(ColumnProblem, match="more than one column named 'Age'"):
-        loading(twice.to_csv(index=False))
-
-
 def test_another_column_may_be_there_twice_or_differ_in_case(loading, cells):
     more = cells.assign(age="1")
     more.insert(3, "note", "1")
@@ -410,34 +403,6 @@ def test_parquet_is_read_from_any_row_and_skips_whole_row_groups(folder, describ
 
 def test_a_header_alone_has_no_piece(opened):
     assert list(opened("").pieces(NAMES)) == []
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b"1,2,3\n4,\xe9,6\n", "line 3"),
-        (b"1,2,3\n4,\xe9\n", "line 3"),
-        (b"1,2,3\n" * 300_000 + b"4,\xe9\n", "line 300002"),
-        (b'1,2,"3\n' + b"4,5,6\n" * 600_000, "a million characters"),
-    ],
-)
-def test_what_cannot_be_read_to_its_end_is_refused(opened, body, words):
-    with pytest.raises(SourceUnreadable, match=words):
-        list(opened(body).pieces(NAMES))
-
-
-@pytest.mark.parametrize("before", ["0,0,0,0,0\n", "0\n"], ids=["a row", "a ragged row"])
-@pytest.mark.parametrize("swallowing", ['1,"2,3,4,5\n6,7,8,9,10\n11",12,13,14\n', '1,2,"x\n6,7,8,9,10\n"\n'])
-def test_a_quote_that_swallows_rows_is_refused_with_its_row(opened, before, swallowing):
-    with pytest.raises(SourceUnreadable, match="in row 2"):
-        list(opened(before + swallowing, "a,b,c,d,e\n").pieces(["a"]))
-
-
-def test_a_packed_csv_is_read_and_a_torn_one_is_not(opened):
-    packed = gzip.compress(b"a,b,c\n" + b"1,2,3\n" * 100_000)
-    assert sum(map(len, opened(packed, "", "in.csv.gz").pieces(["a"]))) == 100_000
-    with pytest.raises(SourceUnreadable, match="compressed stream"):
-        list(opened(packed[:-20], "", "in.csv.gz").pieces(["a"]))
 
 
 # A new source is one file

@@ -5,18 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 from scipy import stats
 
 import hi_ml
 from hi_ml.app.config import build, compose
-from hi_ml.app.errors import ConfigurationInvalid, NotTrainable
+from hi_ml.app.errors import NotTrainable
 from hi_ml.data.duplicates import Twins
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import training
 from hi_ml.evaluation.assessment import catalogue
 from hi_ml.modeling import problem as problems
-from hi_ml.modeling import splits
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.tasks import select
 from hi_ml.train import TrainSettings
@@ -78,36 +76,6 @@ def test_every_column_of_the_dataset_is_used_or_refused_with_a_reason(admissions
 def test_a_column_that_the_dataset_does_not_describe_is_refused_by_name(admissions, defaults):
     problem = posed(replace(admissions, extra=("Shoe Size",)), defaults[0]["billing"], defaults[1])
     assert problem.refused["Shoe Size"] == "not described by the dataset"
-
-
-def test_at_discharge_the_bill_is_predicted_from_the_stay(admissions, defaults):
-    task = replace(defaults[0]["billing"], horizon="discharge")
-    assert {"length_of_stay", "medication"} <= set(posed(admissions, task, defaults[1]).features.role.values())
-
-
-def test_the_length_of_stay_is_never_predicted_from_its_end(admissions, defaults):
-    task = replace(defaults[0]["length_of_stay"], horizon="after")
-    problem = posed(admissions, task, defaults[1])
-    assert "billed" in problem.features.role
-    assert not {"discharged_on", "length_of_stay"} & set(problem.features.role.values())
-    assert problem.refused["discharged_on"] == "the target is computed from it"
-
-
-def test_a_later_column_is_refused_before_anything_is_fitted(admissions):
-    tasks, _ = asked("task=length_of_stay", "tasks.length_of_stay.features=[age,medication]")
-    with pytest.raises(ConfigurationInvalid, match=r"'medication' cannot predict length_of_stay at admission"):
-        select(tasks["length_of_stay"], problems.available(admissions))
-
-
-@pytest.mark.parametrize("name", TASKS)
-@pytest.mark.parametrize("split", ["grouped", "temporal"])
-def test_no_group_stands_in_two_parts(admissions, name, split):
-    tasks, method = asked(f"split={split}")
-    problem = posed(admissions, tasks[name], method)
-    kept = problem.parts != splits.LEFT_OUT
-    parts_of_group = pd.Series(problem.parts[kept]).groupby(problem.group[kept]).nunique()
-    assert set(parts_of_group) == {1}
-    assert len(np.unique(problem.twin)) < len(problem.twin)
 
 
 def test_rows_without_a_target_are_left_out(admissions, defaults):
@@ -254,14 +222,6 @@ def test_the_same_seed_gives_the_same_results_and_another_seed_another_split(adm
     assert (other.parts != first.problem.parts).any()
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_the_baseline_has_no_skill_over_itself(admissions, name):
-    tasks, method = asked("model=baseline")
-    verdict = trained(admissions, tasks[name], method).results["verdict"]
-    assert (verdict.verdict, verdict.reason) == ("inconclusive", "it predicts the constant")
-    assert verdict.skill == 0
-
-
 @pytest.mark.slow
 def test_planted_effects_are_a_signal_and_noise_is_none():
     tasks, method = asked("leakage.test=0.1", "explain.rows=0")
@@ -353,12 +313,6 @@ def test_a_table_pasted_together_many_times_is_trained_and_judged(admissions, de
         assert made.results["leakage"].twin_share == 1
         assert "constant" in made.results["leakage"].sentence
         assert made.results["verdict"].n_groups == 8
-
-
-@pytest.mark.parametrize("wrong", ["share=0", "share=1", "rounds=0"])
-def test_early_stopping_out_of_range_is_refused(wrong):
-    with pytest.raises(ValidationError):
-        asked(f"model.early_stopping.{wrong}")
 
 
 def test_the_same_rows_in_another_order_are_the_same_table(defaults, reading, tmp_path):

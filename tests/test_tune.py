@@ -143,29 +143,23 @@ def test_the_experiment_composes_to_what_was_trained(made):
             ["+experiment=memoriser", "~model.space.C"],
             "--config-dir there model=linear task=billing '~model.space.C' '+experiment=[memoriser,linear_billing]'",
         ),
+        (
+            ["--config-dir", "dataset=mine"],
+            "--config-dir 'my options' 'hydra.searchpath=[\"/runs/a b\"]' model=linear task=billing dataset=mine "
+            "+experiment=linear_billing",
+        ),
     ],
 )
-def test_the_command_that_trains_it_again_asks_for_the_same(asked, command):
+def test_the_command_that_trains_it_again_asks_for_the_same_and_takes_the_users_options_along(asked, command):
     searched = SimpleNamespace(
         model=SimpleNamespace(name="linear"),
         problem=SimpleNamespace(task=SimpleNamespace(name="billing", kind="regression")),
         chosen=SimpleNamespace(settings={"alpha": 3.0}),
     )
-    here = Invocation(Path("there"), {}, asked, "hi_ml.tune")
-    assert command_to_train(searched, here, "there") == f"python -m hi_ml.train {command}"
-
-
-def test_the_command_that_trains_it_again_takes_the_users_options_along():
-    searched = SimpleNamespace(
-        model=SimpleNamespace(name="linear"),
-        problem=SimpleNamespace(task=SimpleNamespace(name="billing", kind="regression")),
-        chosen=SimpleNamespace(settings={"alpha": 3.0}),
-    )
-    here = Invocation(Path("there"), {}, ["dataset=mine"], "hi_ml.tune", ("my options",))
-    assert command_to_train(searched, here, "/runs/a b") == (
-        "python -m hi_ml.train --config-dir 'my options' 'hydra.searchpath=[\"/runs/a b\"]' model=linear task=billing "
-        "dataset=mine +experiment=linear_billing"
-    )
+    options, place = (("my options",), "/runs/a b") if "--config-dir" in asked else ((), "there")
+    words = [word for word in asked if word != "--config-dir"]
+    here = Invocation(Path("there"), {}, words, "hi_ml.tune", options)
+    assert command_to_train(searched, here, place) == f"python -m hi_ml.train {command}"
 
 
 # Resumed in another run folder

@@ -22,7 +22,6 @@ from hi_ml.modeling.tuning.result import SearchResult, importances, run
 from hi_ml.modeling.tuning.search import Trial, begin_study, finished_trials, identity
 from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports.charts import tuning as charts
-from hi_ml.reports.charts.style import house_style, save
 from hi_ml.reports.train import prepare
 from hi_ml.statistics.groups import corrected_interval, corrected_p
 from hi_ml.train import TrainSettings
@@ -168,60 +167,6 @@ def test_after_two_folds_the_better_half_of_all_trials_goes_on(days, tmp_path):
     assert {one.state for one in trials} == {"complete", "pruned"}
 
 
-def test_a_resumed_search_repeats_no_trial_and_ends_as_an_unbroken_one(days, whole, tmp_path, monkeypatch):
-    problem, model = days
-    _, study = searched(tmp_path, problem, model, replace(PLAN, trials=4))
-    fits = []
-    real = validation.losses
-    monkeypatch.setattr(search, "losses", lambda *args, **more: fits.append(args[1]) or real(*args, **more))
-    resumed, kept = searched(tmp_path, problem, model, earlier=study.get_trials())
-    assert without_clock(resumed) == without_clock(whole)
-    assert without_clock(Trial.of(one) for one in kept.get_trials()) == without_clock(whole)
-    assert len(fits) == 2
-    fewer, _ = searched(tmp_path, problem, model, replace(PLAN, trials=2), earlier=study.get_trials())
-    assert (len(fits), len(fewer)) == (2, 4)
-
-
-def test_an_interrupted_trial_leaves_no_trace(days, tmp_path, monkeypatch):
-    problem, model = days
-    real, calls = validation.losses, []
-
-    def interrupted(*args, **more):
-        calls.append(1)
-        yield next(real(*args, **more))
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        yield from list(real(*args, **more))[1:]
-
-    study = begin_study(tmp_path / "broken.journal", {})
-    monkeypatch.setattr(search, "losses", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        search.search(problem, model, PLAN, study=study, stage=lambda _: None)
-    assert [one.number for one in finished_trials(tmp_path / "broken.journal", {})] == [0, 1]
-
-
-def test_a_configuration_that_cannot_be_fitted_is_a_failed_trial_with_its_sentence(days, tmp_path):
-    problem, model = days
-    wide = replace(model, space={"alpha": Range(-100000, 100000)})
-    found, study = searched(tmp_path, problem, wide)
-    failed = [one for one in found if one.state == "failed"]
-    assert failed
-    assert all(one.settings["alpha"] < 0 for one in failed)
-    assert all("ConfigurationInvalid: The learner of model=linear refuses its settings" in one.error for one in failed)
-    assert all(one.loss is None for one in failed)
-    assert {one.state for one in found if one.settings["alpha"] > 0} <= {"complete", "pruned"}
-    assert len(study.get_trials()) == len(found)
-
-
-def test_defaults_that_cannot_be_fitted_end_the_search(days, tmp_path):
-    problem, model = days
-    broken = replace(model, regression={**model.regression, "alpha": -1}, space={"alpha": Range(-2, 2)})
-    study = begin_study(tmp_path / "study.journal", {})
-    with pytest.raises(ConfigurationInvalid, match="alpha"):
-        search.search(problem, broken, PLAN, study=study, stage=lambda _: None)
-    assert study.get_trials() == []
-
-
 def test_a_loss_that_is_no_number_is_refused(days, monkeypatch):
     problem, model = days
     monkeypatch.setattr(score, "losses", lambda _task, target, _predicted: np.full(len(target), np.nan))
@@ -240,20 +185,6 @@ def test_choices_are_searched_too(results, tmp_path):
     found, _ = searched(tmp_path, problem, several)
     assert {one.settings["solver"] for one in found} == {"lbfgs", "newton-cg"}
     assert {type(one.settings["fit_intercept"]) for one in found} == {bool}
-
-
-@pytest.mark.parametrize(
-    ("space", "words"),
-    [
-        ({}, "nothing to tune in model=linear.*no argument of the regression learner"),
-        ({"C": Range(0.1, 1)}, "nothing to tune"),
-        ({"alpha": Range(1, 2)}, r"model\.regression\.alpha=50000 is outside of model\.space\.alpha, which is 1 to 2"),
-    ],
-)
-def test_a_model_without_a_usable_space_is_refused(days, space, words):
-    problem, model = days
-    with pytest.raises(ConfigurationInvalid, match=words):
-        search.refuse_unsearchable(problem, replace(model, space=space))
 
 
 # The study
@@ -416,14 +347,6 @@ def test_the_history_shows_each_trial_by_its_difference_from_the_defaults():
     assert (table["low"][0], table["high"][0]) == (3.0, 3.0)
 
 
-def test_the_table_of_trials_has_a_loss_only_where_all_folds_were_reached():
-    tried = [trial(0, losses=(1.0, 2.0), a=1, b="x"), trial(1, "pruned", losses=(2.0,), a=2, b="y")]
-    table = search.table(tried, folds=2)
-    assert list(table) == ["number", "state", "value", "fold_1", "fold_2", "started", "seconds", "error", "a", "b"]
-    np.testing.assert_array_equal(table["value"], [1.5, np.nan])
-    np.testing.assert_array_equal(table["fold_2"], [2.0, np.nan])
-
-
 def tried(count, loss):
     """Trials over two settings."""
     spread = optuna.distributions.FloatDistribution(0, 1)
@@ -460,41 +383,15 @@ def history(*rows):
     return pd.DataFrame(rows, columns=columns)
 
 
-FIRST = (0, "complete", 4.5, 4.5, 4.5, 4.5, 4.5)
-HISTORIES = {
-    "all states": history(
-        FIRST,
+def test_the_axis_shows_the_trials_that_reached_all_folds_and_pruned_ones_at_its_edge():
+    table = history(
+        (0, "complete", 4.5, 4.5, 4.5, 4.5, 4.5),
         (1, "pruned", 4.6, 4.0, 5.2, 4.5, 4.5),
         (2, "failed", np.nan, np.nan, np.nan, 4.5, 4.5),
         (3, "complete", 4.4, 4.3, 4.52, 4.4, 4.5),
         (4, "pruned", 99.0, 50.0, 150.0, 4.4, 4.5),
-    ),
-    "the defaults alone": history(FIRST),
-    "nothing but pruned": history(FIRST, *[(n, "pruned", 4.5 + n, 1, 9, 4.5, 4.5) for n in range(1, 40)]),
-    "a loss of zero": history((0, "complete", 0.0, 0.0, 0.0, 0.0, 0.0)),
-}
-
-
-@pytest.mark.parametrize("name", HISTORIES)
-def test_the_history_is_drawn_in_words_that_do_not_cover_one_another(name, tmp_path):
-    table = HISTORIES[name]
-    words = {"title": "Tuning lgbm removes 0.02 % of the defaults' error: no better.", "caption": "n = 5 trials."}
-    figure = charts.history(table, **words, score="log_loss", unit="nats")
-    ax = figure.axes[0]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Trial", "Cross-validated log loss (nats)")
-    shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert ("pruned" in shown, "failed" in shown) == tuple(
-        (table["state"] == state).any() for state in ("pruned", "failed")
     )
-    with house_style():
-        figure.draw_without_rendering()
-    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
-    picture, _ = save(figure, table, tmp_path / "history")
-    assert picture.stat().st_size > 5000
-
-
-def test_the_axis_shows_the_trials_that_reached_all_folds_and_pruned_ones_at_its_edge():
-    figure = charts.history(HISTORIES["all states"], title="t", caption="c", score="mae", unit="days")
+    figure = charts.history(table, title="t", caption="c", score="mae", unit="days")
     low, high = figure.axes[0].get_ylim()
     assert low < 4.3
     assert 4.52 < high < 4.6

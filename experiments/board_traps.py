@@ -12,8 +12,8 @@ import pandas as pd
 from hi_ml.data import simulation
 from hi_ml.data.simulation.simulate import FIRST_DAY
 from hi_ml.data.simulation.stream import RHYTHMS
-from hi_ml.prediction.feed.arrivals import WEEK, Arrivals
 from hi_ml.prediction.feed.census import Rates, Stays, forecast
+from hi_ml.prediction.feed.laws import WEEK, Arrivals
 from hi_ml.prediction.feed.past import days_of
 from hi_ml.statistics.counts import crps
 

@@ -13,8 +13,8 @@ from numpy.random import default_rng
 from hi_ml.data import simulation
 from hi_ml.data.simulation.simulate import FIRST_DAY
 from hi_ml.data.simulation.stream import PER_DAY, RHYTHMS, Stream, _departures
-from hi_ml.prediction.feed.arrivals import WEEK, weekday
 from hi_ml.prediction.feed.census import Rates, Stays
+from hi_ml.prediction.feed.laws import WEEK, weekday
 from hi_ml.prediction.feed.watch import watch_stays
 
 DAYS, YEAR, BEGINS, LONGER, PATIENCE = 740, 365, 500, 1.25, 40

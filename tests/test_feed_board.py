@@ -10,14 +10,12 @@ from scipy import stats
 from hi_ml import board
 from hi_ml.data import simulation
 from hi_ml.prediction.feed import backtest as replayed
-from hi_ml.prediction.feed.arrivals import Arrivals, weekday
 from hi_ml.prediction.feed.backtest import Predicted, backtest, judge
 from hi_ml.prediction.feed.census import NEVER, Now, Rates, Stays, forecast
+from hi_ml.prediction.feed.laws import Arrivals, Law, hazards, staying, weekday
 from hi_ml.prediction.feed.past import _known_by, days_of
-from hi_ml.prediction.feed.remaining import Law, hazards, staying
 from hi_ml.statistics.bootstrap import Difference
-from hi_ml.statistics.counts import moments
-from hi_ml.statistics.survival import cumulative_hazards
+from hi_ml.statistics.counts import cumulative_hazards, moments
 
 
 def stays_of(days=300, per_day=12, longest=12, *, seed=0, weekend=1.0):

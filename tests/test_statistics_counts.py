@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hi_ml.statistics.counts import (
+    LARGEST,
     convolve,
     crps,
+    cumulative_hazards,
     moments,
     negative_binomial,
     poisson_binomial,
@@ -14,7 +16,6 @@ from hi_ml.statistics.counts import (
     total,
     widen,
 )
-from hi_ml.statistics.survival import LARGEST, cumulative_hazards
 
 
 @settings(deadline=None)

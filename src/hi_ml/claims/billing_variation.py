@@ -34,8 +34,8 @@ from hi_ml.claims.finding import Draft, Estimand, Evidence, Part
 from hi_ml.claims.kinds import Columns
 from hi_ml.claims.requirements import constant, require_columns, require_two
 from hi_ml.claims.tails import Draws, Sample, is_heavy, permuted
-from hi_ml.statistics.estimates import POWER, Floats, Interval, Margin, joint_power
-from hi_ml.statistics.means import largest_gap, mean_limits, one_way, probability_of_exceeding
+from hi_ml.statistics.estimates import POWER, Floats, Margin, joint_power
+from hi_ml.statistics.means import largest_gap, mean_limits, one_way
 from hi_ml.statistics.moments import Moments
 from hi_ml.statistics.permutation import enough_permutations
 from hi_ml.statistics.regression import residuals
@@ -330,7 +330,7 @@ def _insurers(admissions: DistinctAdmissions, settings: BillingVariation, power:
     heavy, p_table = is_heavy(sample, float(groups.free.min())), effect.p_zero
     effect = permuted(effect, sample, Draws(settings.permutations, admissions.rng(INSURERS)))
     higher, lower, gap = largest_gap(groups)
-    ranks = _ranks(sample, higher, lower)
+    ranks = sample.exceeding(higher, lower)
     agree = ranks.value > 0.5  # noqa: PLR2004 -- of the pairs
     words = "spread of the mean bills of insurers over the spread of bills"
     detail = {"insurers": len(large), "permutations": settings.permutations, "p_f_table": p_table}
@@ -350,13 +350,6 @@ def _insurers(admissions: DistinctAdmissions, settings: BillingVariation, power:
     words = "chance that a bill at the dearer of the two is higher than one at the other, ties counted half"
     estimand = Estimand("insurers (ranks)", words, "probability")
     yield Evidence.of_figure(estimand, ranks, effect.n, detail=pair | {"ranks_agree": int(agree)})
-
-
-def _ranks(sample: Sample, higher: int, lower: int) -> Interval:
-    """Compare the ranks of the bills of two insurers."""
-    first, second = (sample.groups == code for code in (higher, lower))
-    units = None if sample.units is None else (sample.units[first], sample.units[second])
-    return probability_of_exceeding(sample.values[first], sample.values[second], units)
 
 
 CLAIM = Claim(

@@ -33,7 +33,7 @@ from hi_ml.claims.requirements import constant, has, require_columns, require_de
 from hi_ml.claims.subgroup_screen import stay_screen
 from hi_ml.claims.tails import Draws, Sample, is_heavy
 from hi_ml.statistics.estimates import LEVEL, Floats, Interval, Margin
-from hi_ml.statistics.means import cochran_q, comparable, contrast, differences, probability_of_exceeding
+from hi_ml.statistics.means import cochran_q, comparable, contrast, differences
 from hi_ml.statistics.moments import moments
 
 SENTENCE = "Emergency admissions stay longer than the others, the more so in severe conditions."
@@ -137,14 +137,11 @@ def _severity(rows: pd.DataFrame, severe: Sequence[str], settings: EmergencyStay
 
 def _companions(rows: pd.DataFrame, settings: EmergencyStay) -> Iterator[Evidence]:
     """Show what skewed stays would hide from a mean: ranks, and the ratio of geometric means."""
-    days, urgent, units, _ = _sample(rows, settings.emergency)
-    first, second = (urgent == side for side in (1, 0))
+    sample = _sample(rows, settings.emergency)
+    days = sample.values
     words = "chance that an emergency admission stays longer than another one, ties counted half"
-    superiority = probability_of_exceeding(
-        days[first], days[second], None if units is None else (units[first], units[second])
-    )
-    yield Evidence.of_figure(Estimand("emergency (ranks)", words, "probability"), superiority, days.size)
-    logs = moments(np.log(np.maximum(days, 1.0)), 1 - urgent, 2, units)
+    yield Evidence.of_figure(Estimand("emergency (ranks)", words, "probability"), sample.exceeding(1, 0), days.size)
+    logs = moments(np.log(np.maximum(days, 1.0)), 1 - sample.groups, 2, sample.units)
     if days.min() > 0 and logs.within.any():
         effect = contrast(logs, [1, -1], margin=Margin(np.log(2)))
         ratio = Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hi_ml.statistics.estimates import Effect, Floats, Integers
-from hi_ml.statistics.means import excess_kurtosis
+from hi_ml.statistics.estimates import Effect, Floats, Integers, Interval
+from hi_ml.statistics.means import excess_kurtosis, probability_of_exceeding
 from hi_ml.statistics.permutation import Statistic, unit_permutation_p, welch_f
 
 HEAVY = 0.05
@@ -20,6 +20,12 @@ class Sample(NamedTuple):
     groups: Integers  # codes from 0, shape (n,)
     units: Integers | None  # patients, shape (n,); None where none has two rows
     size: int | None = None  # number of groups, if some may be empty
+
+    def exceeding(self, first: int, second: int) -> Interval:
+        """Give the chance that a value of one group is larger than one of another, ties counted half."""
+        here, there = (self.groups == code for code in (first, second))
+        units = None if self.units is None else (self.units[here], self.units[there])
+        return probability_of_exceeding(self.values[here], self.values[there], units)
 
 
 class Draws(NamedTuple):

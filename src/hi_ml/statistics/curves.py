@@ -6,7 +6,7 @@ and quantile. Columns named `n` always count rows. Where a `rule` says of whom e
 fewer patients than it allows: cells are left out, bins and points joined.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,12 @@ from hi_ml.statistics.disclosure import Disclosure, withheld
 from hi_ml.statistics.estimates import Floats
 
 Mask = NDArray[np.bool_]
+_Curve = tuple[dict[str, Floats], Floats, dict[str, float]]
+"""Columns of a curve, what rises along it, and what is said of it as a whole."""
 
 OUTER_SHARE = 0.005  # what lies beyond this share on either side is counted in the outermost cell
+_CELLS, _BANDS, _POINTS = 40, 12, 200  # along an axis, of about equal counts, of a curve: at most so many
+_NONE = np.array([np.nan])
 ROWS_PER_BIN = 20  # fewer rows say nothing about an 80 % range or a share
 
 
@@ -28,7 +32,7 @@ def cell_counts(
     other: ArrayLike,
     *,
     name: str = "target",
-    bins: int = 40,
+    bins: int = _CELLS,
     whole: bool | None = None,
     rule: Disclosure | None = None,
 ) -> pd.DataFrame:
@@ -88,7 +92,7 @@ def quantiles_by_prediction(
     other: ArrayLike,
     weights: ArrayLike | None = None,
     *,
-    bins: int = 12,
+    bins: int = _BANDS,
     rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Describe a value among rows of like prediction: its median and the range of its central 80 %.
@@ -115,25 +119,13 @@ def quantiles_by_prediction(
     return pd.DataFrame(rows, columns=["prediction_low", "prediction_high", "prediction", "q10", "q50", "q90", "n"])
 
 
-def histogram(
-    values: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    name: str = "residual",
-    bins: int = 40,
-    whole: bool = False,
-    rule: Disclosure | None = None,
-) -> pd.DataFrame:
-    """Count values in equal steps: `<name>_low, <name>_high, n, share` (weighted share of all rows).
-
-    `bins` is the largest number of steps; `whole` makes their width a whole number.
-    """
-    numbers, weight = as_floats(values), row_weights(weights, values)
-    edges = _edges(numbers, bins, whole=whole)
-    inside = np.clip(numbers, edges[0], edges[-1])
+def _histogram(residual: Floats, weight: Floats, *, whole: bool, rule: Disclosure | None) -> pd.DataFrame:
+    """Count residuals in equal steps, of whole width where asked: the share is weighted, and of all rows."""
+    edges = _edges(residual, _CELLS, whole=whole)
+    inside = np.clip(residual, edges[0], edges[-1])
     counts, mass = np.histogram(inside, edges)[0], np.histogram(inside, edges, weights=weight)[0]
     table = pd.DataFrame(
-        {f"{name}_low": edges[:-1], f"{name}_high": edges[1:], "n": counts, "share": mass / weight.sum()}
+        {"residual_low": edges[:-1], "residual_high": edges[1:], "n": counts, "share": mass / weight.sum()}
     )
     return table if rule is None else table[~withheld(rule.sizes(_cell(inside, edges), len(table)), rule.smallest)]
 
@@ -143,18 +135,16 @@ def predicted_observed_table(
     prediction: ArrayLike,
     weights: ArrayLike | None = None,
     *,
-    bins: int = 40,
-    bands: int = 12,
     rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Set observed against predicted values: `cell_counts` (layer `cell`), `quantiles_by_prediction` (layer `band`).
 
     Predictions that hardly differ get fewer bands, each at least two cells wide.
     """
-    cells = cell_counts(prediction, target, bins=bins, rule=rule)
+    cells = cell_counts(prediction, target, rule=rule)
     wide = max(1, cells["prediction_low"].nunique() // (2 if rule is None else 1))  # a rule makes cells wide already
     return _layers(
-        cell=cells, band=quantiles_by_prediction(prediction, target, weights, bins=min(bands, wide), rule=rule)
+        cell=cells, band=quantiles_by_prediction(prediction, target, weights, bins=min(_BANDS, wide), rule=rule)
     )
 
 
@@ -163,16 +153,14 @@ def residual_table(
     prediction: ArrayLike,
     weights: ArrayLike | None = None,
     *,
-    bins: int = 40,
-    bands: int = 12,
     rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Set out residuals, observed minus predicted: layers `histogram`, `cell` and `band` (against the prediction)."""
     residual, whole = as_floats(target) - as_floats(prediction), _is_whole(as_floats(target))
     return _layers(
-        histogram=histogram(residual, weights, bins=bins, whole=whole, rule=rule),
-        cell=cell_counts(prediction, residual, name="residual", bins=bins, whole=whole, rule=rule),
-        band=quantiles_by_prediction(prediction, residual, weights, bins=bands, rule=rule),
+        histogram=_histogram(residual, row_weights(weights, target), whole=whole, rule=rule),
+        cell=cell_counts(prediction, residual, name="residual", whole=whole, rule=rule),
+        band=quantiles_by_prediction(prediction, residual, weights, rule=rule),
     )
 
 
@@ -327,7 +315,6 @@ def roc_table(
     weights: ArrayLike | None = None,
     *,
     labels: Sequence[object],
-    points: int = 200,
     rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Trace the receiver operating characteristic of each class against the rest.
@@ -335,32 +322,11 @@ def roc_table(
     Returns
     -------
     DataFrame
-        `class, false_positive_rate, true_positive_rate, threshold, area, n, n_positive`: at most `points` rows per
-        class, of the curve whose exact `area` is given; one row of NaN where a class is absent or alone, none where
-        too few patients have it, or lack it.
+        `class, false_positive_rate, true_positive_rate, threshold, area, n, n_positive`: at most 200 rows per class, of
+        the curve whose exact `area` is given; one row of NaN where a class is absent or alone, none where too few
+        patients have it, or lack it.
     """
-    weight = row_weights(weights, target)
-    parts = []
-    for label, occurred, probability in _one_against_rest(target, probabilities, labels):
-        if rule is not None and (rule.tells(occurred) or rule.tells(~occurred)):
-            continue
-        false_positive = true_positive = threshold = np.array([np.nan])
-        area = np.nan
-        if 0 < occurred.sum() < occurred.size:
-            false_positive, true_positive, threshold = roc_curve(
-                occurred, probability, sample_weight=weight, drop_intermediate=rule is None
-            )
-            area = auc(false_positive, true_positive)
-        told = _told(threshold, occurred, probability, rule)
-        chosen = told[_thin((false_positive + true_positive)[told], points)]
-        part = {
-            "class": label,
-            "false_positive_rate": false_positive[chosen],
-            "true_positive_rate": true_positive[chosen],
-            "threshold": threshold[chosen],
-        }
-        parts.append(pd.DataFrame(part).assign(area=area, n=occurred.size, n_positive=int(occurred.sum())))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return _curves(_roc, target, probabilities, row_weights(weights, target), labels, rule)
 
 
 def precision_recall_table(
@@ -369,7 +335,6 @@ def precision_recall_table(
     weights: ArrayLike | None = None,
     *,
     labels: Sequence[object],
-    points: int = 200,
     rule: Disclosure | None = None,
 ) -> pd.DataFrame:
     """Trace precision against recall of each class against the rest.
@@ -378,31 +343,48 @@ def precision_recall_table(
     -------
     DataFrame
         `class, recall, precision, threshold, area` (average precision), `chance` (share of the class: the precision
-        of guessing), `n, n_positive`: at most `points` rows per class; one row of NaN where a class is absent, none
+        of guessing), `n, n_positive`: at most 200 rows per class; one row of NaN where a class is absent, none
         where too few patients have it, or lack it.
     """
-    weight = row_weights(weights, target)
+    return _curves(_precision_recall, target, probabilities, row_weights(weights, target), labels, rule)
+
+
+def _roc(occurred: Mask, probability: Floats, weight: Floats) -> _Curve:
+    rates, area = (_NONE,) * 3, np.nan
+    if 0 < occurred.sum() < occurred.size:
+        rates = roc_curve(occurred, probability, sample_weight=weight, drop_intermediate=False)
+        area = auc(*rates[:2])
+    columns = dict(zip(("false_positive_rate", "true_positive_rate", "threshold"), rates, strict=True))
+    return columns, rates[0] + rates[1], {"area": area}
+
+
+def _precision_recall(occurred: Mask, probability: Floats, weight: Floats) -> _Curve:
+    precision, recall, threshold, area = _NONE, _NONE, _NONE, np.nan
+    if occurred.any():
+        precision, recall, threshold = precision_recall_curve(occurred, probability, sample_weight=weight)
+        threshold = np.append(threshold, np.inf)
+        area = average_precision_score(occurred, probability, sample_weight=weight)
+    facts = {"area": area, "chance": np.average(occurred, weights=weight)}
+    return {"recall": recall, "precision": precision, "threshold": threshold}, -recall, facts
+
+
+def _curves(
+    trace: Callable[[Mask, Floats, Floats], _Curve],
+    target: ArrayLike,
+    probabilities: ArrayLike,
+    weight: Floats,
+    labels: Sequence[object],
+    rule: Disclosure | None,
+) -> pd.DataFrame:
+    """Trace each class against the rest, in few points, and those alone that may be shown."""
     parts = []
     for label, occurred, probability in _one_against_rest(target, probabilities, labels):
-        if rule is not None and (rule.tells(occurred) or rule.tells(~occurred)):
-            continue
-        precision = recall = threshold = np.array([np.nan])
-        area = np.nan
-        if occurred.any():
-            precision, recall, threshold = precision_recall_curve(occurred, probability, sample_weight=weight)
-            threshold = np.append(threshold, np.inf)
-            area = average_precision_score(occurred, probability, sample_weight=weight)
-        told = _told(threshold, occurred, probability, rule)
-        chosen = told[_thin(-recall[told], points)]
-        part = {
-            "class": label,
-            "recall": recall[chosen],
-            "precision": precision[chosen],
-            "threshold": threshold[chosen],
-        }
-        chance = np.average(occurred, weights=weight)
-        counts = {"area": area, "chance": chance, "n": occurred.size, "n_positive": int(occurred.sum())}
-        parts.append(pd.DataFrame(part).assign(**counts))
+        if rule is None or not (rule.tells(occurred) or rule.tells(~occurred)):
+            columns, key, facts = trace(occurred, probability, weight)
+            told = _told(columns["threshold"], occurred, probability, rule)
+            chosen = told[_thin(key[told], _POINTS)]
+            part = pd.DataFrame({"class": label, **{name: values[chosen] for name, values in columns.items()}})
+            parts.append(part.assign(**facts, n=occurred.size, n_positive=int(occurred.sum())))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

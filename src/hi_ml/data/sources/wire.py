@@ -9,6 +9,7 @@ from hi_ml.data.sources.hl7 import Header
 START, END = b"\x0b", b"\x1c"
 _ANEW = START + b"MSH"  # inside of a message: its sender broke off, and began another
 _HEAD = 4096  # bytes kept of a message that is too long: its header, for the answer
+NOBODY = Header("|", "^~\\&", "|", "|", "", "", "P", "2.5")  # the sender of what nobody can read
 
 
 class Frame(NamedTuple):
@@ -65,9 +66,6 @@ class Framer:
 def frame(content: bytes) -> bytes:
     """Wrap a message for sending."""
     return START + content + END + b"\r"
-
-
-NOBODY = Header("|", "^~\\&", "|", "|", "", "", "P", "2.5")  # the sender of what nobody can read
 
 
 def acknowledge(

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.prediction.feed.arrivals import WEEK, Arrivals
 from hi_ml.prediction.feed.census import Days, Rates, Stays, forecast
-from hi_ml.prediction.feed.remaining import Law, hazards
+from hi_ml.prediction.feed.laws import WEEK, Arrivals, Law, hazards
 from hi_ml.statistics.bootstrap import Difference, mean_difference
 from hi_ml.statistics.counts import crps, moments, quantile, widen
 from hi_ml.statistics.estimates import Floats

@@ -11,8 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_ml.prediction.feed.arrivals import WEEK, Arrivals, weekday
-from hi_ml.prediction.feed.remaining import of_all, staying
+from hi_ml.prediction.feed.laws import WEEK, Arrivals, of_all, staying, weekday
 from hi_ml.statistics.counts import convolve, poisson_binomial
 from hi_ml.statistics.estimates import Floats
 
@@ -66,7 +65,7 @@ class Stays:
 class Rates:
     """What is known at the end of a day without any model of patients."""
 
-    hazard: Floats  # float64, shape (size,); of all stays, see `hi_ml.statistics.survival.cumulative_hazards`
+    hazard: Floats  # float64, shape (size,); of all stays, see `hi_ml.statistics.counts.cumulative_hazards`
     weekdays: Floats  # float64, shape (7,); by which the hazards of a weekday, from Monday, are multiplied
     arrivals: Arrivals
 

@@ -14,12 +14,11 @@ from hi_ml.app.errors import ModelUnknown
 from hi_ml.data.schema import Dataset
 from hi_ml.prediction import drift
 from hi_ml.prediction.feed import watch
-from hi_ml.prediction.feed.arrivals import WEEK, weekday
 from hi_ml.prediction.feed.backtest import COUNTING, MODEL, Predicted, backtest, extra_variance, methods
 from hi_ml.prediction.feed.census import LONGEST, NEVER, Days, Now, Rates, Stays, forecast
+from hi_ml.prediction.feed.laws import WEEK, Law, hazards, staying, weekday
 from hi_ml.prediction.feed.ledger import ward
 from hi_ml.prediction.feed.log import ScoreRow
-from hi_ml.prediction.feed.remaining import Law, hazards, staying
 from hi_ml.prediction.feed.visits import Visit
 from hi_ml.prediction.load import LoadedModel, load_model, version_of
 from hi_ml.scorer.serving import Numbers, convert, inputs

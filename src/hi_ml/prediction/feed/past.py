@@ -17,7 +17,7 @@ from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
 from hi_ml.prediction.feed.backtest import Predicted
 from hi_ml.prediction.feed.census import NEVER, Days, Stays
-from hi_ml.prediction.feed.remaining import Law
+from hi_ml.prediction.feed.laws import Law
 from hi_ml.scorer.serving import Scorer
 from hi_ml.statistics.estimates import Floats
 

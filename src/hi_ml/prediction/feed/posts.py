@@ -29,6 +29,9 @@ from hi_ml.prediction.feed.settings import is_loopback, word_of
 
 _SECONDS = 30.0  # that the server may take
 _LONGEST = 16 * 2**20  # bytes of its answer
+_OK, _UNREADABLE, _IMPOSSIBLE, _BUSY = 200, 400, 422, 503
+_AT_ONCE = 100  # resources that wait for their commit
+_STATUS = {_OK: "200 OK", _IMPOSSIBLE: "422 Unprocessable Entity", _BUSY: "503 Service Unavailable"}
 
 
 def _server(written: str | None) -> str | None:
@@ -108,11 +111,6 @@ class Gaps:
         if str(until) != before:
             await asyncio.to_thread(self.log.note, key, str(until))
         return until
-
-
-_OK, _UNREADABLE, _IMPOSSIBLE, _BUSY = 200, 400, 422, 503
-_AT_ONCE = 100  # resources that wait for their commit
-_STATUS = {_OK: "200 OK", _IMPOSSIBLE: "422 Unprocessable Entity", _BUSY: "503 Service Unavailable"}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from hi_ml.app.text import percent
 from hi_ml.prediction.drift import Sensitivity, compare, without_few
-from hi_ml.prediction.feed.arrivals import WEEK, weekday
 from hi_ml.prediction.feed.census import Days, Rates, Stays
+from hi_ml.prediction.feed.laws import WEEK, weekday
 from hi_ml.statistics.estimates import Floats
 from hi_ml.tracking.leaving import SMALLEST_CELL
 

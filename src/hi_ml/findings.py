@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import command_to_track
 from hi_ml.app.files import atomic_folder
 from hi_ml.claims.aggregates import admissions_in
@@ -20,31 +20,23 @@ from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.remote import ready_remote
 from hi_ml.claims.verdicts import difference
 from hi_ml.data.read import Admissions, read
-from hi_ml.data.schema import Dataset
 from hi_ml.data.sql.engine import EngineName, open_engine
 from hi_ml.data.sql.table import SqlTable, open_table
 from hi_ml.modeling.features import holders
 from hi_ml.reports.findings import FindingsRun, in_short, write
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
-from hi_ml.tracking.send import send
+from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import command_to_open, store_uri
 
 
 @dataclass(frozen=True, config=STRICT)
-class FindingsSettings:
+class FindingsSettings(RunSettings):
     """The keys of ``conf/findings.yaml``."""
 
-    dataset: Dataset
     findings: dict[str, Any]  # settings by claim
     engine: EngineName  # who adds the rows up: pandas in memory; sql or spark, where they lie
     spark: dict[str, str]  # settings of Spark, where none runs yet
-    seed: Seed  # fixes everything random
     keep_duplicates: bool  # to show what would have been claimed; never a result
-    tracking: Literal["default", "none"]
-    tracking_seconds: Seconds  # that a server may take
-    share_rows: bool  # whether rejected cells may leave for MLflow
-    smallest_cell: SmallestCell
-    files: Files
 
 
 def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
@@ -75,7 +67,7 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     if settings.tracking == "none":
         print(command_to_track(here.folder))
         return
-    send(RunFolder(here.folder), share_rows=settings.share_rows, seconds=settings.tracking_seconds)
+    settings.send(here.folder)
     print(command_to_open(store_uri()))
 
 

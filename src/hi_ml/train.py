@@ -11,11 +11,10 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell, refuse_strange_targets
+from hi_ml.app.config import STRICT, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
 from hi_ml.app.passwords import without_password
 from hi_ml.data.column import Moment
-from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.holdout import Holdout
@@ -33,22 +32,20 @@ from hi_ml.reports.train import Request, make, prepare
 from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import FILES, RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
-from hi_ml.tracking.send import send
+from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import address, command_to_open, store_uri
 
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 
 
 @dataclass(frozen=True, config=STRICT)
-class TrainSettings:
+class TrainSettings(RunSettings):
     """The keys of ``conf/train.yaml``."""
 
-    dataset: Dataset
     model: Model
     tasks: dict[str, Task]
     trust: list[str]  # learners of other packages than scikit-learn, LightGBM and CatBoost, as module.Class
     split: Split
-    seed: Seed  # fixes everything random
     horizon: Moment | None  # moves the moment of prediction of all tasks
     smallest_skill: Annotated[float, Field(ge=0, lt=1)]  # share of the baseline's loss
     recalibrate: bool  # whether the probabilities of classes are recalibrated inside the training part
@@ -66,14 +63,9 @@ class TrainSettings:
     holdout_by: str | None  # a column whose levels are left out in turn
     report: dict[str, str | None]  # what a person says to items of TRIPOD+AI
     charts: Literal["default", "all"]
-    tracking: Literal["default", "none"]
-    tracking_seconds: Seconds  # that a server may take for a run
-    share_rows: bool  # whether tables of single rows may leave for MLflow
-    smallest_cell: SmallestCell
     promote: Promote  # auto: champion if shown to be better than the present one on rows new to both
     # share of the present champion's loss (in tune, also of the defaults'); a smaller one is not worth a change
     smallest_gain: Annotated[float, Field(ge=0, lt=1)]
-    files: Files
 
     def method(self) -> Method:
         """Return what is done with every task.
@@ -147,8 +139,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
 
 def send_and_say(folder: Path, policy: PromotionPolicy, settings: TrainSettings) -> None:
     """Send a run folder to MLflow, and say what became of it there."""
-    seconds, share_rows = settings.tracking_seconds, settings.share_rows
-    for sentence in send(RunFolder(folder), policy, share_rows=share_rows, seconds=seconds).sentences():
+    for sentence in settings.send(folder, policy).sentences():
         tqdm.write(sentence)
 
 

@@ -2,41 +2,33 @@
 
 import time
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import NotValidatable, command_to_track
 from hi_ml.app.files import atomic_folder
 from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.transport import Margins, transport
 from hi_ml.prediction.external import load_home, predict_elsewhere
 from hi_ml.prediction.load import load_model
 from hi_ml.reports import validate as report
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.registry import remember_validation
-from hi_ml.tracking.send import send
+from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import command_to_open, store_uri
 
 
 @dataclass(frozen=True, config=STRICT)
-class ValidateSettings:
-    """The keys of ``conf/validate.yaml``."""
+class ValidateSettings(RunSettings):
+    """The keys of ``conf/validate.yaml``; the dataset is the other table."""
 
-    dataset: Dataset  # the other table
     model_uri: str | None  # the frozen model
     margins: Margins
     factors: dict[str, Annotated[float, Field(gt=0)]]  # by role, to the model's unit
-    seed: Seed
-    tracking: Literal["default", "none"]
-    tracking_seconds: Seconds  # that a server may take
-    share_rows: bool  # whether rejected cells may leave for MLflow
-    smallest_cell: SmallestCell
-    files: Files
 
 
 def validate(settings: ValidateSettings, here: launch.Invocation) -> None:
@@ -68,9 +60,9 @@ def validate(settings: ValidateSettings, here: launch.Invocation) -> None:
     if settings.tracking == "none":
         print(command_to_track(here.folder))
         return
-    folder, seconds = RunFolder(here.folder), settings.tracking_seconds
-    tracked = send(folder, share_rows=settings.share_rows, seconds=seconds)
+    tracked = settings.send(here.folder)
     if model.version:
+        folder, seconds = RunFolder(here.folder), settings.tracking_seconds
         remember_validation(folder, model.name, model.version, tracked.run_id, seconds=seconds)
         print(f"{model.name} version {model.version} remembers it.")
     print(command_to_open(store_uri()))

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
+from pydantic.dataclasses import dataclass as settings
+
+from hi_ml.app.config import STRICT, Files, Seconds, Seed, SmallestCell
 from hi_ml.app.errors import TrackingFailed, command_to_track
 from hi_ml.app.passwords import without_password
+from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.contest import digests_of
 from hi_ml.tracking.folder import DIGESTS, RunFolder
@@ -95,6 +99,23 @@ def send(
         raise TrackingFailed.of(folder.path, public_uri, without_password(str(error))) from error
     folder.sent(before | {public_uri: asdict(tracked)})
     return tracked
+
+
+@settings(frozen=True, config=STRICT)
+class RunSettings:
+    """What every command is asked that reads a table, and tracks what it says of it."""
+
+    dataset: Dataset
+    seed: Seed  # fixes everything random
+    tracking: Literal["default", "none"]
+    tracking_seconds: Seconds  # that a server may take for a run
+    share_rows: bool  # whether tables of single rows, and rejected cells, may leave for MLflow
+    smallest_cell: SmallestCell
+    files: Files
+
+    def send(self, folder: Path, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
+        """Track a finished run folder; raises as the function does."""
+        return send(RunFolder(folder), policy, share_rows=self.share_rows, seconds=self.tracking_seconds)
 
 
 def _is_active(client: Any, run_id: str) -> bool:

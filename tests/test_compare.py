@@ -1,8 +1,8 @@
 """The command: which runs it takes, what it refuses, what it leaves."""
 
 import json
+import re
 import shutil
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import pandas as pd
@@ -153,11 +153,6 @@ def test_folders_are_compared_without_any_store(here, made, compared):
     assert not (here / "mlflow.db").exists()
 
 
-def test_chosen_runs_of_different_digests_are_refused(made, compared):
-    with pytest.raises(NotComparable, match=r"cannot be compared: data \w{12} and split \w{12}: linear \w+; data"):
-        compared(f"runs=['{made['linear']}','{made['elsewhere']}']")
-
-
 def test_an_unknown_run_a_lone_one_and_one_of_another_task_are_refused(here, made, compared):
     with pytest.raises(NotComparable, match=r"no run 'liner' \(did you mean linear\?\)"):
         compared("runs=[liner,baseline]")
@@ -224,27 +219,14 @@ def test_the_differences_are_those_of_the_scores_of_the_folders(made, compared):
     assert kept["linear", "rmse"] == scores["linear"]["rmse"]
 
 
-class Reader(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.text, self.places = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.places += [value for name, value in attrs if name in ("src", "href")]
-        assert tag != "script"
-
-    def handle_data(self, data):
-        self.text.append(data.strip())
-
-
 def test_the_page_says_all_of_it_and_needs_nothing_else(compared):
     found = compared("runs=[linear,baseline]")
-    page = Reader((found.folder / "report.html").read_text())
-    assert all(place.startswith(("data:", "#")) for place in page.places)
-    assert len(page.places) == 1
+    page = (found.folder / "report.html").read_text()
+    (place,) = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert place.startswith(("data:", "#"))
+    assert "<script" not in page
     for word in ("linear", "baseline", "Mean absolute error", "model.regression.alpha", found.about["split_sha256"]):
-        assert word in page.text or word in " ".join(page.text), word
+        assert word in page, word
     with Image.open(found.folder / "charts" / "differences.png") as picture:
         assert picture.width > 800
 

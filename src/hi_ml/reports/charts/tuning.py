@@ -43,8 +43,8 @@ def learning_curve(table: pd.DataFrame, *, title: str, caption: str, score: str)
 def history(table: pd.DataFrame, *, title: str, caption: str, score: str, unit: str) -> Figure:
     """Draw the loss of every trial, the best so far, and the line of the defaults.
 
-    The axis shows the trials that reached all folds, with their intervals; a pruned one that lies above is drawn at the
-    upper edge.
+    The axis shows the trials that reached all folds, with their intervals; a pruned one that lies beyond is drawn at
+    its edge.
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def history(table: pd.DataFrame, *, title: str, caption: str, score: str, unit: 
     figure = new_figure(title, caption, height=3.4, legend=True)
     ax = figure.subplots()
     complete, pruned, failed = (table[table["state"] == state] for state in ("complete", "pruned", "failed"))
-    top = _zoom(ax, complete)
+    _zoom(ax, complete)
     reach = [complete["loss"] - complete["low"], complete["high"] - complete["loss"]]
     whole = ax.errorbar(
         complete["number"], complete["loss"], reach, color=DARK, fmt="o", markersize=5, elinewidth=1, label="all folds"
     )
     entries: list[Artist | Container] = [whole]
     if len(pruned):
-        near = pruned["loss"].clip(upper=top)
+        near = pruned["loss"].clip(*ax.get_ylim())
         entries += ax.plot(pruned["number"], near, "v", color=NEUTRAL, mfc="white", ms=5, clip_on=False, label="pruned")
     if len(failed):
         foot = ax.get_xaxis_transform()
@@ -77,9 +77,8 @@ def history(table: pd.DataFrame, *, title: str, caption: str, score: str, unit: 
     return figure
 
 
-def _zoom(ax: Axes, complete: pd.DataFrame) -> float:
-    """Show the trials that reached all folds, and return the upper end of the axis."""
+def _zoom(ax: Axes, complete: pd.DataFrame) -> None:
+    """Show the trials that reached all folds."""
     bottom, top = complete["low"].min(), complete["high"].max()
     air = _AIR * (top - bottom) or _AIR * abs(top) or 1.0
     ax.set_ylim(bottom - air, top + air)
-    return float(top + air)

@@ -142,6 +142,13 @@ def called():
 
 
 @pytest.fixture(scope="session")
+def finished(tmp_path_factory, called):
+    """A finished run folder of the length of stay that was never tracked; take a copy to change it."""
+    overrides = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none"]
+    return called("train", tmp_path_factory.mktemp("finished"), *overrides) / "length_of_stay"
+
+
+@pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory):
     """An empty MLflow store, its migrations done; copy it rather than create another."""
     from hi_ml.tracking.store import exclusive  # noqa: PLC0415 -- seconds that only the tests of tracking pay

@@ -35,7 +35,6 @@ from hi_ml.tracking.site import keyed
 from hi_ml.tracking.store import store_uri
 
 MODEL = "simulated.length_of_stay"
-QUICK = ["model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none", "task=length_of_stay"]
 GROUPS = 800
 
 
@@ -194,16 +193,15 @@ def test_twenty_equal_models_seldom_bring_forth_a_champion(kind, one_split):
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory, called):
+def table(finished):
     """A trained and never tracked run, with the table and the problem that it was trained on."""
-    folder = called("train", tmp_path_factory.mktemp("outputs"), *QUICK)
-    cfg = yaml.safe_load((folder / "length_of_stay" / "config.yaml").read_text())
+    cfg = yaml.safe_load((finished / "config.yaml").read_text())
     dataset, task = build(Dataset, cfg["dataset"]), build(Task, cfg["tasks"]["length_of_stay"])
     method = SimpleNamespace(
         model=build(Model, cfg["model"]), split=build(Split, cfg["split"]), seed=0, smallest_cell=5
     )
-    problem = prepare(dataset, [task], folder, {}).pose(task, method)
-    return SimpleNamespace(folder=folder / task.name, dataset=dataset, problem=problem)
+    problem = prepare(dataset, [task], finished.parent, {}).pose(task, method)
+    return SimpleNamespace(folder=finished, dataset=dataset, problem=problem)
 
 
 @pytest.fixture

@@ -28,13 +28,6 @@ from hi_ml.tracking.store import VIEW, address, command_to_open, store_uri
 EXPERIMENT, MODEL = "simulated/length_of_stay", "simulated.length_of_stay"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, called):
-    """A finished run folder that was never tracked."""
-    overrides = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none"]
-    return called("train", tmp_path_factory.mktemp("outputs"), *overrides) / "length_of_stay"
-
-
 @pytest.fixture
 def folder(here, finished):
     return copied(finished, here / "outputs" / "length_of_stay")

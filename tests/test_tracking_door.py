@@ -17,12 +17,6 @@ from hi_ml.tracking.door import refuse_strange
 from hi_ml.tracking.folder import RunFolder
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, called):
-    overrides = ["task=length_of_stay", "model=linear", "dataset.rows=400", "explain.rows=0", "tracking=none"]
-    return called("train", tmp_path_factory.mktemp("outputs"), *overrides) / "length_of_stay"
-
-
 @pytest.fixture
 def stranger(finished, tmp_path):
     (tmp_path / "secret.txt").write_text("CANARY")

@@ -249,7 +249,7 @@ def fill_cells(table: pd.DataFrame, last: Sequence[str]) -> pd.DataFrame:
 
 
 def cube(table: pd.DataFrame, keys: tuple[str, str]) -> Floats:
-    """Spread counts over strata x rows x columns, empty cells as 0.
+    """Spread counts over strata x rows x columns, empty cells as 0; shape (strata, rows, columns).
 
     Parameters
     ----------
@@ -257,10 +257,6 @@ def cube(table: pd.DataFrame, keys: tuple[str, str]) -> Floats:
         Made by `counts`; what is no key of the cube is a stratum.
     keys : tuple of str
         The keys that become rows and columns, each in the order of its labels.
-
-    Returns
-    -------
-    ndarray of float64, shape (strata, rows, columns)
     """
     full = fill_cells(table, keys)
     rows, columns = (full.index.get_level_values(key).nunique() for key in keys)

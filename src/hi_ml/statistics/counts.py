@@ -18,7 +18,7 @@ LARGEST = 30.0
 
 
 def poisson_binomial(chances: Floats) -> Floats:
-    """Count independent events that have chances of their own, exactly, by a tree of convolutions.
+    """Count independent events that have chances of their own, exactly, by a tree of convolutions; shape (..., n + 1).
 
     Pairs are convolved, and pairs of pairs: n log(n)^2 operations, no subtraction, no normal approximation. An event
     cannot be taken out again by division: that loses all digits.
@@ -26,10 +26,6 @@ def poisson_binomial(chances: Floats) -> Floats:
     Parameters
     ----------
     chances : array of float64, shape (..., n)
-
-    Returns
-    -------
-    array of float64, shape (..., n + 1)
 
     Examples
     --------

@@ -88,15 +88,11 @@ def tally(values: ArrayLike, edges: ArrayLike, *, rows: ArrayLike | None = None,
 
 
 def total_variation(training: ArrayLike, new: ArrayLike) -> Floats:
-    """Return the share of rows that would have to change their cell: 0 the same, 1 nothing in common.
+    """Return the share of rows that would have to change their cell: 0 the same, 1 nothing in common; shape (...).
 
     Parameters
     ----------
     training, new : array of int, shape (..., n_cells)
-
-    Returns
-    -------
-    ndarray of float64, shape (...)
 
     Examples
     --------

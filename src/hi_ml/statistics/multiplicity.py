@@ -71,15 +71,11 @@ def any_of(p_values: Sequence[float]) -> float:
 
 
 def discoveries(p_values: ArrayLike) -> NDArray[np.bool_]:
-    """Mark what stands at a false discovery rate of 5 % (Benjamini & Hochberg 1995).
+    """Mark what stands at a false discovery rate of 5 % (Benjamini & Hochberg 1995); of the same shape.
 
     Parameters
     ----------
     p_values : array of float, any shape
-
-    Returns
-    -------
-    ndarray of bool, of the same shape
     """
     values = np.asarray(p_values, dtype=np.float64)
     if values.size == 0:

@@ -14,17 +14,13 @@ _NO_VARIANCE = 1e-9
 
 
 def residuals(values: Floats, covariates: Floats) -> Floats:
-    """Remove what a linear model of the covariates explains (ordinary least squares).
+    """Remove what a linear model of the covariates explains (ordinary least squares); shape (n,).
 
     Parameters
     ----------
     values : ndarray of float64, shape (n,)
     covariates : ndarray of float64, shape (n, p)
         The constant included; columns may depend on each other.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
     """
     coefficients, *_ = np.linalg.lstsq(covariates, values)
     return np.asarray(values - covariates @ coefficients, dtype=np.float64)
@@ -153,16 +149,12 @@ def _stratum_means(values: Floats, strata: Integers) -> Floats:
 
 
 def wald_statistic(n: Floats, total: Floats, squares: Floats, *, groups: int) -> Floats:
-    """Compute the Wald statistic of `within_strata` for each of b layouts, such as permutations.
+    """Compute the Wald statistic of `within_strata` for each of b layouts, such as permutations; shape (b,).
 
     Parameters
     ----------
     n, total, squares : ndarray of float64, shape (b, k * groups)
         Counts, sums and sums of squares of the cells, stratum by stratum.
-
-    Returns
-    -------
-    ndarray of float64, shape (b,)
     """
     n, total, squares = (values.reshape(len(values), -1, groups) for values in (n, total, squares))
     each = np.maximum(n.sum(axis=2, keepdims=True), 1.0)

@@ -134,7 +134,7 @@ def _position(stay: Floats, prediction: Floats, low: Floats, high: Floats) -> Fl
 
 
 def hazards(survival: Floats, everyone: Floats) -> Floats:
-    """Turn survival curves into the cumulative hazard of leaving that each day adds.
+    """Turn survival curves into the cumulative hazard of leaving that each day adds; shape (n, size).
 
     Parameters
     ----------
@@ -142,10 +142,6 @@ def hazards(survival: Floats, everyone: Floats) -> Floats:
         As `Law.survival` returns it.
     everyone : array of float64, shape (size,)
         The hazards of all stays, which stand where hardly any like these is left.
-
-    Returns
-    -------
-    array of float64, shape (n, size)
     """
     before = np.concatenate([np.ones((len(survival), 1)), survival[:, :-1]], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -156,7 +152,7 @@ def hazards(survival: Floats, everyone: Floats) -> Floats:
 def staying(
     hazard: Floats, elapsed: NDArray[np.int64], factors: Floats, *, before: float = 1.0, today: float = 1.0
 ) -> Floats:
-    """Return the chance of each person to be there at the end of each of the next days.
+    """Return the chance of each person to be there at the end of each of the next days; shape (horizons, n).
 
     Parameters
     ----------
@@ -168,10 +164,6 @@ def staying(
         What the hazards of each of the next days are multiplied by.
     before, today : float
         Share of today's discharges that are over, and the factor of today: who is there now may still leave today.
-
-    Returns
-    -------
-    array of float64, shape (horizons, n)
     """
     size = hazard.shape[-1]
     days = np.minimum(elapsed[:, None] + np.arange(len(factors) + 1), size - 1)

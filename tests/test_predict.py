@@ -1,7 +1,6 @@
 """The command as a user calls it, killed as an unlucky user would see it killed, beside MLflow's own ways to score."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -14,7 +13,6 @@ import urllib.request
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -122,9 +120,6 @@ def many(tmp_path_factory):
     return place
 
 
-CHUNKS = 75  # of three thousand rows
-
-
 def request_of(described, source, output, rows=40):
     return batch.BatchRequest(str(source), output, described(source), keep=("Room Number",), chunk_rows=rows, threads=2)
 
@@ -145,39 +140,6 @@ def test_where_nothing_may_be_written_the_run_folder_stands_beside_the_output(in
     assert (elsewhere / "scores.csv").is_file()
     assert len(list((elsewhere / "outputs" / "predict").iterdir())) == 1
     assert {path.name for path in tonight.parent.iterdir()} == {"tonight.csv", "elsewhere"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("source", "output"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
-def test_after_a_kill_at_any_moment_a_second_call_gives_the_same_bytes(
-    small_model, described, many, tmp_path, source, output
-):
-    model, read = (
-        small_model("lgbm", "length_of_stay"),
-        batch.fingerprints(str(many / source), described(many / source)),
-    )
-    (tmp_path / "whole").mkdir()
-    expected, told, _ = finished(request_of(described, many / source, tmp_path / "whole" / output), model)
-    forks = multiprocessing.get_context("forkserver")  # which has imported all that takes seconds
-    forks.set_forkserver_preload(["hi_ml.prediction.batch", "lightgbm"])
-    rng, went_on = np.random.default_rng(0), 0
-    for place in range(10):
-        (tmp_path / str(place)).mkdir()
-        request = request_of(described, many / source, tmp_path / str(place) / output)
-        settings = {"files": read, "say": str, "stage": print}
-        killed = forks.Process(target=batch.score, args=(request, model), kwargs=settings)
-        killed.start()
-        work, parts = request.beside(run.WORK), rng.integers(0, CHUNKS + 1)
-        while killed.is_alive() and not (work.exists() and len(list(work.glob("*.arrows"))) >= parts):
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.02))
-        killed.kill()
-        killed.join()
-        files, manifest, said = finished(request, model)
-        assert files == expected
-        assert manifest == told
-        went_on += any("Goes on" in sentence for sentence in said)
-    assert went_on >= 5
 
 
 class Killed(BaseException):

@@ -79,10 +79,6 @@ def test_the_marginal_set_is_the_smallest_that_frequencies_allow(weights, level)
     assert ((taken >= 0) & (taken <= 1)).all()
 
 
-def test_three_equal_labels_take_sets_of_two_point_seven():
-    assert conformal.marginal_set(np.full(3, 1 / 3), 0.9).sum() == pytest.approx(2.7)
-
-
 @pytest.mark.parametrize(
     ("calibration", "test", "low", "high"), [(1000, 10_000, 0.873, 0.924), (500, 500, 0.848, 0.944)]
 )

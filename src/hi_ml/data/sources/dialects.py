@@ -57,11 +57,16 @@ def connect(url: str, password: str | None, *, writes: bool = False) -> Session:
     return session
 
 
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
 @dataclass(frozen=True)
 class Postgresql:
     """PostgreSQL by ADBC, which copies rows in binary form."""
 
     connection: Any
+    quoted = staticmethod(_quoted)
 
     @classmethod
     def open(cls, url: str, password: str | None, *, writes: bool) -> "Postgresql":
@@ -73,11 +78,6 @@ class Postgresql:
             cursor.execute(f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, {access}")
         connection.commit()
         return cls(connection)
-
-    @staticmethod
-    def quoted(name: str) -> str:
-        """See `Session`."""
-        return _quoted(name)
 
     def columns(self, base: str) -> tuple[pa.Schema, Selection]:
         """See `Session`."""
@@ -117,6 +117,7 @@ class Sqlite:
     """A SQLite file by ADBC."""
 
     connection: Any
+    quoted = staticmethod(_quoted)
 
     @classmethod
     def open(cls, url: str, _: str | None, *, writes: bool) -> "Sqlite":
@@ -124,11 +125,6 @@ class Sqlite:
         driver = import_module("adbc_driver_sqlite.dbapi")
         path = _path(url, must_exist=not writes)
         return cls(driver.connect(f"file:{quote(str(path))}?mode={'rwc' if writes else 'ro'}"))
-
-    @staticmethod
-    def quoted(name: str) -> str:
-        """See `Session`."""
-        return _quoted(name)
 
     def columns(self, base: str) -> tuple[pa.Schema, Selection]:
         """See `Session`: a column is what its cells are, for any cell may be of any type."""
@@ -169,6 +165,7 @@ class Duckdb:
     """A DuckDB file."""
 
     connection: Any
+    quoted = staticmethod(_quoted)
 
     @classmethod
     def open(cls, url: str, _: str | None, *, writes: bool) -> "Duckdb":
@@ -186,11 +183,6 @@ class Duckdb:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("BEGIN TRANSACTION")
         return cls(connection)
-
-    @staticmethod
-    def quoted(name: str) -> str:
-        """See `Session`."""
-        return _quoted(name)
 
     def columns(self, base: str) -> tuple[pa.Schema, Selection]:
         """See `Session`."""
@@ -284,10 +276,6 @@ class Otherwise:
 
 
 _KINDS = {"postgresql": Postgresql, "postgres": Postgresql, "sqlite": Sqlite, "duckdb": Duckdb}
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _table(name: str) -> str:

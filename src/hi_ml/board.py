@@ -10,42 +10,32 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
-from hi_ml.app.config import STRICT, Files, Seed, refuse_strange_targets
+from hi_ml.app.config import STRICT, Seed, refuse_strange_targets
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.files import atomic_folder
 from hi_ml.data.read import read
-from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import Method
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction.feed.backtest import backtest
 from hi_ml.prediction.feed.log import Log
-from hi_ml.prediction.feed.outlook import Forecaster
+from hi_ml.prediction.feed.outlook import OutlookSettings
 from hi_ml.prediction.feed.past import past
-from hi_ml.prediction.feed.settings import LogSettings, Zone, site_zone
+from hi_ml.prediction.feed.settings import site_zone
 from hi_ml.reports import board as reports
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 
 
 @dataclass(frozen=True, config=STRICT)
-class BoardSettings:
+class BoardSettings(OutlookSettings):
     """The keys of ``conf/board.yaml``."""
 
-    dataset: Dataset
-    files: Files
     model: Model
     tasks: dict[str, Task]
     split: Split
     evaluate: bool  # replay the table in the order of time
     at: str | None  # the moment of a board from the log; None: now
-    log: LogSettings
-    zone: Zone  # of the site; None: that of the machine
-    counted: str  # class of the patients that the census counts
-    model_uri: str | None  # None: the champion, or counting alone where there is none yet
-    units: list[str] | None  # of the board; None: all
-    horizons: list[Annotated[int, Field(ge=1, le=60)]]  # days ahead
-    interval: Annotated[float, Field(gt=0, lt=1)]
     smallest_gain: Annotated[float, Field(ge=0, lt=1)]  # share of the CRPS of counting
     seed: Seed  # fixes everything random
     trust: list[str]  # learners of other packages that may run, as module.Class
@@ -72,12 +62,7 @@ def _draw(settings: BoardSettings, here: launch.Invocation) -> None:
     at = at.replace(tzinfo=at.tzinfo or zone).astimezone(zone)
     log = Log.open(Path(settings.log.path), zone, read_only=True)
     visits = log.visits_at(at)
-    uri = settings.model_uri or f"models:/{settings.dataset.name}.length_of_stay@champion"
-    outlook = Forecaster(
-        settings.dataset, uri, settings.horizons, settings.interval, settings.counted,
-        required=settings.model_uri is not None, units=settings.units, smallest_gain=settings.smallest_gain,
-    )  # fmt: skip
-    outlook.refresh()
+    outlook = settings.outlook(smallest_gain=settings.smallest_gain)
     present = [visit for visit in visits if visit.status == "in" and visit.patient_class == settings.counted]
     past_visits = [visit for visit in visits if visit.status in ("in", "out")]
     drawn = outlook.board(present, log.scores([visit.visit for visit in present]), past_visits, at)

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 
+from hi_ml.app.config import STRICT, Files
 from hi_ml.app.errors import ModelUnknown
 from hi_ml.data.schema import Dataset
 from hi_ml.prediction import drift
@@ -19,6 +22,7 @@ from hi_ml.prediction.feed.census import LONGEST, NEVER, Days, Now, Rates, Stays
 from hi_ml.prediction.feed.laws import WEEK, Law, hazards, staying, weekday
 from hi_ml.prediction.feed.ledger import ward
 from hi_ml.prediction.feed.log import ScoreRow
+from hi_ml.prediction.feed.settings import LogSettings, Zone
 from hi_ml.prediction.feed.visits import Visit
 from hi_ml.prediction.load import LoadedModel, load_model, version_of
 from hi_ml.scorer.serving import Numbers, convert, inputs
@@ -34,6 +38,31 @@ _SLOWEST = 0.05  # hazard of a day, at least, of whoever has outstayed the like
 _NOBODY = 1e-6  # chance below which a number of beds is not written down
 _REMEMBERED = 100_000  # predictions
 _SOON = "not yet known"
+
+
+@settings(frozen=True, config=STRICT)
+class OutlookSettings:
+    """What the service and its board are asked alike."""
+
+    dataset: Dataset
+    log: LogSettings
+    zone: Zone  # of the site, for times without an offset; None: that of the machine
+    counted: str  # class of the patients that the census counts
+    model_uri: str | None  # None: the champion, or counting alone where there is none yet
+    units: list[str] | None  # of the board; None: all
+    horizons: list[Annotated[int, Field(ge=1, le=60)]]  # days ahead
+    interval: Annotated[float, Field(gt=0, lt=1)]
+    files: Files
+
+    def outlook(self, **more: Any) -> "Forecaster":
+        """Make the outlook, with the model that there is now; raises as its `refresh`."""
+        uri = self.model_uri or f"models:/{self.dataset.name}.length_of_stay@champion"
+        made = Forecaster(
+            self.dataset, uri, self.horizons, self.interval, self.counted,
+            required=self.model_uri is not None, units=self.units, **more,
+        )  # fmt: skip
+        made.refresh()
+        return made
 
 
 @dataclass(frozen=True)

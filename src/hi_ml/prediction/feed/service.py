@@ -11,17 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
+
+from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.sources.hl7 import Header, Reader
 from hi_ml.data.sources.wire import Framer, acknowledge, frame
 from hi_ml.prediction.feed.ledger import Ledger
 from hi_ml.prediction.feed.live import Live, Outlook
 from hi_ml.prediction.feed.log import Entry, Log, alone
+from hi_ml.prediction.feed.outlook import OutlookSettings
 from hi_ml.prediction.feed.posts import FhirSettings, Gaps, Posts
 from hi_ml.prediction.feed.receipt import Committer, Done, Outcome, Receipt
-from hi_ml.prediction.feed.settings import HttpSettings, LogSettings, MllpSettings
+from hi_ml.prediction.feed.settings import HttpSettings, MllpSettings
 from hi_ml.prediction.feed.web import Web
 
 _MOST_WAITING = 64  # messages of one connection that wait for their commit; then no more is read of it
@@ -136,23 +141,28 @@ class Connection(asyncio.Protocol):
             self._pace()
 
 
+@settings(frozen=True, config=STRICT)
+class ServiceSettings(OutlookSettings):
+    """How a service listens, keeps and shows."""
+
+    mllp: MllpSettings
+    http: HttpSettings
+    fhir: FhirSettings
+    group_ms: Annotated[float, Field(ge=0, le=1000)]
+    group_rows: Annotated[int, Field(ge=1)]
+    queue: Annotated[int, Field(ge=1)]
+    board_seconds: Annotated[float, Field(gt=0)]
+    silent: bool
+
+
 @dataclass(frozen=True)
 class ServicePlan:
     """What a service is made of."""
 
+    settings: ServiceSettings
     reader: Reader
-    mllp: MllpSettings
-    http: HttpSettings
-    fhir: FhirSettings
-    log: LogSettings
     key: str  # the fingerprint of the site's key
-    group_ms: float
-    group_rows: int
-    queue: int
-    counted: str
     outlook: Outlook
-    board_seconds: float
-    silent: bool
     page: tuple[str, str]  # and what a browser may do for it
     announce: Callable[[Sequence[Mapping[str, str]]], None]  # tells MLflow which alarms there are
 
@@ -165,7 +175,7 @@ def run(plan: ServicePlan, say: Callable[[str], None]) -> None:
     HiMlError
         If an address is taken, or the log is in use or none.
     """
-    path = Path(plan.log.path).absolute()
+    path = Path(plan.settings.log.path).absolute()
     before = {number: signal.getsignal(number) for number in _STOPS}
     with alone(path):
         number = asyncio.run(_run(plan, Log.open(path, plan.reader.zone), say))
@@ -175,6 +185,7 @@ def run(plan: ServicePlan, say: Callable[[str], None]) -> None:
 
 
 async def _run(plan: ServicePlan, log: Log, say: Callable[[str], None]) -> int:
+    asked = plan.settings
     loop = asyncio.get_running_loop()
     if not log.same_key(plan.key):
         say("The site's key is another one than before: visits of before can no longer be joined, and are not counted.")
@@ -185,26 +196,26 @@ async def _run(plan: ServicePlan, log: Log, say: Callable[[str], None]) -> int:
         live.appended()
 
     committer = Committer(
-        log.sibling(), group_ms=plan.group_ms, group_rows=plan.group_rows, queue=plan.queue,
+        log.sibling(), group_ms=asked.group_ms, group_rows=asked.group_rows, queue=asked.queue,
         deliver=lambda group: _call(loop, hand_out, group),
     )  # fmt: skip
-    ledger = Ledger.of(log.sibling(), plan.counted)
+    ledger = Ledger.of(log.sibling(), asked.counted)
     live = Live(
-        log, ledger, committer, plan.outlook, plan.board_seconds, plan.log.keep_raw_days, plan.silent,
+        log, ledger, committer, plan.outlook, asked.board_seconds, asked.log.keep_raw_days, asked.silent,
         tell=lambda: _call(loop, web.tell), announce=plan.announce,
     )  # fmt: skip
     ledger.score = live.score
-    receipt = Receipt(plan.reader, plan.mllp.max_bytes, keep_raw=plan.log.keep_raw_days > 0)
-    gaps = Gaps(log.sibling(), plan.fhir, live.missing)
-    web = Web(plan.http, live, *plan.page, receive=Posts(receipt, live, gaps).receive, max_bytes=_MOST_POSTED)
+    receipt = Receipt(plan.reader, asked.mllp.max_bytes, keep_raw=asked.log.keep_raw_days > 0)
+    gaps = Gaps(log.sibling(), asked.fhir, live.missing)
+    web = Web(asked.http, live, *plan.page, receive=Posts(receipt, live, gaps).receive, max_bytes=_MOST_POSTED)
     committer.start()
 
     def ready(mllp: int, http: int) -> None:
-        scheme = "https" if plan.http.tls.cert else "http"
-        say(f"Hearing HL7 v2 at {plan.mllp.host}:{mllp}; page at {scheme}://{plan.http.host}:{http}/")
-        say(f"Log: {plan.log.path}, {log.last()[0]:,} messages, {len(ledger.here):,} visits in house")
+        scheme = "https" if asked.http.tls.cert else "http"
+        say(f"Hearing HL7 v2 at {asked.mllp.host}:{mllp}; page at {scheme}://{asked.http.host}:{http}/")
+        say(f"Log: {asked.log.path}, {log.last()[0]:,} messages, {len(ledger.here):,} visits in house")
 
-    return await serve(Door(plan.mllp, receipt, live), web, ready=ready)
+    return await serve(Door(asked.mllp, receipt, live), web, ready=ready)
 
 
 async def serve(door: Door, web: Web, *, ready: Callable[[int, int], None]) -> int:

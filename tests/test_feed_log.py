@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hi_ml.app.errors import MessageRefused, OutputFailed
+from hi_ml.app.errors import OutputFailed
 from hi_ml.data.sources.events import Event
 from hi_ml.prediction.feed.ledger import Ledger
 from hi_ml.prediction.feed.live import Live
@@ -63,18 +63,6 @@ def test_a_commit_that_fails_keeps_nothing_of_it(log):
         log.append([Entry(b"a", 1.0), Entry(b"b", 1.0, sender={})])
     assert log.last() == (0, None)
     assert log.append([Entry(b"a", 1.0)]) == [1]
-
-
-def test_dead_letters_say_why_and_count_repeats(log):
-    refused = MessageRefused("AE", "PV1-19", "expected a number")
-    log.append([Entry(b"x", 1.0, refused=refused), Entry(b"x", 2.0, refused=refused)])
-    count, (letter,) = log.dead(5)
-    assert (count, letter["field"], letter["times"], letter["received"]) == (
-        1,
-        "PV1-19",
-        2,
-        "1970-01-01T00:00:01+00:00",
-    )
 
 
 @pytest.mark.parametrize("swapped", [False, True])

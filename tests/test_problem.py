@@ -28,8 +28,8 @@ def test_the_rules_are_counted_and_the_target_of_what_they_took_is_held_against_
     (note,) = posed([("Age", row, "??") for row in longest] + [("Room Number", longest[0], "attic")], "length_of_stay")
     kept = days.drop(longest).mean()
     assert note == (
-        f"Set aside: 12 of 300 rows (Age number 12, Room Number number 1); mean length_of_stay {kept:.2f} days kept, "
-        f"{days[longest].mean():.2f} set aside (of 12 rows where it can be read)."
+        "Set aside: 12 of 300 rows (Age number 12, Room Number number fewer than 5); mean length_of_stay "
+        f"{kept:.2f} days kept, {days[longest].mean():.2f} set aside (of 12 rows where it can be read)."
     )
 
 
@@ -54,13 +54,14 @@ def test_a_few_rows_tell_no_mean_for_it_would_be_theirs(posed, damage, words):
 
 
 def test_the_rows_of_a_label_that_few_patients_have_are_left_out_and_said_to_be(tmp_path, cells):
-    results = cells["Test Results"].where(cells.index > 3, "Strange").where(cells.index < 270, "Seldom")
+    results = cells["Test Results"].where(cells.index > 3, "Strange").where(cells.index < 220, "Seldom")
+    results = results.where(cells.index < 280, "Rare")  # of more than 5 patients, but not in the test part
     cells.assign(**{"Test Results": results}).to_csv(tmp_path / "mine.csv", index=False)
     problem = hi_ml.pose(hi_ml.read(tmp_path / "mine.csv"), "test_results")
     assert problem.labels == ["Abnormal", "Inconclusive", "Normal", "Seldom"]
-    assert len(problem.target) == len(cells) - 4
-    assert "Left out: the rows of 1 labels of test_result, each of fewer than 5 patients." in problem.notes
+    assert len(problem.target) == len(cells) - 4 - 20
+    assert "Left out: the rows of 2 labels of test_result, each of fewer than 5 patients" in problem.notes[0]
     rare = cells.assign(**{"Test Results": results.where(cells.index < 4, "Usual")})
     rare.to_csv(tmp_path / "rare.csv", index=False)
-    with pytest.raises(NotTrainable, match="found one that 5 patients of the training part have"):
+    with pytest.raises(NotTrainable, match="found one that 5 patients of the training part, and as many of the test"):
         hi_ml.pose(hi_ml.read(tmp_path / "rare.csv"), "test_results")

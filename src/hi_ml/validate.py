@@ -53,7 +53,7 @@ def validate(settings: ValidateSettings, here: launch.Invocation) -> None:
         elsewhere = predict_elsewhere(model, home, admissions, factors=settings.factors, seed=seed, smallest=smallest)
         stage("judge")
         result = transport(home, elsewhere.predictions, settings.margins, place=settings.dataset.name)
-        validation = report.Validation(model, home, admissions, elsewhere, result, settings.margins)
+        validation = report.Validation(model, home, admissions, elsewhere, result, settings.margins, smallest)
         with atomic_folder(here.folder, ours=OF_OTHER_STEPS) as work:
             report.write(validation, RunFolder(work), here=here, started=started)
     print(report.screen(validation, here.folder))

@@ -38,6 +38,17 @@ def number(value: float, *, digits: int = 4) -> str:
     return f"{round(value, places) + 0.0:.{places}f}"
 
 
+def counted(count: int | str) -> str:
+    """Write a count, thousands separated; one that is told in words stays.
+
+    Examples
+    --------
+    >>> counted(12350), counted("fewer than 5")
+    ('12,350', 'fewer than 5')
+    """
+    return count if isinstance(count, str) else f"{count:,}"
+
+
 def short(value: float) -> str:
     """Write a number for a chart: with three digits that matter, or with all before the point.
 

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.app.text import number
+from hi_ml.app.text import counted, number
 from hi_ml.evaluation.assessment import Assessment
 from hi_ml.modeling.problem import Problem
+from hi_ml.statistics.disclosure import few_in_words
 from hi_ml.statistics.estimates import Margin
 from hi_ml.statistics.means import contrast
 from hi_ml.statistics.moments import moments
@@ -85,12 +86,9 @@ def _say(attrition: pd.DataFrame) -> Iterator[str]:
         means = "" if pd.isna(line["mean"]) else f", mean of the target {number(line['mean'])}"
         if means and line.get("verdict") in (DIFFERENT, ALIKE):
             means += f" against {number(line['mean_kept'])} of those kept: {line['verdict']}"
-        rows, patients = (_count(line[what], attrition.attrs.get("smallest", 1)) for what in ("rows", "patients"))
+        smallest = attrition.attrs.get("smallest", 1)
+        rows, patients = (counted(few_in_words(line[what], smallest)) for what in ("rows", "patients"))
         yield f"Left out: {rows} rows of {patients} patients, {line['step']}{means}."
-
-
-def _count(number: int, smallest: int) -> str:
-    return f"fewer than {smallest}" if 0 < number < smallest else f"{number:,}"
 
 
 def _metrics(attrition: pd.DataFrame) -> dict[str, float]:

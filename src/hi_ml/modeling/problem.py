@@ -146,10 +146,12 @@ def pose(
         raise NotTrainable.too_few_groups(task.name, groups, fewest, len(target))
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
-    few = labels_of_few(target, labels, group, parts == 0, smallest_cell)
+    few = labels_of_few(target, labels, group, parts, smallest_cell)
     if len(labels) - len(few) < 2 <= len(labels):  # noqa: PLR2004 -- one needs no model
         raise NotTrainable.target(
-            task.name, task.target, f"one that {smallest_cell} patients of the training part have"
+            task.name,
+            task.target,
+            f"one that {smallest_cell} patients of the training part, and as many of the test part, have",
         )
     if len(few):
         kept = ~np.isin(target, few)
@@ -157,7 +159,8 @@ def pose(
         target, labels = target_of(task, rows[task.target], dataset.columns.get(task.target))
         group, twin = (pd.factorize(number[kept])[0] for number in (group, twin))
         notes = (
-            f"Left out: the rows of {len(few)} labels of {task.target}, each of fewer than {smallest_cell} patients.",
+            f"Left out: the rows of {len(few)} labels of {task.target}, each of fewer than {smallest_cell} patients "
+            "of the training part or the test part.",
         )
         _check_parts(task, parts, target, group=group, rule=split.name)
     unpooled = features.only(roles).part(chosen)
@@ -186,7 +189,7 @@ def pose(
             *notes,
             *remarks.set_aside(admissions, task, rows[task.target], smallest_cell),
             *remarks.names_left_out(left_out),
-            *remarks.left_by_the_cut(splits.left_out(split, group, rows), len(rows)),
+            *remarks.left_by_the_cut(splits.left_out(split, group, rows), len(rows), smallest_cell),
             *remarks.of_units(admissions, features.role.values(), rows),
         ),
         topped=None if labels or task.target not in admissions.topped else admissions.topped[task.target][chosen],

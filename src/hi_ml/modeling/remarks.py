@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from hi_ml.app.text import number, percent
+from hi_ml.app.text import counted, number, percent
 from hi_ml.data.read import Admissions
 from hi_ml.modeling.tasks import Task
+from hi_ml.statistics.disclosure import few_in_words
 
 _NAMED = 8  # columns that a sentence names
 
@@ -26,32 +27,42 @@ def set_aside(admissions: Admissions, task: Task, kept: pd.Series, smallest_cell
         return
     cells = admissions.rejected
     rules = (cells["column"] + " " + cells["rule"]).str.strip().value_counts()  # a cell breaks a rule once
-    took = [f"{rule} {count:,}" for rule, count in rules.items()]
+    took = [f"{rule} {counted(few_in_words(count, smallest_cell))}" for rule, count in rules.items()]
     more = f" and {len(took) - _NAMED} more" if len(took) > _NAMED else ""
-    rows, read = admissions.counts["rows_rejected"], admissions.counts["rows_read"]
+    aside_rows, read = admissions.counts["rows_rejected"], admissions.counts["rows_read"]
+    rows = counted(few_in_words(aside_rows, smallest_cell))
+    share = f" of {read:,}" if aside_rows >= smallest_cell else ""
     aside = admissions.aside[task.target].dropna() if task.target in admissions.aside else kept[:0]
     differ = "; their target is not known"
     if len(aside) >= max(smallest_cell, 1):
-        differ = f"; {_compared(task, kept, aside)} (of {len(aside):,} rows where it can be read)"
+        differ = f"; {_compared(task, kept, aside, smallest_cell)} (of {len(aside):,} rows where it can be read)"
     elif len(aside):
         differ = f"; fewer than {smallest_cell} have a target, too few to say how they differ"
-    yield f"Set aside: {rows:,} of {read:,} rows ({', '.join(took[:_NAMED])}{more}){differ}."
+    yield f"Set aside: {rows}{share} rows ({', '.join(took[:_NAMED])}{more}){differ}."
 
 
-def _compared(task: Task, kept: pd.Series, aside: pd.Series) -> str:
+def _compared(task: Task, kept: pd.Series, aside: pd.Series, smallest_cell: int) -> str:
     """The mean of a target among the rows that are kept and those set aside; of labels, the one that differs most."""
     if task.kind == "regression":
         return f"mean {task.target} {number(kept.mean())} {task.unit} kept, {number(aside.mean())} set aside"
-    shares = {label: (float((kept == label).mean()), float((aside == label).mean())) for label in kept.unique()}
+    shares = {
+        label: (float((kept == label).mean()), float((aside == label).mean()))
+        for label in kept.unique()
+        for having in [int((aside == label).sum())]
+        if not {having, len(aside) - having}.intersection(range(1, smallest_cell))
+    }
+    if not shares:
+        return "no label that enough of them have, and enough have not"
     label, (here, there) = max(shares.items(), key=lambda one: abs(one[1][0] - one[1][1]))
     return f"{label} {percent(here)} % kept, {percent(there)} % set aside"
 
 
-def left_by_the_cut(counts: dict[str, int], rows: int) -> Iterator[str]:
+def left_by_the_cut(counts: dict[str, int], rows: int, smallest_cell: int) -> Iterator[str]:
     """Say how many rows a split on the date leaves out, and why."""
     if counts:
-        listed = ", ".join(f"{count:,} {why}" for why, count in counts.items())
-        yield f"split=temporal leaves out {sum(counts.values()):,} of {rows:,} rows: {listed}."
+        listed = ", ".join(f"{counted(few_in_words(count, smallest_cell))} {why}" for why, count in counts.items())
+        total = counted(few_in_words(sum(counts.values()), smallest_cell))
+        yield f"split=temporal leaves out {total} of {rows:,} rows: {listed}."
 
 
 def names_left_out(left_out: dict[str, str]) -> Iterator[str]:

@@ -11,13 +11,13 @@ from hi_ml.data.attrition import KEPT, meanings
 from hi_ml.data.column import Column
 from hi_ml.data.read import Admissions
 from hi_ml.modeling.features import holders
+from hi_ml.modeling.splits import PARTS
 from hi_ml.modeling.tasks import Task
 from hi_ml.scorer.serving import key
 
 NO, YES = "no", "yes"  # labels of a task with `positive` or `above`, in this order
 _MOST_LABELS, _ROWS_A_LABEL = 20, 4  # labels that a small table may have, and rows of each beyond, on average
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,14 @@ def target_of(task: Task, values: pd.Series, column: Column | None = None) -> tu
 
 
 def labels_of_few(
-    target: Floats, labels: list[str], group: NDArray[np.int64], train: Mask, smallest: int
+    target: Floats, labels: list[str], group: NDArray[np.int64], parts: NDArray[np.int8], smallest: int
 ) -> NDArray[np.int64]:
-    """The labels, by code, that too few patients of the training part have: a model would tell of them."""
+    """The labels, by code, that too few patients of the training or the test part have: a model or score would tell."""
     if not labels:
         return np.array([], dtype=np.int64)
-    return np.flatnonzero(holders(target[train], group[train], count=len(labels)) < smallest)
+    some = [parts == PARTS.index(part) for part in ("train", "test")]
+    size = [holders(target[rows], group[rows], count=len(labels)) for rows in some]
+    return np.flatnonzero(np.min(size, axis=0) < smallest)
 
 
 def _yes_or_no(task: Task, values: pd.Series, column: Column | None) -> pd.Series:

@@ -13,9 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hi_ml.app.errors import NotValidatable
+from hi_ml.app.errors import NotTrainable, NotValidatable
 from hi_ml.data.read import Admissions
 from hi_ml.evaluation.transport import AtHome, rows_digest
+from hi_ml.modeling.features import holders
 from hi_ml.modeling.problem import available
 from hi_ml.modeling.scores.score import Predictions
 from hi_ml.modeling.targets import target_of
@@ -28,9 +29,11 @@ from hi_ml.statistics.disclosure import withheld
 from hi_ml.statistics.groups import Units
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 HOME = "home.json"
 """Of what a model reached on its own test part, in the folder of a scorer."""
 POOLED = "(levels of few)"
+_FEW_HAVE = "Left out: the rows of labels that fewer than {} patients here have."
 _TIMES = 3.0  # by which medians differ at most that are in one unit
 _BATCH = 80_000  # rows that are scored at once
 
@@ -92,7 +95,9 @@ def predict_elsewhere(
     table = admissions.table.take(chosen).reset_index(drop=True)
     table = table.assign(**{role: table[role] * factor for role, factor in factors.items() if role in table})
     profile = drift.load(model.folder)
-    target = _numbered(home, task, table, admissions)
+    target = _numbered(home, table, admissions, admissions.group[chosen], smallest)
+    told = ~np.isnan(target)
+    chosen, table, target = chosen[told], table[told].reset_index(drop=True), target[told]
     _check_units(profile, home, table, target, factors)
     group, twin = admissions.group[chosen], admissions.twins.group[chosen]
     answers, counts = _score(scorer, table, needed, profile)
@@ -113,7 +118,10 @@ def predict_elsewhere(
         drift=drift.compare(profile, counts) if profile else {},
         crosswalk=pd.concat(walk, ignore_index=True) if walk else empty,
         unseen=unseen,
-        notes=tuple(_notes(scorer, home, admissions.content[chosen], profile)),
+        notes=(
+            *([] if told.all() else [_FEW_HAVE.format(smallest)]),
+            *_notes(scorer, home, admissions.content[chosen], profile),
+        ),
     )
 
 
@@ -142,17 +150,21 @@ def _kind(values: pd.Series) -> str:
     return "number" if pd.api.types.is_numeric_dtype(values) else "category"
 
 
-def _numbered(home: AtHome, task: Task, table: pd.DataFrame, admissions: Admissions) -> Floats:
-    """Amounts, or class numbers in the order of the model's labels."""
-    column = admissions.dataset.columns.get(task.target)
-    target, labels = target_of(task, table[task.target], column)
+def _numbered(home: AtHome, table: pd.DataFrame, admissions: Admissions, group: Rows, smallest: int) -> Floats:
+    """Amounts, or class numbers in the order of the model's labels; NaN at labels that few patients here have."""
+    task = home.task
+    target, labels = target_of(task, table[task.target], admissions.dataset.columns.get(task.target))
     if not home.labels:
         return np.asarray(target)
+    enough = holders(target, group, count=len(labels)) >= smallest  # the scores would tell of the others
+    if enough.sum() < 2:  # noqa: PLR2004 -- one needs no model
+        raise NotTrainable.target(task.name, task.target, f"one that {smallest} patients have")
     places = {key(label, "case"): number for number, label in enumerate(home.labels)}
-    if strange := [label for label in labels if key(label, "case") not in places]:
+    common = [label for label, told in zip(labels, enough, strict=True) if told]
+    if strange := [label for label in common if key(label, "case") not in places]:
         raise NotValidatable.labels(admissions.dataset.name, task.target, strange, home.labels)
-    places_here = np.array([places[key(label, "case")] for label in labels], dtype=float)
-    return np.asarray(places_here[target.astype(int)])
+    places_here = np.array([places.get(key(label, "case"), -1) for label in labels], dtype=float)
+    return np.asarray(np.where(enough, places_here, np.nan)[target.astype(int)])
 
 
 def _check_units(

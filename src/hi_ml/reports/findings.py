@@ -24,6 +24,7 @@ from hi_ml.reports.charts.style import save
 from hi_ml.reports.provenance import of_table, provenance, tables_in_words
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder, keep_rejected
+from hi_ml.tracking.leaving import told
 
 _FLAT = (
     "part", "role", "estimand", "estimate", "low", "high", "unit", "n", "smallest_effect", "p_support", "p_absence",
@@ -76,7 +77,7 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     }
     summary = summarize(
         stated.findings,
-        facts=_facts(stated),
+        facts=told(_facts(stated), stated.smallest_cell),
         with_copies=stated.with_copies,
         family=family(finding.finding for finding in stated.findings),
     )

@@ -8,14 +8,16 @@ import pandas as pd
 
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.manual import glossary
-from hi_ml.app.text import number, short
+from hi_ml.app.text import counted, number, short
 from hi_ml.evaluation import calibration
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT
 from hi_ml.modeling.scores.score import is_worse, title
 from hi_ml.reports import page, tripod
 from hi_ml.reports.provenance import tables_in_words
+from hi_ml.statistics.disclosure import few_in_words
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.leaving import smallest_cell, told
 
 ANSWERS = {  # to the question whether the model is any good, by verdict
     "signal": ("✓", "Yes: it is better than knowing nothing, by an amount that matters."),
@@ -102,7 +104,8 @@ def write(run: RunFolder, folder: RunFolder, stated: Mapping[str, str | None]) -
 
 def summarize(folder: RunFolder) -> dict[str, Any]:
     """Collect what the page says, from the files of a run."""
-    run, verdict, data = (folder.load(name) for name in ("run", "verdict", "data"))
+    smallest = smallest_cell(folder)
+    verdict, (run, data) = folder.load("verdict"), (told(folder.load(name), smallest) for name in ("run", "data"))
     sign, answer = ANSWERS.get(verdict["verdict"], ANSWERS["inconclusive"])
     measures = ", ".join(title(score) for score in folder.load("scores")["score"])
     facts = {"run": run, "verdict": verdict, "data": data, "leakage": folder.load("leakage")}
@@ -264,14 +267,18 @@ def _flow(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]) ->
     """Follow the rows from the source to the parts of the split."""
     steps = [("rows read", data["rows_read"]), ("− a cell could not be read or believed", data["rows_rejected"])]
     rules = folder.load("attrition").iloc[1:-1] if folder.keeps("attrition") else pd.DataFrame(columns=["step", "rows"])
-    steps += [(f"− {step}", int(rows)) for step, rows in zip(rules["step"], rules["rows"], strict=True)]
-    unknown = steps[0][1] - sum(rows for _, rows in steps[1:]) - run["rows"]
-    steps += [("− the target is missing", unknown)] if unknown > 0 else []
+    steps += [
+        (f"− {step}", few_in_words(int(rows), smallest_cell(folder)))
+        for step, rows in zip(rules["step"], rules["rows"], strict=True)
+    ]
+    unknown = data.get("rows_without_target")  # older runs do not say
+    steps += [("− the target is missing, or one that few have", unknown)] if unknown else []
     steps += [("rows used", run["rows"]), *((f"{part} part", count) for part, count in run["parts"].items())]
     steps.append(("pairs of near-copies among all, which count once", data["duplicate_pairs"]))
-    most = max(1, steps[0][1])
-    rows = [[name, f"{count:,}"] for name, count in steps]
-    return Table(["What", "Rows"], rows, file="data.json", bars=[100 * count / most for _, count in steps])
+    size = [count if isinstance(count, int) else 0 for _, count in steps]
+    most = max(1, *size)
+    rows = [[name, counted(count)] for name, count in steps]
+    return Table(["What", "Rows"], rows, file="data.json", bars=[100 * count / most for count in size])
 
 
 def _made(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:

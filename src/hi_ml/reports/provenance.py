@@ -6,6 +6,7 @@ from typing import Any
 
 from hi_ml.app.launch import Invocation
 from hi_ml.app.references import as_written
+from hi_ml.app.text import counted
 from hi_ml.data.read import Admissions
 from hi_ml.data.sql.table import SqlTable
 from hi_ml.modeling import splits
@@ -39,8 +40,8 @@ def tables_in_words(data: Mapping[str, Any]) -> dict[str, str]:
         files = "; ".join(f"{one['file']}, SHA-256 {one['sha256'][:_DIGITS]}" for one in join["files"])
         level = f", of the {join['level']}" if join["level"] else ""
         words[f"joined as {name}{level}"] = (
-            f"{files}, which knows {join['rows_matched']:,} of {join['rows']:,} rows and {join['keys_matched']:,} of "
-            f"{join['keys']:,} keys"
+            f"{files}, which knows {counted(join['rows_matched'])} of {counted(join['rows'])} rows and "
+            f"{counted(join['keys_matched'])} of {counted(join['keys'])} keys"
         )
     return words
 

@@ -77,6 +77,7 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     data = {
         **admissions.provenance(),
         "names_of_organisations_too": words.excused,
+        "rows_without_target": len(admissions.row) - len(run.problem.target),
         "used": used,
         "refused": run.problem.refused,
     }

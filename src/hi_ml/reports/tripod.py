@@ -5,11 +5,13 @@ Collins et al. (2024), BMJ 385, e078378: 27 items, 52 with their parts. https://
 
 from collections.abc import Mapping
 from importlib.resources import files
+from string import Formatter
 from typing import Any
 
 import yaml
 
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.text import counted
 
 NOT_STATED, OF_RUN, OF_PERSON = "not stated", "the run", "a person"
 
@@ -38,9 +40,17 @@ def items(facts: Mapping[str, Any], stated: Mapping[str, str | None]) -> list[di
 
 
 def _item(number: str, item: Mapping[str, str | None], words: Mapping[str, Any], stated: str | None) -> dict[str, str]:
-    says = (item["says"] or "").format(**words)
+    says = _InWords().vformat(item["says"] or "", (), words)
     source = OF_PERSON if stated else OF_RUN if says else NOT_STATED
     return {"item": number, "asks": str(item["asks"]), "says": stated or says or NOT_STATED, "source": source}
+
+
+class _InWords(Formatter):
+    """Formats numbers; what is told in words already stays."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Format one value."""
+        return value if isinstance(value, str) else str(super().format_field(value, format_spec))
 
 
 def _words(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,14 +64,15 @@ def _words(facts: Mapping[str, Any]) -> dict[str, Any]:
         "used": ", ".join(role.replace("_", " ") for role in data["used"]),
         "n_used": len(data["used"]),
         "refused": ", ".join(f"{role.replace('_', ' ')} ({why})" for role, why in data["refused"].items()) or "none",
-        "parts": ", ".join(f"{part} {count:,}" for part, count in run["parts"].items()),
+        "parts": ", ".join(f"{part} {counted(count)}" for part, count in run["parts"].items()),
         "clusters": "patients" if data["patients_told_apart_by"] != "none" else "admissions",
         "recalibration": updated,
         "output": "The probability of each label, the likeliest one, and a set of labels."
         if labels
         else f"An amount in {run['unit']}, with an interval.",
-        "unseen": sum(unseen.values()),
-        "unseen_by": ", ".join(f"{role.replace('_', ' ')} {count:,}" for role, count in unseen.items()) or "none",
+        "unseen": sum(count for count in unseen.values() if isinstance(count, int)),
+        "unseen_by": ", ".join(f"{role.replace('_', ' ')} {counted(count)}" for role, count in unseen.items())
+        or "none",
         "calibration": said.get("calibration") or "",
         "subgroups": said.get("subgroups") or "No groups were compared.",
     }

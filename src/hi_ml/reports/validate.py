@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from hi_ml.app.launch import Invocation
-from hi_ml.app.text import number, percent, short
+from hi_ml.app.text import counted, number, percent, short
 from hi_ml.data.read import Admissions
 from hi_ml.evaluation.judgement import scores
 from hi_ml.evaluation.transport import SHIFTED, STAGES, WORDS, AtHome, Margins, Transport, measures
@@ -23,6 +23,7 @@ from hi_ml.reports.charts.style import caption, save
 from hi_ml.reports.model import Section, Table
 from hi_ml.reports.provenance import of_table, provenance
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.leaving import told
 
 ANSWERS = {  # to the question whether the model may be used there, by verdict
     "transports": ("✓", "Yes: it is as good and as well calibrated here as on its own test part."),
@@ -51,6 +52,7 @@ class Validation:
     elsewhere: Elsewhere
     result: Transport
     margins: Margins
+    smallest_cell: int  # patients, of whom it may speak
 
     @property
     def place(self) -> str:
@@ -294,7 +296,7 @@ def _fits(validation: Validation) -> Section:
 
 
 def _flow(validation: Validation) -> Table:
-    flow = validation.flow()
+    flow = told(validation.flow(), validation.smallest_cell)
     names = {
         "rows_read": "rows read",
         "rows_rejected": "set aside: a cell could not be read or believed",
@@ -305,7 +307,7 @@ def _flow(validation: Validation) -> Table:
         "n_groups": "patients, or admissions where nobody comes again",
     }
     return Table(
-        ["What", "Rows"], [[words, f"{flow[name]:,}"] for name, words in names.items()], file="validation.json"
+        ["What", "Rows"], [[words, counted(flow[name])] for name, words in names.items()], file="validation.json"
     )
 
 

@@ -77,6 +77,17 @@ class Disclosure:
         return number
 
 
+def few_in_words(count: int, smallest: int) -> int | str:
+    """Say of a count of rows or patients that it is small, where it is; of none, it may be said.
+
+    Examples
+    --------
+    >>> few_in_words(3, 5), few_in_words(0, 5), few_in_words(5, 5)
+    ('fewer than 5', 0, 5)
+    """
+    return f"fewer than {smallest}" if 0 < count < smallest else count
+
+
 def _parts(rows: Mask, events: Mask | None) -> tuple[Mask, ...]:
     return (rows,) if events is None else (rows, rows & events, rows & ~events)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,8 @@ from hi_ml.app.passwords import without_password
 from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.contest import digests_of
-from hi_ml.tracking.folder import DIGESTS, RunFolder
-from hi_ml.tracking.leaving import leaving
+from hi_ml.tracking.folder import DIGESTS, FILES, RunFolder
+from hi_ml.tracking.leaving import FLOWS, leaving, smallest_cell, told
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register
 from hi_ml.tracking.site import remember
@@ -90,8 +90,10 @@ def send(
                 return Tracked(**before[public_uri])
             tracked = _finished(client, folder, run, uri=uri)
             if tracked is None:
-                files = leaving(folder, share_rows=share_rows)
-                tracked = _send(client, folder, run, files, uri=uri, policy=policy)
+                with TemporaryDirectory() as temporary:
+                    instead = {} if share_rows else _in_words(folder, RunFolder(Path(temporary)))
+                    files = {path: instead.get(path, path) for path in leaving(folder, share_rows=share_rows)}
+                    tracked = _send(client, folder, run, files, uri=uri, policy=policy)
             remember(tracked.run_id, folder.path)
     except TrackingFailed as error:
         raise TrackingFailed(f"{error} Then send the run: {command_to_track(folder.path)}") from error
@@ -131,7 +133,7 @@ def _is_active(client: Any, run_id: str) -> bool:
 
 
 def _send(
-    client: Any, folder: RunFolder, run: Record, files: Sequence[Path], *, uri: str, policy: PromotionPolicy
+    client: Any, folder: RunFolder, run: Record, files: Mapping[Path, Path], *, uri: str, policy: PromotionPolicy
 ) -> Tracked:
     experiment = _experiment(client, run, uri)
     tags = {**run.tags, **_parent(folder, uri), _KEY: folder.sending()}
@@ -221,14 +223,22 @@ def _named(name: str) -> str:
     return re.sub(r"[^\w./ :-]", "_", name)
 
 
-def _log_files(client: Any, run_id: str, folder: RunFolder, files: Sequence[Path]) -> None:
+def _in_words(folder: RunFolder, beside: RunFolder) -> dict[Path, Path]:
+    """Write what counts rows on their way as it may be told, and say which file stands for which."""
+    names = [name for name in FLOWS if folder.keeps(name)]
+    beside.write(**{name: told(folder.load(name), smallest_cell(folder)) for name in names})
+    return {folder.path / FILES[name]: beside.path / FILES[name] for name in names}
+
+
+def _log_files(client: Any, run_id: str, folder: RunFolder, files: Mapping[Path, Path]) -> None:
+    """Send files as parts of the folder; each may stand elsewhere."""
     if folder.keeps("rows"):
         with TemporaryDirectory() as temporary:
             RunFolder(Path(temporary)).write(digests=digests_of(folder.load("rows")))
             client.log_artifact(run_id, str(Path(temporary) / DIGESTS))
-    for path in files:
+    for path, content in files.items():
         inside = path.relative_to(folder.path)
-        client.log_artifact(run_id, str(path), None if len(inside.parts) == 1 else str(inside.parent))
+        client.log_artifact(run_id, str(content), None if len(inside.parts) == 1 else str(inside.parent))
 
 
 def _log_child(client: Any, experiment: str, parent: str, child: Child) -> None:

@@ -182,12 +182,47 @@ def test_a_public_text_that_holds_a_private_value_of_its_own_row_is_refused_with
     assert not {*words_in(name), *words_in(text)} & {*words_in(str(refused.value))} - {"mrn", "again", "by"}
 
 
+ALONE = {
+    "surname": ("Ann Maria O'Brien-Smith", "see Smith"),
+    "given name": ("Zoë Qwfp", "ZOE's"),
+    "one name": ("Cher", "cher"),
+    "no apostrophe": ("Sean O’Brien", "for OBRIEN"),
+    "no hyphen": ("Ann Smith-Jones", "Smithjones"),
+    "no title": ("Dr. Lee", "Lee Ward"),
+    "initials": ("O'Brien, J. R.", "Obrien o BRIEN"),
+    "without accents": ("José Muñoz", "munoz"),
+    "full width": ("Ann Smith", "Ｓｍｉｔｈ"),
+    "soft hyphen": ("Ann Smith", "Smi­th"),
+    "Devanagari": ("अनीता शर्मा", "शर्मा जी"),
+    "Arabic": ("مُحَمَّد عَلِيّ", "محمد"),
+    "Thai": ("สมชายใจดี", "สมชาย"),
+    "CJK": ("王小明", "小明"),
+    "Hangul": ("김민준", "민준 씨"),
+    "id": ("MRN-0012345", "case 0012345"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), ALONE.values(), ids=ALONE)
+def test_one_word_of_a_name_alone_is_refused_in_its_own_row(name, text):
+    names = column("Cy Dee", name, "Bo Ray")
+    with pytest.raises(PrivateValueFound, match=r"in 1 rows \(data row 8\)"):
+        refuse_own_names({"Note": column("none", text, "none")}, [names], np.array([7, 8, 9]))
+    refuse_own_names({"Note": column("none", text, text, text)}, [column("Bo Ray", name, None, "Cy Dee")], np.arange(4))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("Ann White", "White"), ("Ann Lee", "Ann Maria"), ("Dr. Lee", "Dr Lee Ward"), ("Cher", "Cher"), ("12", "Ward 12")],
+    [("Ann van Dam", "by van"), ("Dr. Lee", "Dr"), ("12", "Ward 12"), ("Ann Lee", "Leeds"), ("J. Lee", "J"), ("", "")],
 )
-def test_one_common_word_is_no_name(name, text):
+def test_what_names_nobody_alone_is_no_name(name, text):
     refuse_own_names({"Note": column(text)}, [column(name)], np.array([1]))
+
+
+@pytest.mark.parametrize(("name", "text"), [("Ann White", "White"), ("April May", "May"), ("Bo Urgent", "Urgent care")])
+def test_a_word_that_mostly_others_have_is_a_category(name, text):
+    refuse_own_names({"Note": column(*[text] * 3)}, [column(name, "Cy Dee", "Di Fox")], np.arange(3))
+    refuse_own_names({}, [column(name)], np.arange(1))
+    refuse_own_names({"Note": column(text)}, [], np.arange(1))
 
 
 def test_what_names_an_organisation_too_is_counted():

@@ -223,7 +223,7 @@ def counts_of_few(path):
         for name in set(table.select_dtypes("integer")) | {*table.filter(regex="^(n|n_.*|count|groups|patients)$")}:
             yield from [(name, n) for n in table[name] if 0 < n < 5 and name not in NO_COUNTS]
         yield from FEW_IN_WORDS.findall(
-            "\n".join(table.select_dtypes(["object", "str"]).astype(str).to_numpy().ravel())
+            "\n".join(table.select_dtypes(["object", "str"]).fillna("").astype(str).to_numpy().ravel())
         )
     elif path.suffix == ".json":
         for key, value in leaves_of(json.loads(path.read_text())):

@@ -25,6 +25,12 @@ _WORD = re.compile(r"\w+")
 _JOINT = re.compile(r"[ \t.'’-]+|, +|[.,'’-]* +")
 _WORDS_OF_A_NAME, _SHORTEST_WORD, _SHORTEST_ID = 2, 2, 5
 _TITLES = frozenset({"dr", "mr", "mrs", "ms", "miss", "md", "dds", "dvm", "phd", "prof", "jr", "sr", "ii", "iii", "iv"})
+_PARTICLES = frozenset({  # of names, that name nobody alone
+    "al", "bin", "da", "de", "del", "den", "der", "di", "dos", "du", "el", "ibn", "la", "las", "le", "los", "san", "st",
+    "ter", "und", "van", "von",
+})  # fmt: skip
+_NO_NAMES = _TITLES | _PARTICLES
+_JOINS = re.compile("['’-]")  # that may be left out inside of a name
 # Scripts that put no blank between words: a name in them may stand anywhere, as one run of two letters and more.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
@@ -82,7 +88,7 @@ class PrivateWords:
 
 
 def refuse_own_names(public: Mapping[str, pa.Array], private: Iterable[pa.Array], row: NDArray[np.int64]) -> None:
-    """Let no public text hold a private value of its own row: all words of a name in any order, or an id.
+    """Let no public text hold a private value of its own row, or a word of one, see `own_names`.
 
     Parameters
     ----------
@@ -97,42 +103,84 @@ def refuse_own_names(public: Mapping[str, pa.Array], private: Iterable[pa.Array]
     PrivateValueFound
         With the column and the rows, not the value.
     """
-    names = list(private)
-    for source, values in public.items():
-        faults = own_names(values, names)
+    every = [level for values in public.values() for level in _levels(values)]
+    names = [(own, words_of_names(own.dictionary)) for own in private]
+    some = [(own, words) for own, words in names if likely_names(words, every).any()]  # of most tables, none
+    for source, values in public.items() if some else ():
+        faults = np.any([own_names(values, own, words) for own, words in some], axis=0)
         if faults.any():
             raise PrivateValueFound.in_rows(source, np.sort(row[faults]).tolist())
 
 
-def own_names(values: pa.DictionaryArray, private: Iterable[pa.DictionaryArray]) -> NDArray[np.bool_]:
-    """Mark the rows of a public column that hold a private value of the same row, shape (n,)."""
-    faults, levels = np.zeros(len(values), dtype=bool), _levels(values)
-    for own in private if any(map(_could_name, levels)) else ():
-        shown, parts = [words_in(level) for level in levels], [_identifying(level) for level in _levels(own)]
-        likely = np.append(likely_names(_levels(own), levels), False)
-        codes, shows = (cells.indices.fill_null(-1).to_numpy().astype(int) for cells in (own, values))
-        for index in np.flatnonzero(likely[codes] & (shows >= 0)):
-            level = shown[shows[index]]
-            faults[index] |= _stands(parts[codes[index]], frozenset(level), "".join(level))
-    return faults
+def own_names(
+    values: pa.DictionaryArray,
+    own: pa.DictionaryArray,
+    words: Sequence[frozenset[str]],
+    sizes: Mapping[str, int] | None = None,
+) -> NDArray[np.bool_]:
+    """Mark the rows of a public column that hold a private value of the same row, shape (n,).
+
+    A value stands there with all its words in any order, or with one of them, such as a surname or an id, if half of
+    the rows of that text, or more, are of somebody of that name: a text of many others (a colour, a town) names none.
+
+    Parameters
+    ----------
+    words : sequence of frozenset of str
+        Of each level of the private column, those that may name somebody.
+    sizes : mapping of str to int, optional
+        Rows of each text, where others than these have it too.
+    """
+    levels = _levels(values)
+    codes, shows = (cells.indices.fill_null(-1).to_numpy().astype(int) for cells in (own, values))
+    likely = np.append(likely_names(words, levels), False)
+    rows = np.flatnonzero(likely[codes] & (shows >= 0))
+    if not len(rows):
+        return np.zeros(len(values), dtype=bool)
+    shown, whole = [frozenset(words_in(level)) for level in levels], list(map(_identifying, _levels(own)))
+    runs = ["".join(words_in(level)) for level in levels]
+    counts = np.bincount(shows[shows >= 0], minlength=len(levels))
+    counts = counts if sizes is None else np.array([sizes[level] for level in levels])
+    named, held = np.zeros((2, len(values)), dtype=bool)
+    for row in rows:
+        text, run = shown[shows[row]], runs[shows[row]]
+        held[row] = any(_is_part(word, text, run) for word in words[codes[row]])
+        named[row] = bool(whole[codes[row]]) and _stands(whole[codes[row]], text, run)
+    most = 2 * np.bincount(shows[held], minlength=len(levels)) >= counts
+    return np.asarray(named | (held & most[shows]))
 
 
-def likely_names(private: Sequence[str], levels: Sequence[str]) -> NDArray[np.bool_]:
-    """Mark the private values of which all words stand somewhere in the levels of a public column."""
-    if not any(map(_could_name, levels)):
-        return np.zeros(len(private), dtype=bool)
+def likely_names(words: Sequence[frozenset[str]], levels: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark the private values of which a word stands somewhere in the levels of a public column."""
     shown = [words_in(level) for level in levels]
-    known, everywhere = frozenset().union(*shown), "".join(map("".join, shown))
-    parts = map(_identifying, private)
-    return np.array([bool(part) and _stands(part, known, everywhere) for part in parts], dtype=bool)
+    known, everywhere = frozenset().union(*shown), " ".join(map("".join, shown))
+
+    def inside(some: frozenset[str]) -> bool:
+        return any(_is_part(word, known, everywhere) for word in some if not word.isascii())
+
+    return np.array([not known.isdisjoint(some) or inside(some) for some in words], dtype=bool)
+
+
+def words_of_names(values: pa.Array) -> list[frozenset[str]]:
+    """List of each private value the words by which somebody may be known, one alone."""
+    return [_words_of_name(text or "") for text in values.to_pylist()]
+
+
+def _words_of_name(text: str) -> frozenset[str]:
+    every = (*words_in(text), *(words_in(_JOINS.sub("", text)) if _JOINS.search(text) else ()))
+    words = (word for word in every if len(word) >= _SHORTEST_WORD and word not in _NO_NAMES)
+    return frozenset(word for word in words if word.isalpha() or _is_id(word) or not any(map(str.isdigit, word)))
+
+
+def _is_part(word: str, known: frozenset[str], run: str) -> bool:
+    """Whether a word stands in a text; of one of a script without blanks, half of it, since it is several names."""
+    if word in known or not is_unspaced(word):
+        return word in known
+    size = max(_SHORTEST_WORD, (len(word) + 1) // 2)
+    return any(word[start : start + size] in run for start in range(len(word) - size + 1))
 
 
 def _levels(values: pa.Array) -> list[str]:
     return [level or "" for level in values.dictionary.to_pylist()]
-
-
-def _could_name(level: str) -> bool:
-    return bool(_identifying(level))
 
 
 def _identifying(text: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from hi_ml.app.errors import PrivateValueFound
 from hi_ml.data.clean import cell_codes, folded
 from hi_ml.data.duplicates import impersonal, most_of_one
-from hi_ml.data.privacy import likely_names, own_names
+from hi_ml.data.privacy import likely_names, own_names, words_of_names
 from hi_ml.data.sql.asking import ADMITTED, DISCHARGED, PATIENT, Asking, Distinct, Typed, equal, is_words, limits
 from hi_ml.data.validate import PRIVATE, check_share, quarantine
 from hi_ml.scorer.serving import convert, row_faults
@@ -111,18 +111,25 @@ def refuse_own_names_of(asking: Asking, distinct: Mapping[str, Distinct]) -> Non
     columns, words = asking.dataset.columns, asking.engine.words
     texts = [role for role, one in distinct.items() if is_words(one)]
     for role in (role for role in texts if not columns[role].private and not columns[role].organisations):
-        levels = [text or "" for text in distinct[role].typed.unique().dictionary_decode().to_pylist()]
+        sizes = _rows_of(distinct[role])
         for own in (own for own in texts if columns[own].private):
-            names = distinct[own].typed.dictionary_decode().to_pylist()
-            likely = likely_names([name or "" for name in names], levels)
+            likely = likely_names(words_of_names(distinct[own].typed.dictionary_decode()), list(sizes))
             if len(columns[own].sources) > 1 or not likely.any():
                 continue
             raw = distinct[own].raw.column(0).filter(pa.array(likely)).to_pylist()
             rows = asking.fetch([own, role], where=words.among(asking.expression(own), raw))
             typed = asking.typed(rows, [own, role])
-            if (faults := own_names(typed[role], [typed[own]])).any():
+            names = words_of_names(typed[own].dictionary)
+            if (faults := own_names(typed[role], typed[own], names, sizes)).any():
                 source = str(columns[role].source)
                 raise PrivateValueFound.in_rows(source, np.flatnonzero(faults).tolist(), numbered=False)
+
+
+def _rows_of(one: Distinct) -> dict[str, int]:
+    """Count the rows of each text of a column."""
+    texts = [text or "" for text in one.typed.dictionary_decode().to_pylist()]
+    sums = pd.Series(one.count).groupby(texts).sum()
+    return dict(zip(map(str, sums.index), sums.tolist(), strict=True))
 
 
 def nobodies(asking: Asking, distinct: Mapping[str, Distinct], rows: int) -> tuple[frozenset[str], tuple[str, ...]]:

@@ -210,7 +210,8 @@ def with_few(table):
 # whole numbers that count no rows and no patients: settings, ends of axes, degrees of freedom, what was tested
 NO_COUNTS = {
     "seed", "features", "repeats", "explained_rows", "parts", "parts_testable", "df", "ranks_agree", "discovery",
-    "edges", "days", "data", "low", "high", "within", "floor", "number", "version", "splits", "untrained", "digits", "runs",
+    "edges", "days", "data", "low", "high", "within", "floor", "number", "version", "splits", "untrained",
+    "digits", "runs",
 }  # fmt: skip
 FEW_IN_WORDS = re.compile(
     r"(?<![\d.,])[1-4] (?:rows?|patients?|admissions?|groups?|copies|cells|pairs of near|stays)\b"

@@ -205,8 +205,9 @@ ALONE = {
 @pytest.mark.parametrize(("name", "text"), ALONE.values(), ids=ALONE)
 def test_one_word_of_a_name_alone_is_refused_in_its_own_row(name, text):
     names = column("Cy Dee", name, "Bo Ray")
-    with pytest.raises(PrivateValueFound, match=r"in 1 rows \(data row 8\)"):
+    with pytest.raises(PrivateValueFound, match=r"in 1 rows \(data row 8\)") as refused:
         refuse_own_names({"Note": column("none", text, "none")}, [names], np.array([7, 8, 9]))
+    assert not {*words_in(name), *words_in(text)} & {*words_in(str(refused.value))} - {"s", "for", "of", "see", "one"}
     refuse_own_names({"Note": column("none", text, text, text)}, [column("Bo Ray", name, None, "Cy Dee")], np.arange(4))
 
 

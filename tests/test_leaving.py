@@ -109,6 +109,8 @@ def test_nothing_that_leaves_holds_a_name_in_any_script_or_a_cell_of_a_few(
         table.loc[number::11, "Name" if number % 2 else "Doctor"] = name
         table.loc[100 + number, "Age"] = f"see {name}"
         table.loc[200 + number, "Medication"] = f"of {unicodedata.normalize('NFC', name)}"
+        table.loc[130 + number, "Age"] = f"see {name.split()[-1]}"  # a surname, or a given name, alone
+        table.loc[150 + number, "Medication"] = f"by {name.split()[0]}"
     source = tmp_path_factory.mktemp("elsewhere") / "table.csv"
     table.to_csv(source, index=False)
     shutil.copy(migrated_store, tmp_path / "mlflow.db")
@@ -265,7 +267,13 @@ def test_of_the_real_table_nothing_leaves_that_is_of_a_few_patients(called, tmp_
 def test_small_counts_of_rows_on_their_way_are_sent_in_words_and_so_is_what_their_difference_would_tell(folder):
     folder.write(
         run={"n": 900, "rows": 850, "seed": 3, "parts": {"train": 848, "test": 2}, "all": True},
-        data={"rows_read": 900, "rows_rejected": 3, "left_out": {"newborns": 44, "dead": 3}, "names": ["a"]},
+        data={
+            "rows_read": 900,
+            "rows_rejected": 3,
+            "left_out": {"newborns": 44, "dead": 3},
+            "names": ["a"],
+            "warnings": ["4 rows have 2099-12-31", "1 of 900 cells is odd", "5 cells", "1,003 rows", "id 3: many rows"],
+        },
     )
     said = {name: in_words(folder.load(name), 5) for name in ("run", "data")}
     assert said["run"] == {
@@ -276,5 +284,6 @@ def test_small_counts_of_rows_on_their_way_are_sent_in_words_and_so_is_what_thei
         "rows_rejected": "fewer than 5",
         "left_out": {"newborns": 44, "dead": "fewer than 5"},
         "names": ["a"],
+        "warnings": ["5 cells", "1,003 rows", "id 3: many rows"],
     }
     assert {"run.json", "data.json"} <= names(folder)

@@ -5,6 +5,7 @@ table that numbers rows or counts fewer patients than the smallest cell, with th
 must say of itself leaves with its small counts in words.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _LOST = (
     "left_out",
     "left out",
 )  # keys of rows lost, how they begin
+_COUNTED = re.compile(r"(?<![\d.,])(\d[\d,]*) (?:of [\d,]+ )?(?:rows?|cells?|patients?|admissions?)\b")
 _TEXT = frozenset({".yaml", ".txt", ".journal"})  # configuration, what was asked for, settings that were tried
 
 
@@ -53,8 +55,8 @@ def told(content: Any, smallest: int) -> Any:
     >>> told({"rows_read": 900, "rows_rejected": 3, "left_out": {"newborns": 40}}, 5)
     {'rows_read': '897 and a few more', 'rows_rejected': 'fewer than 5', 'left_out': {'newborns': 40}}
     """
-    if isinstance(content, list):
-        return [told(one, smallest) for one in content]
+    if isinstance(content, list):  # of sentences, those of few rows may name what stands there
+        return [told(one, smallest) for one in content if not (isinstance(one, str) and _is_of_few(one, smallest))]
     if not isinstance(content, dict):
         return content
     words = {key: few_in_words(n, smallest) if _is_count(key, n) else told(n, smallest) for key, n in content.items()}
@@ -62,6 +64,10 @@ def told(content: Any, smallest: int) -> Any:
     if lost and isinstance(read := content.get("rows_read"), int):
         words["rows_read"] = f"{read - sum(lost):,} and a few more"
     return words
+
+
+def _is_of_few(sentence: str, smallest: int) -> bool:
+    return any(0 < int(count.replace(",", "")) < smallest for count in _COUNTED.findall(sentence))
 
 
 def _leaves(node: Any) -> list[int]:

@@ -98,3 +98,19 @@ def test_a_file_of_the_group_experiment_is_code_and_may_change_all(write):
 def test_a_users_folder_does_not_change_the_commands_themselves(write, name):
     folder = write(name, "# @package _global_\nseed: 7\n")
     assert compose("train", config_dir=folder)["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [("[x, y, z, v, w]", "[*a{0}, *a{0}, *a{0}, *a{0}, *a{0}]"), ("{k: [x, y]}", "{{b: *a{0}, c: [*a{0}]}}")],
+)
+def test_aliases_that_stand_for_more_than_a_file_are_refused_at_once(write, first, more):
+    lines = "".join(f"a{i + 1}: &a{i + 1} {more.format(i)}\n" for i in range(30))
+    folder = write("dataset/mine", f"{KAGGLE}a0: &a0 {first}\n{lines}")
+    with pytest.raises(ConfigurationInvalid, match="its aliases stand for more than 1,000,000 values"):
+        compose("train", "dataset=mine", config_dir=folder)
+
+
+def test_an_alias_of_itself_is_refused(write):
+    with pytest.raises(ConfigurationInvalid, match="aliases"):
+        compose("train", "dataset=mine", config_dir=write("dataset/mine", f"{KAGGLE}a: &a [*a]\n"))

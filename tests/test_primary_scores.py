@@ -31,7 +31,7 @@ def conf(tmp_path_factory):
     table["icu_days"] = rng.poisson(np.array([0.08, 0.28, 0.63])[ward])
     table["died"] = np.where(rng.random(ROWS) < np.array([0.02, 0.1, 0.3])[ward], "yes", "no")
     table["change"] = rng.integers(-5, 6, ROWS)
-    table["rare"] = np.where(np.arange(ROWS) % 240 == 0, "yes", "no")
+    table["rare"] = np.where(np.arange(ROWS) % 60 == 0, "yes", "no")
     table.to_csv(place / "table.csv", index=False)
     files = {"dataset/wards": {"name": "wards", "source": str(place / "table.csv"), "columns": COLUMNS}}
     count = {"target": "icu_days", "kind": "regression", "unit": "days"}

@@ -1,4 +1,4 @@
-"""How is a file or a folder written: whole, or not at all, and where nothing of anyone else stands?"""
+"""How is a file or a folder written: whole, or not at all, and where nothing of anyone else stands? And YAML read?"""
 
 import fcntl
 import json
@@ -8,9 +8,12 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+
+import yaml
 
 from hi_ml.app.errors import OutputFailed
 
@@ -18,6 +21,7 @@ UNFINISHED = ".unfinished"  # how the name of a folder ends in which a run is wr
 _MARK = ".hi_ml"  # stands in such a folder: it is ours to remove
 _OF_HYDRA = ".hydra"  # what it writes where hydra.output_subdir asks for it
 _PRIVATE = 0o077  # what a umask takes from all but the user
+_MOST_NODES = 1_000_000  # keys and values that a YAML holds once its aliases are written out
 _DAY = 86_400.0  # seconds after which nobody comes back for what a killed run left
 
 
@@ -174,3 +178,32 @@ def write_json(path: Path, content: Mapping[str, Any] | list[dict[str, Any]]) ->
 
 def _plain(value: Any) -> Any:
     return value.item()  # numpy scalars
+
+
+def load_yaml(text: str) -> Any:
+    """Return what a YAML holds, if its aliases do not stand for more than any file of ours is long.
+
+    Raises
+    ------
+    ValueError, yaml.YAMLError
+        If they do, or it is none.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _written_out(node, {}) > _MOST_NODES:
+            raise ValueError(f"its aliases stand for more than {_MOST_NODES:,} values")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values of a node, those behind an alias each time; one that holds itself is endless."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES + 1  # while it is counted
+        inner = chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_written_out(one, known) for one in inner if isinstance(one, yaml.Node))
+    return known[id(node)]

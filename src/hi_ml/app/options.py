@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from hi_ml.app.errors import ConfigurationInvalid
+from hi_ml.app.files import load_yaml
 
 _DATA = {
     "dataset": "",
@@ -62,6 +63,8 @@ class UserOptions(FileConfigSource):
         """
         path = Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml"
         try:
+            if path.is_file():
+                load_yaml(path.read_text(encoding="utf-8"))  # Hydra would write out what its aliases stand for
             option = super().load_config(config_path)
         except (AssertionError, OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
             raise ConfigurationInvalid.no_yaml(path, str(error)) from error

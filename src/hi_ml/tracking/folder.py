@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.app.files import UNFINISHED, atomic, write_json
+from hi_ml.app.files import UNFINISHED, atomic, load_yaml, write_json
 
 FILES = {  # of a run, by what they hold; an assessment that is not named here gets <its name>.csv or .json
     "config": "config.yaml",  # the composed configuration
@@ -242,4 +242,4 @@ def _load(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".json":
         return json.loads(text)
-    return yaml.safe_load(text) if path.suffix == ".yaml" else text.splitlines()
+    return load_yaml(text) if path.suffix == ".yaml" else text.splitlines()

@@ -253,7 +253,7 @@ def test_what_is_planted_beside_a_table_is_shown_by_train_and_findings(here, cal
     folder = called("train", here / "trained", *quick) / "complication"
     assert json.loads((folder / "verdict.json").read_text())["verdict"] == "signal"
     ended = inside(findings.main, "dataset=joined", "finding=patient_survey")
-    assert "SUPPORTED (STRONG)" in ended.stdout
+    assert "  SUPPORTED\n" in ended.stdout
     assert "in 200 hospitals" in ended.stdout
     page = next((here / "outputs" / "findings").rglob("report.html")).read_text()
     assert "joined as survey, of the hospital" in page

@@ -24,6 +24,7 @@ from hi_ml.data.sql.engine import EngineName, open_engine
 from hi_ml.data.sql.table import SqlTable, open_table
 from hi_ml.modeling.features import holders
 from hi_ml.reports.findings import FindingsRun, in_short, write
+from hi_ml.reports.screen import wrapped
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import command_to_open, store_uri
@@ -116,11 +117,11 @@ def _without_few(admissions: Admissions, smallest: int) -> dict[str, pd.Series]:
 def _say(stated: FindingsRun, here: launch.Invocation) -> None:
     for finding in stated.findings:
         verdict = finding.verdict.replace("_", " ") + finding.as_far
-        print(f"\n{finding.claim}\n  {verdict.upper()} ({finding.reason})")
+        print(f"\n{wrapped(finding.claim)}\n  {verdict.upper()}")
         for sentence in finding.sentences:
-            print(f"  {sentence}")
+            print(wrapped(f"  {sentence}"))
     if stated.with_copies:
-        print(f"\n{stated.with_copies}")
+        print(f"\n{wrapped(stated.with_copies)}")
     print(f"\n{in_short(stated.findings)}\n\nRun folder: {here.folder} (its page: report.html)\n")
 
 

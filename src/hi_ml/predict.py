@@ -146,7 +146,7 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     """Show what was done, what is to be looked at, and the command that proves it."""
     read, scored, rejected = (manifest[key] for key in ("rows_in", "rows_scored", "rows_rejected"))
     print(f"\n{read:,} rows read, {scored:,} scored, {rejected:,} rejected")
-    print(f"Model: {model.uri}, verdict {manifest['verdict']}")
+    print(f"Model: {model.uri}, verdict {manifest['verdict'].replace('_', ' ')}")
     if caution := judgement.caution(manifest["verdict"]):
         print(f"Note: the verdict is not 'signal': {caution}.")
     if manifest["interval"] and manifest["interval"]["keeps_level"] is False:

@@ -140,7 +140,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
 def send_and_say(folder: Path, policy: PromotionPolicy, settings: TrainSettings) -> None:
     """Send a run folder to MLflow, and say what became of it there."""
     for sentence in settings.send(folder, policy).sentences():
-        tqdm.write(sentence)
+        tqdm.write(screen.wrapped(sentence))
 
 
 def say_next(folders: Sequence[Path], *, tracked: bool) -> None:

@@ -29,13 +29,15 @@ def number(value: float, *, digits: int = 4) -> str:
     --------
     >>> number(12350.8961), number(0.33333), number(-0.00002), number(float("nan"))
     ('12,351', '0.3333', '0.0000', '')
+    >>> number(-0.25)
+    '−0.2500'
     """
     if not math.isfinite(value):
         return ""
     if abs(value) >= _WHOLE_FROM:
-        return f"{value:,.0f}"
+        return f"{value:,.0f}".replace("-", "−")
     places = min(_PLACES, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{round(value, places) + 0.0:.{places}f}"
+    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")
 
 
 def counted(count: int | str) -> str:
@@ -69,7 +71,7 @@ def percent(share: float) -> str:
     >>> percent(0.1234), percent(-0.0001)
     ('12.3', '0.0')
     """
-    return f"{round(100 * share, 1) + 0.0:.1f}"
+    return f"{round(100 * share, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def signed_interval(value: float, low: float, high: float) -> tuple[str, str]:

@@ -176,7 +176,7 @@ def _estimate(part: Evidence) -> str:
 
 
 def _reason(gap: Untestable) -> str:
-    return f"{gap.part}: not testable ({gap.reason}), because {gap.words}.{_remedy(gap.key)}"
+    return f"{gap.part}: not testable, because {gap.words}.{_remedy(gap.key)}"
 
 
 def _remedy(key: str | None) -> str:
@@ -195,7 +195,7 @@ def difference(findings: Sequence[Finding], with_copies: Sequence[Finding]) -> s
         The same claims, on one row per admission and on every row.
     """
     turned = [
-        f"'{own.finding}' would have been " + f"{every.verdict} instead of {own.verdict}".replace("_", " ")
+        f"'{own.finding}' would have been {every.verdict} instead of {own.verdict}".replace("_", " ")
         for own, every in zip(findings, with_copies, strict=True)
         if own.verdict != every.verdict
     ]

@@ -40,6 +40,7 @@ class Gap:
     """What a random split would have added: through copies, and through other admissions of the same patients."""
 
     score: str
+    unit: str  # of the flattery, in words
     random_score: float  # on the test rows of a random split, fitted on all its training rows
     grouped_score: float  # on the same rows, fitted without the training rows that have a twin among them
     gap: float  # flattery: positive where the random split makes the model look better; 95 % interval over patients
@@ -108,6 +109,7 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
     ]
     return Gap(
         score=score,
+        unit=task.unit if task.kind == "regression" else "points of accuracy",
         random_score=_mean([draw.random_score for draw in draws]),
         grouped_score=_mean([leak.score for leak in copies]),
         gap=gap.value,
@@ -228,10 +230,10 @@ def _mean_of_some(values: Sequence[float | None]) -> float | None:
 
 def _brief(gap: Gap) -> str:
     """Say in a line whether a random split would flatter, and by how much."""
-    factor, unit = (100, "points of accuracy") if gap.score == "accuracy" else (1, f"of the {title(gap.score)}")
+    factor = 100 if gap.score == "accuracy" else 1
     copies, patients = (number(factor * one, digits=3) for one in (gap.gap, gap.patient_gap))
     word = "leakage" if gap.low > 0 or gap.patient_low > 0 else "no leakage"
-    return f"Random split: {word} (near-copies {copies}, other admissions of a patient {patients} {unit})."
+    return f"Random split: {word} ({copies} {gap.unit} by near-copies, {patients} by other admissions of a patient)."
 
 
 def _of_copies(task: Task, score: str, gap: Interval, *, share: float, most: float) -> str:

@@ -55,9 +55,8 @@ def sentence(table: pd.DataFrame) -> str:
         missed, saved, *risk = (
             [number(float(row[end]), digits=3) for end in ("value", "low", "high")] for row in table.to_dict("records")
         )
-        unit = str(table["unit"].iloc[0]).partition(" per ")[0]
         return (
-            f"{unit[:1].upper()}{unit[1:]} planned wrongly per {_PER} admissions: {missed[0]} (95 % interval "
+            f"{_planned(table)}: {missed[0]} (95 % interval "
             f"{missed[1]} to {missed[2]}); saved against the constant: {saved[0]} ({saved[1]} to {saved[2]})."
         ) + "".join(f" At risk, billed beyond the plans: {one[0]} ({one[1]} to {one[2]})." for one in risk)
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"], sort=False)["above"].all()
@@ -76,12 +75,15 @@ def _brief(table: pd.DataFrame) -> str:
     """Say in a line at how many thresholds acting on the predictions is better, or what planning by them saves."""
     if MIS_PLANNED in set(table["measure"]):
         missed, saved, *risk = (number(value, digits=3) for value in table["value"])
-        unit = str(table["unit"].iloc[0]).partition(" per ")[0]
         beyond = "".join(f"; {one} at risk, billed beyond the plans" for one in risk)
-        words = f"{unit[:1].upper()}{unit[1:]} planned wrongly per {_PER} admissions"
-        return f"{words}: {missed}, {saved} fewer than with the constant{beyond}."
+        return f"{_planned(table)}: {missed}, {saved} fewer than with the constant{beyond}."
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"])["above"].all()
     return f"Acting on the shares beats acting on all and on none at {above.sum()} of {len(above)} thresholds."
+
+
+def _planned(table: pd.DataFrame) -> str:
+    unit = str(table["unit"].iloc[0]).partition(" per ")[0]
+    return f"{'Bed-days' if unit == 'bed-days' else f'Sum of bills ({unit})'} planned wrongly per {_PER} admissions"
 
 
 def curve(table: pd.DataFrame) -> pd.DataFrame:

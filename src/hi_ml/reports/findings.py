@@ -203,7 +203,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "claim": finding.claim,
         "verdict": finding.verdict,
         "verdict_words": VERDICTS[finding.verdict] + finding.as_far,
-        "reason": finding.reason,
         "sentence": verdict,
         "statements": statements,
         "sign": SIGNS[finding.verdict],
@@ -250,7 +249,7 @@ def _number(finding: Finding) -> dict[str, str]:
 
 
 def _gap(gap: Untestable) -> dict[str, Any]:
-    return {"part": gap.part.replace("_", " "), "words": gap.words, "reason": gap.reason, "key": gap.key}
+    return {"part": gap.part.replace("_", " "), "words": gap.words, "key": gap.key}
 
 
 def _row(item: Evidence) -> dict[str, Any]:

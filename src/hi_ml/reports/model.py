@@ -8,7 +8,7 @@ import pandas as pd
 
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.manual import glossary
-from hi_ml.app.text import counted, number, short
+from hi_ml.app.text import counted, number, short, signed_interval
 from hi_ml.evaluation import calibration
 from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT
@@ -61,6 +61,15 @@ class Table:
     rest: list[list[str]] = field(default_factory=list)  # folded
     file: str = ""  # where all numbers stand
     bars: list[float] = field(default_factory=list)  # of each row, how long a bar is drawn below its name, in per cent
+
+    @property
+    def words(self) -> list[int]:
+        """Columns that hold words rather than numbers."""
+        return [
+            k
+            for k, cells in enumerate(zip(*self.rows, strict=True))
+            if sum(one[:1].isalpha() for one in cells) * 2 > len(cells)
+        ]
 
 
 @dataclass(frozen=True)
@@ -209,9 +218,9 @@ def _whom(folder: RunFolder, said: Mapping[str, str]) -> Section:
 
 def _group(row: Mapping[Any, Any]) -> list[str]:
     name = f"{row['role'].replace('_', ' ')}: {row['level']}" + (" (negative control)" if row["control"] else "")
-    difference = f"{short(row['difference'])} ({short(row['difference_low'])} to {short(row['difference_high'])})"
+    difference, reach = signed_interval(row["difference"], row["difference_low"], row["difference_high"])
     score = title(row["score"]).replace("_", " ")
-    return [name, score, number(row["value"]), difference, f"{row['n']:,}", row["verdict"]]
+    return [name, score, number(row["value"]), f"{difference} ({reach})", f"{row['n']:,}", row["verdict"]]
 
 
 def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
@@ -225,13 +234,13 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
         f"{row['column'].replace('_', ' ')} ({short(row['importance'])})" for row in first.to_dict("records")
     )
     words = [
-        f"On average over {run['explained_rows']:,} test rows, a prediction is moved by {unit}: {named}. "
-        f"Computed by {run['explanation']}.",
+        f"A prediction is moved most, on average, by {named}, in {unit}.",
+        f"Over {run['explained_rows']:,} test rows, by {run['explanation']}.",
     ]
     moved = [pd.read_csv(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
     moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
     rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])
-    head = ["Column", "Level", *(f"Moves {output} by ({unit})" for output in outputs), "Admissions"]
+    head = [f"How a level moves it, in {unit}", *outputs, "Admissions"]
     table = Table(head, rows[:_MOST_LEVELS], rest=rows[_MOST_LEVELS:], file="explanation/") if rows else None
     return Section("drives", "What drives it?", words, table)
 
@@ -241,14 +250,15 @@ def _levels(table: pd.DataFrame, columns: Iterable[str]) -> tuple[list[list[str]
     table = table[table["level"].notna() & table["q50"].notna() & table["column"].isin(columns)]
     outputs = list(dict.fromkeys(table["class"]))
     wide = table.pivot_table(index=["column", "level", "n"], columns="class", values="q50", sort=False).reset_index()
+    wide = wide.dropna(subset=outputs)  # a column that few classes turn on has a chart of theirs alone
     rows = []
     for column in columns:
         levels = wide[wide["column"] == column].sort_values(outputs, ascending=False)
         for row in pd.concat([levels.head(_SHOWN // 2), levels.iloc[_SHOWN // 2 :].tail(_SHOWN // 2)]).to_dict(
             "records"
         ):
-            moves = ["" if pd.isna(row[output]) else short(row[output]) for output in outputs]
-            rows.append([column.replace("_", " "), str(row["level"]), *moves, f"{int(row['n']):,}"])
+            moves = (short(row[output]) for output in outputs)
+            rows.append([f"{column.replace('_', ' ')}: {row['level']}", *moves, f"{int(row['n']):,}"])
     return rows, outputs
 
 

@@ -23,11 +23,11 @@ def summary(run: FittedRun, folder: Path) -> str:
     lines = [
         "",
         f"{task.name.replace('_', ' ')} at {task.horizon}, {run.method.model.name}{word}",
-        *([_wrapped(verdict.sentence)] if verdict else []),
+        *([wrapped(verdict.sentence)] if verdict else []),
         "",
         _align(run.results["scores"]),
         "",
-        *(_wrapped(line) for line in [*run.problem.remarks, *_briefs(run)]),
+        *(wrapped(line) for line in [*run.problem.remarks, *_briefs(run)]),
         f"Run folder: {folder} (its page: report.html)",
     ]
     return "\n".join(lines)
@@ -60,7 +60,8 @@ def _briefs(run: FittedRun) -> list[str]:
     return [line for line in said if line]
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
+    """Break a line at the terminal's width."""
     width = shutil.get_terminal_size((_WIDE, 24)).columns
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 

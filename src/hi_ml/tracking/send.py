@@ -52,8 +52,7 @@ class Tracked:
             return []
         sentences = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
         if beware := caution(self.champion_verdict):
-            verdict = self.champion_verdict
-            sentences.append(f"Note: the champion of {self.model} has the verdict '{verdict}': {beware}.")
+            sentences.append(f"Note of the champion of {self.model}: {beware}.")
         return sentences
 
 

@@ -297,7 +297,7 @@ def title(name: str) -> str:
     ('mean absolute error', 'within 1 day')
     """
     titles = {score.name: score.title for family in named_in(scores, "SCORES") for score in family}
-    return titles.get(name) or name.replace("_", " ")
+    return titles.get(name) or name.replace("_", " ").replace("share above", "share above the prediction")
 
 
 def is_worse(name: str, value: float, than: float) -> bool:

@@ -41,7 +41,7 @@ def report(settings: ReportSettings, here: launch.Invocation) -> None:
         If the store is absent or does not answer, or has no such task.
     """
     if settings.run is None and settings.runs is None:
-        raise RunFolderInvalid.of(Path("run=<folder>"), "folder")
+        raise RunFolderInvalid.absent(None)
     with TemporaryDirectory() as downloads, atomic_folder(here.folder) as work:
         if settings.runs is not None:
             _of_task(settings.runs, RunFolder(work), here, settings.tracking_seconds)
@@ -66,7 +66,7 @@ def _of_task(task: str, folder: RunFolder, here: launch.Invocation, seconds: flo
         paired = compare_runs(selection.runs)
         picture = comparison.draw(paired, folder, len(selection.runs[0].predictions))
     except NotComparable as error:
-        why = f"No two runs can be paired. {error}"
+        why = f"No two runs can be paired. {str(error).splitlines()[0]}"
     title = (
         f"Models of {experiment.partition('/')[2].replace('_', ' ')} on {experiment.partition('/')[0]}, side by side"
     )

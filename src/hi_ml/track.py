@@ -34,9 +34,9 @@ def track(settings: TrackSettings, _here: launch.Invocation) -> None:
     RunFolderInvalid
         If the folder is absent, holds no finished run, or something that hi_ml did not write.
     """
-    path = Path(settings.run or "run=<folder>").expanduser()
-    if not path.is_dir():
-        raise RunFolderInvalid.of(path, "folder")
+    path = Path(settings.run or "").expanduser()
+    if settings.run is None or not path.is_dir():
+        raise RunFolderInvalid.absent(settings.run)
     folder = RunFolder(path.resolve())
     refuse_strange(folder, settings.trust)
     policy, seconds = PromotionPolicy(settings.promote), settings.tracking_seconds

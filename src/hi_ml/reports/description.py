@@ -34,7 +34,7 @@ def describe_page(drafted: Drafted, relations: Relations, commands: Sequence[str
         "copies": f"{relations.copies:,}",
         "copied_share": percent(relations.copies / max(rows, 1)),
         "differ": [
-            {"column": name or "(nothing)", "pairs": f"{pairs:,}"}
+            {"column": name, "pairs": f"{pairs:,}"}
             for name, pairs in sorted(relations.differ.items(), key=lambda pair: -pair[1])
         ],
         "identifiers": list(relations.identifiers),

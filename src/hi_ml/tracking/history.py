@@ -111,7 +111,9 @@ def experiment_of(task: str, uri: str, seconds: float | None = PATIENCE) -> str:
     NotComparable
         If the store is absent or does not answer, or no experiment, or several, are of that task.
     """
-    with _client(uri, seconds) as client:
+    dataset, _, name = task.rpartition("/")
+    train = " ".join(["python -m hi_ml.train", *([f"dataset={dataset}"] if dataset else []), f"task={name}"])
+    with _client(uri, seconds, train) as client:
         known = _experiments(client)
     found = [name for name in known if task in (name, name.partition("/")[2])]
     if len(found) != 1:
@@ -156,15 +158,17 @@ def _newest(experiment: str, uri: str, here: Invocation, seconds: float | None) 
 
 def _command_to_train(experiment: str, run: Run | None, here: Invocation) -> str:
     """Return the command that trains another model on the rows of a run, or the first one."""
-    task = experiment.split("/")[1]
-    if run is None:
-        return here.another("train", "model=linear", f"task={task}")
-    dataset, source = run.config["dataset"], run.about["source"]
+    of, _, task = experiment.partition("/")
     asked = {word.lstrip("+").partition("=")[0] for word in here.overrides}
-    table = [] if dataset["source"] is None or "dataset.source" in asked else [f"dataset.source={quoted(source)}"]
+    named = [] if "dataset" in asked else [f"dataset={of}"]  # which `report` takes from the name of the experiment
+    if run is None:
+        return here.another("train", *named, "model=linear", f"task={task}")
+    dataset, source = run.config["dataset"], run.about["source"]
+    if dataset["source"] is not None and "dataset.source" not in asked:
+        named.append(f"dataset.source={quoted(source)}")
     model = "linear" if run.about["model"] != "linear" else "lgbm"
     split, seed = run.config["split"]["name"], run.config["seed"]
-    return here.another("train", *table, f"model={model}", f"task={task}", f"split={split}", f"seed={seed}")
+    return here.another("train", *named, f"model={model}", f"task={task}", f"split={split}", f"seed={seed}")
 
 
 def _named(experiment: str, uri: str, names: Sequence[str], here: Invocation, seconds: float | None) -> Selection:

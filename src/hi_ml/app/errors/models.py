@@ -1,5 +1,6 @@
 """Refusals of what cannot be trained, and of models that cannot be loaded, served or validated."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,12 @@ class ModelUnservable(HiMlError):
         )
 
 
+def _training(model: str) -> str:
+    """The command that trains what is registered as ``<dataset>.<task>``."""
+    named = re.match(r"(?:models:/)?([\w-]+)\.(\w+)(?:[@/]|$)", model)
+    return " ".join(["python -m hi_ml.train", *([f"dataset={named[1]} task={named[2]}"] if named else [])])
+
+
 class ModelUnknown(HiMlError):
     """No model can be found under what was asked for."""
 
@@ -155,7 +162,7 @@ class ModelUnknown(HiMlError):
     @classmethod
     def no_store(cls, uri: str, store: str) -> Self:
         return cls(
-            f"{uri} cannot be found: there is no store of models at {store}. Train one here (python -m hi_ml.train), "
+            f"{uri} cannot be found: there is no store of models at {store}. Train one here ({_training(uri)}), "
             f"run in the folder where it was trained, set MLFLOW_TRACKING_URI, or name the model's folder."
         )
 
@@ -168,7 +175,7 @@ class ModelUnknown(HiMlError):
     def no_name(cls, name: str, store: str, known: Sequence[str]) -> Self:
         return cls(
             f"{store} has no registered model '{name}'{hint(name, known)}. "
-            f"It has: {some(known, most=20) or 'none'}. Train it (python -m hi_ml.train), or choose one of these."
+            f"It has: {some(known, most=20) or 'none'}. Train it ({_training(name)}), or choose one of these."
         )
 
     @classmethod

@@ -29,15 +29,19 @@ class TrackingFailed(HiMlError):
         )
 
 
+_EXPECTED = "Expected the folder of one task: run=outputs/train/<timestamp>/length_of_stay"
+
+
 class RunFolderInvalid(HiMlError):
     """A folder is no finished run of hi_ml."""
 
     @classmethod
     def of(cls, folder: Path, missing: str) -> Self:
-        return cls(
-            f"{folder} is no finished run: it has no {missing}. "
-            f"Expected the folder of one task, for example outputs/train/<timestamp>/length_of_stay."
-        )
+        return cls(f"{folder} is no finished run: it has no {missing}. {_EXPECTED}")
+
+    @classmethod
+    def absent(cls, run: str | Path | None) -> Self:
+        return cls(f"{'No run was named' if run is None else f'There is no folder {run}'}. {_EXPECTED}")
 
     @classmethod
     def strange(cls, folder: Path, what: str) -> Self:
@@ -60,8 +64,8 @@ class NotComparable(HiMlError):
     @classmethod
     def no_store(cls, uri: str, command: str = "python -m hi_ml.train") -> Self:
         return cls(
-            f"There is no store of runs at {uri}. Expected at least two tracked runs: {command}, run compare in "
-            f"the folder where they were trained, or name run folders: runs=[<folder>,<folder>]."
+            f"There is no store of runs at {uri}. Expected tracked runs: {command}, go to the folder where they were "
+            "trained, or name run folders: report run=<folder>, compare runs=[<folder>,<folder>]"
         )
 
     @classmethod

@@ -176,7 +176,7 @@ def _estimate(part: Evidence) -> str:
 
 
 def _reason(gap: Untestable) -> str:
-    return f"{gap.part}: not testable, because {gap.words}.{_remedy(gap.key)}"
+    return f"{gap.part.replace('_', ' ')}: not testable, because {gap.words}.{_remedy(gap.key)}"
 
 
 def _remedy(key: str | None) -> str:

@@ -35,7 +35,7 @@ _TYPICAL = 25  # patients who stand for a low, a middle or a high prediction
 _ADDITIVE = 1e-6  # relative error at which base + contributions no longer are the prediction
 QUANTILES = {"q10": 0.1, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q90": 0.9}
 _NAMED = 3  # columns, on the screen
-_PLACES = 4  # after the point: a column that moves predictions by less moves none
+PLACES = 4  # after the point: a column that moves predictions by less moves none
 _NODES = 32  # of the quadrature along the way from the base to a prediction
 POINTS = "percentage points"  # the unit of contributions to probabilities
 
@@ -411,7 +411,7 @@ def _brief(explanation: Explanation) -> str | None:
         return None
     explanation = in_probabilities(explanation)
     first = importance(explanation).head(_NAMED).to_dict("records")
-    if all(not round(row["importance"], _PLACES) for row in first):
+    if all(not round(row["importance"], PLACES) for row in first):
         return "Drivers: none, all admissions get the same prediction."
     moved = (f"{row['column'].replace('_', ' ')} ({number(row['importance'], digits=3)})" for row in first)
     return f"Drivers, in {explanation.unit}: {', '.join(moved)}."

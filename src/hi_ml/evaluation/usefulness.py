@@ -74,9 +74,10 @@ def sentence(table: pd.DataFrame) -> str:
 def _brief(table: pd.DataFrame) -> str:
     """Say in a line at how many thresholds acting on the predictions is better, or what planning by them saves."""
     if MIS_PLANNED in set(table["measure"]):
-        missed, saved, *risk = (number(value, digits=3) for value in table["value"])
+        missed, saved, *risk = (number(abs(value), digits=3) for value in table["value"])
+        less = "fewer" if table["value"].iloc[1] >= 0 else "more"
         beyond = "".join(f"; {one} at risk, billed beyond the plans" for one in risk)
-        return f"{_planned(table)}: {missed}, {saved} fewer than with the constant{beyond}."
+        return f"{_planned(table)}: {missed}, {saved} {less} than with the constant{beyond}."
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"])["above"].all()
     return f"Acting on the shares beats acting on all and on none at {above.sum()} of {len(above)} thresholds."
 

@@ -233,10 +233,14 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
     named = ", ".join(
         f"{row['column'].replace('_', ' ')} ({short(row['importance'])})" for row in first.to_dict("records")
     )
-    words = [
-        f"A prediction is moved most, on average, by {named}, in {unit}.",
-        f"Over {run['explained_rows']:,} test rows, by {run['explanation']}.",
-    ]
+    words = (
+        ["Nothing: all admissions get the same prediction."]
+        if not first["importance"].any()
+        else [
+            f"A prediction is moved most, on average, by {named}, in {unit}.",
+            f"Over {run['explained_rows']:,} test rows, by {run['explanation']}.",
+        ]
+    )
     moved = [pd.read_csv(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
     moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
     rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])

@@ -1,6 +1,7 @@
 """The standard charts of a trained task, each with its table."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -222,12 +223,14 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     if len(np.unique(run.units.unit[explanation.index])) < run.rule.smallest:
         return
     note = caption(n, f"Test part; {explanation.method}; 95 % intervals over rows.")
+    moved = np.abs(explanation.values).sum(axis=2).mean(axis=1).round(contributions.PLACES)
+    if not moved.any():
+        explanation = replace(explanation, values=np.zeros_like(explanation.values))
     ranking = contributions.importance(explanation)
     what = "the predicted probabilities" if explanation.classes else f"the predicted {_name(run)}"
     title = _titled(run, f"How much does each column move {what}?")
     yield "importance", explanations.importance(ranking, title=title, caption=note, unit=unit), ranking
-    moved = np.abs(explanation.values).sum(axis=2).mean(axis=1)
-    for place, output in enumerate(np.argsort(-moved, kind="stable")[:_MOST_CLASSES]):
+    for place, output in enumerate(np.argsort(-moved, kind="stable")[: _MOST_CLASSES * bool(moved.any())]):
         for name, figure, table in _of_output(run, explanation, int(output)):
             yield f"{name}_{place + 1}" if place else name, figure, table
 

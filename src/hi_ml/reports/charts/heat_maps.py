@@ -80,7 +80,7 @@ def shares_by_decade(table: pd.DataFrame, *, title: str, caption: str) -> Figure
     away = shares - 100 * of_condition[["overall"]].to_numpy()
     far = max(_FAR_SHARE, float(np.nanmax(np.abs(away))))
     look = {"colors": BELOW_ABOVE, "ends": (-far, far), "white_from": _DARK_RESIDUAL * far}
-    drawn = _draw_cells(ax, away, [f"{share:.1f}" for share in shares.ravel()], **look)  # type: ignore[arg-type]
+    drawn = _draw_cells(ax, away, ["" if math.isnan(share) else f"{share:.1f}" for share in shares.ravel()], **look)  # type: ignore[arg-type]
     add_colorbar(ax, drawn, "Less the share at any age (points)")
     n = table.drop_duplicates("decade").set_index("decade")["n"]
     decades = [f"{decade}–{decade + 9}\n{n[decade]:,}" for decade in map(int, cells.columns)]

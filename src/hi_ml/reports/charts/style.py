@@ -8,12 +8,14 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -30,6 +32,12 @@ DOTS = (0, (1, 2))  # the line of chance
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#E6EEF7", "#8FB3DB", "#3E74B8"])  # black stays legible on it
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("low_to_high", ["#EBCB6B", MIDDLE, "#1B2A6B"])
 
+_FONT = "DejaVu Sans"  # ships with matplotlib: the same chart on every machine
+_FURTHER = (  # for letters that it lacks, those of them that a machine has
+    "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Telugu", "Noto Sans Thai", "Nirmala UI",
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "Microsoft YaHei", "Malgun Gothic",
+    "Arial Unicode MS",
+)  # fmt: skip
 _RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
@@ -40,7 +48,6 @@ _RC: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same chart on every machine
     "font.size": 10,
     "grid.color": "#E2E2E2",
     "grid.linewidth": 0.7,
@@ -63,9 +70,15 @@ def house_style() -> Iterator[None]:
     """Draw in the house style; also works as a decorator."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()  # a user's own matplotlibrc does not change our charts
-        mpl.rcParams.update(_RC)
+        mpl.rcParams.update(_RC | {"font.family": _fonts()})
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # drawn as a box; the table has the text
         yield
+
+
+@cache
+def _fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return [_FONT, *(name for name in _FURTHER if name in installed)]
 
 
 def caption(n: int, method: str, *, noun: str = "admissions") -> str:

@@ -155,6 +155,7 @@ def test_an_unknown_flag_ends_in_two(ends):
     found = ends("--nothing")
     assert found.code == 2
     assert "unrecognized arguments: --nothing" in found.stderr
+    assert "Settings are key=value, without dashes" in found.stderr
 
 
 def test_a_sweep_stops_at_the_job_that_fails(tmp_path, ends):

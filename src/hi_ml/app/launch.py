@@ -37,6 +37,7 @@ from hi_ml.app.memory import available
 from hi_ml.app.passwords import refuse_passwords, without_password
 from hi_ml.app.references import hold_references, plain, written
 
+_UNKNOWN_FLAG = 2  # the exit code of argparse
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
 _LITTLE = 100_000_000  # bytes, of which no library can make a table or a picture
 _SOON = 0.01  # seconds in which a destructor ends
@@ -131,8 +132,16 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
                 print(page(function.__name__))
             elif "--glossary" in sys.argv[1:]:
                 print(glossary_page())
+            elif "--version" in sys.argv[1:]:
+                print(version("hi_ml"))
             else:
-                application()
+                try:
+                    application()
+                except SystemExit as stop:
+                    if stop.code == _UNKNOWN_FLAG:
+                        help_of = f"hi_ml {function.__name__} --help"
+                        print(f"Settings are key=value, without dashes: {help_of}", file=sys.stderr)
+                    raise
 
     return main
 

@@ -57,10 +57,16 @@ class Manual:
             f"\nFor example\n  {self.example}",
             *(["\nOptions, as group=option", *lines] if lines else []),
             "\nKeys, as key=value (a key of an option: dataset.source=mine.csv)",
-            *(f"  {line}".rstrip() for line in self.keys.strip().splitlines()),
+            *(f"  {line}".rstrip() for line in [*self.keys.strip().splitlines(), _of_all()]),
             "\n--cfg job shows the settings as composed; --multirun runs a list of values; --config-dir <folder> adds",
             "options of your own.",
         ])  # fmt: skip
+
+
+def _of_all() -> str:
+    """The key that every command takes."""
+    (line,) = re.findall(r"^files: .*$", (conf_dir() / "house.yaml").read_text(encoding="utf-8"), re.MULTILINE)
+    return str(line)
 
 
 def commands() -> list[str]:

@@ -75,8 +75,9 @@ def scores(checked: Checked) -> pd.DataFrame:
     """
     size = "set_size" if checked.unit == LABELS else "width"
     coverage, mean = (checked.units.ratio(values) for values in (checked.covered.astype(float), checked.size))
+    ends = (max(0.0, coverage.low), min(1.0, coverage.high))  # a t interval does not know that shares end there
     rows = [
-        ("coverage", "test", coverage.value, coverage.low, coverage.high, checked.baseline_coverage, "share"),
+        ("coverage", "test", coverage.value, *ends, checked.baseline_coverage, "share"),
         (size, "test", mean.value, mean.low, mean.high, checked.baseline_size, checked.unit),
     ]
     return pd.DataFrame(rows, columns=["score", "part", "value", "low", "high", "baseline", "unit"])

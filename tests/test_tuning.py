@@ -273,7 +273,7 @@ def test_the_verdict_on_a_gain(days, gained, noise, verdict, words):
     found = gains.judge("ridge", before, after, task=days[0].task, ratio=0.25, smallest=0.005)
     assert found.verdict == verdict
     assert words in found.sentence
-    assert "length_of_stay" in found.sentence
+    assert "length of stay" in found.sentence
 
 
 def test_the_gain_is_measured_on_folds_that_the_search_has_not_seen(days, monkeypatch):

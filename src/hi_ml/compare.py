@@ -49,7 +49,9 @@ def compare(settings: CompareSettings, here: launch.Invocation) -> None:
     selection = history.select(experiment, store_uri(), names=settings.runs, here=here, seconds=seconds)
     result = compare_runs(selection.runs)
     facts = _facts(selection, result)
-    summary = comparison.summarize(result, title=f"Runs of {task} on {facts['dataset']}", facts=facts)
+    summary = comparison.summarize(
+        result, title=f"Runs of {settings.tasks[task].title} on {facts['dataset']}", facts=facts
+    )
     with atomic_folder(here.folder) as work:
         comparison.write(result, summary, RunFolder(work), here=here, about=provenance(here, facts, started=started))
     print(comparison.screen(summary, elsewhere=selection.elsewhere, silent=selection.silent))

@@ -204,7 +204,7 @@ def _judge(run: FittedRun, how: Judging) -> Verdict:
     refuse_implausible(run, primary, first.skill)
     others = tuple(judged(*other) for other in _other_functionals(run, of_run)) if how.both else ()
     effect = primary.skill(of_run, run.baseline.predict(len(run.target), primary.constant)).design_effect
-    headline = f"{model.name} {_measured(first, primary.loss)} on {task.name.replace('_', ' ')}: {_ending(first)}."
+    headline = f"{model.name} {_measured(first, primary.loss)} on {task.title}: {_ending(first)}."
     said = [f"{_who(run, one)} {_measured(one, score_of(task, one.score).loss)}: {_ending(one)}." for one in others]
     scope = f"This holds for this fitted model on this split: {run.units.describe(effect)}."
     return Verdict(

@@ -24,6 +24,7 @@ Mask = NDArray[np.bool_]
 _DRAWS = 1000  # bootstrap draws over patients
 _AT_ONCE = 4_000_000  # draws of a patient that are in memory
 _FEWEST = 10  # groups of training rows without a tested twin, or patient; fewer teach nothing
+_SMALL = 0.005  # share of the error, or of admissions: a smaller flattery does not matter
 
 
 @settings(frozen=True, config=STRICT)
@@ -232,7 +233,8 @@ def _brief(gap: Gap) -> str:
     """Say in a line whether a random split would flatter, and by how much."""
     factor = 100 if gap.score == "accuracy" else 1
     copies, patients = (number(factor * one, digits=3) for one in (gap.gap, gap.patient_gap))
-    word = "leakage" if gap.low > 0 or gap.patient_low > 0 else "no leakage"
+    small = max(gap.gap, gap.patient_gap) < _SMALL * (gap.grouped_score if factor == 1 else 1)
+    word = "no leakage" if max(gap.low, gap.patient_low) <= 0 else "leakage too small to matter" if small else "leakage"
     return f"Random split: {word} ({copies} {gap.unit} by near-copies, {patients} by other admissions of a patient)."
 
 
@@ -256,7 +258,7 @@ def _of_patients(task: Task, score: str, gap: Interval, *, share: float) -> str:
 
 
 def _score_of(task: Task, score: str) -> str:
-    return f"the {title(score)} of {task.name.replace('_', ' ')}"
+    return f"the {title(score)} of {task.title}"
 
 
 def _of_constant(copies: Sequence[Leak], patients: Sequence[Leak]) -> str:

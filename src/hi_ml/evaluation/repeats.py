@@ -67,7 +67,7 @@ def measure(run: FittedRun, _: object = None) -> Recipe:
         shares={verdict: count / len(skills) for verdict, count in counts.items()},
         sentence=(
             f"Fitted anew on {len(skills)} splits, {run.method.model.name} has a skill of {share} on "
-            f"{run.problem.task.name}: {word.replace('_', ' ')} for the recipe; split by split, {said}."
+            f"{run.problem.task.title}: {word.replace('_', ' ')} for the recipe; split by split, {said}."
         ),
     )
 

@@ -341,7 +341,7 @@ def _line(predictions: Predictions) -> tuple[float, float] | None:
 
 def _sentence(home: AtHome, table: pd.DataFrame, verdict: Word, reason: str, n_needed: int | None, place: str) -> str:
     raw = table[table["stage"] == STAGES[0]]
-    who = f"{home.model} of {home.task.name} on {place}: {verdict.replace('_', ' ')}"
+    who = f"{home.model} of {home.task.title} on {place}: {verdict.replace('_', ' ')}"
     lines = [f"{who}{f' ({reason})' if reason else f', {WORDS[verdict]}'}."]
     lines += [_skill(row, "here") for _, row in raw[raw["measure"] == "skill"].iterrows()]
     for _, row in raw[(raw["state"] == SHIFTED) & (raw["measure"] != "skill")].iterrows():

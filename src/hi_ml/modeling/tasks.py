@@ -62,6 +62,11 @@ class Task:
     # shares of a class from which one would act, for its net benefit; none are none
     thresholds: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=list)
 
+    @property
+    def title(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
     def __post_init__(self) -> None:
         """Check that the score is one of the kind, and has what it needs, and so is the scale."""
         if (self.positive or self.above is not None) and self.kind == "regression":

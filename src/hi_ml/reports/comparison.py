@@ -17,6 +17,7 @@ from hi_ml.reports import page
 from hi_ml.reports.charts.scores import differences_from_best
 from hi_ml.reports.charts.style import caption, save
 from hi_ml.reports.model import ANSWERS
+from hi_ml.reports.screen import wrapped
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.history import Listed
@@ -231,7 +232,7 @@ def screen(summary: Mapping[str, Any], *, elsewhere: int, silent: int) -> str:
         rows = pd.DataFrame(score["rows"]).rename(columns={"interval": "95 % interval", "p_holm": "p adjusted"})
         lines.append(rows.to_string(index=False))
     for text in [summary["lead"], *summary["notes"]]:
-        lines += ["", text]
+        lines += ["", wrapped(text)]
     return "\n".join([*lines, "", *_settings(summary["configuration"])])
 
 

@@ -68,7 +68,7 @@ class Table:
         return [
             k
             for k, cells in enumerate(zip(*self.rows, strict=True))
-            if sum(one[:1].isalpha() for one in cells) * 2 > len(cells)
+            if sum(one[:1].isalpha() for one in cells) * 2 > sum(map(bool, cells))
         ]
 
 

@@ -22,7 +22,7 @@ def summary(run: FittedRun, folder: Path) -> str:
     word = f": {verdict.verdict.replace('_', ' ').upper()}" if verdict else ""
     lines = [
         "",
-        f"{task.name.replace('_', ' ')} at {task.horizon}, {run.method.model.name}{word}",
+        f"{task.title} at {task.horizon}, {run.method.model.name}{word}",
         *([wrapped(verdict.sentence)] if verdict else []),
         "",
         _align(run.results["scores"]),
@@ -37,7 +37,7 @@ def line(run: FittedRun) -> dict[str, str]:
     """Say of a task what `closing` sets beside that of others: the verdict, and the score that it stands on."""
     first, verdict = run.results["scores"].iloc[0], run.results.get("verdict")
     return {
-        "task": run.problem.task.name.replace("_", " "),
+        "task": run.problem.task.title,
         "verdict": verdict.verdict.replace("_", " ") if verdict else "",
         "score": score_title(first["score"]),
         "value": number(first["value"]),

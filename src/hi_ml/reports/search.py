@@ -19,6 +19,7 @@ from hi_ml.modeling.tuning.result import SearchResult
 from hi_ml.reports.charts import explanations, tuning
 from hi_ml.reports.charts.style import caption, save
 from hi_ml.reports.provenance import of_problem, provenance
+from hi_ml.reports.screen import wrapped
 from hi_ml.reports.train import Prepared
 from hi_ml.tracking.folder import RunFolder
 
@@ -128,10 +129,10 @@ def summary(result: SearchResult, here: Invocation) -> str:
     return "\n".join(
         [
             "",
-            f"{task.name} at {task.horizon}, {result.model.name}, {len(result.trials)} trials ({states}) in "
+            f"{task.title} at {task.horizon}, {result.model.name}, {len(result.trials)} trials ({states}) in "
             f"{_folds(result)} folds of {_rows(result):,} training rows",
             lines,
-            f"{gain.sentence}{end}",
+            wrapped(f"{gain.sentence}{end}"),
             f"To train it again: {command_to_train(result, here, str(here.folder))}",
             f"Run folder: {here.folder}",
         ]
@@ -157,7 +158,7 @@ def _charts(result: SearchResult) -> Iterator[Chart]:
     note = caption(
         int(ranking["n"].iloc[0]), f"fANOVA; {method}. Lines: 95 % intervals over resampled trials.", noun="trials"
     )
-    look = {"title": f"Which settings of {result.model.name} move its loss on {result.problem.task.name}"}
+    look = {"title": f"Which settings of {result.model.name} move its loss on {result.problem.task.title}"}
     look |= {"caption": note, "unit": "share", "measure": "Variance between trials"}
     yield "importance", explanations.importance(ranking, **look), ranking
 

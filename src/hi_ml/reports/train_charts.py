@@ -322,7 +322,7 @@ _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {
 
 
 def _name(run: FittedRun) -> str:
-    return run.problem.task.name.replace("_", " ")
+    return run.problem.task.title
 
 
 def _titled(run: FittedRun, shows: str) -> str:

@@ -22,6 +22,7 @@ from hi_ml.reports.charts.forests import transported
 from hi_ml.reports.charts.style import caption, save
 from hi_ml.reports.model import Section, Table
 from hi_ml.reports.provenance import of_table, provenance
+from hi_ml.reports.screen import wrapped
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import told
 
@@ -186,7 +187,7 @@ def write(validation: Validation, folder: RunFolder, *, here: Invocation, starte
 def _headline(validation: Validation) -> str:
     result = validation.result
     shows = f"Skill, intercept and slope on {validation.place}, and at home"
-    return f"{shows}\n{validation.home.task.name}: {_words(result.verdict)}, {WORDS[result.verdict]}"
+    return f"{shows}\n{validation.home.task.title}: {_words(result.verdict)}, {WORDS[result.verdict]}"
 
 
 def _words(verdict: str) -> str:
@@ -196,7 +197,7 @@ def _words(verdict: str) -> str:
 def _summary(validation: Validation, table: pd.DataFrame) -> dict[str, Any]:
     result, home = validation.result, validation.home
     sign, answer = ANSWERS[result.verdict]
-    name = home.task.name.replace("_", " ")
+    name = home.task.title
     return {
         "title": f"{name[:1].upper()}{name[1:]}: does the model hold on {validation.place}?",
         "about": f"{home.model}, trained on {home.dataset} and frozen, predicts {name} at {home.task.horizon}.",
@@ -325,11 +326,11 @@ def _made(validation: Validation) -> Table:
 
 def screen(validation: Validation, folder: Path) -> str:
     """Write what the screen says, as lines of text."""
-    elsewhere, result = validation.elsewhere, validation.result
+    elsewhere, result, home = validation.elsewhere, validation.result, validation.home
     strange = [f"{role} {percent(share)} %" for role, share in elsewhere.unseen.items() if share > _UNSEEN]
     lines = [
         "",
-        f"{validation.home.task.name} on {validation.place}, {validation.home.model}: {_words(result.verdict).upper()}",
+        f"{home.task.title} on {validation.place}, {home.model}: {_words(result.verdict).upper()}",
         result.sentence,
         *filter(None, [validation.reached()]),
         *elsewhere.notes,
@@ -338,4 +339,4 @@ def screen(validation: Validation, folder: Path) -> str:
         f"Run folder: {folder} (its page: report.html)",
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(wrapped, lines))

@@ -112,7 +112,7 @@ def judge(name: str, before: Floats, after: Floats, *, task: Task, ratio: float,
 
 def _sentence(name: str, task: Task, verdict: str, share: Interval, smallest: float) -> str:
     if not share.value and share.low == share.high:
-        return f"None of the configurations tried is better than the defaults of {name} on {task.name}."
+        return f"None of the configurations tried is better than the defaults of {name} on {task.title}."
     least = f"{100 * smallest:g} %"
     end = {
         "better": "better than the defaults",
@@ -121,6 +121,6 @@ def _sentence(name: str, task: Task, verdict: str, share: Interval, smallest: fl
     }[verdict]
     value, low, high = (number(100 * part, digits=_DIGITS) for part in (share.value, share.low, share.high))
     return (
-        f"Tuning {name} removes {value} % (95 % interval {low} to {high}) of the defaults' error on {task.name}, in "
+        f"Tuning {name} removes {value} % (95 % interval {low} to {high}) of the defaults' error on {task.title}, in "
         f"folds that the search has not seen: {end}."
     )

@@ -170,6 +170,8 @@ def test_an_unknown_key_or_option_does_not_compose(wrong):
         ("model.early_stopping.share=0", "model.early_stopping.share"),
         ("model.early_stopping.share=1", "model.early_stopping.share"),
         ("model.early_stopping.rounds=0", "model.early_stopping.rounds"),
+        ("explain.rows=-1", "explain.rows"),
+        ("explain.seconds=-1", "explain.seconds"),
         ("leakage.test=0.6", "leakage.test"),
         ("leakage.repeats=0", "leakage.repeats"),
         ("permutation.count=0", "permutation.count"),

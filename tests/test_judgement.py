@@ -107,14 +107,6 @@ def zeros(rows=3000, seed=0):
     return rng.poisson(mean).astype(float), mean
 
 
-def test_a_median_that_every_ward_shares_is_no_evidence():
-    target, mean = zeros()
-    found = judged(DAYS, target, np.zeros(3000), np.zeros(3000))
-    assert (found.verdict, found.reason) == ("inconclusive", "the median cannot tell")
-    for score in ("rmse", "poisson"):
-        assert judged(DAYS, target, mean, np.full(3000, target.mean()), score=score).verdict == "signal"
-
-
 def test_a_perfect_model_is_a_signal_though_nothing_varies():
     target, _, constant = amounts(50, 0)
     assert judged(DAYS, target, target, constant).verdict == "signal"

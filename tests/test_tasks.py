@@ -113,10 +113,3 @@ def test_asked_columns_are_used_in_the_order_of_the_dataset():
 def test_a_score_fits_the_kind_and_has_what_it_needs(changed, said):
     with pytest.raises(ValidationError, match=said):
         replace(task(), **changed)
-
-
-def test_the_smallest_skill_is_that_of_the_score_of_the_task_or_of_the_run():
-    assert task().smallest("mae", 0.02) == 0.02
-    assert replace(task(), smallest_skill=0.1).smallest("rmse", 0.02) == 0.1
-    own = replace(task(), smallest_skill={"rmse": 0.1})
-    assert (own.smallest("rmse", 0.02), own.smallest("mae", 0.02)) == (0.1, 0.02)

@@ -75,10 +75,14 @@ class Features:
         return levels
 
 
-def holders(codes: NDArray[np.float64], group: NDArray[np.int64], *, count: int) -> NDArray[np.int64]:
+def holders(
+    codes: NDArray[np.float64] | NDArray[np.int64], group: NDArray[np.int64], *, count: int
+) -> NDArray[np.int64]:
     """Count the groups that have each of so many levels, shape (count,); NaN is missing, -1 pooled."""
-    code, _ = np.unique(np.stack([codes, group])[:, codes >= 0], axis=1)
-    return np.bincount(code.astype(int), minlength=count)
+    known = codes >= 0
+    groups = group.max(initial=0) + 1
+    pairs = np.unique(codes[known].astype(np.int64) * groups + group[known])
+    return np.bincount(pairs // groups, minlength=count)
 
 
 def _few(codes: NDArray[np.float64], group: NDArray[np.int64], *, count: int, smallest: int) -> NDArray[np.bool_]:

@@ -84,8 +84,8 @@ def test_hospitals_of_few_events_are_not_enough_and_nothing_is_summarised(run):
 
 def test_the_chart_and_the_metrics_are_of_the_skill(run, table, legible):
     drawn = {name: pair for name, *pair in of_run(replace(run, results={"holdout": table}), all_charts=False)}
-    figure, data = drawn["charts/holdout"]
-    legible(figure)
+    drawing, data = drawn["charts/holdout"]
+    legible(drawing.draw())
     assert len(data) == 7
     metrics = catalogue()["holdout"].metrics(table)
     assert metrics["holdout_skill_low"] < metrics["holdout_skill"] < metrics["holdout_skill_high"]

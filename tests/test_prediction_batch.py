@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hi_ml
+from hi_ml.app.ahead import prefetch
 from hi_ml.app.errors import ColumnProblem, NotAsClaimed, OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.data.sources import csv as csv_source
 from hi_ml.data.sources.files import sha256
 from hi_ml.predict import _show
 from hi_ml.prediction import batch
-from hi_ml.prediction.batch.run import prefetch
 
 MODELS = ["catboost", "lgbm", "lgbm_bagged", "hist_gbm", "random_forest", "baseline", "linear"]
 

@@ -1,6 +1,5 @@
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -217,4 +216,4 @@ def test_contributions_add_up_to_the_logarithm_and_reasons_multiply_to_the_amoun
 def test_the_screen_says_why_a_target_is_learned_on_the_log_scale():
     run = hi_ml.fit(hi_ml.read("simulated", rows=800, scenario="interactions"), "billing", "linear")
     run = replace(run, results=hi_ml.assess(run, "scores"))
-    assert run.problem.scale.reason in " ".join(summary(run, Path("here")).split())
+    assert run.problem.scale.reason in " ".join(summary(run).split())

@@ -1,10 +1,10 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -28,13 +28,15 @@ from hi_ml.modeling.models import Model, refuse_unknown_arguments
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import screen
-from hi_ml.reports.train import Request, make, prepare
+from hi_ml.reports.drawing import drawing_process
+from hi_ml.reports.train import Judged, Request, finish, judge, prepare
 from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import FILES, RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import address, command_to_open, store_uri
 
+T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 
 
@@ -110,23 +112,36 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
     tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
-    request = Request(here, method, settings.charts == "all", settings.report)
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
-    with launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
+    with drawing_process() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
+        request = Request(here, method, settings.charts == "all", settings.report, draw)
         stage("read")
         seconds: dict[str, float] = {}
         table = prepare(settings.dataset, tasks, here.folder, seconds)
-        for task in tasks:
-            path = here.folder / task.name
+
+        def judged_tasks() -> Iterator[Judged]:
+            for task in tasks:
+                stage(f"{task.name}: fit, judge, explain")
+                try:
+                    judged = judge(table.pose(task, method), request, seconds=dict(seconds))
+                except NotTrainable as error:
+                    failures.append(error)
+                    continue
+                tqdm.write(screen.summary(judged.run))
+                yield judged
+
+        for judged in one_ahead(judged_tasks()):
+            name = judged.run.problem.task.name
+            path = here.folder / name
+            stage(f"{name}: charts, model, run folder")
             try:
-                problem = table.pose(task, method)
-                run = make(problem, table, request, path, seconds=dict(seconds), stage=stage)
-                tqdm.write(screen.summary(run, path))
-                lines.append(screen.line(run))
+                finish(judged, table, request, path)
+                tqdm.write(screen.where(path))
+                lines.append(screen.line(judged.run))
                 if tracked:
-                    stage(f"{task.name}: track")
-                    send_and_say(path, settings.policy(run), settings)
+                    stage(f"{name}: track")
+                    send_and_say(path, settings.policy(judged.run), settings)
             except (NotTrainable, TrackingFailed) as error:
                 failures.append(error)
     if len(lines) > 1:
@@ -135,6 +150,19 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         say_next(folders[:1], tracked=tracked)
     if failures:
         raise Unserved.of(failures)
+
+
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield each item when the one after it is made, or cannot be made."""
+    former = next(items, None)
+    while former is not None:
+        try:
+            following = next(items, None)
+        except Exception:
+            yield former
+            raise
+        yield former
+        former = following
 
 
 def send_and_say(folder: Path, policy: PromotionPolicy, settings: TrainSettings) -> None:

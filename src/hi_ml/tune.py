@@ -22,8 +22,9 @@ from hi_ml.modeling.tuning.search import begin_study, finished_trials, identity,
 from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports import screen
 from hi_ml.reports import search as searches
+from hi_ml.reports.drawing import drawing_process
 from hi_ml.reports.search import config_to_train
-from hi_ml.reports.train import Request, make, prepare
+from hi_ml.reports.train import Request, finish, judge, prepare
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder
 from hi_ml.train import TrainSettings, say_next, send_and_say
 
@@ -60,7 +61,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
     (name,), (task,) = settings.tasks, settings.at_horizon()
     method, plan, model, path = settings.method(), settings.plan(), settings.model, here.folder / name
     tracked, seconds, failures = settings.tracking == "default", dict[str, float](), list[HiMlError]()
-    with launch.progress(_STEPS + settings.trials) as stage, _resumable(here):
+    with drawing_process() as draw, launch.progress(_STEPS + settings.trials) as stage, _resumable(here):
         stage("read")
         table = prepare(settings.dataset, [task], here.folder, seconds)
         problem = table.pose(task, method)
@@ -76,14 +77,17 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
             searches.write(result, RunFolder(work), table=table, here=here, seconds=seconds)
         tqdm.write(searches.summary(result, here))
         best = replace(here, config=config_to_train(result, here.config))
-        request = Request(best, replace(method, model=result.tuned), settings.charts == "all", settings.report)
-        earlier = {step: seconds[step] for step in ("read", "encode")}
-        fitted_run = make(problem, table, request, path, seconds=earlier, stage=stage)
-        tqdm.write(screen.summary(fitted_run, path))
+        request = Request(best, replace(method, model=result.tuned), settings.charts == "all", settings.report, draw)
+        stage(f"{name}: fit, judge, explain")
+        judged = judge(problem, request, seconds={step: seconds[step] for step in ("read", "encode")})
+        tqdm.write(screen.summary(judged.run))
+        stage(f"{name}: charts, model, run folder")
+        finish(judged, table, request, path)
+        tqdm.write(screen.where(path))
         stage("track")
         for folder in (here.folder, path) if tracked else ():  # MLflow nests the model in the search it came of
             try:
-                send_and_say(folder, settings.policy(fitted_run), settings)
+                send_and_say(folder, settings.policy(judged.run), settings)
             except TrackingFailed as error:
                 failures.append(error)
     say_next([here.folder, path], tracked=tracked)

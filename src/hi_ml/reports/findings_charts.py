@@ -12,7 +12,7 @@ from hi_ml.claims.chart import GREY, Chart, largest
 from hi_ml.claims.finding import MARKS, Finding, forest_lines
 from hi_ml.reports.charts import heat_maps, lines, means
 from hi_ml.reports.charts.forests import balance, forest
-from hi_ml.reports.charts.style import caption
+from hi_ml.reports.drawing import caption
 from hi_ml.statistics.disclosure import withheld
 
 KINDS: Mapping[str, Callable[..., Figure]] = {

@@ -53,6 +53,6 @@ def _figures(what: Finding | FittedRun, charts: tuple[str, ...]) -> Iterator[tup
     if isinstance(what, Finding):
         yield from ((drawn.figure, drawn.shows) for drawn in of_finding(what))
         return
-    for name, figure, _ in train_charts.of_run(what, all_charts=False):
+    for name, drawing, _ in train_charts.of_run(what, all_charts=False):
         if not charts or name in charts:
-            yield figure, name.rpartition("/")[2].replace("_", " ")
+            yield drawing.draw(), name.rpartition("/")[2].replace("_", " ")

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from hi_ml.reports.charts.layout import DPI
+from hi_ml.reports.drawing import DPI
 
 FINDINGS, COMPARISON, MODEL = "page.html.jinja", "comparison.html.jinja", "model.html.jinja"
 _CSS_DPI = 96  # pixels of a style sheet per inch

@@ -16,7 +16,7 @@ from hi_ml.modeling.scores.score import title as score_title
 _WIDE = 120  # letters of a line, where no terminal says otherwise
 
 
-def summary(run: FittedRun, folder: Path) -> str:
+def summary(run: FittedRun) -> str:
     """Write the verdict, the table of scores and what each assessment came to, wrapped at the terminal's width."""
     task, verdict = run.problem.task, run.results.get("verdict")
     word = f": {verdict.verdict.replace('_', ' ').upper()}" if verdict else ""
@@ -28,9 +28,13 @@ def summary(run: FittedRun, folder: Path) -> str:
         _align(run.results["scores"]),
         "",
         *(wrapped(line) for line in [*run.problem.remarks, *_briefs(run)]),
-        f"Run folder: {folder} (its page: report.html)",
     ]
     return "\n".join(lines)
+
+
+def where(folder: Path) -> str:
+    """Say where a run stands, with all that is known of it."""
+    return f"Run folder: {folder} (its page: report.html)"
 
 
 def line(run: FittedRun) -> dict[str, str]:

@@ -5,6 +5,7 @@ A run folder is complete without MLflow.
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hi_ml.app.files import atomic_folder
-from hi_ml.app.launch import Invocation, Stage
+from hi_ml.app.launch import Invocation
 from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
@@ -28,8 +29,8 @@ from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
-from hi_ml.reports import model, train_charts
-from hi_ml.reports.charts.style import save
+from hi_ml.reports import drawing, model, train_charts
+from hi_ml.reports.drawing import Draw, Picture
 from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.scorer.serving import UNSEEN
 from hi_ml.tracking.contest import rows_of
@@ -44,23 +45,21 @@ class Request:
     method: Method
     all_charts: bool
     stated: Mapping[str, str | None]  # by a person, to items of the checklist for reports
+    draw: Draw  # another process, which draws the charts
 
 
-def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request: Request, words: PrivateWords) -> None:
-    """Write every file of a run.
+@dataclass(frozen=True)
+class Judged:
+    """A trained task whose charts are being drawn."""
 
-    Parameters
-    ----------
-    folder : RunFolder
-        An empty folder that exists.
-    words : PrivateWords
-        None of them may stand in any file.
+    run: FittedRun
+    started: float  # seconds since 1970
+    charts: list[tuple[str, Future[Picture], pd.DataFrame]]  # place in the run folder, picture and table of each
 
-    Raises
-    ------
-    PrivateValueFound
-        If one does.
-    """
+
+def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Request) -> None:
+    """Write every file of a run to an empty folder; raises as `finish`."""
+    run, admissions = judged.run, table.admissions
     assessments, seconds = catalogue(), run.seconds
     folder.write(config=request.here.config, overrides=request.here.overrides)
     folder.write(**{name: assessments[name].table(result) for name, result in run.results.items()})
@@ -68,25 +67,25 @@ def write(run: FittedRun, folder: RunFolder, *, admissions: Admissions, request:
     folder.write(split=_certificate(run.problem, admissions, request.method.split))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
-    with stopwatch(seconds, "draw"):
-        for name, figure, table in train_charts.of_run(run, all_charts=request.all_charts):
-            save(figure, table, folder.path / name)
     with stopwatch(seconds, "package"):
         package.save_run(folder.model, run, admissions.dataset)
     used = list(dict.fromkeys(run.problem.features.role.values()))
     data = {
         **admissions.provenance(),
-        "names_of_organisations_too": words.excused,
+        "names_of_organisations_too": table.words.excused,
         "rows_without_target": len(admissions.row) - len(run.problem.target),
         "used": used,
         "refused": run.problem.refused,
     }
     facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
-    started = time.time() - sum(seconds.values())
-    folder.write(run=provenance(request.here, facts, started=started), data=data, timings=round_seconds(seconds))
+    for name, picture, behind in judged.charts:
+        drawn = picture.result()
+        drawing.write(drawn.png, behind, folder.path / name)
+        seconds["draw"] += drawn.seconds
+    started = provenance(request.here, facts, started=judged.started)
+    folder.write(run=started, data=data, timings=round_seconds(seconds))
     model.write(folder, folder, request.stated)
-    with stopwatch(seconds, "search for private words"):
-        words.refuse(folder.path)
+    table.words.refuse(folder.path)
 
 
 def _predictions(run: FittedRun) -> pd.DataFrame:
@@ -208,31 +207,40 @@ def prepare(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str
     return Prepared(admissions, features, words)
 
 
-def make(
-    problem: Problem, table: Prepared, request: Request, path: Path, *, seconds: dict[str, float], stage: Stage
-) -> FittedRun:
-    """Train one task and write its run folder, whole or not at all.
+def judge(problem: Problem, request: Request, *, seconds: dict[str, float]) -> Judged:
+    """Train one task, and let its charts be drawn.
 
     Parameters
     ----------
-    problem : Problem
-        Posed on `table`.
-    path : Path
-        The run folder to make.
     seconds : dict of str to float
         What earlier steps took; this function adds its own.
-    stage : callable
-        Told which step is under way.
 
     Raises
     ------
     HiMlError
-        If the learner refuses its settings, the model cannot be kept, or a file would hold a private word.
+        If the learner refuses its settings, or an assessment the problem.
     """
-    name = problem.task.name
-    stage(f"{name}: fit, judge, explain")
+    started = time.time() - sum(seconds.values())
     run = training.train(problem, request.method, seconds)
-    stage(f"{name}: charts, model, run folder")
+    with stopwatch(seconds, "draw"):
+        charts = list(train_charts.of_run(run, all_charts=request.all_charts))
+    return Judged(run, started, [(name, request.draw(picture), behind) for name, picture, behind in charts])
+
+
+def finish(judged: Judged, table: Prepared, request: Request, path: Path) -> None:
+    """Write the run folder of a trained task, whole or not at all, as soon as its charts are drawn.
+
+    Parameters
+    ----------
+    table : Prepared
+        On which the problem was posed.
+    path : Path
+        The run folder to make.
+
+    Raises
+    ------
+    HiMlError
+        If the model cannot be kept, or a file would hold a private word.
+    """
     with atomic_folder(path) as work:
-        write(run, RunFolder(work), admissions=table.admissions, request=request, words=table.words)
-    return run
+        _write(judged, RunFolder(work), table=table, request=request)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hi_ml.evaluation import calibration, refits, subgroups, usefulness
@@ -16,15 +15,11 @@ from hi_ml.evaluation.coverage import SCORES
 from hi_ml.evaluation.subgroups import DIFFERENT, ERRORS_ONLY, VERDICTS
 from hi_ml.modeling.scores.score import loss_of, scores_of
 from hi_ml.modeling.scores.score import title as score_title
-from hi_ml.reports.charts import explanations, heat_maps, predictions, tuning
-from hi_ml.reports.charts.first_look import first_look
-from hi_ml.reports.charts.forests import forest, left_out
-from hi_ml.reports.charts.scores import intervals, leak, scores_against_baseline
-from hi_ml.reports.charts.style import caption
+from hi_ml.reports.drawing import Drawing, caption
 from hi_ml.statistics import curves
 from hi_ml.statistics.disclosure import Disclosure
 
-Chart = tuple[str, Figure, pd.DataFrame]
+Chart = tuple[str, Drawing, pd.DataFrame]
 Rows = NDArray[np.int64]
 _PER_GROUP = "Near-copies of an admission count as one."
 _ONE_BY_ONE = "One class against the rest."
@@ -35,7 +30,7 @@ _DAYS_OF_YEAR = 365.2425
 
 
 def of_run(run: FittedRun, *, all_charts: bool) -> Iterator[Chart]:
-    """Yield the place in the run folder, without the ending, the figure and the table of every chart of a run.
+    """Yield the place in the run folder, without the ending, the drawing and the table of every chart of a run.
 
     Parameters
     ----------
@@ -43,10 +38,10 @@ def of_run(run: FittedRun, *, all_charts: bool) -> Iterator[Chart]:
         Whether those are drawn, too, that need further predictions or fits.
     """
     for result in run.results:
-        for name, figure, table in _OF_RESULT.get(result, _none)(run):
-            yield f"{'explanation' if result == 'explanation' else 'charts'}/{name}", figure, table
-    for name, figure, table in _of_refits(run) if all_charts else ():
-        yield f"charts/{name}", figure, table
+        for name, drawing, table in _OF_RESULT.get(result, _none)(run):
+            yield f"{'explanation' if result == 'explanation' else 'charts'}/{name}", drawing, table
+    for name, drawing, table in _of_refits(run) if all_charts else ():
+        yield f"charts/{name}", drawing, table
 
 
 def _none(_: FittedRun) -> Iterator[Chart]:
@@ -63,30 +58,37 @@ def _of_scores(run: FittedRun) -> Iterator[Chart]:
     scores = run.results["scores"]
     scores = scores[~scores["score"].isin(SCORES)]  # which have a chart of their own
     title = _titled(run, f"How good are the predictions of {name}, beside knowing nothing?")
-    yield "scores", scores_against_baseline(scores, title=title, caption=note, higher_is_better=better), scores
+    look = {"title": title, "caption": note, "higher_is_better": better}
+    named = scores.assign(name=scores["score"].map(score_title))
+    yield "scores", Drawing("scores.scores_against_baseline", named, look), scores
     note = f"Test part. {_PER_GROUP}"
     if not run.problem.labels:
         table, unit = curves.residual_table(run.target, run.predicted, weights, rule=rule), run.problem.task.unit
         words = caption(n, f"{note} {_BAND} {_hidden(run, table)} {_BEYOND}")
         title = _titled(run, f"How far is the observed {name} from the predicted one?")
         if (table["layer"] == "cell").any():  # of enough patients
-            yield "residuals", predictions.residuals(table, title=title, caption=words, unit=unit), table
+            drawing = Drawing("predictions.residuals", table, {"title": title, "caption": words, "unit": unit})
+            yield "residuals", drawing, table
         return
     observed, labels = _observed(run), run.problem.labels
     likeliest = [labels[code] for code in run.predicted.argmax(axis=1)]
     table = curves.confusion_table(observed, likeliest, weights, labels=labels, rule=rule)
     words = caption(n, f"{note} Cells of fewer than {rule.smallest} patients are not shown.")
     title = _titled(run, f"Which class of {name} is predicted, by what occurred")
-    yield "confusion_matrix", heat_maps.confusion(table, title=title, caption=words), table
+    yield "confusion_matrix", Drawing("heat_maps.confusion", table, {"title": title, "caption": words}), table
     words = caption(n, f"{note} {_ONE_BY_ONE}")
-    for chart, trace, draw, shows in (
-        ("roc", curves.roc_table, predictions.roc, "How well does the probability of a class tell who has it?"),
-        ("precision_recall", curves.precision_recall_table, predictions.precision_recall,
-         "How many of those called are right, by how many are found"),
-    ):  # fmt: skip
+    for chart, trace, shows in (
+        ("roc", curves.roc_table, "How well does the probability of a class tell who has it?"),
+        (
+            "precision_recall",
+            curves.precision_recall_table,
+            "How many of those called are right, by how many are found",
+        ),
+    ):
         table = trace(observed, run.predicted, weights, labels=labels, rule=rule)
         if len(table):
-            yield chart, draw(table, title=_titled(run, shows), caption=words), table
+            look = {"title": _titled(run, shows), "caption": words}
+            yield chart, Drawing(f"predictions.{chart}", table, look), table
 
 
 def _of_leakage(run: FittedRun) -> Iterator[Chart]:
@@ -105,8 +107,8 @@ def _of_leakage(run: FittedRun) -> Iterator[Chart]:
     note = f"{score} on a random split, against fits that leave out the rows of the tested copies, or patients."
     words = caption(run.units.admissions, note)
     title = f"What would a careless split add to the score?\n{gap.sentence}"
-    drawn = leak(table, title=title, caption=words, unit="percentage points" if share else unit)
-    yield "leakage", drawn, table
+    look = {"title": title, "caption": words, "unit": "percentage points" if share else unit}
+    yield "leakage", Drawing("scores.leak", table, look), table
 
 
 def _of_calibration(run: FittedRun) -> Iterator[Chart]:
@@ -118,8 +120,8 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
         note = f"{note} {_BAND} {_hidden(run, table)} {_BEYOND}"
         title = f"Which {name} was observed, by what was predicted\n{calibration.plain(found)}"
         if (table["layer"] == "cell").any():  # of enough patients
-            drawn = predictions.predicted_observed(table, title=title, caption=note, unit=run.problem.task.unit)
-            yield "predicted_observed", drawn, table
+            look = {"title": title, "caption": note, "unit": run.problem.task.unit}
+            yield "predicted_observed", Drawing("predictions.predicted_observed", table, look), table
         return
     table = curves.reliability_table(_observed(run), run.predicted, weights, labels=run.problem.labels, rule=run.rule)
     if table.empty:
@@ -130,7 +132,7 @@ def _of_calibration(run: FittedRun) -> Iterator[Chart]:
         f"0 is ideal; slope of its log-odds on the predicted ones, 1 is ideal; 95 % intervals over {run.units.noun}."
     )
     title = f"How often does a class occur, by its predicted probability?\n{calibration.plain(found)}"
-    yield "reliability", predictions.reliability(table, title=title, caption=note), table
+    yield "reliability", Drawing("predictions.reliability", table, {"title": title, "caption": note}), table
 
 
 def _of_usefulness(run: FittedRun) -> Iterator[Chart]:
@@ -144,7 +146,7 @@ def _of_usefulness(run: FittedRun) -> Iterator[Chart]:
     )
     words = caption(run.units.admissions, note)
     title = f"What is acting on the probabilities worth?\n{usefulness.sentence(result)}"
-    yield "net_benefit", predictions.net_benefit(table, title=title, caption=words), table
+    yield "net_benefit", Drawing("predictions.net_benefit", table, {"title": title, "caption": words}), table
 
 
 def _of_intervals(run: FittedRun) -> Iterator[Chart]:
@@ -156,7 +158,8 @@ def _of_intervals(run: FittedRun) -> Iterator[Chart]:
     words = caption(int(conformal.table["n"].iloc[0]), note)
     what = "label sets" if run.problem.labels else "intervals"
     title = f"How often do {what} hold the truth, and how wide are they?\n{conformal.sentence}"
-    yield "intervals", intervals(conformal.table, title=title, caption=words), conformal.table
+    drawing = Drawing("scores.intervals", conformal.table, {"title": title, "caption": words})
+    yield "intervals", drawing, conformal.table
 
 
 def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
@@ -201,7 +204,8 @@ def _of_subgroups(run: FittedRun) -> Iterator[Chart]:
         note += f" Levels of fewer than {how.fewest} units, not shown: {small}."
     note += f" {ERRORS_ONLY}" if run.results["verdict"].verdict != "signal" else ""
     words = caption(run.units.admissions, note)
-    yield "subgroups", forest(table, title=title, caption=words, marks=VERDICTS), table
+    look = {"title": title, "caption": words, "marks": VERDICTS}
+    yield "subgroups", Drawing("forests.forest", table, look), table
 
 
 def _of_holdout(run: FittedRun) -> Iterator[Chart]:
@@ -213,7 +217,7 @@ def _of_holdout(run: FittedRun) -> Iterator[Chart]:
     note = f"95 % intervals over {run.units.noun}; each place by a model that saw none of its admissions or patients."
     words = caption(int(table["n"][table["next_low"].isna()].sum()), note)
     title = f"Skill where the model was not taught\n{catalogue()['holdout'].sentence(result)}"
-    yield "holdout", left_out(table, title=title, caption=words), table
+    yield "holdout", Drawing("forests.left_out", table, {"title": title, "caption": words}), table
 
 
 def _of_explanation(run: FittedRun) -> Iterator[Chart]:
@@ -229,10 +233,11 @@ def _of_explanation(run: FittedRun) -> Iterator[Chart]:
     ranking = contributions.importance(explanation)
     what = "the predicted probabilities" if explanation.classes else f"the predicted {_name(run)}"
     title = _titled(run, f"How much does each column move {what}?")
-    yield "importance", explanations.importance(ranking, title=title, caption=note, unit=unit), ranking
+    look = {"title": title, "caption": note, "unit": unit}
+    yield "importance", Drawing("explanations.importance", ranking, look), ranking
     for place, output in enumerate(np.argsort(-moved, kind="stable")[: _MOST_CLASSES * bool(moved.any())]):
-        for name, figure, table in _of_output(run, explanation, int(output)):
-            yield f"{name}_{place + 1}" if place else name, figure, table
+        for name, drawing, table in _of_output(run, explanation, int(output)):
+            yield f"{name}_{place + 1}" if place else name, drawing, table
 
 
 def _of_output(run: FittedRun, explanation: contributions.Explanation, output: int) -> Iterator[Chart]:
@@ -247,16 +252,16 @@ def _of_output(run: FittedRun, explanation: contributions.Explanation, output: i
     look = {"caption": caption(len(values), f"Test part; {explanation.method}. {_means(run)}"), "unit": unit}
     table = contributions.swarm_table(values, numbers, rule)
     title = _titled(run, f"What each column adds to {what}, admission by admission")
-    yield "beeswarm", explanations.beeswarm(table, title=title, **look), table.assign(**named)
+    yield "beeswarm", Drawing("explanations.beeswarm", table, look | {"title": title}), table.assign(**named)
     table = contributions.dependence_table(values, numbers, rule)
     title = _titled(run, f"What each value of the main columns adds to {what}")
-    yield "dependence", explanations.dependence(table, title=title, **look), table.assign(**named)
+    yield "dependence", Drawing("explanations.dependence", table, look | {"title": title}), table.assign(**named)
     rows = contributions.typical_rows(values, base, rule)
     seen = _seen(run, explanation, label, rows)
     table = contributions.waterfall_table(values, cells, base, rule, rows=rows, seen=seen)
     title = _titled(run, f"How {what} comes about, where it is low, middling and high")
     look["unit"] = unit if label is None else "%"
-    yield "waterfall", explanations.waterfall(table, title=title, **look), table.assign(**named)
+    yield "waterfall", Drawing("explanations.waterfall", table, look | {"title": title}), table.assign(**named)
 
 
 def _seen(
@@ -288,7 +293,8 @@ def _of_first_look(run: FittedRun) -> Iterator[Chart]:
         words = caption(
             len(run.problem.target), f"Rows that have {_name(run)}. Each bar: {run.rule.smallest} patients or more."
         )
-        yield "first_look", first_look(table, title=title, caption=words), table
+        drawing = Drawing("first_look.first_look", table, {"title": title, "caption": words})
+        yield "first_look", drawing, table
 
 
 def _of_refits(run: FittedRun) -> Iterator[Chart]:
@@ -298,14 +304,15 @@ def _of_refits(run: FittedRun) -> Iterator[Chart]:
     note = caption(n, f"Test part; growth of the loss when a column is shuffled, 95 % intervals over {run.units.noun}.")
     table = refits.permutation_importance(run)
     unit = str(table["unit"].iloc[0])
-    growth = explanations.importance(table, title=title, caption=note, unit=unit, measure="Growth of the loss")
-    yield "permutation_importance", growth, table
+    look = {"title": title, "caption": note, "unit": unit, "measure": "Growth of the loss"}
+    yield "permutation_importance", Drawing("explanations.importance", table, look), table
     note = caption(
         n, f"Test part; the same model fitted on fewer training groups, 95 % intervals over {run.units.noun}."
     )
     table = refits.learning_curve(run)
     title = _titled(run, f"Would more admissions help to predict {_name(run)}?")
-    yield "learning_curve", tuning.learning_curve(table, title=title, caption=note, score=loss_of(task).name), table
+    look = {"title": title, "caption": note, "score": loss_of(task).name}
+    yield "learning_curve", Drawing("tuning.learning_curve", table, look), table
 
 
 _OF_RESULT: dict[str, Callable[[FittedRun], Iterator[Chart]]] = {

@@ -2,20 +2,18 @@
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hi_ml.app.ahead import prefetch
 from hi_ml.app.errors import OutputFailed, SourceUnreadable, TooManyRejected
 from hi_ml.app.files import write_json
 from hi_ml.app.references import as_written
@@ -36,10 +34,9 @@ from hi_ml.scorer.serving import inputs as needed_by
 MANIFEST, REJECTED, WORK = "manifest.json", "rejected.csv", "unfinished"
 MANIFEST_ID = "manifest_id"  # the column of a table that tells of which work a row is
 _ID = 32  # digits of it
+T = TypeVar("T")
 Say = Callable[[str], None]
 Stage = Callable[[str, float], None]
-T = TypeVar("T")
-S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -102,38 +99,6 @@ def score(request: BatchRequest, model: LoadedModel, *, files: Fingerprints, say
         _put_in_place(request, work, output, manifest)
         work.remove()
     return Result(manifest, job.seconds)
-
-
-def prefetch(items: Iterable[T], make: Callable[[T], S], *, threads: int = 1) -> Generator[S]:
-    """Make something of each item, in order, in so many threads ahead of the one that is used.
-
-    What ``make`` raises is raised here. A thread that is no longer needed ends with its item, and nobody waits for it:
-    Ctrl-C need not outlast a long chunk, as it would in a `concurrent.futures.ThreadPoolExecutor`.
-    """
-    ahead: deque[Future[S]] = deque()
-    for item in items:
-        if len(ahead) < threads:
-            ahead.append(_begun(make, item))
-            continue
-        first = ahead.popleft().result()
-        ahead.append(_begun(make, item))
-        yield first
-        del first  # it is large
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def _begun(make: Callable[[T], S], item: T) -> Future[S]:
-    future: Future[S] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(make(item))
-        except BaseException as error:  # noqa: BLE001 -- it is raised again where the item is used
-            future.set_exception(error)
-
-    Thread(target=run, name="ahead", daemon=True).start()
-    return future
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from hi_ml.reports.charts.style import MUTED, house_style, wrap
+from hi_ml.reports.drawing import DPI
 
 WIDTH = 6.4  # inches: a text column of A4
 WIDE = 7.2  # inches: for what has names left of its panels and numbers or a key right of them
-DPI = 150
 
 _TITLE_SIZE, _SUBTITLE_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 11.5, 9, 10, 8
 _LETTER = 0.55  # width of an average letter of DejaVu Sans, in font sizes

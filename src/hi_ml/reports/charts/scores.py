@@ -8,11 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_ml.app.text import signed_interval
-from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports.charts.interval_plot import Key, Mark, Panel, Reference, interval_plot
 from hi_ml.reports.charts.layout import chart
 from hi_ml.reports.charts.style import with_rest, wrap
-from hi_ml.statistics.estimates import LEVEL
 
 _LEAST_REACH = 0.1  # of the baseline: a strip never zooms in so far that a hair's breadth looks like a gulf
 _ROOM = 1.25  # of the farthest value from the baseline
@@ -31,7 +29,7 @@ def scores_against_baseline(
     Parameters
     ----------
     table : DataFrame
-        `score, value, low, high, baseline, unit`, one row per score. A score without baseline is drawn
+        `score, name, value, low, high, baseline, unit`, one row per score. A score without baseline is drawn
         around itself, one without value is named only.
     higher_is_better : collection of str
         Names of the scores of which more is better; of all others, less is.
@@ -92,9 +90,8 @@ def _possible(row: dict[Hashable, Any]) -> tuple[float, float]:
 
 
 def _name(row: dict[Hashable, Any]) -> str:
-    score = str(row["score"])
     unit = "" if pd.isna(row["unit"]) or not row["unit"] else f"\n({wrap(row['unit'], 24, 1)})"
-    return wrap(score_title(score), 24) + unit
+    return wrap(row["name"], 24) + unit
 
 
 def _in_words(value: float, low: float, high: float, baseline: float) -> str:
@@ -121,6 +118,9 @@ def differences_from_best(table: pd.DataFrame, *, title: str, caption: str, best
     best : str
         The run at zero.
     """
+    from hi_ml.modeling.scores.score import title as score_title  # noqa: PLC0415 -- scipy, which only comparisons need
+    from hi_ml.statistics.estimates import LEVEL  # noqa: PLC0415 -- the same
+
     first = table.iloc[:_MOST].reset_index(drop=True)
     lines = first.assign(
         name=[wrap(run, 30) for run in first["run"]],

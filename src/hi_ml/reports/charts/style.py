@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hi_ml.app.files import atomic
+from hi_ml.reports.drawing import write
 
 INK, MUTED, BAND = "#222222", "#666666", "#D2D2D2"  # text and lines; what stands behind; a zone
 DARK, MIDDLE, LIGHT = "#004488", "#BB5566", "#DDAA33"  # Paul Tol's high-contrast set, made to differ in grey
@@ -81,15 +82,6 @@ def _fonts() -> list[str]:
     return [_FONT, *(name for name in _FURTHER if name in installed)]
 
 
-def caption(n: int, method: str, *, noun: str = "admissions") -> str:
-    """Say how many rows a chart shows, and how.
-
-    >>> caption(11100, "Bars: 95 % intervals over groups.")
-    'n = 11,100 admissions. Bars: 95 % intervals over groups.'
-    """
-    return f"n = {n:,} {noun}. {method}".rstrip()
-
-
 def with_rest(caption: str, count: int, words: str) -> str:
     """Say at the end of a caption how many of what are too many to be drawn.
 
@@ -112,14 +104,16 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, P
     Returns
     -------
     tuple of Path
-        `<stem>.png` and `<stem>.csv`; each appears complete or not at all.
+        As `hi_ml.reports.drawing.write`.
     """
-    place, data = Path(f"{stem}.png"), Path(f"{stem}.csv")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(place) as picture_part, atomic(data) as data_part:
-        picture(figure).save(picture_part, "png", dpi=(figure.dpi, figure.dpi))
-        table.to_csv(data_part, index=False)
-    return place, data
+    return write(png(figure), table, stem)
+
+
+def png(figure: Figure) -> bytes:
+    """Draw a chart as the content of a file."""
+    file = BytesIO()
+    picture(figure).save(file, "png", dpi=(figure.dpi, figure.dpi))
+    return file.getvalue()
 
 
 def picture(figure: Figure) -> Image.Image:

@@ -16,7 +16,7 @@ from hi_ml.data.location import Location, address_of, way_of
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.relations import relate
 from hi_ml.reports.description import describe_page
-from hi_ml.reports.draft import Drafted, claim_yamls, dataset_yaml
+from hi_ml.reports.draft import Drafted, claim_yamls, dataset_yaml, task_yaml
 from hi_ml.reports.undescribed import Undescribed
 from hi_ml.reports.undescribed import joins as joins_of
 
@@ -36,7 +36,7 @@ class DescribeSettings:
 
 
 def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
-    """Draft ``dataset/<name>.yaml`` and claims, and write ``describe.html``.
+    """Draft ``dataset/<name>.yaml``, a task and claims, and write ``describe.html``.
 
     Raises
     ------
@@ -60,10 +60,10 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     relations = relate(guesses, targets, {path: other.guesses for path, other in others.items()}, stay)
     joins = list(joins_of(read, others, relations))
     drafted = Drafted(name, as_written(origin), read.unusual, guesses, stay, target, settings.smallest_cell, joins)
-    claims = claim_yamls(drafted)
+    claims, task = claim_yamls(drafted), task_yaml(drafted)
     folder = here.folder
     commands = [
-        f"python -m hi_ml.train --config-dir {folder} dataset={name}",
+        f"python -m hi_ml.train --config-dir {folder} dataset={name}{f' task={name}_target' if task else ''}",
         f"python -m hi_ml.findings --config-dir {folder} dataset={name} finding=[{','.join(claims)}]",
     ][: 1 + bool(claims)]
     all_guesses = [*guesses, *(one for join in joins for one in join.guesses)]
@@ -72,6 +72,7 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     with atomic_folder(folder) as work:
         for path, text in [
             (f"dataset/{name}.yaml", dataset_yaml(drafted)),
+            *([(f"task/{name}_target.yaml", task)] if task else []),
             *((f"finding/{claim}.yaml", text) for claim, text in claims.items()),
             ("describe.html", describe_page(drafted, relations, commands)),
         ]:

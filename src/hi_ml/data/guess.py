@@ -18,7 +18,7 @@ from hi_ml.scorer.serving import band_ends, comparable, convert
 
 Integers = NDArray[np.int64]
 _ROLES = {  # by role, words that a column's name is made of
-    "patient_id": r"(patient|pat|subject|person|member)( ?(id|nr|nbr|no|num|number|key))|mrn|medical record number",
+    "patient_id": r"(patient|pat|subject|person|member)( ?(id|nr|nbr|no|num|number|key))?|mrn|medical record number",
     "patient_name": r"(patient|full|first|last)? ?name",
     "age": r"(patient )?age( group| at admission| in years| years)?",
     "sex": r"sex|gender",
@@ -56,8 +56,20 @@ _PERSONAL = re.compile(r"\b(name|address|street|phone|mobile|e?mail|ssn|nhs|birt
 _CODED = re.compile(r"\b(id|code|type|class|category|flag|group|nr|nbr|ccn)\b")
 _NUMBERED = re.compile(r"\b(id|nr|nbr|number|key|uuid|mrn)\b")
 _ORDERED = re.compile(r"\s*(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})(?:[ T].*)?")
+_MONEY = re.compile(
+    r"[$€£¥₹₽₩₺₫₱₪฿]|\b(?:EUR|USD|GBP|CHF|JPY|INR|CNY|SEK|NOK|DKK|PLN|CZK|HUF|RUB|BRL|AUD|CAD|Rs)\b|\bkr\b|zł"
+)
+_MARKS: tuple[dict[str, str], ...] = (  # of a number, the likeliest first
+    {},
+    {"decimal": ","},
+    {"thousands": ","},
+    *({"decimal": ",", "thousands": mark} for mark in ". "),
+    *({"thousands": mark} for mark in " '’"),
+)
 _COMMA = re.compile(r"\s*[+-]?\d+(?:,(\d+))?\s*")
 _WORDS = frozenset([*MISSING_WORDS, "unknown", "unknown/invalid", "not available", "missing", "#n/a", "-", "--", "."])
+_OWN_WORDS = 3  # of a column of numbers, at most, that mean missing there
+_OFTEN = 5  # rows of each of them, and numbers for each
 _FEW = 100  # levels of a numeric code that is a category
 _ALONE = 100  # values, all of them different, from which on they tell rows and nothing else
 _DIFFERENT = 0.5  # share of the known cells that are different from which on text is no category
@@ -112,7 +124,7 @@ def guess_columns(table: pa.Table) -> list[ColumnGuess]:
     taken: set[str] = set()
     guesses = []
     for name, column in cells.items():
-        guess = _guess(name, column.without(words), taken)
+        guess = _guess(name, column, words, taken)
         taken.add(guess.role)
         guesses.append(guess)
     return guesses
@@ -171,18 +183,33 @@ def _missing_words(cells: Any) -> frozenset[str]:
     return frozenset(there - {"none"} or there) | {""}
 
 
-def _guess(name: str, cells: _Cells, taken: set[str]) -> ColumnGuess:
+def _own_words(cells: _Cells) -> frozenset[str]:
+    """Tell which words of a column mean missing there alone: some that stand often between numbers."""
+    words = [i for i, text in enumerate(cells.texts) if not any(map(str.isdigit, text))]
+    if not 0 < len(words) <= _OWN_WORDS or (cells.rows[words] < _OFTEN).any() or len(cells.texts) < _OFTEN * len(words):
+        return frozenset()
+    return frozenset(cells.texts[i].casefold() for i in words)
+
+
+def _guess(name: str, column: _Cells, words: frozenset[str], taken: set[str]) -> ColumnGuess:
     plain = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip().casefold()
     role = next((role for role, words in _ROLES.items() if role not in taken and re.fullmatch(words, plain)), None)
+    hint = plain if role in (None, "patient_id") else ""
+    cells = column.without(words)
+    kind, keys, typed, orders = _kind(hint, cells)
+    if own := _own_words(cells):
+        numbers = column.without(words | own)
+        if (guessed := _number(hint, numbers)) and guessed[0] == "number":
+            cells, (kind, keys, typed, orders) = numbers, guessed
+            keys = {**keys, "missing": ["", *cells.words]}
     rows, n = cells.rows, len(cells.codes)
     known = int((cells.codes >= 0).sum())
-    kind, keys, typed, orders = _kind(plain if role in (None, "patient_id") else "", cells, known)
     kind, role = _agreed(kind, role, keys)
     private = role in _PRIVATE or kind in ("text", "identifier") or bool(_PERSONAL.search(plain) and role is None)
     private = private and role != "hospital"
     if role in _UNITS and kind == "number":
         keys = {**keys, "unit": _UNITS[role]}
-    numbers = None if typed is None else np.append(typed, np.nan)[cells.codes]
+    values = None if typed is None else np.append(typed, np.nan)[cells.codes]
     return ColumnGuess(
         name=name,
         role=role or _free(re.sub(r"[ _-]+", "_", as_name(name)).strip("_") or "column", taken),
@@ -190,10 +217,10 @@ def _guess(name: str, cells: _Cells, taken: set[str]) -> ColumnGuess:
         private=private,
         rows=n,
         known=known,
-        words=cells.words,
+        words=() if "missing" in keys else cells.words,
         levels=dict(zip(cells.texts, rows.tolist(), strict=True)),
         codes=cells.codes,
-        numbers=numbers,
+        numbers=values,
         keys=keys,
         orders=orders,
     )
@@ -209,24 +236,27 @@ def _free(role: str, taken: set[str]) -> str:
 Guessed = tuple[Kind, dict[str, Any], NDArray[np.float64] | None, tuple[int, int, int] | None]
 
 
-def _kind(plain: str, cells: _Cells, known: int) -> Guessed:
+def _kind(plain: str, cells: _Cells) -> Guessed:
     if not cells.texts:
         return "category", {}, None, None
-    guesses = (_number(plain, cells, known), _date(cells), _written_dates(cells), _banded(cells))
-    return next((guess for guess in guesses if guess), None) or _wordy(cells.texts, known)
+    guesses = (_number(plain, cells), _date(cells), _written_dates(cells), _banded(cells))
+    return next((guess for guess in guesses if guess), None) or _wordy(plain, cells)
 
 
-def _number(plain: str, cells: _Cells, known: int) -> Guessed | None:
+def _number(plain: str, cells: _Cells) -> Guessed | None:
     """Tell a number from a code of digits, and from the number of a row or a person."""
-    texts = cells.texts
-    typed, faults = _typed(texts, "number")
-    comma = faults and _has_decimal_commas(texts)
-    if comma:
-        typed, faults = _typed(texts, "number", decimal=",")
-    if faults or cells.kind is not None:
+    texts, known = cells.texts, int((cells.codes >= 0).sum())
+    if cells.kind is not None or not any(map(str.isdigit, texts[0])):
         return None
-    if comma:
-        return "number", {"decimal": ","}, typed, None
+    sign = _MONEY.search(texts[0])
+    money = {"money": sign[0]} if sign and all(sign[0] in text for text in texts) else {}
+    marks = (money | marks for marks in _MARKS if marks != {"decimal": ","} or money or _has_decimal_commas(texts))
+    written = next((one for one in marks if not _typed(texts, "number", **one)[1]), None)
+    if written is None:
+        return None
+    typed, _ = _typed(texts, "number", **written)
+    if written:
+        return "number", dict(written), typed, None
     whole = bool(np.equal(np.floor(typed), typed).all())
     if whole and (known == len(texts) >= _ALONE or (_NUMBERED.search(plain) and len(texts) > max(_FEW, known // 10))):
         return "identifier", {}, None, None
@@ -256,10 +286,13 @@ def _banded(cells: _Cells) -> Guessed | None:
     )
 
 
-def _wordy(texts: Sequence[str], known: int) -> Guessed:
-    if known == len(texts) >= _ALONE:
-        return ("text" if any(" " in text for text in texts) else "identifier"), {}, None, None
-    return ("text" if len(texts) > max(_ALONE, _DIFFERENT * known) else "category"), {}, None, None
+def _wordy(plain: str, cells: _Cells) -> Guessed:
+    different, known = len(cells.texts), int((cells.codes >= 0).sum())
+    if known == different >= _ALONE:
+        return ("text" if any(" " in text for text in cells.texts) else "identifier"), {}, None, None
+    if _NUMBERED.search(plain) and different > max(_FEW, known // 10):
+        return "identifier", {}, None, None
+    return ("text" if different > max(_ALONE, _DIFFERENT * known) else "category"), {}, None, None
 
 
 def _has_decimal_commas(texts: Sequence[str]) -> bool:

@@ -25,7 +25,7 @@ from hi_ml.data.plausibility import doubts
 from hi_ml.data.privacy import PrivateWords, refuse_own_names
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.table import load
-from hi_ml.data.validate import check_share, quarantine, set_aside
+from hi_ml.data.validate import JOINT, check_share, quarantine, set_aside
 from hi_ml.scorer.serving import band_ends, key, stays
 from hi_ml.statistics.linkage import People
 
@@ -289,7 +289,19 @@ def _refuse_own_names(dataset: Dataset, typed: Mapping[str, pa.Array], row: NDAr
         for role, column in columns.items()
         if not column.private and not column.organisations
     }
-    refuse_own_names(public, [texts[role] for role, column in columns.items() if column.private], row)
+    private = [_own_parts(dataset, column, texts[role]) for role, column in columns.items() if column.private]
+    refuse_own_names(public, private, row)
+
+
+def _own_parts(dataset: Dataset, column: Column, values: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Leave out of a key of several columns the parts that stand in a public column too: a place is no person."""
+    if not isinstance(column.source, tuple):
+        return values
+    public = {str(other.source) for other in dataset.columns.values() if not other.private}
+    places = [place for place, name in enumerate(column.source) if name not in public]
+    parts = [(level or "").split(JOINT) for level in values.dictionary.to_pylist()]
+    own = pa.array([" ".join(part[place] for place in places if place < len(part)) for part in parts], pa.string())
+    return pa.DictionaryArray.from_arrays(values.indices, own)
 
 
 def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) -> frozenset[str]:
@@ -298,7 +310,7 @@ def _texts(dataset: Dataset, typed: Mapping[str, pa.Array], *, private: bool) ->
     for role, values in typed.items():
         column = dataset.columns[role]
         if pa.types.is_dictionary(values.type) and (column.private if private else column.organisations):
-            texts.update(values.unique().dictionary_decode().to_pylist())
+            texts.update(_own_parts(dataset, column, values).unique().dictionary_decode().to_pylist())
     return frozenset(text for text in texts if text is not None)
 
 

@@ -37,7 +37,7 @@ _MEASURED = ("number", "date", "range", "order", "stay_range")  # the rules of n
 _NUMBER = re.compile(r"[+-]?[\d.,]+[eE][+-]?\d+")  # the only one with a letter
 _DIGITS = re.compile(r"\d{4,}")  # of an id
 _SHORTEST = 3  # letters or digits of a word that tells who someone is
-_JOINT = "\x1f"  # between the parts of a key of several columns
+JOINT = "\x1f"  # between the parts of a key of several columns
 _EXAMPLE = 40  # characters of an unreadable value that an error shows
 Fault = tuple[str, str, NDArray[np.bool_]]  # source column, rule, rows of shape (n,)
 
@@ -240,7 +240,7 @@ def typed_column(raw: Piece, dataset: Dataset, role: str) -> tuple[pa.Array, dic
     if len(parts) == 1:
         return parts[0]
     texts = (pc.cast(typed, pa.string()) for typed, _ in parts)  # one that is missing leaves the key missing
-    return pc.binary_join_element_wise(*texts, _JOINT).dictionary_encode(), {}
+    return pc.binary_join_element_wise(*texts, JOINT).dictionary_encode(), {}
 
 
 def _topped(raw: Piece, dataset: Dataset) -> dict[str, NDArray[np.bool_]]:

@@ -15,6 +15,7 @@ _GROUPS = (2, 30)  # levels of a column that a claim may compare
 _LEAST_SHARE = 0.03  # of the rows, of a level that a claim may be about
 _SPREADS = 0.1  # of the standard deviation: the smallest effect that a draft proposes
 _SHARE = 0.03  # the same of a share
+_SHIPPED = ("length_of_stay", "billed", "test_result")  # targets that a task of hi_ml has
 _WIDTH = 110  # characters of a comment
 
 
@@ -114,6 +115,30 @@ def evidence(guess: ColumnGuess, smallest: int) -> str:
         said.append(levels)
     text = "; ".join(said)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
+
+
+def task_yaml(drafted: Drafted) -> str:
+    """Draft the task to predict what is asked for, or likeliest wanted; nothing where a shipped task does."""
+    outcome = _outcome(drafted)
+    if outcome is None or outcome.role in _SHIPPED:
+        return ""
+    number, two = _is_number(outcome), len(outcome.levels) == _GROUPS[0]
+    node = {
+        "name": f"{drafted.name}_target",
+        "target": outcome.role,
+        "kind": "regression" if number else "classification",
+        **({"positive": [min(outcome.levels, key=lambda level: outcome.levels[level])]} if two and not number else {}),
+        "unit": outcome.keys.get("unit", outcome.keys.get("money", _plain(outcome.role))) if number else "label",
+        "horizon": "discharge",
+        "score": "mae" if number else "roc_auc" if two else "log_loss",
+    }
+    said = {
+        "horizon": "  # the moment of prediction: admission, stay, discharge",
+        "score": "  # the primary one; more keys: conf/task of hi_ml",
+        "positive": "  # these count as yes",
+    }
+    lines = (f"{key}: {_scalar(value)}{said.get(key, '')}" for key, value in node.items())
+    return "\n".join(["# A draft: what is predicted, when, and by which score it is judged.", *lines]) + "\n"
 
 
 def claim_yamls(drafted: Drafted) -> dict[str, str]:

@@ -31,7 +31,7 @@ _LETTERS = [  # beside a to z, a language each, German first, Estonian last
     *("áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ", "çğıöşüâîû", "ąčęėįšųūž"),
     *("āčēģīķļņšūž", "äõöüšž"),
 ]
-_FOREIGN = re.compile(rb"[^\s,;\"]*[\x80-\xff][^\s,;\"]*")
+_FOREIGN = re.compile(rb"[^\s,;.\"\d-]*[\x80-\xff][^\s,;.\"\d-]*")  # a word without digits
 _SIGNS = "–—‘’‚“”„…•€§«»\xa0"  # stand in any language
 _SAMPLE = 1 << 15  # bytes of different words that are looked at
 _ZEROS = 0.02  # share of every other byte, none of the others, from which on a text without a mark is UTF-16

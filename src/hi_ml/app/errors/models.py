@@ -136,10 +136,10 @@ class ModelUnservable(HiMlError):
         )
 
 
-def _training(model: str) -> str:
-    """The command that trains what is registered as ``<dataset>.<task>``."""
+def _of(model: str) -> str:
+    """What a command says to train what is registered as ``<dataset>.<task>``."""
     named = re.match(r"(?:models:/)?([\w-]+)\.(\w+)(?:[@/]|$)", model)
-    return " ".join(["python -m hi_ml.train", *([f"dataset={named[1]} task={named[2]}"] if named else [])])
+    return f" dataset={named[1]} task={named[2]}" if named else ""
 
 
 class ModelUnknown(HiMlError):
@@ -162,8 +162,9 @@ class ModelUnknown(HiMlError):
     @classmethod
     def no_store(cls, uri: str, store: str) -> Self:
         return cls(
-            f"{uri} cannot be found: there is no store of models at {store}. Train one here ({_training(uri)}), "
-            f"run in the folder where it was trained, set MLFLOW_TRACKING_URI, or name the model's folder."
+            f"{uri} cannot be found: there is no store of models at {store}. Train one here "
+            f"(python -m hi_ml.train{_of(uri)}), run in the folder where it was trained, set MLFLOW_TRACKING_URI, or "
+            "name the model's folder."
         )
 
     @classmethod
@@ -175,7 +176,8 @@ class ModelUnknown(HiMlError):
     def no_name(cls, name: str, store: str, known: Sequence[str]) -> Self:
         return cls(
             f"{store} has no registered model '{name}'{hint(name, known)}. "
-            f"It has: {some(known, most=20) or 'none'}. Train it ({_training(name)}), or choose one of these."
+            f"It has: {some(known, most=20) or 'none'}. Train it (python -m hi_ml.train{_of(name)}), or choose one of "
+            f"these."
         )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How good is a model on rows it has never seen, against knowing nothing, and is that worth anything?"""
+"""How good is a model on rows it has never seen, against knowing nothing: worth anything, or too good to be true?"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
-from hi_ml.app.text import percent
+from hi_ml.app.errors import NotTrainable
+from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun
-from hi_ml.evaluation.implausible import refuse_implausible
 from hi_ml.modeling.scale import RAW
 from hi_ml.modeling.scores.score import FEWEST, Baseline, Predictions, Score, score_of, scores_of
 from hi_ml.modeling.tasks import ASKS, Functional
@@ -31,6 +31,8 @@ WORDS: dict[Word, str] = {
     "worse": "worse than the constant",
     "inconclusive": "not known well enough to tell",
 }
+_TRIED = 5_000  # test rows on which the columns of an implausible score are tried, at most
+_STREAM = 11  # random numbers of their own
 
 
 def caution(word: str) -> str:
@@ -283,6 +285,48 @@ def _by_part(table: pd.DataFrame) -> dict[str, float]:
     ends = {f"{name}_low": first["low"], f"{name}_high": first["high"], f"baseline_{first['score']}": first["baseline"]}
     metrics = dict(zip(names, table["value"].tolist(), strict=True)) | ends
     return {name: value for name, value in metrics.items() if not pd.isna(value)}
+
+
+def refuse_implausible(run: FittedRun, score: Score, skill: float) -> None:
+    """Stop a run whose primary score exceeds what its task holds possible.
+
+    Parameters
+    ----------
+    skill : float
+        In that score: a share of the constant's loss, or of the way from an area of .5 to 1.
+
+    Raises
+    ------
+    NotTrainable
+        Naming the column without which the model loses most: its values are exchanged between rows.
+    """
+    task = run.problem.task
+    area = task.score == "roc_auc"
+    reached = (1 + skill) / 2 if area else skill
+    if task.implausible_above is None or reached <= task.implausible_above:
+        return
+    words = f"the {score.title}" if area else "the share of the constant's loss that it removes"
+    raise NotTrainable.implausible(
+        task.name, f"{words} is {number(reached)}", limit=task.implausible_above, nearest=_nearest(run, score)
+    )
+
+
+def _nearest(run: FittedRun, score: Score) -> str:
+    rng = np.random.default_rng([run.method.seed, _STREAM])
+    test = np.flatnonzero(run.problem.where("test"))
+    rows = rng.permutation(test)[:_TRIED]
+    features, order = run.problem.features, rng.permutation(len(rows))
+    frame = features.frame.iloc[rows].reset_index(drop=True)
+    units = run.problem.units_of(rows)
+    of_rows = Predictions(run.problem.task, run.problem.target[rows], np.empty(0), units, run.method.seed, draws=0)
+    constant = run.baseline.predict(len(rows), score.constant)
+
+    def skill_without(role: str) -> float:
+        names = [name for name, of in features.role.items() if of == role]
+        exchanged = frame.assign(**{name: frame[name].to_numpy()[order] for name in names})
+        return score.skill(replace(of_rows, predicted=run.fitted.predict(exchanged)), constant).interval(0.95).value
+
+    return min(dict.fromkeys(features.role.values()), key=skill_without)
 
 
 ASSESSMENTS = [

@@ -1,5 +1,6 @@
 """What the screen says of the rows that a table lost before it was learned from."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -63,5 +64,21 @@ def test_the_rows_of_a_label_that_few_patients_have_are_left_out_and_said_to_be(
     assert "Left out: the rows of 2 labels of test_result, each of fewer than 5 patients" in problem.notes[0]
     rare = cells.assign(**{"Test Results": results.where(cells.index < 4, "Usual")})
     rare.to_csv(tmp_path / "rare.csv", index=False)
-    with pytest.raises(NotTrainable, match="found one that 5 patients of the training part, and as many of the test"):
+    with pytest.raises(NotTrainable, match="found one that 5 patients of the training part have"):
         hi_ml.pose(hi_ml.read(tmp_path / "rare.csv"), "test_results")
+
+
+def test_an_outcome_of_few_in_the_test_part_alone_is_kept_for_that_is_a_verdict(tmp_path, cells):
+    split = hi_ml.pose(hi_ml.read(written(tmp_path / "whole.csv", cells)), "test_results").where("test")
+    dies = (np.cumsum(~split) <= 20) & ~split
+    dies[np.flatnonzero(split)[:3]] = True
+    problem = hi_ml.pose(
+        hi_ml.read(written(tmp_path / "rare.csv", cells.assign(**{"Test Results": np.where(dies, "Died", "Lived")}))),
+        "test_results",
+    )
+    assert (problem.labels, len(problem.target)) == (["Died", "Lived"], len(cells))
+
+
+def written(path, cells):
+    cells.to_csv(path, index=False)
+    return path

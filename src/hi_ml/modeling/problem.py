@@ -149,9 +149,7 @@ def pose(
     few = labels_of_few(target, labels, group, parts, smallest_cell)
     if len(labels) - len(few) < 2 <= len(labels):  # noqa: PLR2004 -- one needs no model
         raise NotTrainable.target(
-            task.name,
-            task.target,
-            f"one that {smallest_cell} patients of the training part, and as many of the test part, have",
+            task.name, task.target, f"one that {smallest_cell} patients of the training part have"
         )
     if len(few):
         kept = ~np.isin(target, few)

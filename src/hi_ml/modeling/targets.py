@@ -61,12 +61,16 @@ def target_of(task: Task, values: pd.Series, column: Column | None = None) -> tu
 def labels_of_few(
     target: Floats, labels: list[str], group: NDArray[np.int64], parts: NDArray[np.int8], smallest: int
 ) -> NDArray[np.int64]:
-    """The labels, by code, that too few patients of the training or the test part have: a model or score would tell."""
+    """The labels, by code, that too few patients of the training or the test part have: a model or score would tell.
+
+    Two always stay for the test part's sake: that its events are too few is a verdict.
+    """
     if not labels:
         return np.array([], dtype=np.int64)
     some = [parts == PARTS.index(part) for part in ("train", "test")]
-    size = [holders(target[rows], group[rows], count=len(labels)) for rows in some]
-    return np.flatnonzero(np.min(size, axis=0) < smallest)
+    learned, judged = (holders(target[rows], group[rows], count=len(labels)) < smallest for rows in some)
+    few = learned | judged
+    return np.flatnonzero(few if (~few).sum() > 1 else learned)
 
 
 def _yes_or_no(task: Task, values: pd.Series, column: Column | None) -> pd.Series:

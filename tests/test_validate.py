@@ -169,6 +169,19 @@ def test_labels_in_another_spelling_are_the_models(frozen, other):
     assert np.bincount(one.target.astype(int)).tolist() == np.bincount(same.target.astype(int)).tolist()
 
 
+def test_rows_of_a_label_of_few_are_left_out_but_where_two_stay_a_few_events_are_a_verdict(frozen, other):
+    def rare(common):
+        return {"Test Results": lambda frame: np.where(frame.index < 3, "Abnormal", common(frame))}
+
+    three = asked(
+        frozen["test_results"], other(rare(lambda frame: np.where(frame.index % 2, "Normal", "Inconclusive")))
+    )
+    assert len(three.predictions.target) == 297
+    assert "labels that fewer than 5 patients" in three.notes[0]
+    two = asked(frozen["test_results"], other(rare(lambda _: "Normal"))).predictions
+    assert (len(two.target), len(np.unique(two.target)), two.enough) == (300, 2, False)
+
+
 def test_unknown_levels_are_counted_and_those_of_few_pooled(frozen, other):
     def strange(frame):
         return frame["Medical Condition"].mask(frame.index < 32, "Flu").mask(frame.index < 30, "Gout")

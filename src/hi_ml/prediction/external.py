@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hi_ml.app.errors import NotTrainable, NotValidatable
+from hi_ml.app.errors import NotValidatable
 from hi_ml.data.read import Admissions
 from hi_ml.evaluation.transport import AtHome, rows_digest
 from hi_ml.modeling.features import holders
@@ -157,8 +157,7 @@ def _numbered(home: AtHome, table: pd.DataFrame, admissions: Admissions, group: 
     if not home.labels:
         return np.asarray(target)
     enough = holders(target, group, count=len(labels)) >= smallest  # the scores would tell of the others
-    if enough.sum() < 2:  # noqa: PLR2004 -- one needs no model
-        raise NotTrainable.target(task.name, task.target, f"one that {smallest} patients have")
+    enough |= enough.sum() < 2  # noqa: PLR2004 -- two stay: that their events are too few is a verdict
     places = {key(label, "case"): number for number, label in enumerate(home.labels)}
     common = [label for label, told in zip(labels, enough, strict=True) if told]
     if strange := [label for label in common if key(label, "case") not in places]:

@@ -1,6 +1,6 @@
 """What do findings cost where the rows are added up by DuckDB, beside pandas, and do both say the same?
 
-    python benchmarks/aggregates.py [--rows 1000000] [--permutations 999] [--patients] [--engines pandas sql]
+    python benchmarks/aggregates.py [--rows 1000000] [--permutations 999] [--patients] [--engines local sql]
 
 A simulated table is written as Parquet, without names, since names must be compared with all others by either; with
 ``--patients`` each has a number, and comes again. Each engine runs in a process of its own; the peak of its memory is
@@ -50,10 +50,10 @@ def find(engine: str, path: str, patients: bool, permutations: int) -> dict[str,
         words.append("++dataset.columns.patient_id={from: Patient, kind: identifier, private: true}")
     settings = build(FindingsSettings, compose("findings", "dataset=simulated", *words))
     clock, core = time.perf_counter(), time.process_time()
-    if engine == "pandas":
+    if engine == "local":
         rows = ready(read(settings.dataset, lambda _: Path()), seed=0, keep_duplicates=False)
     else:
-        table = open_table(open_engine(engine, settings.dataset, {}), settings.dataset, lambda _: Path())
+        table = open_table(open_engine(engine, settings.dataset, []), settings.dataset, lambda _: Path())
         rows = ready_remote(table, seed=0, keep_duplicates=False, smallest_cell=5)
     begun = time.perf_counter() - clock
     findings = state(rows, settings_of(settings.findings))
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--permutations", type=int, default=999)
     parser.add_argument("--patients", action="store_true")
-    parser.add_argument("--engines", nargs="+", default=["pandas", "sql"])
+    parser.add_argument("--engines", nargs="+", default=["local", "sql"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         path, results = f"{place}/admissions.parquet", {}

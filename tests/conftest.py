@@ -335,7 +335,7 @@ def spark(tmp_path_factory):
     from hi_ml.data.sources.spark import session  # noqa: PLC0415 -- what most test files do not need
 
     warehouse = tmp_path_factory.mktemp("warehouse").as_uri()
-    running = session({"spark.master": "local[2,4]", "spark.driver.memory": "1g", "spark.sql.warehouse.dir": warehouse})
+    running = session(["spark.master=local[2,4]", "spark.driver.memory=1g", f"spark.sql.warehouse.dir={warehouse}"])
     yield running
     running.stop()
 

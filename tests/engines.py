@@ -30,11 +30,11 @@ def stated(engine, source, *words):
     words = [*words, *quick, f"dataset.source={source}"]
     settings = build(FindingsSettings, compose("findings", "dataset=kaggle", *words))
     keep = partial(pd.DataFrame.head)
-    if engine == "pandas":
+    if engine == "local":
         table = read(settings.dataset, keep)
         rows = ready(table, seed=0, keep_duplicates=False)
     else:
-        table = open_table(open_engine(engine, settings.dataset, {}), settings.dataset, keep)
+        table = open_table(open_engine(engine, settings.dataset, []), settings.dataset, keep)
         rows = ready_remote(table, seed=0, keep_duplicates=False, smallest_cell=5)
     own = {name: {"claim": f"It is so: {name}.", **said} for name, said in OWN.items()}
     return table.provenance(), state(rows, settings_of(dict(settings.findings) | own))

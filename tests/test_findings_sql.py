@@ -53,27 +53,29 @@ def test_duckdb_says_of_a_hard_table_what_is_found_in_memory(hard):
     ours = engines.stated("sql", hard, *words)
     assert ours[0]["rows_rejected"] == 10
     assert ours[0]["duplicate_pairs"] > 100
-    engines.assert_equal(ours, engines.stated("pandas", hard, *words))
+    engines.assert_equal(ours, engines.stated("local", hard, *words))
 
 
 @pytest.mark.slow
 def test_patients_who_are_told_apart_by_names_are_so_in_duckdb(hard):
     words = ["dataset.advanced_medications=[Lipitor,Penicillin]", "dataset.stay=inclusive"]
-    engines.assert_equal(engines.stated("sql", hard, *words), engines.stated("pandas", hard, *words))
+    engines.assert_equal(engines.stated("sql", hard, *words), engines.stated("local", hard, *words))
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("spark")
-def test_spark_says_what_is_found_in_memory(hard):
+def test_spark_says_what_is_found_in_memory(spark, hard):
     words = ["finding=age_condition"]  # and one claim of each kind
-    engines.assert_equal(engines.stated("spark", hard, *words), engines.stated("pandas", hard, *words))
+    expected = engines.stated("local", hard, *words)
+    spark.read.parquet(f"file://{hard}").write.mode("overwrite").saveAsTable("default.hard")
+    for source in (hard.parent, '{url: "spark://", table: default.hard}'):
+        engines.assert_equal(engines.stated("spark", source, *words), expected)
 
 
 def remote(path, *words):
     """The rows of a Parquet file, by DuckDB."""
     dataset = build(Dataset, compose("findings", "dataset=kaggle", f"dataset.source={path}", *words)["dataset"])
     return ready_remote(
-        open_table(open_engine("sql", dataset, {}), dataset, lambda _: path),
+        open_table(open_engine("sql", dataset, []), dataset, lambda _: path),
         seed=0,
         keep_duplicates=False,
         smallest_cell=5,
@@ -99,7 +101,15 @@ def test_a_large_mean_leaves_a_small_spread_its_digits(hard, tmp_path):
     ("words", "error", "says"),
     [
         (["dataset.source=null", "+dataset.scenario=noise"], EngineRefused, "Set dataset.source=<path>"),
-        (["+dataset.first_by=patient_name"], EngineRefused, "dataset.first_by is not done with engine=sql"),
+        (["+dataset.first_by=patient_name"], EngineRefused, "keep the first rows in a query. Or set engine=local."),
+        (["+dataset.drop=[{where: {sex: [Male]}, why: no}]"], EngineRefused, "leave the rows out in a query. Or set"),
+        (
+            ["+dataset.joins={s: {source: s.csv, on: [sex], columns: {a: {}}}}"],
+            EngineRefused,
+            "join the tables in a query",
+        ),
+        (["++dataset.source={reader: meds, path: m, cut: at}"], EngineRefused, "Write it so, or set engine=local."),
+        (["++dataset.source={reader: omop, path: o}"], EngineRefused, "Write it so, or set engine=local."),
         (["++dataset.source={url: 'sqlite:///t.sqlite', table: t}"], EngineRefused, "another database"),
         (["dataset.max_rejected=0"], TooManyRejected, "Age range 5, Discharge Date order 5"),
     ],

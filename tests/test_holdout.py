@@ -75,6 +75,13 @@ def test_a_column_without_levels_is_refused_with_those_that_have_some(run):
         check(run.problem, run.method, Holdout("age"))
 
 
+@pytest.mark.parametrize("by", ["age", "ward", "patient_name", "length_of_stay", ""])
+def test_a_column_that_is_not_described_so_is_refused_before_a_table_is_read(called, tmp_path, by):
+    words = ["dataset=kaggle", "dataset.source=absent.csv", "task=length_of_stay", "tracking=none"]
+    with pytest.raises(ConfigurationInvalid, match=rf"holdout_by={by} is unknown.*one of sex, .*hospital"):
+        called("train", tmp_path, *words, f"holdout_by={by}")
+
+
 def test_hospitals_of_few_events_are_not_enough_and_nothing_is_summarised(run):
     table = measure(run, Holdout("blood_type", fewest=10_000))
     assert table["note"].tolist() != [FEW]

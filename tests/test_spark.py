@@ -70,7 +70,7 @@ def kills(tmp_path, monkeypatch):
 def test_without_pyspark_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyspark.sql", None)
     with pytest.raises(SparkFailed, match=r"Python package pyspark.* pip install 'hi_ml\[spark\]'"):
-        session({})
+        session([])
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_without_java_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
     with pytest.raises(SparkFailed, match=r"Java 17 or newer.*/nowhere/bin/java: No such file.*openjdk-17"):
-        session({})
+        session([])
 
 
 @pytest.mark.slow

@@ -209,7 +209,10 @@ def test_a_validation_leaves_its_folder_and_the_model_as_it_was(frozen, called, 
     assert (model.folder / HOME).is_file()
     page = (folder / "report.html").read_text()
     assert found["sentence"] in page
-    assert "data:image/png" in page
+    assert page.count("data:image/png") == 2
+    cells = pd.read_csv(folder / "charts" / "predicted_observed.csv").query("layer == 'cell'")
+    assert 1_000 < cells["n"].sum() <= found["rows_judged"]
+    assert cells["n"].min() >= 5
     assert "<link" not in page
     table = pd.read_csv(folder / "scores.csv").set_index("score")
     assert {"frozen_constant", "own_constant", "home"} <= set(table)
@@ -255,3 +258,16 @@ def test_the_registry_remembers_where_a_model_was_validated(called, here):
     assert run.data.tags["verdict"] == found["verdict"]
     skill = pd.read_csv(folder / "transport.csv").iloc[0]
     assert run.data.metrics["skill_as_it_is"] == pytest.approx(skill["value"])
+
+    # a run folder is the model that was registered of it; one that was sent nowhere is none
+    words = ["dataset.rows=1200", "dataset.seed=5", f"model_uri={here / 'trained' / 'length_of_stay'}"]
+    again = called("validate", here / "again", *words)
+    noted = json.loads((again / "tracked.json").read_text())[store_uri()]
+    assert noted["remembered"] == "simulated.length_of_stay version 1 remembers it."
+    tags = client.get_model_version("simulated.length_of_stay", "1").tags
+    assert sum(noted["run_id"] in words for words in tags.values()) == 1
+    (here / "trained" / "length_of_stay" / "tracked.json").unlink()
+    called("validate", here / "once_more", *words)
+    (noted,) = json.loads((here / "once_more" / "tracked.json").read_text()).values()
+    assert noted["remembered"].startswith("No registered version is this model")
+    assert client.get_model_version("simulated.length_of_stay", "1").tags == tags

@@ -20,6 +20,7 @@ from hi_ml.claims.distinct import DistinctAdmissions, one_row_each
 from hi_ml.claims.remote import ready_remote
 from hi_ml.claims.verdicts import difference
 from hi_ml.data.read import Admissions, read
+from hi_ml.data.sources.spark import Settings
 from hi_ml.data.sql.engine import EngineName, open_engine
 from hi_ml.data.sql.table import SqlTable, open_table
 from hi_ml.modeling.features import holders
@@ -35,8 +36,8 @@ class FindingsSettings(RunSettings):
     """The keys of ``conf/findings.yaml``."""
 
     findings: dict[str, Any]  # settings by claim
-    engine: EngineName  # who adds the rows up: pandas in memory; sql or spark, where they lie
-    spark: dict[str, str]  # settings of Spark, where none runs yet
+    engine: EngineName  # who adds the rows up: local, in memory; sql or spark, where they lie
+    spark: Settings  # where none runs yet
     keep_duplicates: bool  # to show what would have been claimed; never a result
 
 
@@ -76,7 +77,7 @@ def _read(
     settings: FindingsSettings, keep: Callable[[pd.DataFrame], Path]
 ) -> tuple[Admissions | SqlTable, Callable[..., DistinctAdmissions]]:
     """Read the table, or ask what must be known of it, and say how it is made ready."""
-    if settings.engine == "pandas":
+    if settings.engine == "local":
         admissions = read(settings.dataset, keep)
         return admissions, partial(ready, admissions)
     engine = open_engine(settings.engine, settings.dataset, settings.spark)
@@ -122,6 +123,8 @@ def _say(stated: FindingsRun, here: launch.Invocation) -> None:
             print(wrapped(f"  {sentence}"))
     if stated.with_copies:
         print(f"\n{wrapped(stated.with_copies)}")
+    if isinstance(stated.admissions, SqlTable):
+        print(f"\nValues that can be read in two ways are not looked for by engine={stated.admissions.engine}.")
     print(f"\n{in_short(stated.findings)}\n\nRun folder: {here.folder} (its page: report.html)\n")
 
 

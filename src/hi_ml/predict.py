@@ -21,7 +21,7 @@ from hi_ml.app.timing import round_seconds
 from hi_ml.data.location import Database, Location, address_of, in_the_way_of, is_database
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.files import is_folder
-from hi_ml.data.sources.spark import session
+from hi_ml.data.sources.spark import Settings, session
 from hi_ml.evaluation import judgement
 from hi_ml.modeling.tasks import Task
 from hi_ml.prediction import batch
@@ -41,7 +41,7 @@ class PredictSettings:
     input: Location | None
     output: Location | None  # a file, or a table of a database
     engine: Literal["local", "spark"]
-    spark: list[Annotated[str, Field(pattern=r"^spark\.[^=]+=")]]  # its settings, where none runs yet
+    spark: Settings  # where none runs yet
     key: str | None  # the column that tells Spark's rows apart; None: the model's identifier
     keep: list[str]  # columns of the input to carry through
     reasons: Annotated[int, Field(ge=0)]  # per row
@@ -109,7 +109,7 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
     )
     with launch.progress(1) as stage:
         if files is None:
-            spark = session(dict(one.split("=", 1) for one in settings.spark))
+            spark = session(settings.spark)
             place = settings.input or source
             result = batch.score_on_spark(request, model, spark, source=place, key=settings.key)
         else:

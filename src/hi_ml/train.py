@@ -17,7 +17,7 @@ from hi_ml.app.passwords import without_password
 from hi_ml.data.column import Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
-from hi_ml.evaluation.holdout import Holdout
+from hi_ml.evaluation.holdout import Holdout, check_described
 from hi_ml.evaluation.intervals import Rule
 from hi_ml.evaluation.judgement import Judging
 from hi_ml.evaluation.leakage import Leakage
@@ -112,6 +112,8 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
     tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
+    if settings.holdout_by is not None:
+        check_described(settings.holdout_by, settings.dataset, {task.target for task in tasks})
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
     with drawing_process() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:

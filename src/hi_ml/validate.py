@@ -17,7 +17,6 @@ from hi_ml.prediction.external import load_home, predict_elsewhere
 from hi_ml.prediction.load import load_model
 from hi_ml.reports import validate as report
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
-from hi_ml.tracking.registry import remember_validation
 from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import command_to_open, store_uri
 
@@ -60,11 +59,7 @@ def validate(settings: ValidateSettings, here: launch.Invocation) -> None:
     if settings.tracking == "none":
         print(command_to_track(here.folder))
         return
-    tracked = settings.send(here.folder)
-    if model.version:
-        folder, seconds = RunFolder(here.folder), settings.tracking_seconds
-        remember_validation(folder, model.name, model.version, tracked.run_id, seconds=seconds)
-        print(f"{model.name} version {model.version} remembers it.")
+    print(*settings.send(here.folder).sentences(), sep="\n")
     print(command_to_open(store_uri()))
 
 

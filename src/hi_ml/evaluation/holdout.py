@@ -1,6 +1,6 @@
 """Does the recipe hold in a hospital that it was not taught? Each is left out in turn, and all are summarised."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.text import percent
+from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
 from hi_ml.evaluation.transport import measures
 from hi_ml.modeling.problem import Problem
@@ -37,6 +38,21 @@ class Holdout:
     by: str | None = None  # a column, such as hospital, whose levels are left out
     fits: int = Field(default=20, ge=2)  # at most: of more levels, several are left out at once
     fewest: int = Field(default=100, ge=10)  # patients; levels of fewer are told of together
+
+
+def check_described(by: str, dataset: Dataset, targets: Collection[str]) -> None:
+    """Refuse, before the table is read, a column that it will not have, or that will have no levels to leave out.
+
+    Raises
+    ------
+    ConfigurationInvalid
+    """
+    present = dataset.present()
+    able = {role: column.kind in (None, "category") and not column.private for role, column in present.items()}
+    known = [role for role in present if able[role] and role not in targets]
+    named_by_file = bool(dataset.known) and by not in present and by not in targets  # the file itself names columns
+    if by not in known and not named_by_file:
+        raise ConfigurationInvalid.not_one_of("holdout_by", by, known)
 
 
 def check(problem: Problem, _: Method, how: Holdout) -> None:

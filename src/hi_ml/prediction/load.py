@@ -47,6 +47,7 @@ class LoadedModel:
     verdict: str  # of the run that trained it; `UNKNOWN` where nothing says
     name: str  # of a registered model; empty for another
     version: str
+    run_id: str  # of the MLflow run that made it; empty where nothing says
     # with the files of the scorer; a copy that lives as long as the process where the model lies elsewhere
     folder: Path
     same_code: bool  # whether the code that was logged with the model is the code that scores here
@@ -61,6 +62,7 @@ class _Entry:
     verdict: str = UNKNOWN
     name: str = ""
     version: str = ""
+    run_id: str = ""
 
 
 def load_model(uri: str | Path, *, seconds: float | None = PATIENCE) -> LoadedModel:
@@ -125,7 +127,7 @@ def _open(entry: _Entry, folder: Path) -> LoadedModel:
         raise ModelRefused.unsafe(entry.uri, str(error) if said else f"its files are damaged ({why}).") from error
     code = folder / _CODE
     same = code.is_file() and code.read_bytes() == Path(serving.__file__).read_bytes()
-    return LoadedModel(scorer, entry.uri, actual, entry.verdict, entry.name, entry.version, files, same)
+    return LoadedModel(scorer, entry.uri, actual, entry.verdict, entry.name, entry.version, entry.run_id, files, same)
 
 
 def _try(scorer: serving.Scorer, files: Path) -> None:
@@ -175,7 +177,10 @@ def _in_folder(folder: Path) -> _Entry:
         raise ModelUnknown.no_folder(folder)
     run = RunFolder(folder if RunFolder(folder).model.is_dir() else folder.parent)
     ours = run.model.is_dir() and (folder == run.path or folder.resolve() == run.model.resolve())
-    return _Entry(str(folder), run.model if ours else folder, run.verdict(UNKNOWN) if ours else UNKNOWN)
+    if not ours:
+        return _Entry(str(folder), folder)
+    tracked = run.tracked().get(without_password(store_uri()), {})
+    return _Entry(str(folder), run.model, run.verdict(UNKNOWN), run_id=str(tracked.get("run_id", "")))
 
 
 def _in_store(uri: str, seconds: float | None = PATIENCE) -> _Entry:
@@ -200,12 +205,14 @@ def _look_up(client: Any, uri: str, store: str) -> _Entry:
         model = _answer(client.get_logged_model, match["model"])
         if model is None:
             raise ModelUnknown.no_entry(uri, store)
-        return _Entry(uri, model.artifact_location, model.tags.get("verdict", UNKNOWN))
+        made_by = str(model.source_run_id or "")
+        return _Entry(uri, model.artifact_location, model.tags.get("verdict", UNKNOWN), run_id=made_by)
     if match := _OF_A_RUN.fullmatch(uri):
         run = _answer(client.get_run, match["run"])
         if run is None:
             raise ModelUnknown.no_entry(uri, store)
-        return _Entry(uri, f"{run.info.artifact_uri}/{match['path']}", run.data.tags.get("verdict", UNKNOWN))
+        location = f"{run.info.artifact_uri}/{match['path']}"
+        return _Entry(uri, location, run.data.tags.get("verdict", UNKNOWN), run_id=match["run"])
     raise ModelUnknown.unreadable(uri, _names(client))
 
 

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import counted, number, percent, short
@@ -18,12 +20,15 @@ from hi_ml.prediction.drift import alarms
 from hi_ml.prediction.external import Elsewhere
 from hi_ml.prediction.load import LoadedModel
 from hi_ml.reports import page
+from hi_ml.reports.charts import predictions
 from hi_ml.reports.charts.forests import transported
 from hi_ml.reports.charts.style import save
 from hi_ml.reports.drawing import caption
 from hi_ml.reports.model import Section, Table
 from hi_ml.reports.provenance import of_table, provenance
 from hi_ml.reports.screen import wrapped
+from hi_ml.statistics import curves
+from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import told
 
@@ -107,6 +112,7 @@ class Validation:
             "n_needed": result.n_needed,
             "sentence": result.sentence,
             "model_uri": model.uri,
+            "model": {"name": model.name, "version": model.version, "run_id": model.run_id},
             "model_sha256": model.sha256,
             "model_verdict": self.home.verdict or model.verdict,
             "home_dataset": self.home.dataset,
@@ -166,10 +172,12 @@ def write(validation: Validation, folder: RunFolder, *, here: Invocation, starte
     units = elsewhere.predictions.units
     note = f"{validation.place}; 95 % intervals over {units.noun}. Grey: within the margins of its own test part."
     drawn = validation.result.table[validation.result.table["value"].notna()]
-    pictures = []
+    pictures: dict[str, list[tuple[str, Path]]] = {"good": [], "sure": []}
     if len(drawn):
         figure = transported(drawn, title=_headline(validation), caption=caption(units.admissions, note))
-        pictures.append((_SHOWS, save(figure, drawn, folder.charts / _CHART)[0]))
+        pictures["good"].append((_SHOWS, save(figure, drawn, folder.charts / _CHART)[0]))
+    for shows, name, figure, drawn in _observed(validation):
+        pictures["sure"].append((shows, save(figure, drawn, folder.charts / name)[0]))
     facts = {
         **of_table(admissions),
         "task": home.task.name,
@@ -181,8 +189,30 @@ def write(validation: Validation, folder: RunFolder, *, here: Invocation, starte
     about = provenance(here, facts, started=started)
     summary = _summary(validation, table)
     folder.write(run=about, data=admissions.provenance())
-    folder.write(report=page.render(summary, {"good": pictures}, template=page.MODEL))
+    folder.write(report=page.render(summary, pictures, template=page.MODEL))
     admissions.private_words().refuse(folder.path)
+
+
+def _observed(validation: Validation) -> Iterator[tuple[str, str, Figure, pd.DataFrame]]:
+    """Draw what occurred here by what was predicted, unless so few patients are here that no cell may be shown."""
+    here, home, smallest = validation.elsewhere.predictions, validation.home, validation.smallest_cell
+    name, place, rule = home.task.name.replace("_", " "), validation.place, Disclosure(here.units.unit, smallest)
+    note = f"{place}; near-copies of an admission count as one, cells of fewer than {smallest} patients are not shown."
+    count, votes = here.units.admissions, here.units.votes
+    if home.labels:
+        occurred = np.array(home.labels, dtype=object)[here.target.astype(int)]
+        table = curves.reliability_table(occurred, here.predicted, votes, labels=home.labels, rule=rule)
+        shows = f"How often each class of {name} occurs on {place}, by its predicted probability"
+        words = caption(count, f"{note} Grey: 95 % consistency band of probabilities that are right.")
+        if len(table):
+            yield shows, "reliability", predictions.reliability(table, title=shows, caption=words), table
+        return
+    table = curves.predicted_observed_table(here.target, here.predicted, votes, rule=rule)
+    shows = f"Which {name} was observed on {place}, by what was predicted"
+    words, unit = caption(count, f"{note} Band: central 80 %."), home.task.unit
+    if (table["layer"] == "cell").any():
+        drawn = predictions.predicted_observed(table, title=shows, caption=words, unit=unit)
+        yield shows, "predicted_observed", drawn, table
 
 
 def _headline(validation: Validation) -> str:

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.app.errors import NoContest, TrackingFailed
-from hi_ml.app.passwords import without_password
+from hi_ml.app.errors import NoContest
 from hi_ml.app.text import number, signed_interval
 from hi_ml.scorer.serving import MAPPING, Scorer, load
 from hi_ml.statistics.bootstrap import Difference, mean_difference
@@ -20,7 +19,6 @@ from hi_ml.statistics.multiplicity import spent
 from hi_ml.tracking.contest import PairedLosses
 from hi_ml.tracking.folder import DIGESTS, RunFolder
 from hi_ml.tracking.record import VERDICT, Record
-from hi_ml.tracking.store import PATIENCE, client_of, store_uri
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 FEWEST_GROUPS = 500  # that the champion was not trained on
@@ -114,26 +112,27 @@ def announce(client: Any, version: Any) -> Registered:
     return Registered(version.name, str(version.version), alias, reason, now.tags.get(VERDICT, "unknown"))
 
 
-def remember_validation(
-    folder: RunFolder, name: str, version: str, run_id: str, *, seconds: float | None = PATIENCE
-) -> None:
+def remember_validation(client: Any, folder: RunFolder, run_id: str) -> str:
     """Note on a registered version where it was validated, when, and with which verdict; its files stay as they are.
 
-    Raises
-    ------
-    TrackingFailed
-        If the store does not take it.
+    Returns
+    -------
+    str
+        Which versions remember it, or that none does, as a sentence.
     """
     run, data, validation = (folder.load(one) for one in ("run", "data", "validation"))
     when = time.strftime("%Y-%m-%d", time.gmtime(run["finished"]))
     words = f"{validation['verdict']} on {when}, {validation['n_admissions']:,} admissions, run {run_id}"
-    uri = store_uri()
-    try:
-        with client_of(uri, seconds) as client:
-            key = f"{_VALIDATED}.{run['dataset']}.{data['sha256'][:_DIGITS]}"
-            client.set_model_version_tag(name, version, key, words)
-    except Exception as error:  # whatever a server, a driver or a network raises
-        raise TrackingFailed.of(folder.path, without_password(uri), without_password(str(error))) from error
+    model = validation.get("model", {})
+    versions = [(model["name"], model["version"])] if model.get("version") else []
+    if not versions and model.get("run_id"):
+        found = client.search_model_versions(f"run_id = '{model['run_id']}'")
+        versions = [(one.name, str(one.version)) for one in found]
+    for name, version in versions:
+        client.set_model_version_tag(name, version, f"{_VALIDATED}.{run['dataset']}.{data['sha256'][:_DIGITS]}", words)
+    if not versions:
+        return "No registered version is this model, so none remembers this validation."
+    return "; ".join(f"{name} version {version} remembers it" for name, version in versions) + "."
 
 
 def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: int, smallest: float = 0.0) -> Decision:

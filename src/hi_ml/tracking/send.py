@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from hi_ml.tracking.contest import digests_of
 from hi_ml.tracking.folder import DIGESTS, FILES, RunFolder
 from hi_ml.tracking.leaving import FLOWS, leaving, smallest_cell, told
 from hi_ml.tracking.record import VERDICT, Child, Record, record
-from hi_ml.tracking.registry import PromotionPolicy, announce, register
+from hi_ml.tracking.registry import PromotionPolicy, announce, register, remember_validation
 from hi_ml.tracking.site import remember
 from hi_ml.tracking.store import PATIENCE, VIEW, artifact_root, client_of, exclusive, store_uri
 
@@ -45,11 +45,12 @@ class Tracked:
     promotion: str = ""  # why it has that alias
     champion_verdict: str = ""  # of the version that carries the alias ``champion``
     experiment_id: str = ""
+    remembered: str = ""  # of a validation, which registered version remembers it, as a sentence
 
     def sentences(self) -> list[str]:
         """Say what became of the model, if the run has one, and of which champion to beware."""
         if not self.model:
-            return []
+            return [self.remembered] if self.remembered else []
         sentences = [f"{self.model} version {self.version} is {self.alias}: {self.promotion}."]
         if beware := caution(self.champion_verdict):
             sentences.append(f"Note of the champion of {self.model}: {beware}.")
@@ -94,6 +95,8 @@ def send(
                     files = {path: instead.get(path, path) for path in leaving(folder, share_rows=share_rows)}
                     tracked = _send(client, folder, run, files, uri=uri, policy=policy)
             remember(tracked.run_id, folder.path)
+            if folder.keeps("validation"):
+                tracked = replace(tracked, remembered=remember_validation(client, folder, tracked.run_id))
     except TrackingFailed as error:
         raise TrackingFailed(f"{error} Then send the run: {command_to_track(folder.path)}") from error
     except Exception as error:  # whatever a server, a driver or a network raises, the run must not be lost

@@ -35,8 +35,9 @@ class ConfigurationInvalid(HiMlError):
     def unknown_key(cls, key: str, known: Sequence[str]) -> Self:
         above, _, name = key.rpartition(".")
         where = f"{above} has" if above else "There are"
+        listed = f"the keys {', '.join(known)}" if known else "no key yet"
         return cls(
-            f"There is no key '{key}'{hint(name, known)}. {where} the keys {', '.join(known)}. "
+            f"There is no key '{key}'{hint(name, known)}. {where} {listed}. "
             f"One that the YAML files leave out is added with a plus: +{key}=<value>."
         )
 

@@ -96,22 +96,22 @@ class EngineRefused(HiMlError):
 
     @classmethod
     def database(cls, source: str) -> Self:
-        return cls(f"{source}: engine=sql asks DuckDB and PostgreSQL, this is another database. Set engine=pandas.")
+        return cls(f"{source}: engine=sql asks DuckDB and PostgreSQL, this is another database. Set engine=local.")
 
     @classmethod
     def file(cls, engine: str, source: str) -> Self:
         takes = "files of Parquet, or a folder of them"
         if engine == "sql":
             takes += ", CSV in UTF-8 that is not compressed, and databases"
-        return cls(f"{source}: engine={engine} takes {takes}. Write it so, or set engine=pandas.")
+        return cls(f"{source}: engine={engine} takes {takes}. Write it so, or set engine=local.")
 
     @classmethod
     def key(cls, engine: str, key: str, why: str) -> Self:
-        return cls(f"dataset.{key} is not done with engine={engine}: {why}. Set engine=pandas.")
+        return cls(f"dataset.{key} is not done with engine={engine}: {why}. Or set engine=local.")
 
     @classmethod
     def patients(cls, engine: str, why: str) -> Self:
-        return cls(f"engine={engine} tells patients apart by patient_id, and {why}. Set engine=pandas.")
+        return cls(f"engine={engine} tells patients apart by patient_id, and {why}. Set engine=local.")
 
 
 class OutputFailed(HiMlError):

@@ -5,10 +5,12 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from hi_ml.app.errors import SparkFailed
 from hi_ml.data.location import Database, Location
@@ -16,6 +18,7 @@ from hi_ml.data.location import Database, Location
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+Settings = list[Annotated[str, Field(pattern=r"^spark\.[^=]+=")]]
 SCHEME = "spark://"  # of the url of a table that Spark knows by its name
 _PANDAS = "PySpark does not yet fully support pandas"  # it says so of all of pandas 3, at every call
 _OWN = {  # of the process that is started
@@ -36,13 +39,13 @@ _SQL = {
 }
 
 
-def session(settings: Mapping[str, str]) -> "SparkSession":
+def session(settings: Sequence[str]) -> "SparkSession":
     """Take the Spark that runs in this process, else start one, and begin a session in it.
 
     Parameters
     ----------
-    settings : mapping of str to str
-        By Spark's names, such as ``spark.master``; of no effect on a Spark that runs.
+    settings : sequence of str
+        By Spark's names, such as ``spark.master=yarn``; of no effect on a Spark that runs.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def session(settings: Mapping[str, str]) -> "SparkSession":
         sql = import_module("pyspark.sql")
     except ImportError as error:
         raise SparkFailed.no_package(error.name or "pyspark") from error
-    running = sql.SparkSession.getActiveSession() or _start(settings)
+    running = sql.SparkSession.getActiveSession() or _start(dict(one.split("=", 1) for one in settings))
     own: SparkSession = running.newSession()
     for name, value in _SQL.items():
         own.conf.set(name, value)
@@ -95,10 +98,10 @@ def reason(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _start(settings: Mapping[str, str]) -> Any:
+def _start(settings: dict[str, str]) -> Any:
     pyspark, gateway = import_module("pyspark"), import_module("pyspark.java_gateway")
     elsewhere = _SUBMITTED in os.environ or not settings.get("spark.master", "local").startswith("local")
-    chosen = _OWN | ({} if elsewhere else _HERE) | dict(settings)
+    chosen = _OWN | ({} if elsewhere else _HERE) | settings
     if not elsewhere:  # workers are this Python, not the first of PATH: pyspark asks the environment alone
         os.environ.setdefault("PYSPARK_PYTHON", settings.get("spark.pyspark.python", sys.executable))
     conf = pyspark.SparkConf().setAppName("hi_ml").setAll(chosen.items())

@@ -18,7 +18,7 @@ from hi_ml.data.sources.pieces import is_text
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-EngineName = Literal["pandas", "sql", "spark"]
+EngineName = Literal["local", "sql", "spark"]
 _VIEW = "admissions_of_hi_ml"
 _COMPRESSED = (".zip", ".gz", ".bz2", ".xz", ".zst")
 
@@ -113,13 +113,13 @@ class Engine:
     ask: Callable[[str], pa.Table]  # runs a query about the table, which it calls ``t``
 
 
-def open_engine(name: EngineName, dataset: Dataset, settings: Mapping[str, str]) -> Engine:
+def open_engine(name: EngineName, dataset: Dataset, settings: Sequence[str]) -> Engine:
     """Open the source of a dataset, to be added up where it lies.
 
     Parameters
     ----------
-    settings : mapping of str to str
-        Of Spark, by its names.
+    settings : sequence of str
+        Of Spark, see `hi_ml.data.sources.spark.session`.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def _cell(expression: str, kind: pa.DataType, words: Words, *, decimal: bool) ->
     return Cell(expression, kind, f"CAST({expression} AS {words.double})" if is_number else None)
 
 
-def _of_spark_table(database: Database, settings: Mapping[str, str]) -> Engine:
+def _of_spark_table(database: Database, settings: Sequence[str]) -> Engine:
     if not database.url.startswith("spark://"):
         raise EngineRefused.file("spark", database.shown)
     session = spark.session(settings)
@@ -224,7 +224,7 @@ def _of_spark_table(database: Database, settings: Mapping[str, str]) -> Engine:
     return _of_spark(database.shown, session, named if database.query is None else f"({database.query})")
 
 
-def _of_spark_files(source: str, paths: Sequence[str], settings: Mapping[str, str]) -> Engine:
+def _of_spark_files(source: str, paths: Sequence[str], settings: Sequence[str]) -> Engine:
     session = spark.session(settings)
     with _answering(source):
         session.read.parquet(*paths).createOrReplaceTempView(_VIEW)

@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -232,7 +233,10 @@ def _signature(described: dict[str, Any]) -> Any:
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 
+_version = cache(version)  # each takes milliseconds, and is asked for by every model
+
+
 def _requirements(fitted: Fitted) -> list[str]:
     learner = type(fitted.pipeline[-1]).__module__.split(".")[0]
     also = () if learner == "sklearn" else (learner,)
-    return [f"{name}=={version(name)}" for name in (*_SERVES, *also)]
+    return [f"{name}=={_version(name)}" for name in (*_SERVES, *also)]

@@ -6,7 +6,8 @@ must say of itself leaves with its small counts in words.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ def leaving(folder: RunFolder, *, share_rows: bool = False) -> list[Path]:
     files = folder.files()
     if share_rows:
         return files
-    return [path for path in files if _is_harmless(path, folder, smallest_cell(folder))]
+    smallest = smallest_cell(folder)
+
+    @cache
+    def harmless(path: Path) -> bool:  # each table is read once, whatever draws it or speaks of it
+        return _is_harmless(path, folder, smallest, harmless)
+
+    return [path for path in files if harmless(path)]
 
 
 def smallest_cell(folder: RunFolder) -> int:
@@ -78,7 +85,7 @@ def _is_count(key: str, value: Any) -> bool:
     return key not in _NO_COUNTS and isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_harmless(path: Path, folder: RunFolder, smallest: int) -> bool:
+def _is_harmless(path: Path, folder: RunFolder, smallest: int, harmless: Callable[[Path], bool]) -> bool:
     if path.is_relative_to(folder.model) or path in {folder.path / FILES[name] for name in FLOWS}:
         return True
     if path.suffix == ".csv":
@@ -87,10 +94,10 @@ def _is_harmless(path: Path, folder: RunFolder, smallest: int) -> bool:
         return not any(_tells(key, value, smallest) for key, value in _pairs(folder.content(path)))
     if path.suffix == ".png":
         table = path.with_suffix(".csv")
-        return table.is_file() and _is_harmless(table, folder, smallest)
+        return table.is_file() and harmless(table)
     if path.suffix == ".html":  # says what the tables and pictures of its run do, and what is few in words
         others = [one for one in folder.files() if one.suffix in (".csv", ".png") and one.name not in _IN_WORDS]
-        return all(_is_harmless(one, folder, smallest) for one in others)
+        return all(map(harmless, others))
     return path.suffix in _TEXT
 
 

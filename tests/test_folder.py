@@ -2,8 +2,10 @@ import json
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from hi_ml.app.errors import RunFolderInvalid
+from hi_ml.reports.charts.style import save
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})
@@ -54,6 +56,19 @@ def test_what_is_written_is_read_back(folder):
             assert found[name] == content
     assert folder.tracked() == {}
     assert folder.verdict("none") == "signal"
+
+
+def test_no_cell_of_a_table_runs_in_a_spreadsheet_and_all_read_back(folder):
+    levels = ['=HYPERLINK("//x")', "+1+1", "-2+3", "@SUM(1)", "\t=1", "'quoted", "''=1", "-2", "plain", None]
+    table = pd.DataFrame({"level": levels, "n": range(-5, 5), "kind": pd.Categorical(levels)})
+    folder.write(worth=table)
+    figure = Figure()
+    _, data = save(figure, table, folder.charts / "worth")
+    for path in (folder.path / "worth.csv", data):
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+        assert not cells.drop(columns="n").map(lambda cell: cell[:1] in set("=+-@\t") and cell != "-2").any(axis=None)
+        assert [str(cell) for cell in folder.content(path)["level"].fillna("None")] == [str(one) for one in levels]
+        assert folder.content(path)["n"].tolist() == list(range(-5, 5))
 
 
 def test_what_no_one_named_has_the_name_that_it_is_given(folder):

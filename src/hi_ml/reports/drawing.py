@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from hi_ml.app.files import atomic
+from hi_ml.tracking.folder import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,7 +150,7 @@ def write(picture: bytes, table: pd.DataFrame, stem: Path | str) -> tuple[Path, 
     place.parent.mkdir(parents=True, exist_ok=True)
     with atomic(place) as picture_part, atomic(data) as data_part:
         picture_part.write_bytes(picture)
-        table.to_csv(data_part, index=False)
+        write_table(data_part, table)
     return place, data
 
 

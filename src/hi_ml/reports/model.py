@@ -227,7 +227,7 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
     path = folder.explanation / "importance.csv"
     if not path.is_file():
         return Section("drives", "What drives it?", ["Contributions were not computed."])
-    importance = pd.read_csv(path)
+    importance = folder.content(path)
     first = importance.head(_DRIVERS)
     unit = str(first["unit"].iloc[0])
     named = ", ".join(
@@ -241,7 +241,7 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
             f"Over {run['explained_rows']:,} test rows, by {run['explanation']}.",
         ]
     )
-    moved = [pd.read_csv(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
+    moved = [folder.content(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
     moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
     rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])
     head = [f"How a level moves it, in {unit}", *outputs, "Admissions"]

@@ -211,6 +211,25 @@ def _harmless(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, of which a spreadsheet runs no cell; `read_table` reads it back."""
+    for name in table.select_dtypes(exclude="number"):
+        if table[name].map(lambda cell: isinstance(cell, str) and _harmless(cell) != cell).any():
+            table = table.assign(
+                **{str(name): [_harmless(cell) if isinstance(cell, str) else cell for cell in table[name]]}
+            )
+    table.to_csv(path, index=False)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read what `write_table` wrote."""
+    table = pd.read_csv(path)
+    for name in table.select_dtypes(include=["object", "str"]):
+        if table[name].str.startswith("'", na=False).any():
+            table[name] = table[name].str.replace(rf"^'(?={_FORMULA.pattern})", "", regex=True)
+    return table
+
+
 def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
     """Write the cells that could not be read, in the folder of a command, and return where."""
     path = folder / REJECTED
@@ -221,7 +240,7 @@ def keep_rejected(folder: Path, cells: pd.DataFrame) -> Path:
 
 def _write(path: Path, content: Any) -> None:
     if path.suffix == ".csv":
-        content.to_csv(path, index=False)
+        write_table(path, content)
     elif path.suffix == ".parquet":
         content.to_parquet(path, index=False)
     elif path.suffix == ".json":
@@ -236,7 +255,7 @@ def _write(path: Path, content: Any) -> None:
 
 def _load(path: Path) -> Any:
     if path.suffix == ".csv":
-        return pd.read_csv(path)
+        return read_table(path)
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     text = path.read_text(encoding="utf-8")

@@ -61,12 +61,17 @@ def test_what_is_written_is_read_back(folder):
 def test_no_cell_of_a_table_runs_in_a_spreadsheet_and_all_read_back(folder):
     levels = ['=HYPERLINK("//x")', "+1+1", "-2+3", "@SUM(1)", "\t=1", "'quoted", "''=1", "-2", "plain", None]
     table = pd.DataFrame({"level": levels, "n": range(-5, 5), "kind": pd.Categorical(levels)})
+    table["flag"] = [True, None] * 5
     folder.write(worth=table)
     figure = Figure()
     _, data = save(figure, table, folder.charts / "worth")
     for path in (folder.path / "worth.csv", data):
         cells = pd.read_csv(path, dtype=str, keep_default_na=False)
-        assert not cells.drop(columns="n").map(lambda cell: cell[:1] in set("=+-@\t") and cell != "-2").any(axis=None)
+        assert (
+            not cells.drop(columns=["n", "flag"])
+            .map(lambda cell: cell[:1] in set("=+-@\t") and cell != "-2")
+            .any(axis=None)
+        )
         assert [str(cell) for cell in folder.content(path)["level"].fillna("None")] == [str(one) for one in levels]
         assert folder.content(path)["n"].tolist() == list(range(-5, 5))
 

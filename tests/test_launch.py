@@ -9,13 +9,14 @@ import sys
 import time
 from contextlib import nullcontext, suppress
 
+import pandas as pd
 import pytest
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
-from hi_ml import train
+from hi_ml import findings, train
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import HiMlError
@@ -340,3 +341,16 @@ def test_memory_that_does_not_suffice_is_a_sentence_and_no_defect(ends, monkeypa
     ended = ends(does=raises(error))
     assert (ended.code, ended.stderr.count("\n")) == (1, 1)
     assert ended.stderr.startswith("MemoryExhausted: There is not enough memory for this: Unable to allocate 1. TiB. ")
+
+
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(tmp_path, inside, admissions_csv):
+    table = pd.read_csv(admissions_csv, dtype=str)
+    table["Insurance Provider"] = "\x1b]0;mine\x07 \u202e" + table["Insurance Provider"]
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    ended = inside(
+        findings.main, "dataset=kaggle", "dataset.source=mine.csv", "finding=insurance_access", "tracking=none"
+    )
+    assert ended.code == 0, ended.stderr
+    assert "\\x1b]0;mine\\x07" in ended.stdout
+    assert not {"\x1b", "\x07", "\u202e"} & {*ended.stdout, *ended.stderr}
+    assert isinstance(sys.stdout, io.TextIOBase)  # whoever calls a command from Python has the screen back

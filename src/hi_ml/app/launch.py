@@ -12,13 +12,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event, Thread, main_thread
 from types import FrameType
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, TextIO, cast, get_type_hints
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -36,6 +36,7 @@ from hi_ml.app.manual import glossary_page, page
 from hi_ml.app.memory import available
 from hi_ml.app.passwords import refuse_passwords, without_password
 from hi_ml.app.references import hold_references, plain, written
+from hi_ml.app.text import printable
 
 _UNKNOWN_FLAG = 2  # the exit code of argparse
 _STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
@@ -127,7 +128,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
 
     def main() -> None:
         _begin()
-        with ending(composed=False):
+        with redirect_stdout(cast("TextIO", _Screen(sys.stdout))), ending(composed=False):
             if {"-h", "--help"} & set(sys.argv[1:]):
                 print(page(function.__name__))
             elif "--glossary" in sys.argv[1:]:
@@ -211,8 +212,21 @@ def _end(code: int, sentence: str) -> None:
             folder.rmdir()
     with suppress(OSError):
         sys.stdout.flush()
-    sys.stderr.write(sentence)
+    sys.stderr.write(printable(sentence))
     sys.exit(code)
+
+
+class _Screen:
+    """The screen, or what stands for it, to which nothing is written that a terminal would obey."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(printable(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _refusal(error: Exception, *, composed: bool) -> HiMlError:

@@ -1,9 +1,12 @@
 """How are numbers written in sentences, tables and charts: with how many digits, which sign, in which words?"""
 
 import math
+import re
 import unicodedata
 from typing import NamedTuple
 
+# Control characters but tabs and line ends, and what turns the direction of the text that follows.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _WHOLE_FROM = 1000  # from here on, digits after the point no longer matter
 _SHORT_WHOLE_FROM = 100  # the same, where room is scarce
 _PLACES = 4  # after the point, at most: what is smaller is written as zero
@@ -20,6 +23,17 @@ def as_name(text: str) -> str:
     """
     kept = (char.isalnum() or char in "_ -" or unicodedata.category(char).startswith("M") for char in text)
     return "".join(char if keep else "_" for char, keep in zip(text, kept, strict=True))
+
+
+def printable(text: str) -> str:
+    r"""Write as escapes what a terminal would obey: a label of a table may hold it.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[31mb\u202e"))
+    a\x1b[31mb\u202e
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def number(value: float, *, digits: int = 4) -> str:

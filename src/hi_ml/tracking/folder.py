@@ -64,6 +64,7 @@ FILES = {  # of a run, by what they hold; an assessment that is not named here g
     "manifest": "manifest.json",
 }
 _FORMULA, _NUMBER = re.compile(r"[=+\-@\t']"), re.compile(r"[+-]?[\d.,]+([eE][+-]?\d+)?")
+_MADE_HARMLESS = re.compile(rf"^'(?={_FORMULA.pattern})")
 OF_OTHER_STEPS = (FILES["rejected"], FILES["study"])  # stand in the folder before the rest is written
 REJECTED, DIGESTS = FILES["rejected"], FILES["digests"]
 _ALWAYS = ("run", "data", "timings", "config", "overrides")
@@ -225,8 +226,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read what `write_table` wrote."""
     table = pd.read_csv(path)
     for name in table.select_dtypes(include=["object", "str"]):
-        if table[name].str.startswith("'", na=False).any():
-            table[name] = table[name].str.replace(rf"^'(?={_FORMULA.pattern})", "", regex=True)
+        if table[name].map(lambda cell: isinstance(cell, str) and cell.startswith("'")).any():
+            table[name] = [_MADE_HARMLESS.sub("", cell) if isinstance(cell, str) else cell for cell in table[name]]
     return table
 
 

@@ -252,8 +252,9 @@ def leaves_of(node, key=""):
 @pytest.mark.skipif(not REAL.is_file(), reason="data/raw/healthcare_dataset.csv is absent: see data/README.md")
 def test_of_the_real_table_nothing_leaves_that_is_of_a_few_patients(called, tmp_path):
     quick = ["dataset=kaggle", f"dataset.source={REAL}", "tracking=none"]
-    called("train", tmp_path / "train", *quick, "task=test_results", "model=baseline")
-    called("findings", tmp_path / "findings", *quick)
+    off = [f"~assessments.{name}" for name in ("usefulness", "significance", "probes", "explanation")]
+    called("train", tmp_path / "train", *quick, "task=test_results", "model=baseline", *off)
+    called("findings", tmp_path / "findings", *quick, "findings.billing_variation.permutations=19")
     for home in (RunFolder(tmp_path / "train" / "test_results"), RunFolder(tmp_path / "findings")):
         beside = RunFolder(tmp_path / f"{home.path.name} in words")
         beside.path.mkdir()

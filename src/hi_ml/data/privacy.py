@@ -104,12 +104,21 @@ def refuse_own_names(public: Mapping[str, pa.Array], private: Iterable[pa.Array]
         With the column and the rows, not the value.
     """
     every = [level for values in public.values() for level in _levels(values)]
-    names = [(own, words_of_names(own.dictionary)) for own in private]
+    known = frozenset(word for level in every for word in words_in(level))
+    names = [(own, words_of_names(own.dictionary)) for own in private if _may_stand(_levels(own), known)]
     some = [(own, words) for own, words in names if likely_names(words, every).any()]  # of most tables, none
     for source, values in public.items() if some else ():
         faults = np.any([own_names(values, own, words) for own, words in some], axis=0)
         if faults.any():
             raise PrivateValueFound.in_rows(source, np.sort(row[faults]).tolist())
+
+
+def _may_stand(private: Sequence[str], known: frozenset[str]) -> bool:
+    """Whether a value may share a word with others, seen at once for all: of most tables, none does."""
+    text = "\n".join(private)
+    if not text.isascii() or _JOINS.search(text):
+        return True
+    return not known.isdisjoint(_WORD.findall(text.casefold()))
 
 
 def own_names(

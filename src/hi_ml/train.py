@@ -112,8 +112,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         If the table cannot be read, or a task could not be trained or tracked; what could be, stands.
     """
     tasks, method, tracked = settings.at_horizon(), settings.method(), settings.tracking == "default"
-    if settings.holdout_by is not None:
-        check_described(settings.holdout_by, settings.dataset, {task.target for task in tasks})
+    check_described(settings.holdout_by, settings.dataset, {task.target for task in tasks})
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
     with drawing_process() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:

@@ -40,7 +40,7 @@ class Holdout:
     fewest: int = Field(default=100, ge=10)  # patients; levels of fewer are told of together
 
 
-def check_described(by: str, dataset: Dataset, targets: Collection[str]) -> None:
+def check_described(by: str | None, dataset: Dataset, targets: Collection[str]) -> None:
     """Refuse, before the table is read, a column that it will not have, or that will have no levels to leave out.
 
     Raises
@@ -51,7 +51,7 @@ def check_described(by: str, dataset: Dataset, targets: Collection[str]) -> None
     able = {role: column.kind in (None, "category") and not column.private for role, column in present.items()}
     known = [role for role in present if able[role] and role not in targets]
     named_by_file = bool(dataset.known) and by not in present and by not in targets  # the file itself names columns
-    if by not in known and not named_by_file:
+    if by is not None and by not in known and not named_by_file:
         raise ConfigurationInvalid.not_one_of("holdout_by", by, known)
 
 

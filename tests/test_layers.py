@@ -128,6 +128,15 @@ def test_a_public_class_has_a_name_of_its_own():
     assert [name for name in names if names.count(name) > 1] == []
 
 
+def test_nothing_is_decided_by_the_name_of_a_table():
+    shipped = {path.stem for path in (SOURCE.parents[1] / "conf" / "dataset").glob("*.yaml")}
+    assert "kaggle" in shipped
+    for path, tree in TREES.items():
+        asked = (node for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.match_case))
+        said = {one.value for node in asked for one in ast.walk(node) if isinstance(one, ast.Constant)}
+        assert not said & shipped, path
+
+
 def test_imports_are_absolute():
     for path, tree in TREES.items():
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level], path

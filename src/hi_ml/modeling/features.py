@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hi_ml.data.read import Admissions
 from hi_ml.scorer.serving import UNSEEN
 from hi_ml.scorer.serving import features as encode
+from hi_ml.statistics.disclosure import Disclosure
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,9 @@ class Features:
         return levels
 
 
-def holders(
-    codes: NDArray[np.float64] | NDArray[np.int64], group: NDArray[np.int64], *, count: int
-) -> NDArray[np.int64]:
+def holders(codes: NDArray[np.float64], group: NDArray[np.int64], *, count: int) -> NDArray[np.int64]:
     """Count the groups that have each of so many levels, shape (count,); NaN is missing, -1 pooled."""
-    known = codes >= 0
-    groups = group.max(initial=0) + 1
-    pairs = np.unique(codes[known].astype(np.int64) * groups + group[known])
-    return np.bincount(pairs // groups, minlength=count)
+    return Disclosure(group, 1).sizes(np.nan_to_num(codes, nan=-1).astype(np.int64), count)
 
 
 def _few(codes: NDArray[np.float64], group: NDArray[np.int64], *, count: int, smallest: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hi_ml.statistics.estimates import Floats, Integers
 
 Mask = NDArray[np.bool_]
+_FIRST = 1000  # rows that are looked at first
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,16 @@ class Disclosure:
 
     def sizes(self, cell: Integers, count: int) -> Integers:
         """Count the patients of each of so many cells, shape (count,); a row in cell -1 is in none."""
-        pairs = np.unique(np.stack([cell, self.unit])[:, cell >= 0], axis=1)
-        return np.bincount(pairs[0], minlength=count)
+        known, unit = cell >= 0, self.unit - self.unit.min(initial=0)
+        units = unit.max(initial=0) + 1
+        pairs = np.unique(cell[known].astype(np.int64) * units + unit[known])  # many times as fast as of two columns
+        return np.bincount(pairs // units, minlength=count)
 
     def tells(self, rows: Mask) -> bool:
         """Whether some rows are of so few patients that nothing may be said of them; of nobody, it may."""
-        return 0 < len(np.unique(self.unit[rows])) < self.smallest
+        units = self.unit[rows]
+        first = len(np.unique(units[:_FIRST]))  # which mostly are enough
+        return 0 < first < self.smallest and len(np.unique(units)) < self.smallest
 
     def joined(self, cells: Iterable[Mask], *, events: Mask | None = None) -> Iterator[Mask]:
         """Join neighbouring cells until each is of enough patients, with the event and without, or of none of these."""

@@ -1,6 +1,6 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -121,18 +121,13 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         seconds: dict[str, float] = {}
         table = prepare(settings.dataset, tasks, here.folder, seconds)
 
-        def judged_tasks() -> Iterator[Judged]:
-            for task in tasks:
-                stage(f"{task.name}: fit, judge, explain")
-                try:
-                    judged = judge(table.pose(task, method), request, seconds=dict(seconds))
-                except NotTrainable as error:
-                    failures.append(error)
-                    continue
-                tqdm.write(screen.summary(judged.run))
-                yield judged
+        def judged_task(task: Task) -> Judged:
+            stage(f"{task.name}: fit, judge, explain")
+            judged = judge(table.pose(task, method), request, seconds=dict(seconds))
+            tqdm.write(screen.summary(judged.run))
+            return judged
 
-        for judged in one_ahead(judged_tasks()):
+        for judged in one_ahead(trainable(tasks, judged_task, failures)):
             name = judged.run.problem.task.name
             path = here.folder / name
             stage(f"{name}: charts, model, run folder")
@@ -151,6 +146,15 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         say_next(folders[:1], tracked=tracked)
     if failures:
         raise Unserved.of(failures)
+
+
+def trainable(tasks: Iterable[Task], judged: Callable[[Task], Judged], failures: list[HiMlError]) -> Iterator[Judged]:
+    """Yield what tasks came to, and keep why others cannot be trained."""
+    for task in tasks:
+        try:
+            yield judged(task)
+        except NotTrainable as error:
+            failures.append(error)
 
 
 def one_ahead(items: Iterator[T]) -> Iterator[T]:

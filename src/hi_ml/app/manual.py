@@ -113,8 +113,9 @@ def checked(name: str) -> str:
     ConfigurationInvalid
         If there is none of this name.
     """
+    known = [*commands(), "--help", "--glossary", "--version"]
     if name not in commands():
-        raise ConfigurationInvalid.unknown_command(name, commands(), difflib.get_close_matches(name, commands(), 1))
+        raise ConfigurationInvalid.unknown_command(name, commands(), difflib.get_close_matches(name, known, 1))
     return name
 
 

@@ -136,6 +136,15 @@ def test_with_fewer_than_ten_events_or_others_nothing_is_said_of_how_sure_it_is(
     assert judgement.ASSESSMENTS[0].metrics(asdict(found)) == {"skill": found.skill}
 
 
+@pytest.mark.parametrize(("events", "smallest", "told"), [(4, 5, 1), (296, 5, 1), (5, 5, 6), (4, 4, 6)])
+def test_where_few_have_a_class_no_score_but_the_primary_one_is_told(events, smallest, told):
+    target, predicted, units = classes(events, 300)
+    baseline = Baseline(np.nan, np.nan, np.array([0.9, 0.1]))
+    table = scores(Predictions(RESULTS, target, predicted, units, seed=0), baseline, smallest=smallest)
+    assert len(table) == told
+    assert table["score"].iloc[0] == RESULTS.score
+
+
 def test_ten_events_are_enough_and_ten_of_one_patient_are_not():
     constant = np.tile([0.9, 0.1], (300, 1))
     target, predicted, units = classes(10, 300)

@@ -167,8 +167,13 @@ def _tie(predictions: Predictions, constant: Floats, score: Score) -> str:
     return f"the {score.constant} cannot tell" if tied else "it predicts the constant"
 
 
-def scores(predictions: Predictions, baseline: Baseline) -> pd.DataFrame:
+def scores(predictions: Predictions, baseline: Baseline, *, smallest: int = 1) -> pd.DataFrame:
     """Score predictions of the test part.
+
+    Parameters
+    ----------
+    smallest : int
+        Patients, of whom scores may tell: where fewer have a class, there is the primary one alone.
 
     Returns
     -------
@@ -177,7 +182,8 @@ def scores(predictions: Predictions, baseline: Baseline) -> pd.DataFrame:
         are over units and hold for this fitted model; there are none where units or events are too few.
     """
     rows = []
-    for score in scores_of(predictions.task):
+    every = scores_of(predictions.task)
+    for score in every[:1] if predictions.tells_of_few(smallest) else every:
         values = score.values(predictions)
         if values is None:
             continue
@@ -273,7 +279,7 @@ def _skills(verdict: Mapping[str, Any]) -> dict[str, float]:
 def _score(run: FittedRun, _: object) -> pd.DataFrame:
     """Score the predictions and, where there are some, the intervals."""
     predictions = Predictions(run.problem.task, run.target, run.predicted, run.units, run.method.seed)
-    table = scores(predictions, run.baseline)
+    table = scores(predictions, run.baseline, smallest=run.problem.smallest_cell)
     conformal = run.results.get("intervals")
     return table if conformal is None else pd.concat([table, conformal.scores], ignore_index=True)
 

@@ -70,8 +70,8 @@ class Validation:
         """Score here, beside home, the model's own constant and the best one here; coverage has the level beside."""
         here, home = self.elsewhere.predictions, self.home
         own = Baseline.of(here.task, here.target, votes=here.units.votes, classes=len(home.labels))
-        table = scores(here, home.baseline).rename(columns={"baseline": "frozen_constant"})
-        table["own_constant"] = scores(here, own)["baseline"]
+        table = scores(here, home.baseline, smallest=self.smallest_cell).rename(columns={"baseline": "frozen_constant"})
+        table["own_constant"] = scores(here, own, smallest=self.smallest_cell)["baseline"]
         table = pd.concat([table.drop(columns="part"), self._coverage()], ignore_index=True)
         before = pd.DataFrame(home.scores, columns=["score", "value", "low", "high"]).set_index("score")
         before = before.add_prefix("home_").rename(columns={"home_value": "home"})

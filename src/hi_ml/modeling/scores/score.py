@@ -48,6 +48,10 @@ class Predictions:
         counts = [[len(np.unique(self.units.unit[rows])) for rows in side] for side in sides]
         return np.array(counts, dtype=np.int64).reshape(-1, 2)
 
+    def tells_of_few(self, smallest: int) -> bool:
+        """Whether so few units have a class, or lack it, that scores of classes would tell of them."""
+        return bool(((self.occurrences > 0) & (self.occurrences < smallest)).any())
+
     @property
     def enough(self) -> bool:
         """Whether there are units, of like numbers of admissions, and events of every class, enough for an interval."""

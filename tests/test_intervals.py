@@ -307,7 +307,7 @@ def test_whole_is_held_against_the_data(tmp_path):
     (note,) = run.problem.notes
     assert "tasks.length_of_stay.whole=true does not hold" in note
     results = hi_ml.assess(run, "verdict", "intervals", "scores")
-    assert note in " ".join(screen.summary(replace(run, results=results), tmp_path).split())
+    assert note in " ".join(screen.summary(replace(run, results=results)).split())
     made = results["intervals"]
     assert 0.87 <= score(made, "coverage") <= 0.93
     assert made.description["whole"] is False

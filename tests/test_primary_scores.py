@@ -1,7 +1,6 @@
 """A task's own score: learners aim at what it asks for, and are judged by it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -113,7 +112,7 @@ def test_of_a_rare_event_no_interval_is_given_anywhere(judged):
     results = hi_ml.assess(run, "verdict", "scores")
     scores = results["scores"].set_index("score")
     assert scores.loc[["log_loss", "roc_auc", "accuracy"], ["low", "high"]].isna().all(axis=None)
-    said = screen.summary(replace(run, results=results), Path("run"))
+    said = screen.summary(replace(run, results=results))
     assert "inconclusive (too few events: fewer than 10" in said
     assert "too few to tell" in said
     assert "nan" not in said

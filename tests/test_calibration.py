@@ -91,7 +91,7 @@ def test_measures_of_classes_are_said_as_a_range_and_what_is_missing_is_counted(
         ("b", "slope", 1.2, 0.8, 1.6, 1.0),
     ]
     assert sentence(pd.DataFrame(rows, columns=COLUMNS[:6])) == (
-        "Calibration: in the large between -0.100 and 0.200 over 2 classes; slope 1.20 (0.800 to 1.60); "
+        "Calibration: in the large between −0.100 and 0.200 over 2 classes; slope 1.20 (0.800 to 1.60); "
         "1 of 3 intervals miss the ideal; 1 not estimable."
     )
 

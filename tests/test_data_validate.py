@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hi_ml.app.errors import HiMlError, SourceUnreadable, TooManyRejected
+from hi_ml.app.errors import HiMlError, PrivateValueFound, SourceUnreadable, TooManyRejected
 from hi_ml.data.read import read
 from hi_ml.data.validate import PRIVATE, ROW
 from hi_ml.tracking.folder import as_csv, keep_rejected
@@ -264,7 +264,12 @@ def test_a_table_with_any_cells_damaged_is_read_or_rejected_and_no_row_is_lost(
         table[row, column] = value
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "mine.csv").write_bytes(written([list(cells), *table]))
-    found = read(described(folder / "mine.csv", max_rejected=1), lambda listed: keep_rejected(folder, listed))
+    try:
+        found = read(described(folder / "mine.csv", max_rejected=1), lambda listed: keep_rejected(folder, listed))
+    except PrivateValueFound:
+        twice = [row for row, _ in {(row, column) for row, column, _ in changes}]
+        assert len(twice) > len(set(twice)), "a name can stand in a public cell of its row only if both were damaged"
+        return
     rejected = sorted(set(found.rejected["row"]))
     assert sorted([*found.row.tolist(), *rejected]) == list(range(1, 41))
     assert (found.counts["rows_read"], found.counts["rows_rejected"]) == (40, len(rejected))

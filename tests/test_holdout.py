@@ -73,6 +73,9 @@ def test_a_column_without_levels_is_refused_with_those_that_have_some(run):
     check = catalogue()["holdout"].before
     with pytest.raises(ConfigurationInvalid, match=r"holdout_by=age is unknown.*hospital"):
         check(run.problem, run.method, Holdout("age"))
+    alone = replace(run.problem, table=run.problem.table.assign(hospital="Mercy"))
+    with pytest.raises(ConfigurationInvalid, match=r"a single one.*two or more: sex"):
+        check(alone, run.method, Holdout("hospital"))
 
 
 @pytest.mark.parametrize("by", ["age", "ward", "patient_name", "length_of_stay", ""])

@@ -132,7 +132,7 @@ ELSEWHERE = {
     "NoContest.another_table": "test_promotion",
     **{
         f"NotValidatable.{name}": "test_validate"
-        for name in ("no_model", "no_home", "lacks", "late", "kind", "stay", "unit", "labels")
+        for name in ("no_model", "no_home", "lacks", "late", "kind", "stay", "unit", "labels", "no_outcome")
     },
     "OutputFailed.not_empty": "test_files",
     "OutputFailed.present_folder": "test_files",

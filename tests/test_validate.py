@@ -145,6 +145,7 @@ def asked(model, admissions, **factors):
         ("length_of_stay", {"columns": {"sex": {"from": "Age", "kind": "number"}}}, "sex.kind=category"),
         ("length_of_stay", {"stay": "inclusive"}, "dataset.stay=nights"),
         ("length_of_stay", {"cells": {"Age": 500}, "columns": {"age": {"high": 2000}}}, r"\+\+factors.age="),
+        ("test_results", {"cells": {"Test Results": ""}}, r"\+\+dataset.columns.test_result.from="),
         ("test_results", {"cells": {"Test Results": ["Fine", "Bad"] * 150}}, "levels=.*<label there>"),
     ],
 )

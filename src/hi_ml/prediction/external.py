@@ -92,6 +92,8 @@ def predict_elsewhere(
     _check(scorer, admissions, needed, task)
     chosen = admissions.by_content
     chosen = chosen[admissions.table[task.target].notna().to_numpy()[chosen]]
+    if not len(chosen):
+        raise NotValidatable.no_outcome(admissions.dataset.name, task.target)
     table = admissions.table.take(chosen).reset_index(drop=True)
     table = table.assign(**{role: table[role] * factor for role, factor in factors.items() if role in table})
     profile = drift.load(model.folder)

@@ -313,6 +313,13 @@ class ConfigurationInvalid(HiMlError):
     def not_one_of(cls, name: str, found: object, allowed: Sequence[str]) -> Self:
         return cls(f"{name}={found} is unknown. Expected one of {', '.join(allowed)}{hint(str(found), allowed)}.")
 
+    @classmethod
+    def one_level(cls, role: str, others: Sequence[str]) -> Self:
+        return cls(
+            f"holdout_by={role} leaves one {role} out at a time, and the table has a single one. Expected a column of "
+            f"two or more: {', '.join(others) or 'there is none'}. Or leave holdout_by out."
+        )
+
 
 class SiteKeyInvalid(HiMlError):
     """The key by which rows are digested that leave this machine cannot be read."""

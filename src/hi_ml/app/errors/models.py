@@ -239,6 +239,13 @@ class NotValidatable(HiMlError):
         )
 
     @classmethod
+    def no_outcome(cls, dataset: str, target: str) -> Self:
+        return cls(
+            f"dataset={dataset} has no row whose '{target}' is known, and a model is held against what happened. Wait "
+            f"for it, or name the column that holds it: ++dataset.columns.{target}.from=<column>"
+        )
+
+    @classmethod
     def no_home(cls, uri: str) -> Self:
         return cls(
             f"{uri} does not carry what it reached on its own test part (home.json): an older version of hi_ml made "

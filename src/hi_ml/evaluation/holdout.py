@@ -65,7 +65,7 @@ def check(problem: Problem, _: Method, how: Holdout) -> None:
     texts = problem.table.select_dtypes(exclude=["number", "datetime"])
     levels = texts.drop(columns=problem.task.target, errors="ignore").nunique()
     known = [str(role) for role in levels.index[levels > 1]]
-    if how.by in levels and how.by not in known:
+    if how.by is not None and how.by in levels and how.by not in known:
         raise ConfigurationInvalid.one_level(how.by, known)
     if how.by not in known:
         raise ConfigurationInvalid.not_one_of("holdout_by", how.by, known)

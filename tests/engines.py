@@ -24,7 +24,7 @@ QUICK.append("findings.medication_recovery.resamples=20")
 LEFT_OUT = "adjusted for"  # part of the name of what only memory can tell
 
 
-def stated(engine, source, *words):
+def stated(engine, source, *words, own=OWN):
     """Return what is known of a table, and what is found; of all claims, unless the words name some."""
     quick = () if any(word.startswith("finding=") for word in words) else QUICK
     words = [*words, *quick, f"dataset.source={source}"]
@@ -36,7 +36,7 @@ def stated(engine, source, *words):
     else:
         table = open_table(open_engine(engine, settings.dataset, []), settings.dataset, keep)
         rows = ready_remote(table, seed=0, keep_duplicates=False, smallest_cell=5)
-    own = {name: {"claim": f"It is so: {name}.", **said} for name, said in OWN.items()}
+    own = {name: {"claim": f"It is so: {name}.", **said} for name, said in own.items()}
     return table.provenance(), state(rows, settings_of(dict(settings.findings) | own))
 
 

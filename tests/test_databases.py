@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from contextlib import closing
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -345,19 +346,22 @@ def test_findings_are_the_same_wherever_the_rows_are_added_up(everywhere):
 @pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL.is_file(), reason="data/raw/healthcare_dataset.csv is absent: see data/README.md")
-def test_postgresql_says_of_the_real_table_what_is_found_in_memory(server, postgresql):
-    header = pd.read_csv(REAL, nrows=1)
+def test_postgresql_says_of_a_part_of_the_real_table_what_is_found_in_memory(server, postgresql, tmp_path):
+    part = tmp_path / "part.csv"
+    with REAL.open(encoding="utf-8") as lines:
+        part.write_text("".join(islice(lines, 10_001)), encoding="utf-8")
+    header = pd.read_csv(part, nrows=1)
     kinds = {"int64": "bigint", "float64": "double precision"}
     dates = {"Date of Admission": "date", "Discharge Date": "date"}
     _copy(
         server,
-        REAL,
+        part,
         "real",
         [(name, dates.get(name, kinds.get(str(kind), "text"))) for name, kind in header.dtypes.items()],
     )
     ours = engines.stated("sql", f"{{url: {postgresql!r}, table: real, password_from: env {VARIABLE}}}")
-    assert ours[0]["duplicate_groups"] == 5_500
-    engines.assert_equal(ours, engines.stated("local", REAL))
+    assert ours[0]["duplicate_groups"] > 100
+    engines.assert_equal(ours, engines.stated("local", part))
 
 
 @pytest.mark.slow

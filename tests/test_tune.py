@@ -280,7 +280,7 @@ def test_the_command_is_tracked_and_ends_with_the_command_to_look(inside, here):
     assert (done.code, done.stderr) == (0, "")
     (folder,) = here.glob("outputs/tune/*")
     assert done.stdout.splitlines()[-1].endswith("mlflow ui")
-    assert json.loads((folder / "search.json").read_text())["gain"]["sentence"] in done.stdout
+    assert json.loads((folder / "search.json").read_text())["gain"]["sentence"] in " ".join(done.stdout.split())
     assert f"resume={folder}" in done.stdout
     assert f"Run folder: {folder / 'length_of_stay'}" in done.stdout
     _, runs = tracked()

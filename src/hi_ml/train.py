@@ -28,7 +28,7 @@ from hi_ml.modeling.models import Model, refuse_unknown_arguments
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import screen
-from hi_ml.reports.drawing import drawing_process
+from hi_ml.reports.drawing import drawing_here, drawing_process
 from hi_ml.reports.train import Judged, Request, finish, judge, prepare
 from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import FILES, RunFolder
@@ -115,7 +115,8 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     check_described(settings.holdout_by, settings.dataset, {task.target for task in tasks})
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
-    with drawing_process() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
+    drawing = drawing_process if len(tasks) > 1 else drawing_here
+    with drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
         request = Request(here, method, settings.charts == "all", settings.report, draw)
         stage("read")
         seconds: dict[str, float] = {}

@@ -22,7 +22,7 @@ from hi_ml.modeling.tuning.search import begin_study, finished_trials, identity,
 from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports import screen
 from hi_ml.reports import search as searches
-from hi_ml.reports.drawing import drawing_process
+from hi_ml.reports.drawing import drawing_here
 from hi_ml.reports.search import config_to_train
 from hi_ml.reports.train import Request, finish, judge, prepare
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder
@@ -61,7 +61,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
     (name,), (task,) = settings.tasks, settings.at_horizon()
     method, plan, model, path = settings.method(), settings.plan(), settings.model, here.folder / name
     tracked, seconds, failures = settings.tracking == "default", dict[str, float](), list[HiMlError]()
-    with drawing_process() as draw, launch.progress(_STEPS + settings.trials) as stage, _resumable(here):
+    with drawing_here() as draw, launch.progress(_STEPS + settings.trials) as stage, _resumable(here):
         stage("read")
         table = prepare(settings.dataset, [task], here.folder, seconds)
         problem = table.pose(task, method)

@@ -93,6 +93,18 @@ def drawing_process() -> Iterator[Draw]:
         ours.close()
 
 
+@contextmanager
+def drawing_here() -> Iterator[Draw]:
+    """Draw in this process, for where nothing else is left to do meanwhile; used as `drawing_process` is."""
+
+    def draw(drawing: Drawing) -> Future[Picture]:
+        future: Future[Picture] = Future()
+        _settle(future, _drawn(drawing))
+        return future
+
+    yield draw
+
+
 def _ask(
     asked: "SimpleQueue[tuple[Drawing, Future[Picture]] | None]",
     process_at: Connection,
@@ -108,10 +120,14 @@ def _ask(
             answer = MemoryError(f"the process that draws charts ended with {process.wait()}")
         except Exception as error:  # noqa: BLE001 -- it is raised again where the chart is waited for
             answer = error
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+        _settle(future, answer)
+
+
+def _settle(future: Future[Picture], answer: Picture | Exception) -> None:
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def serve(descriptor: int) -> None:

@@ -4,12 +4,15 @@ import json
 import sqlite3
 import urllib.error
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Thread
 
 import pytest
 
 from hi_ml.data.sources.wire import frame
 from live import Line, adt, events, listening, until
+
+MARKS = count()
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +54,21 @@ def position(service):
     return json.loads(service.get("ready"))["position"]
 
 
+def settled(service):
+    """The census, once all is counted that was acknowledged before: a message of its own was counted after it."""
+    ward = f"Last {next(MARKS)}"
+    last = encounter_of(ward) | {"location": [{"location": {"display": ward}}]}
+    assert service.post(last)[0] == 200
+    until(service.board, lambda board: f"Mercy / {ward}" in board["units"])
+    return service.board()["census"]
+
+
 def counts(service):
     return dict(each.rsplit(" ", 1) for each in service.get("metrics").splitlines())
 
 
 def test_an_admission_is_counted_a_discharge_not_any_more_and_a_repeat_changes_nothing(service, line):
-    before = service.board(position(service))["census"]
+    before = settled(service)
     assert line.ask(adt("a1")) == ("AA", "a1")
     assert line.ask(adt("a1")) == ("AA", "a1")
     assert line.ask(adt("a2", kind="O")) == ("AA", "a2")
@@ -86,7 +98,7 @@ def test_what_cannot_be_is_answered_with_its_reason_and_kept_as_a_dead_letter_wi
 
 
 def test_moves_and_merges_join_what_came_under_two_numbers(service, line):
-    before = service.board(position(service))["census"]
+    before = settled(service)
     line.ask(adt("m1", visit="m1"))
     line.ask(adt("m2", visit="m2", patient="other"))
     until(service.board, lambda board: board["census"] == before + 2)
@@ -140,7 +152,7 @@ def notification(*numbers, last, first=0):
 
 
 def test_notifications_that_were_missed_are_asked_for(service, server):
-    before = service.board(position(service))["census"]
+    before = settled(service)
     assert service.post(notification("e1", last=1, first=1))[0] == 200
     assert service.post(notification("e4", last=4, first=4))[0] == 200
     until(service.board, lambda board: board["census"] == before + 4)
@@ -158,7 +170,7 @@ def test_notifications_that_were_missed_are_asked_for(service, server):
 
 
 def test_resources_of_fhir_are_kept_one_by_one(service):
-    before = service.board(position(service))["census"]
+    before = settled(service)
     encounter = encounter_of("e9")
     patient = {"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "1960-05-20"}
     bundle = {
@@ -198,12 +210,12 @@ def test_a_page_of_another_site_is_not_answered(service):
 
 
 def test_half_a_character_and_a_patient_of_the_future_stop_nothing(service, line):
-    before = service.board(position(service))["census"]
     half = encounter_of("half \ud800") | {"serviceProvider": {"display": "\udc00"}}
     assert service.post(half)[0] == 200
-    assert line.ask(adt("f1", at="21990101", seen="21990101000000")) == ("AA", "f1")
-    assert line.ask(adt("f2", kind="O")) == ("AA", "f2")
-    until(service.board, lambda board: board["census"] == before + 2)
+    assert line.ask(adt("f1", unit="W2199", at="21990101", seen="21990101000000")) == ("AA", "f1")
+    assert line.ask(adt("f2", kind="O", unit="W2200")) == ("AA", "f2")
+    wards = ("? / F1", "Mercy / W2199", "Mercy / W2200")
+    until(service.board, lambda board: [board["units"].get(ward, 0) for ward in wards] == [1, 1, 0])
     until(service.board, lambda board: board["drawn_position"] >= position(service))
     assert json.loads(service.get("ready"))["ready"]
 

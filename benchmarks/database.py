@@ -7,6 +7,7 @@ Parquet with a model of the default learner. The peak of memory is the kernel's,
 """
 
 import argparse
+import csv
 import os
 import shutil
 import socket
@@ -69,7 +70,8 @@ def run(url: str, folder: Path, sizes: list[int]) -> None:
     work.mkdir()
     command = [sys.executable, "-m"]
     measured([*command, "hi_ml.simulate", "output=drawn.csv", f"rows={DRAWN}"], work)
-    header = (work / "drawn.csv").open(encoding="utf-8").readline().strip().split(",")
+    with (work / "drawn.csv").open(encoding="utf-8", newline="") as lines:
+        header = next(csv.reader(lines))
     columns = ", ".join(f'"{name}" text' for name in header)
     copy = f"\\copy drawn from '{work}/drawn.csv' csv header"
     for statement in (f"create table drawn ({columns})", copy):

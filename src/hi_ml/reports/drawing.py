@@ -1,4 +1,4 @@
-"""Charts that are drawn by a process of their own, while this one fits the next model.
+"""Charts that are drawn by a process of their own, while this one fits the next model, or here where none is left.
 
 That process draws and does nothing else: it knows no learner, and no thread of one. It is started anew, not forked off.
 """

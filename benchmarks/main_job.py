@@ -74,6 +74,7 @@ def main() -> None:
 def run(command: list[str], place: Path, clone: Path | None = None) -> Times:
     """Run a command in a folder, with the package of a clone where one is given."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start would compile the package anew
     if clone:
         environment["PYTHONPATH"] = str(clone / "src")
     started, before, verdict = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN), math.nan

@@ -338,3 +338,11 @@ def test_the_same_rows_in_another_order_are_the_same_table(defaults, reading, tm
     pd.testing.assert_frame_equal(one.results["scores"], other.results["scores"])
     one, other = (hi_ml.state_claims(table, "billing_variation")[0] for table in tables)
     assert one.evidence == other.evidence
+
+
+def test_a_leak_that_was_begun_ahead_is_the_one_that_is_measured_afterwards(admissions, defaults):
+    tasks, method = defaults
+    problem = posed(admissions, tasks["test_results"], method)
+    alone = training.fit(problem, method)
+    assert "leakage" not in alone.results  # a fit that nothing is asked of takes no thread
+    assert training.train(problem, method).results["leakage"] == training.assess(alone).results["leakage"]

@@ -11,8 +11,10 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
+from hi_ml.app.ahead import long_turns
 from hi_ml.app.config import STRICT, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
+from hi_ml.app.memory import give_back
 from hi_ml.app.passwords import without_password
 from hi_ml.data.column import Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
@@ -116,7 +118,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
     drawing = drawing_process if len(tasks) > 1 else drawing_here
-    with drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
+    with long_turns(), drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
         request = Request(here, method, settings.charts == "all", settings.report, draw)
         stage("read")
         seconds: dict[str, float] = {}
@@ -131,6 +133,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         for judged in one_ahead(trainable(tasks, judged_task, failures)):
             name = judged.run.problem.task.name
             path = here.folder / name
+            give_back()
             stage(f"{name}: charts, model, run folder")
             try:
                 finish(judged, table, request, path)

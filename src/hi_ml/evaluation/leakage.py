@@ -1,7 +1,9 @@
 """How much better would this model have looked after a split that tears near-duplicates, or patients, apart?"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
+from hi_ml.app.ahead import begin
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import number, percent
-from hi_ml.evaluation.assessment import Assessment, FittedRun
+from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
 from hi_ml.modeling.problem import Problem, fit_rows
 from hi_ml.modeling.scores.score import title
 from hi_ml.modeling.tasks import Task
@@ -22,7 +25,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 _DRAWS = 1000  # bootstrap draws over patients
-_AT_ONCE = 4_000_000  # draws of a patient that are in memory
+_AT_ONCE = 500_000  # draws of a patient that are in memory
 _FEWEST = 10  # groups of training rows without a tested twin, or patient; fewer teach nothing
 _SMALL = 0.005  # share of the error, or of admissions: a smaller flattery does not matter
 
@@ -83,6 +86,11 @@ class Draw:
     gap_without_twin: float | None
 
 
+def begin_draws(problem: Problem, method: Method, how: Leakage) -> Future[list[Draw]]:
+    """Begin the fits that `measure` compares: they need nothing of the model, and take as long as all the rest."""
+    return begin(partial(_draws, problem, method), how)
+
+
 def measure(run: FittedRun, how: Leakage) -> Gap:
     """Fit on a random split, again without the training rows whose twin is tested, then without tested patients.
 
@@ -96,8 +104,8 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
     training rows takes its place, and the sentence says so. Where no patient has two admissions there is no third fit.
     The fits are not recalibrated, which would take three more each.
     """
-    task, seeds = run.problem.task, np.random.SeedSequence(run.method.seed).spawn(how.repeats)
-    draws = [_draw(run, how.test, np.random.default_rng(seed)) for seed in seeds]
+    task, begun = run.problem.task, run.results.get("leakage")
+    draws: list[Draw] = begun.result() if begun else _draws(run.problem, run.method, how)
     copies, patients = [draw.copies for draw in draws], [draw.patients for draw in draws]
     gap, patient_gap = (_averaged(leaks, how) for leaks in (copies, patients))
     twin_share, predicted = _mean([leak.share for leak in copies]), _mean([draw.predicted_gap for draw in draws])
@@ -130,16 +138,21 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
     )
 
 
-def _draw(run: FittedRun, share: float, rng: np.random.Generator) -> Draw:
+def _draws(problem: Problem, method: Method, how: Leakage) -> list[Draw]:
+    seeds = np.random.SeedSequence(method.seed).spawn(how.repeats)
+    return [_draw(problem, method, how.test, np.random.default_rng(seed)) for seed in seeds]
+
+
+def _draw(problem: Problem, method: Method, share: float, rng: np.random.Generator) -> Draw:
     """Split at random, fit up to three times, and take the differences on the same test rows."""
-    problem, task = run.problem, run.problem.task
+    task = problem.task
     order = rng.permutation(len(problem.twin))
     cut = max(1, round(share * len(order)))
     test, train = np.sort(order[:cut]), np.sort(order[cut:])
     has_twin, has_patient = _repeated(problem, train, test)
     sign = -1.0 if task.kind == "regression" else 1.0  # an error falls where accuracy rises
     units = problem.units_of(test)
-    (leaky, _), *fits = _fits(run, train, test)
+    (leaky, _), *fits = _fits(problem, method, train, test)
     before, leaks = leaky, []
     for (quality, constant), has in zip(fits, (has_twin, has_patient), strict=True):
         flattery = sign * (before - quality)
@@ -169,7 +182,7 @@ def _repeated(problem: Problem, train: Rows, test: Rows) -> tuple[Mask, Mask]:
     return has_twin, others > 0
 
 
-def _fits(run: FittedRun, train: Rows, test: Rows) -> Iterator[tuple[Floats, bool]]:
+def _fits(problem: Problem, method: Method, train: Rows, test: Rows) -> Iterator[tuple[Floats, bool]]:
     """Fit on all training rows, without those that have a tested twin, and without those of a tested patient.
 
     Yields
@@ -178,22 +191,25 @@ def _fits(run: FittedRun, train: Rows, test: Rows) -> Iterator[tuple[Floats, boo
     constant : bool
         Whether too few rows were left, and the constant of all took the place of a fit.
     """
-    problem, constant = run.problem, False
-    quality = _quality(problem, test, _fit_predict(run, train, test))
+    constant = False
+    quality = _quality(problem, test, _fit_predict(problem, method, train, test))
     yield quality, constant
     rest = train
     for unit in (problem.twin, problem.group):
         kept = train[~np.isin(unit[train], unit[test])]
         if len(kept) < len(rest):
             rest, constant = kept, len(np.unique(unit[kept])) < _FEWEST
-            predicted = problem.baseline(train).predict(len(test)) if constant else _fit_predict(run, kept, test)
+            if constant:
+                predicted = problem.baseline(train).predict(len(test))
+            else:
+                predicted = _fit_predict(problem, method, kept, test)
             quality = _quality(problem, test, predicted)
         yield quality, constant
 
 
-def _fit_predict(run: FittedRun, train: Rows, test: Rows) -> Floats:
-    fitted = fit_rows(run.problem, run.method.model, train, seed=run.method.seed, copies=True)
-    return fitted.predict(run.problem.features.frame.iloc[test])
+def _fit_predict(problem: Problem, method: Method, train: Rows, test: Rows) -> Floats:
+    fitted = fit_rows(problem, method.model, train, seed=method.seed, copies=True)
+    return fitted.predict(problem.features.frame.iloc[test])
 
 
 def _quality(problem: Problem, rows: Rows, predicted: Floats) -> Floats:
@@ -291,6 +307,7 @@ ASSESSMENTS = [
         "leakage",
         measure,
         Leakage,
+        begin=begin_draws,
         metrics=_metrics,
         sentence=lambda gap: gap.sentence,
         brief=_brief,

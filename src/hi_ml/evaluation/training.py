@@ -22,13 +22,20 @@ def train(problem: Problem, method: Method, seconds: dict[str, float] | None = N
     HiMlError
         If an assessment refuses the problem, or the learner its settings.
     """
-    return assess(fit(problem, method, seconds))
+    assessments, method = catalogue(), _aimed(method, problem)
+    begun = {
+        name: begin(problem, method, settings)
+        for name, settings in method.assessments.items()
+        if (begin := assessments[name].begin) is not None
+    }
+    run = fit(problem, method, seconds)
+    return assess(replace(run, results={**run.results, **begun}))
 
 
 def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = None) -> FittedRun:
     """Fit on the training part, if no assessment refuses the problem, and predict the test part; raises as `train`."""
     seconds, results, assessments = {} if seconds is None else seconds, {}, catalogue()
-    method = replace(method, model=method.model.aimed(problem.task.asks, problem.task.quantile or 0.5))
+    method = _aimed(method, problem)
     for name, settings in method.assessments.items():
         assessment = assessments[name]
         if assessment.before is not None:
@@ -54,3 +61,7 @@ def assess(run: FittedRun) -> FittedRun:
         others = {other: earlier for other, earlier in run.results.items() if other != name}
         run = replace(run, results={**others, name: result})  # in the order of assessing
     return run
+
+
+def _aimed(method: Method, problem: Problem) -> Method:
+    return replace(method, model=method.model.aimed(problem.task.asks, problem.task.quantile or 0.5))

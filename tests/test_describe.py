@@ -5,11 +5,13 @@ import time
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 
 from hi_ml import describe, findings, train
 from hi_ml.app.config import build
+from hi_ml.data.guess import guess_columns
 from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.csv import likely_form
@@ -217,3 +219,21 @@ def test_fifty_columns_of_a_hundred_thousand_rows_cost_five_seconds(called, tmp_
     started = time.process_time()
     called("describe", tmp_path / "out", f"source={tmp_path / 'large.csv'}", "target=n0")
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "private"),
+    [
+        ("Номер", "П{:04d}", True),
+        ("Fallnummer", "FN-{:05d}", True),
+        ("मरीज", "म{:03d}", True),
+        ("Cas", "cas {:06d}", True),
+        ("Diagnose", "{:c}{:02d}", False),  # codes of diseases differ in their letters
+        ("Ward", "W{:d}", False),
+    ],
+)
+def test_numbers_behind_the_same_letters_are_of_somebody_whatever_the_column_is_called(name, text, private):
+    count = 5 if name == "Ward" else 400  # different ones, of 900 rows: who comes again has one number
+    each = [text.format(65 + one % 26, one // 26) if "c}" in text else text.format(one) for one in range(count)]
+    (guess,) = guess_columns(pa.table({name: np.resize(each, 900)}))
+    assert (guess.kind, guess.private) == (("identifier", True) if private else ("category", False))

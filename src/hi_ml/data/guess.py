@@ -55,6 +55,7 @@ _UNITS = {"age": "years", "length_of_stay": "days", "billed": "currency"}
 _PERSONAL = re.compile(r"\b(name|address|street|phone|mobile|e?mail|ssn|nhs|birth|dob|zip|postal|postcode|passport)\b")
 _CODED = re.compile(r"\b(id|code|type|class|category|flag|group|nr|nbr|ccn)\b")
 _NUMBERED = re.compile(r"\b(id|nr|nbr|number|key|uuid|mrn)\b")
+_NUMBER_OF_ONE = re.compile(r"([^\W\d_]{1,8}[ _./-]?)\d{3,}")  # of a person or a case, whatever the column's name
 _ORDERED = re.compile(r"\s*(\d{1,2})([/.-])(\d{1,2})[/.-](\d{4})(?:[ T].*)?")
 _MONEY = re.compile(
     r"[$€£¥₹₽₩₺₫₱₪฿]|\b(?:EUR|USD|GBP|CHF|JPY|INR|CNY|SEK|NOK|DKK|PLN|CZK|HUF|RUB|BRL|AUD|CAD|Rs)\b|\bkr\b|zł"
@@ -290,9 +291,15 @@ def _wordy(plain: str, cells: _Cells) -> Guessed:
     different, known = len(cells.texts), int((cells.codes >= 0).sum())
     if known == different >= _ALONE:
         return ("text" if any(" " in text for text in cells.texts) else "identifier"), {}, None, None
-    if _NUMBERED.search(plain) and different > max(_FEW, known // 10):
+    if different > max(_FEW, known // 10) and (_NUMBERED.search(plain) or _are_numbered(cells.texts)):
         return "identifier", {}, None, None
     return ("text" if different > max(_ALONE, _DIFFERENT * known) else "category"), {}, None, None
+
+
+def _are_numbered(texts: Sequence[str]) -> bool:
+    """Tell whether all are a number behind the same letters, in any script, as codes of diseases are not."""
+    prefixes = {match[1] if (match := _NUMBER_OF_ONE.fullmatch(text)) else None for text in texts}
+    return len(prefixes) == 1 and None not in prefixes
 
 
 def _has_decimal_commas(texts: Sequence[str]) -> bool:

@@ -52,15 +52,18 @@ def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = Non
 
 
 def assess(run: FittedRun) -> FittedRun:
-    """Ask a fitted model all that its method names, in that order; return the run with the results."""
-    assessments = catalogue()
-    for name, settings in run.method.assessments.items():
+    """Ask a fitted model all that its method names, in that order; return the run with the results.
+
+    What a thread has begun is asked for last: the others need not wait for it.
+    """
+    assessments, asked = catalogue(), run.method.assessments
+    for name in sorted(asked, key=lambda name: assessments[name].begin is not None):
         assessment = assessments[name]
         with stopwatch(run.seconds, assessment.step or name):
-            result = assessment.measure(run, settings)
-        others = {other: earlier for other, earlier in run.results.items() if other != name}
-        run = replace(run, results={**others, name: result})  # in the order of assessing
-    return run
+            result = assessment.measure(run, asked[name])
+        run = replace(run, results={**run.results, name: result})
+    others = {name: result for name, result in run.results.items() if name not in asked}
+    return replace(run, results=others | {name: run.results[name] for name in asked})
 
 
 def _aimed(method: Method, problem: Problem) -> Method:

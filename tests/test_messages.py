@@ -23,7 +23,7 @@ from hi_ml.train import TrainSettings
 
 # How a message names a setting or a command, in the source of the constructor that makes it
 _NAMES_ONE = re.compile(
-    r"setting\(|python -m|\+\+|command_to_|\{command\}|[a-z_]+\.[a-z_.{}]+="
+    r"setting\(|to_train\(|python -m|\+\+|command_to_|\{command\}|[a-z_]+\.[a-z_.{}]+="
     r"|\b(?:interval_by|horizon|task|trust|dataset|runs|output|input|resume|run|split|seed|scale|speed)=[\[{<a-z']"
 )
 _COMMAND = re.compile(r"python -m hi_ml\.(\w+)((?: (?:'[^']*'|[^\s']+)+)*)")

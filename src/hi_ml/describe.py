@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
+from hi_ml.app.called import printed
 from hi_ml.app.config import STRICT, Files, SmallestCell
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
 from hi_ml.app.files import atomic_folder
@@ -63,8 +64,8 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     claims, task = claim_yamls(drafted), task_yaml(drafted)
     folder = here.folder
     commands = [
-        f"python -m hi_ml.train --config-dir {folder} dataset={name}{f' task={name}_target' if task else ''}",
-        f"python -m hi_ml.findings --config-dir {folder} dataset={name} finding=[{','.join(claims)}]",
+        printed("train", f"dataset={name}", *([f"task={name}_target"] if task else []), options=[folder]),
+        printed("findings", f"dataset={name}", f"finding=[{','.join(claims)}]", options=[folder]),
     ][: 1 + bool(claims)]
     all_guesses = [*guesses, *(one for join in joins for one in join.guesses)]
     private = (text for one in all_guesses if one.private for text in one.levels)

@@ -14,8 +14,9 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
+from hi_ml.app.called import printed
 from hi_ml.app.config import STRICT, Files, Seconds
-from hi_ml.app.errors import ConfigurationInvalid, OutputFailed, SourceUnreadable
+from hi_ml.app.errors import ConfigurationInvalid, OutputFailed, SourceUnreadable, quoted
 from hi_ml.app.files import atomic_folder, to_write
 from hi_ml.app.timing import round_seconds
 from hi_ml.data.location import Database, Location, address_of, in_the_way_of, is_database
@@ -105,7 +106,7 @@ def _score(settings: PredictSettings, here: launch.Invocation) -> None:
         threads=settings.threads or cpu_count(),
         max_rejected=settings.max_rejected,
         sensitivity=settings.drift,
-        command=tuple(here.overrides),
+        command=tuple(here.words()),
     )
     with launch.progress(1) as stage:
         if files is None:
@@ -171,7 +172,7 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     if rejected:
         print(f"Rejected: {request.beside(batch.REJECTED)}")
     print(f"Output: {request.output if request.table is None else request.table.shown}\n")
-    proof = f"python -m hi_ml.predict verify={request.beside(batch.MANIFEST)}\n"
+    proof = f"{printed('predict', f'verify={quoted(str(request.beside(batch.MANIFEST)))}')}\n"
     provable = manifest["input_sha256"] and "output_sha256" in manifest  # no table of Spark's keeps its bytes
     print(f"{proof * bool(provable)}{command_to_open(store_uri())}")
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from hi_ml.app import launch
+from hi_ml.app.called import printed
 from hi_ml.app.config import STRICT, Files
-from hi_ml.app.errors import ConfigurationInvalid, OutputFailed, setting
+from hi_ml.app.errors import ConfigurationInvalid, OutputFailed, quoted
 from hi_ml.app.files import to_write
 from hi_ml.data import simulation
 
@@ -53,7 +54,7 @@ def simulate(settings: SimulateSettings, _here: launch.Invocation) -> None:
     for written in paths:
         print(written)
     table = path.with_suffix(".csv") if settings.stream else path
-    print(f"python -m hi_ml.train dataset=kaggle {setting('dataset.source', str(table), plus='')}")
+    print(printed("train", "dataset=kaggle", f"dataset.source={quoted(str(table))}"))
 
 
 main = launch.command(simulate)

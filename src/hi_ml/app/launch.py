@@ -4,7 +4,6 @@ import functools
 import logging
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +22,13 @@ from typing import Any, Protocol, TextIO, cast, get_type_hints
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from pydantic import ValidationError
 from tqdm import tqdm
 
 from hi_ml.app import options
+from hi_ml.app.called import key, of_command_line, of_dataset, on_table, printed
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, MemoryExhausted, OutputFailed
 from hi_ml.app.files import open_up, own, readable
@@ -74,23 +74,22 @@ class Invocation:
         """Ask Hydra."""
         call = HydraConfig.get()
         folder = Path(call.runtime.output_dir)
-        mine = tuple(str(path) for path in options.of_command_line())
+        mine = tuple(map(str, of_command_line()))
         return cls(folder, written(cfg), written(call.overrides.task), f"hi_ml.{call.job.name}", mine)
 
     def another(self, command: str, *words: str) -> str:
         """Return another command on the same table: with the user's options, and what was asked of the dataset."""
-        table = [word for word in self.overrides if _key(word).partition(".")[0] == "dataset"]
-        return self._with_options(command, *table, *words)
+        return printed(command, *of_dataset(self.overrides), *words, options=self.options)
 
     def itself(self, *words: str) -> str:
         """Return the same command, less where its results went and what ``words`` ask for otherwise."""
-        asked = {_key(word) for word in words}
-        rest = [word for word in self.overrides if _key(word) not in asked and not _key(word).startswith("hydra.")]
-        return self._with_options(self.command.removeprefix("hi_ml."), *rest, *words)
+        asked = {key(word) for word in words}
+        rest = [word for word in self.overrides if key(word) not in asked and not key(word).startswith("hydra.")]
+        return printed(self.command.removeprefix("hi_ml."), *rest, *words, options=self.options)
 
-    def _with_options(self, command: str, *words: str) -> str:
-        folders = [word for folder in self.options for word in ("--config-dir", folder)]
-        return shlex.join(["python", "-m", f"hi_ml.{command}", *folders, *words])
+    def words(self) -> list[str]:
+        """Return what stood on the command line, with the user's options."""
+        return [*(word for folder in self.options for word in ("--config-dir", folder)), *self.overrides]
 
     def provenance(self) -> dict[str, Any]:
         """Say which code was called."""
@@ -121,7 +120,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
             refuse_passwords(plain(cfg))
             hold_references(cfg)
             here = Invocation.of(cfg)
-            with readable(by_umask=cfg.get("files") == "umask"):
+            with readable(by_umask=cfg.get("files") == "umask"), _on_table(cfg, here):
                 own(here.folder)
                 open_up(here.folder)
                 function(build(kind, cfg), here)
@@ -145,6 +144,14 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
                     raise
 
     return main
+
+
+def _on_table(cfg: DictConfig, here: Invocation) -> AbstractContextManager[None]:
+    """Note the table of the call, of which its models are; that of `validate` is another one."""
+    option = HydraConfig.get().runtime.choices.get("dataset")
+    if option is None or here.command == "hi_ml.validate":
+        return nullcontext()
+    return on_table(str(OmegaConf.select(cfg, "dataset.name")), str(option), here.overrides)
 
 
 @contextmanager
@@ -300,10 +307,6 @@ def _repeat() -> None:
     """Interrupt the main thread until it hears of it."""
     while not _heard.wait(_SOON):
         signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _commit() -> str:

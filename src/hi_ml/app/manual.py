@@ -11,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
+from hi_ml.app.called import of_command_line
 from hi_ml.app.config import conf_dir
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.options import of_command_line
 
 _YAML = re.compile(
     r"# (?P<usage>[^:]+): (?P<does>.+)\n# For example: (?P<example>.+)\n(?:defaults:\n(?P<defaults>(?: .*\n)*))?"

@@ -2,8 +2,6 @@
 
 import os
 import re
-import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from hi_ml.app.called import of_command_line
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.files import load_yaml
 
@@ -107,14 +106,6 @@ def of_user(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         _folders.clear()
-
-
-def of_command_line() -> list[Path]:
-    """Return the folder that `--config-dir` names, if there is one."""
-    words = ArgumentParser(add_help=False, exit_on_error=False)
-    words.add_argument("--config-dir", "-cd")
-    asked: str | None = words.parse_known_args(sys.argv[1:])[0].config_dir
-    return [Path(asked).absolute()] if asked and Path(asked).is_dir() else []
 
 
 def names(group: str, conf: Path) -> list[str]:

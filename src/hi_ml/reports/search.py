@@ -1,6 +1,5 @@
 """A search on disk and on screen: its trials, its charts, and what is best, as an experiment that `train` runs."""
 
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,6 +9,7 @@ import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
+from hi_ml.app.called import printed
 from hi_ml.app.errors import quoted
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
@@ -75,11 +75,10 @@ def command_to_train(result: SearchResult, here: Invocation, folder: str) -> str
     first = [f"{key}={name}" for key, name in names.items() if key not in keys]
     chosen = ",".join([*experiments, experiment_name(result)])
     last = f"+experiment={f'[{chosen}]' if experiments else chosen}"
-    words = ["--config-dir", folder, *first, *overrides, last]
+    words = [*first, *overrides, last]
     if here.options:  # they come first, and Hydra finds the experiment besides
-        mine = [word for one in here.options for word in ("--config-dir", one)]
-        words = [*mine, f"hydra.searchpath=[{quoted(folder)}]", *first, *overrides, last]
-    return shlex.join(["python", "-m", "hi_ml.train", *words])
+        return printed("train", f"hydra.searchpath=[{quoted(folder)}]", *words, options=here.options)
+    return printed("train", *words, options=[folder])
 
 
 Chart = tuple[str, Figure, pd.DataFrame]

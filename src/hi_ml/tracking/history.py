@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hi_ml.app.called import key, printed, words_for
 from hi_ml.app.errors import HiMlError, NotComparable, RunFolderInvalid, quoted
 from hi_ml.app.launch import Invocation, progress
 from hi_ml.app.passwords import without_password
@@ -112,7 +113,7 @@ def experiment_of(task: str, uri: str, seconds: float | None = PATIENCE) -> str:
         If the store is absent or does not answer, or no experiment, or several, are of that task.
     """
     dataset, _, name = task.rpartition("/")
-    train = " ".join(["python -m hi_ml.train", *([f"dataset={dataset}"] if dataset else []), f"task={name}"])
+    train = printed("train", *(words_for(dataset) if dataset else []), f"task={name}")
     with _client(uri, seconds, train) as client:
         known = _experiments(client)
     found = [name for name in known if task in (name, name.partition("/")[2])]
@@ -159,8 +160,8 @@ def _newest(experiment: str, uri: str, here: Invocation, seconds: float | None) 
 def _command_to_train(experiment: str, run: Run | None, here: Invocation) -> str:
     """Return the command that trains another model on the rows of a run, or the first one."""
     of, _, task = experiment.partition("/")
-    asked = {word.lstrip("+").partition("=")[0] for word in here.overrides}
-    named = [] if "dataset" in asked else [f"dataset={of}"]  # which `report` takes from the name of the experiment
+    asked = {key(word) for word in here.overrides}
+    named = [] if "dataset" in asked else words_for(of)[:1]  # which `report` takes from the name of the experiment
     if run is None:
         return here.another("train", *named, "model=linear", f"task={task}")
     dataset, source = run.config["dataset"], run.about["source"]
@@ -175,13 +176,13 @@ def _named(experiment: str, uri: str, names: Sequence[str], here: Invocation, se
     paths = {name: Path(name).expanduser() for name in names}
     folders = {name: path.resolve() for name, path in paths.items() if path.is_dir()}
     tracked = len(folders) < len(names)
-    with _client(uri, seconds) if tracked else nullcontext() as client:
+    task = experiment.split("/")[1]
+    with _client(uri, seconds, here.another("train", f"task={task}")) if tracked else nullcontext() as client:
         every = _candidates(client, experiment) if tracked else []
         chosen = dict.fromkeys(
             _in_folder(folders[name]) if name in folders else _by_name(name, every, experiment) for name in names
         )
         runs = _open(list(chosen), client)
-    task = experiment.split("/")[1]
     for run in runs:
         if run.about["task"] != task:
             raise NotComparable.other_task(run.label, run.about["task"], task)

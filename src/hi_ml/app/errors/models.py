@@ -1,11 +1,11 @@
 """Refusals of what cannot be trained, and of models that cannot be loaded, served or validated."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from hi_ml.app.called import to_train
 from hi_ml.app.errors.wording import DIGITS, LONGEST_REASON, HiMlError, hint, one_line, setting, short, some
 
 Missing = Literal["COLUMN_MISSING", "NO_MAPPING", "NO_PATIENT_ID", "TOO_FEW", "CONSTANT"]
@@ -136,12 +136,6 @@ class ModelUnservable(HiMlError):
         )
 
 
-def _of(model: str) -> str:
-    """What a command says to train what is registered as ``<dataset>.<task>``."""
-    named = re.match(r"(?:models:/)?([\w-]+)\.(\w+)(?:[@/]|$)", model)
-    return f" dataset={named[1]} task={named[2]}" if named else ""
-
-
 class ModelUnknown(HiMlError):
     """No model can be found under what was asked for."""
 
@@ -163,7 +157,7 @@ class ModelUnknown(HiMlError):
     def no_store(cls, uri: str, store: str) -> Self:
         return cls(
             f"{uri} cannot be found: there is no store of models at {store}. Train one here "
-            f"(python -m hi_ml.train{_of(uri)}), run in the folder where it was trained, set MLFLOW_TRACKING_URI, or "
+            f"({to_train(uri)}), run in the folder where it was trained, set MLFLOW_TRACKING_URI, or "
             "name the model's folder."
         )
 
@@ -176,7 +170,7 @@ class ModelUnknown(HiMlError):
     def no_name(cls, name: str, store: str, known: Sequence[str]) -> Self:
         return cls(
             f"{store} has no registered model '{name}'{hint(name, known)}. "
-            f"It has: {some(known, most=20) or 'none'}. Train it (python -m hi_ml.train{_of(name)}), or choose one of "
+            f"It has: {some(known, most=20) or 'none'}. Train it ({to_train(name)}), or choose one of "
             f"these."
         )
 
@@ -205,7 +199,7 @@ class ModelRefused(HiMlError):
         return cls(
             f"{uri} is no model of hi_ml: expected artifacts/scorer with mapping.json and pipeline.skops, found "
             f"{some(found, most=8) or 'nothing'}. Other models may run code as they are loaded, so nothing was. "
-            f"Name a model that python -m hi_ml.train made."
+            f"Name a model that {to_train()} made."
         )
 
     @classmethod
@@ -218,7 +212,7 @@ class ModelRefused(HiMlError):
 
     @classmethod
     def unsafe(cls, uri: str, reason: str) -> Self:
-        return cls(f"{uri} was not loaded: {reason} Train the model again (python -m hi_ml.train).")
+        return cls(f"{uri} was not loaded: {reason} Train the model again ({to_train(uri)}).")
 
     @classmethod
     def no_reasons(cls, learner: str) -> Self:
@@ -249,7 +243,7 @@ class NotValidatable(HiMlError):
     def no_home(cls, uri: str) -> Self:
         return cls(
             f"{uri} does not carry what it reached on its own test part (home.json): an older version of hi_ml made "
-            f"it, and there is nothing to hold another table against. Train it again: python -m hi_ml.train"
+            f"it, and there is nothing to hold another table against. Train it again: {to_train(uri)}"
         )
 
     @classmethod

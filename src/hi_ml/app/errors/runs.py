@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from hi_ml.app.called import to_train
 from hi_ml.app.errors.wording import DIGITS, LONGEST_REASON, HiMlError, command_to_track, hint, one_line, some
 
 
@@ -62,10 +63,10 @@ class NotComparable(HiMlError):
     """Runs cannot be held against each other."""
 
     @classmethod
-    def no_store(cls, uri: str, command: str = "python -m hi_ml.train") -> Self:
+    def no_store(cls, uri: str, command: str | None = None) -> Self:
         return cls(
-            f"There is no store of runs at {uri}. Expected tracked runs: {command}, go to the folder where they were "
-            "trained, or name run folders: report run=<folder>, compare runs=[<folder>,<folder>]"
+            f"There is no store of runs at {uri}. Expected tracked runs: {command or to_train()}, go to the folder "
+            "where they were trained, or name run folders: report run=<folder>, compare runs=[<folder>,<folder>]"
         )
 
     @classmethod

@@ -1,10 +1,11 @@
 """How a refusal is worded: settings and names as a shell and Hydra read them, what is near, a few of many."""
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+
+from hi_ml.app.called import as_word, printed
 
 _NO_TEXT = ("null", "true", "false", "nan", "inf")  # for Hydra, unless they stand in quotes
 LONGEST_REASON = 300  # characters of what a library says
@@ -22,7 +23,7 @@ def setting(key: str, value: object, *, plus: str = "++") -> str:
     $'++dataset.columns.sex.from="Sex\U0000000b"'
     """
     written = f"{plus}{key}={quoted(value)}"
-    return shlex.quote(written) if written.isprintable() else _escaped(written)
+    return as_word(written)
 
 
 def quoted(value: object) -> str:
@@ -37,7 +38,7 @@ def quoted(value: object) -> str:
 
 def command_to_track(folder: Path) -> str:
     """Return the command that sends a run folder to MLflow."""
-    return f"python -m hi_ml.track {setting('run', str(folder), plus='')}"
+    return printed("track", f"run={quoted(str(folder))}")
 
 
 class HiMlError(Exception):
@@ -57,12 +58,6 @@ class Defect(HiMlError):
 def one_line(reason: object) -> str:
     """Write what a library says as one line."""
     return " ".join(str(reason).split())
-
-
-def _escaped(written: str) -> str:
-    """Write what cannot be printed so that a shell reads it all the same."""
-    kept = written.replace("\\", r"\\").replace("'", r"\'")
-    return "$'" + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in kept) + "'"
 
 
 def plain(name: str) -> str:

@@ -83,7 +83,7 @@ class BatchRequest:
     threads: int = 1  # that score, each a chunk
     max_rejected: float = 0.05  # share of the rows
     sensitivity: Sensitivity = field(default_factory=Sensitivity)  # of the alarms for drift
-    command: tuple[str, ...] = ()  # the overrides, for the manifest
+    command: tuple[str, ...] = ()  # what stood on the command line, for the manifest
     table: Database | None = None  # of a database, that gets the rows instead of the file
 
     def beside(self, suffix: str) -> Path:

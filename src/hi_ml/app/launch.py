@@ -31,6 +31,7 @@ from hi_ml.app import options
 from hi_ml.app.called import key, of_command_line, of_dataset, on_table, printed
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, MemoryExhausted, OutputFailed
+from hi_ml.app.errors.values import problems
 from hi_ml.app.files import open_up, own, readable
 from hi_ml.app.manual import glossary_page, page
 from hi_ml.app.memory import available
@@ -123,7 +124,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
             with readable(by_umask=cfg.get("files") == "umask"), _on_table(cfg, here):
                 own(here.folder)
                 open_up(here.folder)
-                function(build(kind, cfg), here)
+                function(_built(kind, cfg), here)
 
     def main() -> None:
         _begin()
@@ -241,8 +242,7 @@ def _refusal(error: Exception, *, composed: bool) -> HiMlError:
     if isinstance(error, HiMlError):
         return error
     if isinstance(error, ValidationError):
-        groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
-        return ConfigurationInvalid.from_list(((_place(e), e["msg"], e["input"]) for e in error.errors()), groups)
+        return _refused_value(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _not_composed(error)
     if isinstance(error, OSError):
@@ -250,6 +250,19 @@ def _refusal(error: Exception, *, composed: bool) -> HiMlError:
     if isinstance(error, MemoryError) or (composed and available() < _LITTLE):  # a library calls it as it likes
         return MemoryExhausted.of(error)
     return Defect() if composed else _not_composed(error)
+
+
+def _built(kind: Any, cfg: DictConfig) -> Any:
+    try:
+        return build(kind, cfg)
+    except ValidationError as error:
+        raise _refused_value(error, plain(cfg)) from error
+
+
+def _refused_value(error: ValidationError, node: object = None) -> ConfigurationInvalid:
+    """Say which values are of another type than their keys."""
+    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    return ConfigurationInvalid.from_list(problems(error.errors(), node), groups)
 
 
 def _not_composed(error: Exception) -> HiMlError:
@@ -265,10 +278,6 @@ def _not_composed(error: Exception) -> HiMlError:
         return ConfigurationInvalid.unknown_key(str(cause.full_key), keys)
     key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) else ""
     return ConfigurationInvalid.not_composed(key + re.split(r"\n(?:Config search path| *full_key):", str(error))[0])
-
-
-def _place(error: Any) -> str:
-    return ".".join(str(part) for part in error["loc"])
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

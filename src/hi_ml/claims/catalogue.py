@@ -49,8 +49,14 @@ def settings_of(nodes: Mapping[str, Any]) -> dict[str, Any]:
     for name, node in own.items():
         if not isinstance(node, Mapping) or "kind" not in node:
             raise ConfigurationInvalid.no_claim(name, list(claims))
-    settings = {name: build(claim.settings, plain(nodes[name])) for name, claim in claims.items() if name in nodes}
-    return settings | {name: build(stated_claim(name).settings, node) for name, node in own.items()}
+    kinds = {name: claim.settings for name, claim in claims.items() if name in nodes}
+    kinds |= {name: stated_claim(name).settings for name in own}
+    return {name: _settings(kind, name, plain(nodes[name])) for name, kind in kinds.items()}
+
+
+def _settings(kind: type, name: str, node: Any) -> Any:
+    place = f"findings.{name}"
+    return build(dict[str, kind], {place: node})[place]  # type: ignore[valid-type]  # known when it runs
 
 
 def state(admissions: DistinctAdmissions, settings: Mapping[str, Any]) -> list[Finding]:

@@ -95,9 +95,12 @@ def test_a_file_of_the_group_experiment_is_code_and_may_change_all(write):
 
 
 @pytest.mark.parametrize("name", ["train", "hydra/job_logging/house"])
-def test_a_users_folder_does_not_change_the_commands_themselves(write, name):
+def test_a_users_folder_does_not_change_the_commands_themselves(write, inside, name):
     folder = write(name, "# @package _global_\nseed: 7\n")
-    assert compose("train", config_dir=folder)["seed"] == 0
+    with pytest.raises(ConfigurationInvalid, match="no file of yours changes that"):
+        compose("train", config_dir=folder)
+    ended = inside(train.main, "--config-dir", str(folder), "--cfg", "job")
+    assert (ended.code, ended.stderr.count("\n"), f"{name}.yaml would not be read" in ended.stderr) == (1, 1, True)
 
 
 @pytest.mark.parametrize(

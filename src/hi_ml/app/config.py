@@ -14,7 +14,7 @@ import hydra.utils
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
 from hi_ml.app.errors import ConfigurationInvalid
-from hi_ml.app.options import of_user
+from hi_ml.app.options import of_user, refuse_passed_over
 from hi_ml.app.references import hold_references, plain
 from hi_ml.app.text import as_name
 
@@ -74,6 +74,7 @@ def compose(command: str, *overrides: str, config_dir: Path | str | None = None)
     if config_dir is None:
         composed = _composed(command, overrides)
     else:
+        refuse_passed_over([Path(config_dir)], conf_dir())
         composed = _composed.__wrapped__(command, overrides, Path(config_dir))  # whose files may change
     hold_references(composed)
     node: dict[str, Any] = plain(composed)

@@ -136,6 +136,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
             elif "--version" in sys.argv[1:]:
                 print(version("hi_ml"))
             else:
+                options.refuse_passed_over(of_command_line(), conf_dir())
                 try:
                     application()
                 except SystemExit as stop:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,31 @@ def of_user(folder: Path | None) -> Iterator[None]:
         yield
     finally:
         _folders.clear()
+
+
+def refuse_passed_over(folders: Iterable[Path], conf: Path) -> None:
+    """Refuse files of a user's that look like options and would be passed over without a word.
+
+    Parameters
+    ----------
+    conf : Path
+        The folder of the package.
+
+    Raises
+    ------
+    ConfigurationInvalid
+        If one would change a command itself and says something else than the package's, or ends in ``.yml``.
+    """
+    commands = [*conf.glob("*.yaml"), *(conf / "hydra").rglob("*.yaml")]
+    groups = [path.name for path in conf.iterdir() if path.is_dir()]
+    for folder in (one for one in folders if one.resolve() != conf.resolve()):
+        for ours in commands:
+            path = folder / ours.relative_to(conf)
+            if path.is_file() and path.read_bytes() != ours.read_bytes():
+                raise ConfigurationInvalid.not_read(path, ours)
+        for group in groups:
+            for path in sorted((folder / group).rglob("*.yml")):
+                raise ConfigurationInvalid.not_read(path, None)
 
 
 def names(group: str, conf: Path) -> list[str]:

@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from math import inf
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -149,7 +150,7 @@ class Column:
                 )
         if isinstance(self.source, tuple) and self.kind not in (None, "identifier"):
             raise ValueError(f"only kind identifier is made of several columns, this one is of kind {self.kind}")
-        if strange := [word for word in self.top if band_ends(word) is None]:
+        if strange := [word for word in self.top if (band_ends(word) or (0.0, 0.0))[1] != inf]:
             raise ValueError(
                 f"top takes words such as 120+ or '> 89', of which the number can be told; found {strange}"
             )

@@ -1,5 +1,6 @@
 """What can be read, or could be, if one knew how: marks, orders, zones, values too common, ends cut off."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from hi_ml.app.errors import setting
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sources.pieces import Piece, is_text
+from hi_ml.scorer.serving import band_ends
 
 _FEWEST = 20  # cells from which a habit of writing shows
 _FEWEST_ALIKE, _SHARE_ALIKE = 3, 0.01  # of the cells that can be read: so many equal outermost ones are no measurement
@@ -31,7 +33,7 @@ _COMMAS: tuple[tuple[str, tuple[dict[str, str], ...]], ...] = (  # what a cell w
     (r"[+-]?[1-9]\d{0,2},\d{3}", ({"thousands": ","}, {"decimal": ","})),
 )
 _MONEY = r"[+-]?\s*\p{Sc}\s*[+-]?[\d.,]+|[+-]?[\d.,]+\s*\p{Sc}"
-_BEYOND = r"(?:>=?|\x{2265}|over|above)\s*\d+(\.\d+)?|\d+(\.\d+)?\s*(?:\+|(?:or|and) (?:older|more|over|above|longer))"
+_ONE_NUMBER = r"^\D{0,20}\d+([.,]\d+)?\D{0,30}$"  # of what may be a bound
 _DATE = re.compile(r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?!\d)")
 _MONTHS, _DAYS, _OF_A_YEAR = 12, 31, 4  # the largest month and day, the digits of a year
 _DAY_FIRST, _MONTH_FIRST, _YEAR_FIRST, _EITHER = "day first", "month first", "year first", "day or month first"
@@ -97,8 +99,11 @@ class _Column:
 
     def some(self, texts: _Texts) -> str:
         """How many cells, and one of them, unless the column is private."""
-        commonest = texts.counts().most_common(1)[0][0]
-        return f"{len(texts):,} cells" + ("" if self.private else f" (such as {commonest!r})")
+        return self.named(texts.counts())
+
+    def named(self, counts: Counter[str]) -> str:
+        """Say so of cells that were counted by text."""
+        return f"{counts.total():,} cells" + ("" if self.private else f" (such as {counts.most_common(1)[0][0]!r})")
 
 
 def doubts(raw: Piece, dataset: Dataset, typed: Mapping[str, pa.Array]) -> Doubts:
@@ -115,7 +120,7 @@ def doubts(raw: Piece, dataset: Dataset, typed: Mapping[str, pa.Array]) -> Doubt
         if described.kind not in ("number", "date"):
             continue
         column = _column(role, dataset, raw.table.column(str(described.source)), typed[role])
-        said = list(_orders(column) if described.kind == "date" else (*_marks(column), *_top_codes(column)))
+        said = list(_orders(column) if described.kind == "date" else (*_marks(column), *_bounds(column)))
         causes += said or _of_another_kind(column)
         warnings += _zones(column) if described.kind == "date" else _points(column)
         warnings += _too_common(column)
@@ -171,12 +176,25 @@ def _points(column: _Column) -> Iterator[str]:
     )
 
 
-def _top_codes(column: _Column) -> Iterator[str]:
-    if len(cells := column.lost.only(rf"^\s*({_BEYOND})\s*$")):
-        key = "" if column.private else f": {column.set('top', cells.counts().most_common(1)[0][0])}"
+def _bounds(column: _Column) -> Iterator[str]:
+    """Cells that say "so many or more", or "or fewer", where no key says what becomes of them."""
+    source, counts = column.spec["source"], column.lost.only(_ONE_NUMBER).counts()
+    ends = {text: band_ends(text) or (0.0, 0.0) for text in counts}
+    highest = Counter({text: counts[text] for text, (_, high) in ends.items() if high == math.inf})
+    lowest = Counter({text: counts[text] for text, (low, high) in ends.items() if low == 0 < high < math.inf})
+    if highest:
+        keys = "" if column.private else f": {column.set('top', highest.most_common(1)[0][0])}"
         yield (
-            f"{column.spec['source']}: {column.some(cells)} are top codes, so the largest values are what was set "
-            f"aside. Declare them and they are kept{key}"
+            f"{source}: {column.named(highest)} are top codes, so the largest values are what was set aside. Declare "
+            f"them and they are kept{keys}"
+        )
+    if lowest:
+        nothing = [*column.spec["missing"], *sorted(lowest)]
+        keys = "" if column.private else f": {column.set('missing', nothing)}"
+        yield (
+            f"{source}: {column.named(lowest)} are codes for so many or fewer, so the smallest values are what was set "
+            f"aside. No key makes numbers of them: let the export write one, or call them missing and the rows are kept"
+            f"{keys}"
         )
 
 

@@ -66,6 +66,15 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def not_read(cls, path: Path, ours: Path | None) -> Self:
+        if ours is None:
+            return cls(f"{path} would not be read: the files of options end in .yaml. Rename it to {path.stem}.yaml.")
+        return cls(
+            f"{path} would not be read: {ours} says what the commands take, and no file of yours changes that. Remove "
+            f"it; what it sets stands on the command line, or in {path.name} of a folder experiment beside it."
+        )
+
+    @classmethod
     def no_yaml(cls, path: Path, reason: str) -> Self:
         why = one_line(reason)[:LONGEST_REASON].rstrip(".")
         return cls(f"{path} cannot be read as YAML in UTF-8: {why}. Mend that line, or start from conf/ anew.")

@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import psutil
 import pytest
 
+from hi_ml.app.process import another_process
 from hi_ml.reports.charts.style import png
 from hi_ml.reports.drawing import Drawing, drawing_here, drawing_process
 from hi_ml.train import one_ahead
@@ -20,6 +22,7 @@ from pathlib import Path
 from hi_ml.reports.drawing import Drawing, drawing_here, drawing_process
 
 with drawing_process() as draw:
+    draw(Drawing("scores.leak", None, {})).exception()
     (drawing,) = psutil.Process().children()
     drawing.send_signal(signal.SIGINT), drawing.send_signal(signal.SIGTERM)
     wrong = draw(Drawing("scores.leak", None, {})).exception()
@@ -45,7 +48,8 @@ def test_either_draws_the_same_bytes_and_what_it_cannot_draw_fails_where_it_is_w
 
 def test_a_process_that_was_killed_is_a_lack_of_memory():
     with drawing_process() as draw:
-        (process,) = (one for one in psutil.Process().children() if "hi_ml.reports.drawing" in " ".join(one.cmdline()))
+        draw(LEAK).result()
+        (process,) = (one for one in psutil.Process().children() if "hi_ml.app.process" in " ".join(one.cmdline()))
         process.kill()
         for _ in range(2):
             with pytest.raises(MemoryError, match="draws charts ended with -9"):
@@ -74,3 +78,20 @@ def test_an_item_is_used_when_the_next_one_is_made_or_cannot_be():
     with pytest.raises(KeyError, match="made no more"):
         use()
     assert said == ["made 0", "made 1", "used 0", "used 1"]
+
+
+def test_a_process_that_is_asked_and_not_waited_for_keeps_nobody():
+    started = time.monotonic()
+    with another_process("sleeps") as ask:
+        assert ask(len, "abc").result() == 3
+        waiting = [ask(time.sleep, 60), ask(time.sleep, 60)]
+    with another_process("sleeps") as ask:
+        waiting.append(ask(time.sleep, 60))
+    assert time.monotonic() - started < 30
+    assert not [one for one in psutil.Process().children() if "hi_ml.app.process" in " ".join(one.cmdline())]
+
+
+def test_a_process_that_is_not_asked_is_not_started():
+    before = psutil.Process().children()
+    with another_process("sleeps"):
+        assert psutil.Process().children() == before

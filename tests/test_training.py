@@ -10,6 +10,7 @@ from scipy import stats
 import hi_ml
 from hi_ml.app.config import build, compose
 from hi_ml.app.errors import NotTrainable
+from hi_ml.app.process import another_process
 from hi_ml.data.duplicates import Twins
 from hi_ml.data.simulation import simulate
 from hi_ml.evaluation import training
@@ -344,5 +345,8 @@ def test_a_leak_that_was_begun_ahead_is_the_one_that_is_measured_afterwards(admi
     tasks, method = defaults
     problem = posed(admissions, tasks["test_results"], method)
     alone = training.fit(problem, method)
-    assert "leakage" not in alone.results  # a fit that nothing is asked of takes no thread
-    assert training.train(problem, method).results["leakage"] == training.assess(alone).results["leakage"]
+    assert "leakage" not in alone.results  # a fit that nothing is asked of begins nothing
+    with another_process("fits") as ask:
+        begun = training.train(problem, method, ask=ask)
+    assert begun.results["leakage"] == training.assess(alone).results["leakage"]
+    assert list(begun.results) == list(training.train(problem, method).results)

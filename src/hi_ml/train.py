@@ -1,6 +1,7 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,12 @@ from pydantic.dataclasses import dataclass
 from tqdm import tqdm
 
 from hi_ml.app import launch
-from hi_ml.app.ahead import long_turns
 from hi_ml.app.config import STRICT, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
-from hi_ml.app.memory import give_back
 from hi_ml.app.passwords import without_password
+from hi_ml.app.process import Ask, another_process, warm
 from hi_ml.data.column import Moment
+from hi_ml.evaluation import leakage
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.holdout import Holdout, check_described
@@ -117,9 +118,9 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     check_described(settings.holdout_by, settings.dataset, {task.target for task in tasks})
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
-    drawing = drawing_process if len(tasks) > 1 else drawing_here
-    with long_turns(), drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
-        request = Request(here, method, settings.charts == "all", settings.report, draw)
+    fitting, drawing = (_fitting_process, drawing_process) if len(tasks) > 1 else (nullcontext, drawing_here)
+    with fitting() as ask, drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
+        request = Request(here, method, settings.charts == "all", settings.report, draw, ask)
         stage("read")
         seconds: dict[str, float] = {}
         table = prepare(settings.dataset, tasks, here.folder, seconds)
@@ -133,7 +134,6 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         for judged in one_ahead(trainable(tasks, judged_task, failures)):
             name = judged.run.problem.task.name
             path = here.folder / name
-            give_back()
             stage(f"{name}: charts, model, run folder")
             try:
                 finish(judged, table, request, path)
@@ -150,6 +150,13 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         say_next(folders[:1], tracked=tracked)
     if failures:
         raise Unserved.of(failures)
+
+
+@contextmanager
+def _fitting_process() -> Iterator[Ask]:
+    with another_process("fits what the leak compares") as ask:
+        ask(warm, leakage.__name__)
+        yield ask
 
 
 def trainable(tasks: Iterable[Task], judged: Callable[[Task], Judged], failures: list[HiMlError]) -> Iterator[Judged]:

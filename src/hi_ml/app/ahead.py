@@ -1,27 +1,13 @@
 """Work that goes on in threads while its results are waited for."""
 
-import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
 S = TypeVar("S")
-_TURN = 0.05  # seconds; Python gives another thread its turn after a tenth of it
-
-
-@contextmanager
-def long_turns() -> Iterator[None]:
-    """Let a thread run Python for longer before another may: those that compute lose their caches at each change."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def prefetch(items: Iterable[T], make: Callable[[T], S], *, threads: int = 1) -> Generator[S]:
@@ -33,18 +19,17 @@ def prefetch(items: Iterable[T], make: Callable[[T], S], *, threads: int = 1) ->
     ahead: deque[Future[S]] = deque()
     for item in items:
         if len(ahead) < threads:
-            ahead.append(begin(make, item))
+            ahead.append(_begun(make, item))
             continue
         first = ahead.popleft().result()
-        ahead.append(begin(make, item))
+        ahead.append(_begun(make, item))
         yield first
         del first  # it is large
     while ahead:
         yield ahead.popleft().result()
 
 
-def begin(make: Callable[[T], S], item: T) -> Future[S]:
-    """Begin to make something in a thread; whoever asks for the result waits, and is raised what ``make`` raises."""
+def _begun(make: Callable[[T], S], item: T) -> Future[S]:
     future: Future[S] = Future()
 
     def run() -> None:

@@ -1,8 +1,6 @@
-"""How much memory may this process still take, and what it need not keep."""
+"""How much memory may this process still take?"""
 
-import ctypes
 import resource
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,12 +22,6 @@ def available() -> int:
     if limit != resource.RLIM_INFINITY:
         left.append(limit - psutil.Process().memory_info().vms)
     return max(0, min(left))
-
-
-def give_back() -> None:
-    """Give back what is free on the heap, where the GNU C library would keep it for this process."""
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _number(path: Path) -> int | None:

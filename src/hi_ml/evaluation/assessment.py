@@ -112,8 +112,8 @@ class Assessment:
     settings: type = NoSettings  # a dataclass; its values stand under the key
     # looks at a problem before anything is fitted, and may refuse it: what it returns is the result so far
     before: Callable[[Problem, Method, Any], Any] | None = None
-    # begins in a thread what takes long and needs no model, where all is asked: what it returns is the result so far
-    begin: Callable[[Problem, Method, Any], Any] | None = None
+    # what takes long and needs neither model nor table, for another process to do: its `Future` is the result so far
+    ahead: Callable[[Problem, Method, Any], Any] | None = None
     step: str = ""  # in timings.json; the name, if empty
     table: Callable[[Any], Content | None] = lay_out  # what the file holds; None where there is no file
     metrics: Callable[[Any], Mapping[str, float]] = lambda _: {}  # of the content of the file, for MLflow

@@ -1,9 +1,7 @@
 """How much better would this model have looked after a split that tears near-duplicates, or patients, apart?"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
-from hi_ml.app.ahead import begin
 from hi_ml.app.config import STRICT
 from hi_ml.app.text import number, percent
 from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
@@ -86,11 +83,6 @@ class Draw:
     gap_without_twin: float | None
 
 
-def begin_draws(problem: Problem, method: Method, how: Leakage) -> Future[list[Draw]]:
-    """Begin the fits that `measure` compares: they need nothing of the model, and take as long as all the rest."""
-    return begin(partial(_draws, problem, method), how)
-
-
 def measure(run: FittedRun, how: Leakage) -> Gap:
     """Fit on a random split, again without the training rows whose twin is tested, then without tested patients.
 
@@ -105,7 +97,7 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
     The fits are not recalibrated, which would take three more each.
     """
     task, begun = run.problem.task, run.results.get("leakage")
-    draws: list[Draw] = begun.result() if begun else _draws(run.problem, run.method, how)
+    draws: list[Draw] = begun.result() if begun else draw_splits(run.problem, run.method, how)
     copies, patients = [draw.copies for draw in draws], [draw.patients for draw in draws]
     gap, patient_gap = (_averaged(leaks, how) for leaks in (copies, patients))
     twin_share, predicted = _mean([leak.share for leak in copies]), _mean([draw.predicted_gap for draw in draws])
@@ -138,7 +130,8 @@ def measure(run: FittedRun, how: Leakage) -> Gap:
     )
 
 
-def _draws(problem: Problem, method: Method, how: Leakage) -> list[Draw]:
+def draw_splits(problem: Problem, method: Method, how: Leakage) -> list[Draw]:
+    """Fit what `measure` compares: nearly all of its time."""
     seeds = np.random.SeedSequence(method.seed).spawn(how.repeats)
     return [_draw(problem, method, how.test, np.random.default_rng(seed)) for seed in seeds]
 
@@ -307,7 +300,7 @@ ASSESSMENTS = [
         "leakage",
         measure,
         Leakage,
-        begin=begin_draws,
+        ahead=draw_splits,
         metrics=_metrics,
         sentence=lambda gap: gap.sentence,
         brief=_brief,

@@ -1,33 +1,35 @@
 """One task on one table: fitted on the training part, then asked all that the configuration names."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from hi_ml.app.process import Ask
 from hi_ml.app.timing import stopwatch
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling.problem import Problem
 
 
-def train(problem: Problem, method: Method, seconds: dict[str, float] | None = None) -> FittedRun:
+def train(
+    problem: Problem, method: Method, seconds: dict[str, float] | None = None, ask: Ask | None = None
+) -> FittedRun:
     """Fit on the training part, then judge, measure the leak, explain: whatever the method names.
 
     Parameters
     ----------
     seconds : dict of str to float, optional
         What earlier steps took; this function adds its own.
+    ask : function, optional
+        Lets another process do what takes long while the model is fitted, see `hi_ml.app.process`.
 
     Raises
     ------
     HiMlError
         If an assessment refuses the problem, or the learner its settings.
     """
-    assessments, method = catalogue(), _aimed(method, problem)
-    begun = {
-        name: begin(problem, method, settings)
-        for name, settings in method.assessments.items()
-        if (begin := assessments[name].begin) is not None
-    }
+    method = _aimed(method, problem)
+    begun = _begin(problem, method, ask) if ask else {}
     run = fit(problem, method, seconds)
     return assess(replace(run, results={**run.results, **begun}))
 
@@ -54,16 +56,26 @@ def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = Non
 def assess(run: FittedRun) -> FittedRun:
     """Ask a fitted model all that its method names, in that order; return the run with the results.
 
-    What a thread has begun is asked for last: the others need not wait for it.
+    What another process has begun is asked for last: the others need not wait for it.
     """
     assessments, asked = catalogue(), run.method.assessments
-    for name in sorted(asked, key=lambda name: assessments[name].begin is not None):
+    for name in sorted(asked, key=lambda name: assessments[name].ahead is not None):
         assessment = assessments[name]
         with stopwatch(run.seconds, assessment.step or name):
             result = assessment.measure(run, asked[name])
         run = replace(run, results={**run.results, name: result})
     others = {name: result for name, result in run.results.items() if name not in asked}
     return replace(run, results=others | {name: run.results[name] for name in asked})
+
+
+def _begin(problem: Problem, method: Method, ask: Ask) -> dict[str, Any]:
+    assessments = catalogue()
+    bare = replace(problem, table=problem.table.iloc[:, :0], unpooled=None, left_out=None)
+    return {
+        name: ask(ahead, bare, method, settings)
+        for name, settings in method.assessments.items()
+        if (ahead := assessments[name].ahead) is not None
+    }
 
 
 def _aimed(method: Method, problem: Problem) -> Method:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from pydantic.dataclasses import dataclass
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from hi_ml.app.ahead import prefetch
 from hi_ml.app.config import STRICT, class_of, instantiate
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.modeling.bags import mean_learner
@@ -203,7 +201,7 @@ def fit_quantiles(
         return None
     _, fold = _encode(model, features, scale.learned(target), group=group, classes=0, seed=seed)
     nodes = ({**model.regression, **how.at(quantile)} for quantile in quantiles)
-    return tuple(prefetch(nodes, partial(_fit_learner, model, fold=fold, seed=seed), threads=2))
+    return tuple(_fit_learner(model, node, fold, seed=seed) for node in nodes)
 
 
 def as_stopped(model: Model, fitted: Fitted) -> Model:
@@ -256,9 +254,8 @@ def _fit_learner(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -
     """Make a learner and fit it; what it says of its settings becomes a sentence about the configuration."""
     seeds = [seed, *np.random.SeedSequence(seed).generate_state(model.bags - 1).tolist()]
     try:
-        if len(seeds) == 1:
-            return _fit_one(model, node, fold, seed)
-        return mean_learner(list(prefetch(seeds, partial(_fit_one, model, node, fold), threads=2)))
+        learners = [_fit_one(model, node, fold, seed=one) for one in seeds]
+        return mean_learner(learners) if model.bags > 1 else learners[0]
     except MemoryError:
         raise
     except Exception as error:  # each library has its own
@@ -296,7 +293,7 @@ def _arguments(learner: type) -> set[str]:
     return own.union(aliases, *aliases.values())
 
 
-def _fit_one(model: Model, node: dict[str, Any], fold: Fold, seed: int) -> Any:
+def _fit_one(model: Model, node: dict[str, Any], fold: Fold, *, seed: int) -> Any:
     learner = _stopped_alike(instantiate(node), model.early_stopping)
     for name in _SEEDS & learner.get_params().keys():
         learner.set_params(**{name: seed})

@@ -1,35 +1,25 @@
-"""Charts that are drawn by a process of their own, while this one fits the next model, or here where none is left.
+"""Charts that are drawn by a process of their own, while this one fits the next model, or here where none is left."""
 
-That process draws and does nothing else: it knows no learner, and no thread of one. It is started anew, not forked off.
-"""
-
-import os
-import pickle
-import signal
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from hi_ml.app.files import atomic
+from hi_ml.app.process import another_process, answer_to, settle
 from hi_ml.tracking.folder import write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150  # dots per inch of every chart
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Drawing(NamedTuple):
@@ -58,39 +48,15 @@ Draw = Callable[[Drawing], Future[Picture]]
 
 @contextmanager
 def drawing_process() -> Iterator[Draw]:
-    """Start the process that draws, and end it whatever happens; if this one is killed, it ends by itself.
+    """Start the process that draws, and end it; it knows no learner.
 
     Yields
     ------
     function
         Takes a `Drawing` and returns at once; its `Future` raises what went wrong there.
     """
-    asked: SimpleQueue[tuple[Drawing, Future[Picture]] | None] = SimpleQueue()
-    ours, theirs = Pipe()
-    code = f"from hi_ml.reports.drawing import serve; serve({theirs.fileno()})"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # as it stays in the process that is started
-    process = subprocess.Popen(  # noqa: S603 -- this Python, and words of our own
-        [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
-    )
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    theirs.close()
-    thread = Thread(target=_ask, args=(asked, ours, process), name="drawing", daemon=True)
-    thread.start()
-
-    def draw(drawing: Drawing) -> Future[Picture]:
-        future: Future[Picture] = Future()
-        asked.put((drawing, future))
-        return future
-
-    try:
-        yield draw
-    finally:
-        asked.put(None)
-        process.kill()  # what is still being drawn is of no use any more
-        process.wait()
-        thread.join()
-        ours.close()
+    with another_process("draws charts") as ask:
+        yield partial(ask, drawn)
 
 
 @contextmanager
@@ -99,54 +65,23 @@ def drawing_here() -> Iterator[Draw]:
 
     def draw(drawing: Drawing) -> Future[Picture]:
         future: Future[Picture] = Future()
-        _settle(future, _drawn(drawing))
+        settle(future, answer_to(drawn, drawing))
         return future
 
     yield draw
 
 
-def _ask(
-    asked: "SimpleQueue[tuple[Drawing, Future[Picture]] | None]",
-    process_at: Connection,
-    process: subprocess.Popen[bytes],
-) -> None:
-    """Hand over one drawing after the other."""
-    while (one := asked.get()) is not None:
-        drawing, future = one
-        try:
-            process_at.send(drawing)
-            answer = process_at.recv()
-        except (OSError, EOFError):  # killed, most likely since memory was short
-            answer = MemoryError(f"the process that draws charts ended with {process.wait()}")
-        except Exception as error:  # noqa: BLE001 -- it is raised again where the chart is waited for
-            answer = error
-        _settle(future, answer)
-
-
-def _settle(future: Future[Picture], answer: Picture | Exception) -> None:
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
-
-
-def serve(descriptor: int) -> None:
-    """Draw what comes in, until whoever asks for it has ended, however it did."""
-    with suppress(EOFError, OSError, pickle.UnpicklingError), Connection(descriptor) as asking:
-        while True:
-            asking.send(_drawn(asking.recv()))
-
-
-def _drawn(drawing: Drawing) -> Picture | Exception:
+def drawn(drawing: Drawing) -> Picture:
+    """Draw, and take the time."""
     from hi_ml.reports.charts.style import png  # noqa: PLC0415 -- matplotlib, which whoever asks does without
 
     started = time.perf_counter()
     try:
         return Picture(png(drawing.draw()), time.perf_counter() - started)
-    except MemoryError as error:
-        return error
-    except Exception:  # noqa: BLE001 -- it is raised again where the chart is waited for
-        return RuntimeError(f"{drawing.function} could not be drawn\n{traceback.format_exc()}")
+    except MemoryError:
+        raise
+    except Exception as error:  # with where, for whoever looks for it in another process
+        raise RuntimeError(f"{drawing.function} could not be drawn\n{traceback.format_exc()}") from error
 
 
 def write(picture: bytes, table: pd.DataFrame, stem: Path | str) -> tuple[Path, Path]:

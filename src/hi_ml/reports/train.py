@@ -16,6 +16,7 @@ import pandas as pd
 
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.launch import Invocation
+from hi_ml.app.process import Ask
 from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
@@ -46,6 +47,7 @@ class Request:
     all_charts: bool
     stated: Mapping[str, str | None]  # by a person, to items of the checklist for reports
     draw: Draw  # another process, which draws the charts
+    ask: Ask | None = None  # another one, which fits what the leak compares
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def judge(problem: Problem, request: Request, *, seconds: dict[str, float]) -> J
         If the learner refuses its settings, or an assessment the problem.
     """
     started = time.time() - sum(seconds.values())
-    run = training.train(problem, request.method, seconds)
+    run = training.train(problem, request.method, seconds, request.ask)
     with stopwatch(seconds, "draw"):
         charts = list(train_charts.of_run(run, all_charts=request.all_charts))
     return Judged(run, started, [(name, request.draw(picture), behind) for name, picture, behind in charts])

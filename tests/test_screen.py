@@ -1,12 +1,15 @@
 """The screen of a run: the verdict first, then the scores, then at most a line for each question."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 import hi_ml
+from hi_ml import train
 from hi_ml.app.text import number
 from hi_ml.reports.screen import closing, line, summary
+from hi_ml.tracking.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +67,21 @@ def test_the_tasks_of_a_command_end_in_one_table_with_verdict_score_and_interval
         assert told.strip().startswith(run.problem.task.name.replace("_", " "))
         assert run.results["verdict"].verdict.replace("_", " ") in told
         assert f"{number(first['low'])} to {number(first['high'])}" in told
+
+
+@pytest.mark.slow
+def test_the_command_that_comes_next_is_of_the_tasks_in_the_order_they_were_asked_for(inside, monkeypatch):
+    quick = ["dataset.rows=400", "model=baseline", "explain.rows=0", "task=[length_of_stay,billing]"]
+    said = inside(train.main, *quick, "tracking=none", "hydra.run.dir=untracked").stdout
+    assert re.findall(r"hi_ml.track run=\S*/(\w+)", said) == ["length_of_stay", "billing"]
+    uri = "http://mlflow.example:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    def send(folder, *_):  # as a server would that fails once
+        if folder.name != failing:
+            RunFolder(folder).write(tracked={uri: {"experiment_id": "12" if folder.name == "billing" else "34"}})
+
+    monkeypatch.setattr(train, "send_and_say", send)
+    for failing, first in (("none", "34"), ("length_of_stay", "12")):
+        said = inside(train.main, *quick, "tracking=default", f"hydra.run.dir={failing}").stdout
+        assert f"{uri}/#/experiments/{first}/runs?viewStateShareKey=hi_ml shows the runs" in said

@@ -34,7 +34,7 @@ from hi_ml.reports import screen
 from hi_ml.reports.drawing import drawing_here, drawing_process
 from hi_ml.reports.train import Judged, Request, finish, judge, prepare
 from hi_ml.tracking.contest import head_to_head
-from hi_ml.tracking.folder import FILES, RunFolder
+from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import RunSettings
 from hi_ml.tracking.store import address, command_to_open, store_uri
@@ -118,6 +118,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     check_described(settings.holdout_by, settings.dataset, {task.target for task in tasks})
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
+    folders: list[Path] = []  # in the order that was asked for
     fitting, drawing = (_fitting_process, drawing_process) if len(tasks) > 1 else (nullcontext, drawing_here)
     with fitting() as ask, drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
         request = Request(here, method, settings.charts == "all", settings.report, draw, ask)
@@ -137,6 +138,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
             stage(f"{name}: charts, model, run folder")
             try:
                 finish(judged, table, request, path)
+                folders.append(path)
                 tqdm.write(screen.where(path))
                 lines.append(screen.line(judged.run))
                 if tracked:
@@ -146,8 +148,8 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 failures.append(error)
     if len(lines) > 1:
         print(screen.closing(lines))
-    if folders := sorted(path.parent for path in here.folder.glob(f"*/{FILES['run']}")):
-        say_next(folders[:1], tracked=tracked)
+    if folders:
+        say_next(folders, tracked=tracked)
     if failures:
         raise Unserved.of(failures)
 
@@ -188,14 +190,14 @@ def send_and_say(folder: Path, policy: PromotionPolicy, settings: TrainSettings)
 
 
 def say_next(folders: Sequence[Path], *, tracked: bool) -> None:
-    """Say which command opens the runs in MLflow, or sends them there."""
+    """Say which command opens MLflow, and where the first run stands there that was sent; or which send them there."""
     print()
     if not tracked:
         print(*map(command_to_track, folders), sep="\n")
         return
     uri = store_uri()
-    shown = RunFolder(folders[0]).tracked().get(without_password(uri), {}) if folders else {}
-    if number := shown.get("experiment_id"):
+    sent = (RunFolder(folder).tracked().get(without_password(uri), {}).get("experiment_id") for folder in folders)
+    if number := next(filter(None, sent), None):
         print(f"{address(uri, number)} shows the runs, once this is started:")
     print(command_to_open(uri))
 

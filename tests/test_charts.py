@@ -536,3 +536,11 @@ def test_a_reliability_chart_names_the_calibration_of_each_class():
     titles = [ax.get_title(loc="left") for ax in figure_of(*first("3 classes with their calibration")).axes]
     assert titles[0] == "Normal\nin the large −1.25\n(−10.25 to 10.25)\nslope −1.25\n(−10.25 to 10.25)"
     assert titles[2] == "Inconclusive\nin the large\nnot estimable\nslope\nnot estimable"
+
+
+def test_months_are_named_as_a_calendar_would_and_nothing_is_less_than_zero_by_nothing():
+    months = pd.period_range("2019-05", "2024-05", freq="M").astype(str)
+    rows = pd.DataFrame({"part": "admissions a month", "label": months, "n": 9, "share": np.nan})
+    (ax,) = first_look.first_look(rows, title="t", caption="c").axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == [f"{year}-01" for year in range(2020, 2025)]
+    assert scores._in_words(0.206, 0.19, 0.22, -0.00004).endswith("baseline 0.000")

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 
 import pytest
 from playwright.sync_api import expect
@@ -82,7 +83,19 @@ def test_every_figure_is_a_table_too_and_nothing_runs_out_of_the_window(browser,
     assert page.text_content("#over tbody tr") == "1a2b3c4dMercy / W131.224.0"
     assert page.text_content("#alarms") == BOARD["alarms"][0]["sentence"]
     assert page.text_content("#verdict") == "model helps"
+    assert page.locator("#judged").get_attribute("class") == "lead signal"
+    before = "one => getComputedStyle(one, '::before').content"
+    assert page.locator("#verdict").evaluate(before) == '"✓ "'
+    assert page.locator(".alarm").evaluate(before) == '"▲ Alarm: "'
+    assert page.text_content("#caption").count("in 90 of 100 cases") == 1
+    beds = [int(text) for text in page.locator("#fan text[text-anchor=end]").all_text_contents()]
+    assert beds == [400, 450, 500]
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.locator("#figure > div").evaluate("one => one.scrollWidth <= one.clientWidth")  # no day is cut off
+    days = page.locator("#fan text[text-anchor=middle]").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect())"
+    )
+    assert all(one["right"] <= other["left"] for one, other in pairwise(days[:14]))
     page.close()
 
 

@@ -55,8 +55,10 @@ def test_train_writes_a_page_that_answers_from_top_to_bottom(runs, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_page_needs_nothing_else_and_names_no_path_of_the_machine(runs, task):
+def test_the_page_needs_nothing_else_and_names_no_path_of_the_machine(runs, task, admissions_csv):
     page = page_of(runs[task])
+    assert admissions_csv.name in page
+    assert str(admissions_csv.parent) not in page
     assert set(re.findall(r'(?:src|href)="([^"#]{5})', page)) == {"data:"}
     assert not re.findall(r"https?:|url\(|@import", page)
     assert str(Path.home()) not in page
@@ -88,6 +90,28 @@ def test_the_groups_for_whom_it_is_worse_come_first_and_controls_are_marked(run)
     assert first[0].endswith(str(table.loc[worst, "level"]))
     assert second[0].endswith(f"{table.loc[control, 'level']} (negative control)")
     assert third[-1] == "no difference that matters"
+
+
+def test_of_each_driver_the_page_shows_levels_or_says_where_its_values_are_drawn(runs):
+    stay, results = (model._drives(runs[task], runs[task].load("run")) for task in TASKS)
+    assert stay.table.head == ["Level", "Moves the prediction by (days)", "Admissions"]
+    assert "Numbers: <code>dependence.csv</code>" in page_of(runs["length_of_stay"])
+    assert "dependence" not in re.sub(r"<p>.*?</p>", "", page_of(runs["test_results"]))  # of one class of three
+    for task, section in zip(TASKS, (stay, results), strict=True):
+        first = runs[task].content(runs[task].explanation / "importance.csv")["column"].head(4).str.replace("_", " ")
+        said = {row[0].partition(": ")[0] for row in section.table.rows + section.table.rest}
+        drawn = next(words for words in section.words if words.startswith("How values of"))
+        assert set(first) - said == set(drawn.removeprefix("How values of ").partition(" move it")[0].split(", "))
+
+
+def test_no_code_name_stands_for_a_score_or_for_how_patients_are_told_apart(run):
+    for identity, clusters in (("linkable", "patients"), ("no_identity", "admissions")):
+        run.write(data=run.load("data") | {"patients_told_apart_by": identity})
+        model.write(run, run, {})
+        items = {item["item"]: item["says"] for item in json.loads((run.path / "tripod_ai.json").read_text())}
+        assert items["21"].endswith(f"{clusters}.")
+        assert items["12e"].endswith("in log loss.")
+        assert identity not in page_of(run)
 
 
 def test_a_score_worse_than_the_constant_is_marked(run):
@@ -155,6 +179,9 @@ def test_in_a_browser_nothing_is_cut_tables_sort_and_nothing_is_requested(runs, 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
     assert page.evaluate("document.querySelector('.answer').getBoundingClientRect().bottom < innerHeight")
+    assert page.locator("#whom ~ .box td").first.evaluate("one => getComputedStyle(one, '::before').content") == (
+        '"Score"' if width == 390 else "none"
+    )  # a cell of a stacked row says what it is
     folds = "document.querySelector('details.section').getBoundingClientRect().top + scrollY"
     assert page.evaluate(f"{folds} <= 12 * 844")
     picture, before = page.locator(".zoom img").first, page.locator(".zoom img").first.bounding_box()["width"]
@@ -163,9 +190,24 @@ def test_in_a_browser_nothing_is_cut_tables_sort_and_nothing_is_requested(runs, 
     picture.click()
     table = page.locator("section table").first
     table.locator("thead th").nth(1).click()
+    page.locator("details.section > summary").evaluate_all("all => all.forEach(one => one.parentElement.open = true)")
+    assert page.evaluate("[...document.querySelectorAll('.box')].every(one => one.scrollWidth <= one.clientWidth)")
+    says = page.locator(".items td:nth-child(3)").nth(1)
+    assert says.bounding_box()["width"] > width / 2 or width > 390
     values = pd.to_numeric(pd.Series(table.locator("tbody td:nth-child(2)").all_text_contents()))
     assert values.is_monotonic_increasing
     assert len(values) > 1
+    page.close()
+
+
+@pytest.mark.slow
+def test_in_a_dark_room_paper_is_dark_and_pictures_too_but_not_in_print(runs, browser):
+    page = browser.new_page(color_scheme="dark")
+    page.goto((runs["length_of_stay"].path / "report.html").as_uri())
+    look = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.images[0]).filter]"
+    assert page.evaluate(look) == ["rgb(21, 24, 27)", "invert(0.92) hue-rotate(180deg)"]
+    page.emulate_media(media="print")
+    assert page.evaluate(look) == ["rgb(255, 255, 255)", "none"]
     page.close()
 
 
@@ -176,5 +218,13 @@ def test_printed_all_sections_are_open_and_no_page_is_empty(runs, browser):
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('details:not(.zoom, .rest)')].every(one => one.open)")
     content = page.pdf(format="A4")
+    page.emulate_media(media="print")
+    tallest, rows = page.locator("section[aria-labelledby=whom] > figure"), page.locator("#whom ~ .box")
+    assert tallest.bounding_box()["y"] > rows.bounding_box()["y"]  # so that no page is half empty before it
+    page.set_viewport_size({"width": 688, "height": 1000})  # 182 mm
+    broken = """[...document.querySelectorAll('.items :is(th, td:nth-child(2))')].filter(one =>
+      getComputedStyle(one).overflowWrap != 'normal' || one.scrollWidth > one.clientWidth).map(one => one.innerText)"""
+    assert page.evaluate(broken) == []  # no word of the checklist is cut in two
+    assert page.evaluate("getComputedStyle(document.querySelector('.bar')).printColorAdjust") == "exact"
     assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") <= 20
     page.close()

@@ -262,4 +262,6 @@ def test_in_a_browser_each_verdict_has_a_card_with_sign_word_number_and_picture_
         [found["number"]["value"]] if found["number"] else [] for found in SUMMARY["findings"]
     ]
     assert cards.nth(0).locator("img").evaluate("one => one.naturalWidth") > 0
+    page.evaluate("document.querySelectorAll('details.section').forEach(one => one.open = true)")
+    assert page.evaluate("[...document.querySelectorAll('.box')].every(one => one.scrollWidth <= one.clientWidth)")
     page.close()

@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from html import escape
-from importlib.resources import files as resources
 from typing import Any
 
 import pandas as pd
 
 from hi_ml.app.text import number
-from hi_ml.prediction.feed.backtest import MODEL, Backtest
+from hi_ml.prediction.feed.backtest import MODEL, VERDICTS, Backtest
+from hi_ml.reports import page
 
+_TONES = dict(
+    zip(VERDICTS, (("signal", "✓"), ("no_signal", "≈"), ("inconclusive", "?")), strict=True)
+)  # colour and sign
 _SHOWN = (0, 1, 7, 14)  # days ahead, on the screen; 0 stands for all
 
 
@@ -44,15 +46,31 @@ def files_of_board(drawn: Mapping[str, Any], census: int, at: datetime) -> dict[
     """Lay one board out: a table of all days and units, the distributions, and a page."""
     facts = {"as_of": at.isoformat(timespec="seconds"), "census": census}
     table = board_table(drawn)
-    style = resources("hi_ml.reports").joinpath("page.css").read_text("utf-8")
-    page = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Beds</title><style>{style}</style><main>",
-        f"<h1>{census} beds taken, {at:%Y-%m-%d %H:%M}</h1><p><strong>{escape(drawn['verdict'])}</strong>",
-        escape(drawn["verdict_sentence"]),
-        table.to_html(index=False, na_rep="", border=0),
-        "<p>Not a medical device: decisions stay with people.</main></html>",
-    ]
-    return {"board": table, "board_details": {**facts, **drawn}, "report": "\n".join(page)}
+    report = page.render(_page(drawn, table, census, at), {}, template=page.BOARD)
+    return {"board": table, "board_details": {**facts, **drawn}, "report": report}
+
+
+def _page(drawn: Mapping[str, Any], table: pd.DataFrame, census: int, at: datetime) -> dict[str, Any]:
+    """Collect what the page of a board says: the beds of all units together, then those of each."""
+    tone, sign = _TONES.get(drawn["verdict"], ("", ""))
+    units = []
+    for name, days in table.groupby("unit", sort=False):
+        whole = name == "all"
+        rows = [
+            [str(day["date"]), f"{day['mean']:.1f}", f"{day['low']:.0f}", f"{day['high']:.0f}",
+             *([f"{day['discharges']:.1f}"] if whole else [])]
+            for day in days.to_dict("records")
+        ]  # fmt: skip
+        units.append({"name": "All units" if whole else name, "rows": rows, "whole": whole})
+    return {
+        "title": f"{census:,} beds taken, {at:%Y-%m-%d %H:%M}",
+        "verdict": drawn["verdict"],
+        "sentence": drawn["verdict_sentence"].removeprefix(f"{drawn['verdict']}: "),
+        "tone": tone,
+        "sign": sign,
+        "alarms": [alarm["sentence"] for alarm in drawn["alarms"]],
+        "units": sorted(units, key=lambda unit: not unit["whole"]),
+    }
 
 
 def board_table(drawn: Mapping[str, Any]) -> pd.DataFrame:

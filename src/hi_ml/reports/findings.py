@@ -21,7 +21,7 @@ from hi_ml.data.read import Admissions
 from hi_ml.data.sql.table import SqlTable
 from hi_ml.reports import findings_charts, page
 from hi_ml.reports.charts.style import save
-from hi_ml.reports.provenance import of_table, provenance, tables_in_words
+from hi_ml.reports.provenance import of_table, place, provenance, tables_in_words
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 from hi_ml.tracking.leaving import told
@@ -75,15 +75,16 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
         ]
         for finding in stated.findings
     }
+    facts = _facts(stated)
     summary = summarize(
         stated.findings,
-        facts=told(_facts(stated), stated.smallest_cell),
+        facts=told(facts | {"source": place(facts["source"])}, stated.smallest_cell),
         with_copies=stated.with_copies,
         family=family(finding.finding for finding in stated.findings),
     )
     folder.write(report=page.render(summary, pictures))
-    facts = {**_facts(stated), "keep_duplicates": stated.keep_duplicates, "rows": stated.distinct}
-    run = provenance(here, facts | {"with_copies": stated.with_copies}, started=started)
+    facts |= {"keep_duplicates": stated.keep_duplicates, "rows": stated.distinct, "with_copies": stated.with_copies}
+    run = provenance(here, facts, started=started)
     seconds = {"all": run["finished"] - started}
     folder.write(
         run=run,
@@ -93,7 +94,7 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     words.refuse(folder.path)
 
 
-def _facts(stated: FindingsRun) -> Mapping[str, Any]:
+def _facts(stated: FindingsRun) -> dict[str, Any]:
     admissions = stated.admissions
     return {
         **of_table(admissions),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -30,11 +31,14 @@ _PICTURES = {  # of each section: what a chart shows, for readers who cannot see
     "good": [("Each score of the model with its 95 % interval, beside that of the constant", "charts/scores.png")],
     "leak": [("What a random split would add to the score, with 95 % intervals", "charts/leakage.png")],
     "whom": [("How much larger the errors of each group are than those of the rest", "charts/subgroups.png")],
-    "drives": [("How much each column moves a prediction on average", "explanation/importance.png")],
+    "drives": [
+        ("How much each column moves a prediction on average", "explanation/importance.png"),
+        ("What each value of the main columns adds to a prediction", "explanation/dependence.png"),
+    ],
     "elsewhere": [("Skill in each place that was left out, with 95 % intervals", "charts/holdout.png")],
     "changes": [("Net benefit of acting on the predictions, by threshold", "charts/net_benefit.png")],
     "sure": [
-        ("Coverage and width of the intervals, or label sets", "charts/intervals.png"),
+        ("How often the intervals, or sets of labels, hold the truth, and their size", "charts/intervals.png"),
         ("Predicted and observed amounts", "charts/predicted_observed.png"),
         ("Predicted and observed shares of each class", "charts/reliability.png"),
     ],
@@ -43,6 +47,13 @@ _PICTURES = {  # of each section: what a chart shows, for readers who cannot see
 _SHOWN = 12  # groups, and levels of a column, before the rest folds or is left to the file
 _DRIVERS = 4  # columns whose levels are shown
 _MOST_LEVELS = 18  # lines of them before the rest folds
+_TOLD_APART = {
+    "patient_id": "their number",
+    "linkable": "their names, which prove to stand for persons",
+    "partial": "nothing: equal names are one person too rarely",
+    "no_identity": "nothing: equal names are chance",
+    "untested": "nothing: a column for the test of names is absent",
+}
 _LIMITS = (
     "It describes this table. Another hospital, or another year, may differ: validate it there before it is used.",
     "Contributions say what the model uses, not what causes the outcome.",
@@ -105,10 +116,15 @@ def write(run: RunFolder, folder: RunFolder, stated: Mapping[str, str | None]) -
         raise RunFolderInvalid.of(run.path, "files as this version writes them") from error
     summary |= {"tripod": items, "stated": sum(item["source"] != tripod.NOT_STATED for item in items)}
     pictures = {
-        section: [(alt, run.path / path) for alt, path in charts if (run.path / path).is_file()]
+        section: [(alt, run.path / path) for alt, path in charts if _shows_all(run.path / path)]
         for section, charts in _PICTURES.items()
     }
     folder.write(tripod=items, report=page.render(summary, pictures, template=page.MODEL))
+
+
+def _shows_all(picture: Path) -> bool:
+    """Whether there is such a picture, and it is not one of several, of a class each."""
+    return picture.is_file() and not picture.with_stem(f"{picture.stem}_2").is_file()
 
 
 def summarize(folder: RunFolder) -> dict[str, Any]:
@@ -244,8 +260,18 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
     moved = [folder.content(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
     moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
     rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])
-    head = [f"How a level moves it, in {unit}", *outputs, "Admissions"]
-    table = Table(head, rows[:_MOST_LEVELS], rest=rows[_MOST_LEVELS:], file="explanation/") if rows else None
+    listed = {row[0].partition(": ")[0] for row in rows}
+    left = [name for name in first["column"].str.replace("_", " ") if name not in listed]
+    if left and moved and first["importance"].any():
+        each = ", a picture for each class" if run["kind"] == "classification" else ""
+        words.append(f"How values of {', '.join(left)} move it is drawn (explanation/dependence.png{each}).")
+    single = len(outputs) == 1
+    head = ["Level", f"Moves the prediction by ({unit})"] if single else [f"How a level moves it, in {unit}", *outputs]
+    table = (
+        Table([*head, "Admissions"], rows[:_MOST_LEVELS], rest=rows[_MOST_LEVELS:], file="explanation/")
+        if rows
+        else None
+    )
     return Section("drives", "What drives it?", words, table)
 
 
@@ -304,7 +330,7 @@ def _made(run: Mapping[str, Any], data: Mapping[str, Any]) -> Table:
         ["split", f"{run['split']}, SHA-256 {run['split_sha256'][:12]}"],
         ["columns used", ", ".join(role.replace("_", " ") for role in data["used"])],
         ["columns left out", refused],
-        ["patients told apart by", str(data["patients_told_apart_by"])],
+        ["patients told apart by", _TOLD_APART.get(str(data["patients_told_apart_by"]), "")],
         ["code", f"{run['command']}, commit {run['git_commit'][:12]}"],
     ]
     return Table(["What", "Value"], rows, file="run.json")

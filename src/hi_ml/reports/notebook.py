@@ -55,4 +55,4 @@ def _figures(what: Finding | FittedRun, charts: tuple[str, ...]) -> Iterator[tup
         return
     for name, drawing, _ in train_charts.of_run(what, all_charts=False):
         if not charts or name in charts:
-            yield drawing.draw(), name.rpartition("/")[2].replace("_", " ")
+            yield drawing.draw(), str(drawing.words["title"]).partition("\n")[0]

@@ -1,4 +1,7 @@
+const stacked = 6; // columns from which a row is a block of its own on a phone, where each cell says what it is
 for (const table of document.querySelectorAll("table")) table.querySelectorAll("thead th").forEach((head, column) => {
+  if (table.tHead.rows[0].cells.length >= stacked && column) for (const body of table.tBodies) for (const row of body.rows)
+    if (row.cells[column]) row.cells[column].dataset.label = head.textContent;
   head.tabIndex = 0; head.title = "sort";
   const sort = () => {
     const up = head.getAttribute("aria-sort") !== "ascending";

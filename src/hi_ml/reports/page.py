@@ -13,7 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from hi_ml.reports.drawing import DPI
 
-FINDINGS, COMPARISON, MODEL = "page.html.jinja", "comparison.html.jinja", "model.html.jinja"
+FINDINGS, COMPARISON, MODEL, BOARD = (f"{name}.html.jinja" for name in ("page", "comparison", "model", "board"))
 _CSS_DPI = 96  # pixels of a style sheet per inch
 _SIZE = slice(16, 24)  # where a PNG says its width and height
 

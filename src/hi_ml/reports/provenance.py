@@ -32,12 +32,29 @@ def of_table(admissions: Admissions | SqlTable) -> dict[str, Any]:
     return {"dataset": admissions.dataset.name, "source": as_written(admissions.origin)}
 
 
+def place(source: str) -> str:
+    """Name a source on a page, which goes to others: of a path of this machine, only the last part.
+
+    Examples
+    --------
+    >>> place("/home/ann/export.csv"), place("data/raw/export.csv"), place("sqlite:////home/ann/ward.db#table=stays")
+    ('export.csv', 'data/raw/export.csv', 'sqlite:///ward.db#table=stays')
+    """
+    scheme, file, path = source.rpartition(":///")
+    if not path.startswith(("/", "~")):
+        return source
+    folders, mark, rest = path.partition("#") if scheme else (path, "", "")  # a database says which table after it
+    return f"{scheme}{file}{folders.rstrip('/').rpartition('/')[2]}{mark}{rest}"
+
+
 def tables_in_words(data: Mapping[str, Any]) -> dict[str, str]:
     """Name every source and every joined table of ``data.json``, with its digest and what it knew of the rows."""
-    read = [f"{one['source']}, SHA-256 {one['sha256'][:_DIGITS]}" for one in data.get("sources", ())]  # older: none
+    read = [
+        f"{place(one['source'])}, SHA-256 {one['sha256'][:_DIGITS]}" for one in data.get("sources", ())
+    ]  # older: none
     words = {"read from": "; ".join(read)} if read else {}
     for name, join in data.get("joins", {}).items():
-        files = "; ".join(f"{one['file']}, SHA-256 {one['sha256'][:_DIGITS]}" for one in join["files"])
+        files = "; ".join(f"{place(one['file'])}, SHA-256 {one['sha256'][:_DIGITS]}" for one in join["files"])
         level = f", of the {join['level']}" if join["level"] else ""
         words[f"joined as {name}{level}"] = (
             f"{files}, which knows {counted(join['rows_matched'])} of {counted(join['rows'])} rows and "

@@ -14,6 +14,7 @@ from hi_ml.app.errors import quoted
 from hi_ml.app.launch import Invocation
 from hi_ml.app.text import number
 from hi_ml.app.timing import round_seconds, stopwatch
+from hi_ml.modeling.scores.score import title
 from hi_ml.modeling.tuning import search
 from hi_ml.modeling.tuning.result import SearchResult
 from hi_ml.reports.charts import explanations, tuning
@@ -123,7 +124,9 @@ def summary(result: SearchResult, here: Invocation) -> str:
     states = ", ".join(f"{count} {state}" for state, count in result.counts().items())
     rows = [("trial", str(first.number), str(best.number))]
     rows += [(setting, _written(first.settings[setting]), _written(value)) for setting, value in best.settings.items()]
-    rows += [(f"{gain.score} ({gain.unit})", number(first.loss or 0.0, digits=5), number(best.loss or 0.0, digits=5))]
+    rows += [
+        (f"{title(gain.score)} ({gain.unit})", number(first.loss or 0.0, digits=5), number(best.loss or 0.0, digits=5))
+    ]
     lines = pd.DataFrame(rows, columns=["", "defaults", "best"]).to_string(index=False)
     end = "" if result.chosen.number else " The defaults are kept."
     return "\n".join(
@@ -151,7 +154,11 @@ def _charts(result: SearchResult) -> Iterator[Chart]:
         f"by its difference on these; at the upper edge: farther off.",
         noun="trials",
     )
-    yield "history", tuning.history(trials, title=gain.sentence, caption=note, score=gain.score, unit=gain.unit), trials
+    yield (
+        "history",
+        tuning.history(trials, title=gain.sentence, caption=note, score=title(gain.score), unit=gain.unit),
+        trials,
+    )
     ranking = result.importances
     if not len(ranking):
         return

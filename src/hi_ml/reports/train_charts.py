@@ -156,8 +156,8 @@ def _of_intervals(run: FittedRun) -> Iterator[Chart]:
         return
     note = f"Test part, copies counted once. {conformal.note} Grey: 95 % band of the coverage of sound intervals."
     words = caption(int(conformal.table["n"].iloc[0]), note)
-    what = "label sets" if run.problem.labels else "intervals"
-    title = f"How often do {what} hold the truth, and how wide are they?\n{conformal.sentence}"
+    what, size = ("label sets", "large") if run.problem.labels else ("intervals", "wide")
+    title = f"How often do {what} hold the truth, and how {size} are they?\n{conformal.sentence}"
     drawing = Drawing("scores.intervals", conformal.table, {"title": title, "caption": words})
     yield "intervals", drawing, conformal.table
 
@@ -311,7 +311,7 @@ def _of_refits(run: FittedRun) -> Iterator[Chart]:
     )
     table = refits.learning_curve(run)
     title = _titled(run, f"Would more admissions help to predict {_name(run)}?")
-    look = {"title": title, "caption": note, "score": loss_of(task).name}
+    look = {"title": title, "caption": note, "score": score_title(loss_of(task).name)}
     yield "learning_curve", Drawing("tuning.learning_curve", table, look), table
 
 

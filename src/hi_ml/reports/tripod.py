@@ -12,7 +12,9 @@ import yaml
 
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.text import counted
+from hi_ml.modeling.scores.score import title
 
+_PERSONS = ("patient_id", "linkable")  # what tells patients apart; where names are chance, nothing does
 NOT_STATED, OF_RUN, OF_PERSON = "not stated", "the run", "a person"
 
 
@@ -65,7 +67,8 @@ def _words(facts: Mapping[str, Any]) -> dict[str, Any]:
         "n_used": len(data["used"]),
         "refused": ", ".join(f"{role.replace('_', ' ')} ({why})" for role, why in data["refused"].items()) or "none",
         "parts": ", ".join(f"{part} {counted(count)}" for part, count in run["parts"].items()),
-        "clusters": "patients" if data["patients_told_apart_by"] != "none" else "admissions",
+        "clusters": "patients" if data["patients_told_apart_by"] in _PERSONS else "admissions",
+        "loss": title(facts["verdict"]["score"]),
         "recalibration": updated,
         "output": "The probability of each label, the likeliest one, and a set of labels."
         if labels

@@ -10,6 +10,7 @@ from hi_ml.reports.charts.style import FILL, with_rest, wrap
 _MISSING = "missing values"
 _TALL, _ROW, _AROUND = 1.0, 0.2, 0.5  # inches of a panel of counts, of a column's line, and of what stands around
 _MOST_NAMES = 5  # ticks along time and age
+_MONTHS = (1, 3, 6, 12, 24, 60)  # from one named month to the next
 _MOST = 12  # columns
 
 
@@ -40,10 +41,21 @@ def first_look(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
 def _draw_counts(ax: Axes, rows: pd.DataFrame) -> None:
     ax.bar(rows.index, rows["n"], width=0.85, color=FILL)
     plain_ticks([ax], count=4)
-    step = max(1, -(-len(rows) // _MOST_NAMES))
-    ax.set_xticks(rows.index[::step], rows["label"][::step])
+    named = _named(rows["label"].astype(str))
+    ax.set_xticks(rows.index[named], rows["label"][named])
     ax.grid(visible=False, axis="x")
     ax.set_ylabel("Admissions")
+
+
+def _named(labels: pd.Series) -> pd.Series:
+    """Choose the bars to be named: of months those that a calendar would name, of others every so many."""
+    step = max(1, -(-len(labels) // _MOST_NAMES))
+    chosen = pd.Series(labels.index % step == 0, labels.index)
+    if labels.str.fullmatch(r"\d{4}-\d{2}").all():
+        month = 12 * labels.str[:4].astype(int) + labels.str[5:].astype(int) - 1
+        ways = (month % every == 0 for every in _MONTHS)
+        chosen = next((way for way in ways if 0 < way.sum() <= _MOST_NAMES), chosen)
+    return chosen
 
 
 def _draw_columns(ax: Axes, rows: pd.DataFrame) -> None:

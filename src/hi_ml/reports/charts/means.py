@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from hi_ml.app.text import in_unit, interval, short
@@ -140,7 +141,9 @@ def _name_outliers(ax: Axes, hospitals: pd.DataFrame) -> None:
             taken.append(y)
             side, shift = ("left", 5) if x < 0.5 else ("right", -5)  # noqa: PLR2004 -- of the axis
             name, at = wrap(row["hospital"], 26, 1), {"xytext": (shift, 0), "textcoords": "offset points"}
-            ax.annotate(name, (row["n"], row["mean"]), ha=side, va="center", fontsize=7, in_layout=False, **at)  # type: ignore[arg-type]
+            halo = [withStroke(linewidth=2.5, foreground="white")]  # which parts the name from the points it lies on
+            look = {"va": "center", "fontsize": 7, "in_layout": False, "path_effects": halo, "zorder": 4}
+            ax.annotate(name, (row["n"], row["mean"]), ha=side, **look, **at)  # type: ignore[arg-type]
 
 
 def _draw_limits(ax: Axes, limits: pd.DataFrame) -> list[Artist]:

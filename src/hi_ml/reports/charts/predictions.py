@@ -152,7 +152,7 @@ def _measures(part: pd.DataFrame) -> Iterator[str]:
         if np.isnan(value):
             yield f"{words}\nnot estimable"
         else:
-            yield f"{words} {value:.2f}\n({low:.2f} to {high:.2f})".replace("-", "−")
+            yield f"{words} {value:z.2f}\n({low:z.2f} to {high:z.2f})".replace("-", "−")
 
 
 def _draw_consistency(ax: Axes, part: pd.DataFrame) -> None:

@@ -100,7 +100,7 @@ def _in_words(value: float, low: float, high: float, baseline: float) -> str:
     width = high - low
     # two digits of the interval's width, so that its ends and the baseline can be told apart
     places = min(4, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
-    middle, start, end, constant = (f"{one:,.{places}f}".replace("-", "−") for one in (value, low, high, baseline))
+    middle, start, end, constant = (f"{one:z,.{places}f}".replace("-", "−") for one in (value, low, high, baseline))
     interval = f" ({start} to {end})" if math.isfinite(width) else ""
     return f"{middle}{interval}\n" + (f"baseline {constant}" if math.isfinite(baseline) else "no baseline")
 

@@ -1,7 +1,7 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,8 @@ from hi_ml.app import launch
 from hi_ml.app.config import STRICT, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
 from hi_ml.app.passwords import without_password
-from hi_ml.app.process import Ask, another_process, warm
+from hi_ml.app.process import another_process
 from hi_ml.data.column import Moment
-from hi_ml.evaluation import leakage
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
 from hi_ml.evaluation.holdout import Holdout, check_described
@@ -41,6 +40,7 @@ from hi_ml.tracking.store import address, command_to_open, store_uri
 
 T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
+_fitting_process = partial(another_process, "fits what the leak compares", imports="hi_ml.evaluation.leakage")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -152,13 +152,6 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         say_next(folders, tracked=tracked)
     if failures:
         raise Unserved.of(failures)
-
-
-@contextmanager
-def _fitting_process() -> Iterator[Ask]:
-    with another_process("fits what the leak compares") as ask:
-        ask(warm, leakage.__name__)
-        yield ask
 
 
 def trainable(tasks: Iterable[Task], judged: Callable[[Task], Judged], failures: list[HiMlError]) -> Iterator[Judged]:

@@ -26,13 +26,15 @@ _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def another_process(does: str) -> Iterator[Ask]:
+def another_process(does: str, *, imports: str | None = None) -> Iterator[Ask]:
     """Start the process when it is first asked, and end it whatever happens; if this one is killed, it ends by itself.
 
     Parameters
     ----------
     does : str
         What it is for, should it end early.
+    imports : str, optional
+        A module that it will need: it is started at once, and imports it while nothing is asked yet.
 
     Yields
     ------
@@ -68,6 +70,8 @@ def another_process(does: str) -> Iterator[Ask]:
 
     thread = Thread(target=hand_over, name=does, daemon=True)
     thread.start()
+    if imports:
+        ask(_warm, imports)
     try:
         yield ask
     finally:
@@ -94,8 +98,7 @@ def _started(theirs: Connection) -> subprocess.Popen[bytes]:
     return process
 
 
-def warm(module: str) -> None:
-    """Import what will be needed, so that it stands there when it is."""
+def _warm(module: str) -> None:
     import_module(module)
 
 

@@ -10,10 +10,10 @@ from hi_ml.app.timing import stopwatch
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling.problem import Problem
 
+Seconds = dict[str, float]  # that steps took
 
-def train(
-    problem: Problem, method: Method, seconds: dict[str, float] | None = None, ask: Ask | None = None
-) -> FittedRun:
+
+def train(problem: Problem, method: Method, seconds: Seconds | None = None, ask: Ask | None = None) -> FittedRun:
     """Fit on the training part, then judge, measure the leak, explain: whatever the method names.
 
     Parameters
@@ -34,7 +34,7 @@ def train(
     return assess(replace(run, results={**run.results, **begun}))
 
 
-def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = None) -> FittedRun:
+def fit(problem: Problem, method: Method, seconds: Seconds | None = None) -> FittedRun:
     """Fit on the training part, if no assessment refuses the problem, and predict the test part; raises as `train`."""
     seconds, results, assessments = {} if seconds is None else seconds, {}, catalogue()
     method = _aimed(method, problem)
@@ -54,28 +54,20 @@ def fit(problem: Problem, method: Method, seconds: dict[str, float] | None = Non
 
 
 def assess(run: FittedRun) -> FittedRun:
-    """Ask a fitted model all that its method names, in that order; return the run with the results.
-
-    What another process has begun is asked for last: the others need not wait for it.
-    """
+    """Ask a fitted model all that its method names; return the run with the results, in that order."""
     assessments, asked = catalogue(), run.method.assessments
-    for name in sorted(asked, key=lambda name: assessments[name].ahead is not None):
+    for name in sorted(asked, key=lambda name: assessments[name].ahead is not None):  # what another process does, last
         assessment = assessments[name]
         with stopwatch(run.seconds, assessment.step or name):
-            result = assessment.measure(run, asked[name])
-        run = replace(run, results={**run.results, name: result})
+            run = replace(run, results={**run.results, name: assessment.measure(run, asked[name])})
     others = {name: result for name, result in run.results.items() if name not in asked}
     return replace(run, results=others | {name: run.results[name] for name in asked})
 
 
 def _begin(problem: Problem, method: Method, ask: Ask) -> dict[str, Any]:
-    assessments = catalogue()
     bare = replace(problem, table=problem.table.iloc[:, :0], unpooled=None, left_out=None)
-    return {
-        name: ask(ahead, bare, method, settings)
-        for name, settings in method.assessments.items()
-        if (ahead := assessments[name].ahead) is not None
-    }
+    works = {name: one.ahead for name, one in catalogue().items() if name in method.assessments and one.ahead}
+    return {name: ask(work, bare, method, method.assessments[name]) for name, work in works.items()}
 
 
 def _aimed(method: Method, problem: Problem) -> Method:

@@ -230,6 +230,7 @@ def test_fifty_columns_of_a_hundred_thousand_rows_cost_five_seconds(called, tmp_
         ("Cas", "cas {:06d}", True),
         ("Diagnose", "{:c}{:02d}", False),  # codes of diseases differ in their letters
         ("Ward", "W{:d}", False),
+        ("Code", "T{:04d}", False),  # whoever names a column so means what it codes
     ],
 )
 def test_numbers_behind_the_same_letters_are_of_somebody_whatever_the_column_is_called(name, text, private):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext, suppress
+from importlib.metadata import version
 
 import pandas as pd
 import pytest
@@ -301,6 +302,22 @@ def test_an_interrupt_ends_in_its_code_wherever_it_comes(tmp_path, delay, number
     if (tmp_path / "mlflow.db").exists():
         with sqlite3.connect(tmp_path / "mlflow.db") as store:
             assert store.execute("select count(*) from experiments").fetchone()[0] >= 1
+
+
+LATE = """
+import atexit, os, signal, sys, time
+atexit.register(lambda: (os.kill(os.getpid(), {number}), time.sleep(60)))
+sys.argv = ["hi_ml.train", "--version"]
+from hi_ml.train import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_when_all_is_done_ends_the_process_with_its_code(number):
+    late = [sys.executable, "-c", LATE.format(number=int(number))]
+    done = subprocess.run(late, capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout) == (128 + number, f"{version('hi_ml')}\n")
 
 
 def interrupted(folder, delay, *words, number=signal.SIGINT):

@@ -1,5 +1,6 @@
 """How a command starts, and how it ends: exit codes, one sentence on failure, quiet libraries."""
 
+import atexit
 import functools
 import logging
 import os
@@ -189,6 +190,16 @@ def _begin() -> None:
     for number in _STOPS:
         signal.signal(number, _interrupt)  # a shell's background job would ignore Ctrl-C
     sys.unraisablehook = _hear_again
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Let a signal end the process at once that comes when all is done: Python drops what is raised from here on."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    for number in _STOPS:
+        signal.signal(number, lambda number, _: os._exit(128 + (_signal[0] if _interrupted.is_set() else number)))
 
 
 @contextmanager

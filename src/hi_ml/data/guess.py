@@ -291,7 +291,9 @@ def _wordy(plain: str, cells: _Cells) -> Guessed:
     different, known = len(cells.texts), int((cells.codes >= 0).sum())
     if known == different >= _ALONE:
         return ("text" if any(" " in text for text in cells.texts) else "identifier"), {}, None, None
-    if different > max(_FEW, known // 10) and (_NUMBERED.search(plain) or _are_numbered(cells.texts)):
+    if different > max(_FEW, known // 10) and (
+        _NUMBERED.search(plain) or (_are_numbered(cells.texts) and not _CODED.search(plain))
+    ):
         return "identifier", {}, None, None
     return ("text" if different > max(_ALONE, _DIFFERENT * known) else "category"), {}, None, None
 

@@ -65,6 +65,24 @@ def test_the_census_changes_within_a_second_of_an_admission_and_once_more_after_
     page.close()
 
 
+def test_a_board_that_was_asked_for_before_an_admission_does_not_take_it_back(browser, tmp_path):
+    with listening(tmp_path) as service:
+        line, page = Line(service.mllp), browser.new_page()
+
+        def late(route):
+            board = route.fetch()
+            line.ask(adt("1"))
+            time.sleep(1)  # until the page has heard of it
+            route.fulfill(response=board)
+
+        page.route("**/board.json", late, times=1)
+        page.goto(service.url)
+        expect(page.locator("#drawn")).not_to_have_text("–")
+        expect(page.locator("#census")).to_have_text("1")
+        line.socket.close()
+        page.close()
+
+
 @pytest.mark.parametrize("width", [1400, 390, 320])  # 320: 1,280 pixels at 400 %
 def test_every_figure_is_a_table_too_and_nothing_runs_out_of_the_window(browser, service, width):
     page = browser.new_page(viewport={"width": width, "height": 900})

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hi_ml.app.text import signed_interval
 from hi_ml.prediction.feed.census import Days, Rates, Stays, forecast
 from hi_ml.prediction.feed.laws import WEEK, Arrivals, Law, hazards
 from hi_ml.statistics.bootstrap import Difference, mean_difference
@@ -276,9 +277,9 @@ def judge(table: pd.DataFrame, differences: Mapping[str, Difference], smallest_g
         verdict = VERDICTS[0]
     else:
         verdict = VERDICTS[1] if gap.low > -margin else VERDICTS[2]
+    difference, interval = signed_interval(gap.value, gap.low, gap.high)
     words = (
         f"{verdict}: the board with the model misses by {whole[MODEL]:.2f} beds (CRPS), {best.replace('_', ' ')} by "
-        f"{whole[best]:.2f}; difference {gap.value:+.2f} (95 % interval {gap.low:+.2f} to {gap.high:+.2f}), of which "
-        f"{margin:.2f} would matter."
+        f"{whole[best]:.2f}; difference {difference} (95 % interval {interval}), of which {margin:.2f} would matter."
     )
     return verdict, words

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 ROWS, EACH = 40, 2_000  # of the file; through the row path
 LOAD, PREDICT = "mlflow.pyfunc.load_model", "hi_ml.predict, 40 rows"
-MODEL = "models:/hi_ml-kaggle-length_of_stay@champion"
+MODEL = "models:/kaggle.length_of_stay@champion"
 LOADS = f"""
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")

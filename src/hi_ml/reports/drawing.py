@@ -1,7 +1,6 @@
 """Charts that are drawn by a process of their own, while this one fits the next model, or here where none is left."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -78,10 +77,9 @@ def drawn(drawing: Drawing) -> Picture:
     started = time.perf_counter()
     try:
         return Picture(png(drawing.draw()), time.perf_counter() - started)
-    except MemoryError:
+    except Exception as error:
+        error.add_note(f"{drawing.function} could not be drawn")
         raise
-    except Exception as error:  # with where, for whoever looks for it in another process
-        raise RuntimeError(f"{drawing.function} could not be drawn\n{traceback.format_exc()}") from error
 
 
 def write(picture: bytes, table: pd.DataFrame, stem: Path | str) -> tuple[Path, Path]:

@@ -346,7 +346,10 @@ def test_a_leak_that_was_begun_ahead_is_the_one_that_is_measured_afterwards(admi
     problem = posed(admissions, tasks["test_results"], method)
     alone = training.fit(problem, method)
     assert "leakage" not in alone.results  # a fit that nothing is asked of begins nothing
+    asked = []
     with another_process("fits") as ask:
-        begun = training.train(problem, method, ask=ask)
+        begun = training.train(problem, method, ask=lambda *call: asked.append(call) or ask(*call))
+    ((_, bare, *_),) = asked  # the leak alone, and none of the table goes there
+    assert not len(bare.table.columns)
     assert begun.results["leakage"] == training.assess(alone).results["leakage"]
     assert list(begun.results) == list(training.train(problem, method).results)

@@ -4,8 +4,8 @@
 
 Draws tables of patients who come again (see null_tables.py), one axis at a time from a base cell and some pairs of
 axes, and asks each command for its word: is a claim supported, does a model have signal, does a subgroup differ, does a
-probe or the drift of a batch alarm, is a model promoted that is no better. A cell that stands in the output is not
-drawn again.
+probe or the drift of a batch alarm, is a model promoted that is no better. A table that the output counts is not drawn
+again: a cell goes on where it ended.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from hi_ml.prediction import drift
 from hi_ml.tracking.registry import CHAMPION, PairedLosses, judge
 
 FEW, LARGE = 60, 50_000  # tables of a cell of so many rows
+PART = 20  # tables that are drawn before the output is written again
 PROMISE = 0.05
 # with which a perfect method exceeds the limit of one cell: so that it stays below all of them in 95 % of calendars
 _CHANCE = 0.0005
@@ -160,8 +161,23 @@ def _drifts(run: FittedRun) -> bool:
     return bool(drift.alarms(drift.compare(profile, drift.count_rows(profile, numbers))))
 
 
-def study(name: str, *, tables: int, jobs: int, seed: int) -> pd.DataFrame:
-    """Ask every question of every table of a cell, and count.
+def study(name: str, seeds: range, *, jobs: int) -> pd.DataFrame:
+    """Ask every question of tables of a cell, one for each seed, and count.
+
+    Returns
+    -------
+    DataFrame
+        ``cell, question, tables, hits``.
+    """
+    one = delayed(lambda number: list(answers(cells()[name], number)))
+    said = Parallel(n_jobs=jobs)(one(number) for number in tqdm(seeds, desc=name, disable=None))
+    hits = pd.DataFrame([pair for each in said for pair in each], columns=["question", "hit"]).dropna()
+    counts = hits["hit"].astype(int).groupby(hits["question"], sort=False).agg(["size", "sum"])
+    return counts.reset_index().set_axis(["question", "tables", "hits"], axis=1).assign(cell=name)
+
+
+def added_up(counts: pd.DataFrame) -> pd.DataFrame:
+    """Add up the counts of a cell, drawn in parts.
 
     Returns
     -------
@@ -169,23 +185,19 @@ def study(name: str, *, tables: int, jobs: int, seed: int) -> pd.DataFrame:
         ``cell, question, tables, hits, share, low, high, most``: exact 95 % limits of the share, and the hits that are
         allowed.
     """
-    cell = cells()[name]
-    seeds = range(seed, seed + (min(tables, FEW) if cell.admissions >= LARGE else tables))
-    one = delayed(lambda number: list(answers(cell, number)))
-    said = Parallel(n_jobs=jobs)(one(number) for number in tqdm(seeds, desc=name, disable=None))
-    hits = pd.DataFrame([pair for each in said for pair in each], columns=["question", "hit"]).dropna()
-    lines = []
-    for question, answered in hits.groupby("question", sort=False)["hit"]:
-        count, n = int(answered.sum()), len(answered)
-        limits = binomtest(count, n).proportion_ci()
-        most = int(binom.isf(_CHANCE, n, PROMISE))
-        lines.append((name, question, n, count, count / n, limits.low, limits.high, most))
-    columns = ["cell", "question", "tables", "hits", "share", "low", "high", "most"]
-    return pd.DataFrame(lines, columns=columns)
+    table = counts.groupby(["cell", "question"], sort=False)[["tables", "hits"]].sum().reset_index()
+    pairs = list(zip(table["hits"], table["tables"], strict=True))
+    limits = [binomtest(hits, n).proportion_ci() for hits, n in pairs]
+    return table.assign(
+        share=[hits / n for hits, n in pairs],
+        low=[limit.low for limit in limits],
+        high=[limit.high for limit in limits],
+        most=[int(binom.isf(_CHANCE, n, PROMISE)) for _, n in pairs],
+    )
 
 
 def main() -> None:
-    """Run the calendar and write its table, again after every cell."""
+    """Run the calendar and write its table, again after some tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", nargs="+", default=list(cells()), choices=list(cells()), metavar="CELL")
     parser.add_argument("--tables", type=int, default=200, help=f"of a cell; at {LARGE:,} rows {FEW} at most")
@@ -193,10 +205,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first table")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".csv"))
     asked = parser.parse_args()
-    done = pd.read_csv(asked.output) if asked.output.exists() else pd.DataFrame({"cell": []})
+    done = pd.read_csv(asked.output) if asked.output.exists() else pd.DataFrame({"cell": [], "tables": []})
     for name in asked.cells:
-        if name not in set(done["cell"]):
-            done = pd.concat([done, study(name, tables=asked.tables, jobs=asked.jobs, seed=asked.seed)])
+        wanted = min(asked.tables, FEW) if cells()[name].admissions >= LARGE else asked.tables
+        drawn = int(done.loc[done["cell"] == name, "tables"].max()) if name in set(done["cell"]) else 0
+        for start in range(drawn, wanted, PART):
+            made = study(name, range(asked.seed + start, asked.seed + min(start + PART, wanted)), jobs=asked.jobs)
+            done = added_up(pd.concat([done, made]))
             done.round(4).to_csv(asked.output, index=False)
     over = done[done["hits"] > done["most"]]
     print(done.to_string(index=False), f"\n\n{len(over)} of {len(done)} above what chance allows", sep="")

@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from hi_ml import train
 from hi_ml.app.text import number
 from hi_ml.reports.screen import closing, line, summary
 from hi_ml.tracking.folder import RunFolder
+from hi_ml.tracking.send import Tracked
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +72,26 @@ def test_the_tasks_of_a_command_end_in_one_table_with_verdict_score_and_interval
         assert f"{number(first['low'])} to {number(first['high'])}" in told
 
 
+def send(folder, failing, uri):
+    """Do as a server would that fails once."""
+    if folder.name != failing:
+        RunFolder(folder).write(tracked={uri: {"experiment_id": "12" if folder.name == "billing" else "34"}})
+    return Tracked(uri, folder.name, "1")
+
+
 @pytest.mark.slow
 def test_the_command_that_comes_next_is_of_the_tasks_in_the_order_they_were_asked_for(inside, monkeypatch):
     quick = ["dataset.rows=400", "model=baseline", "explain.rows=0", "task=[length_of_stay,billing]"]
     said = inside(train.main, *quick, "tracking=none", "hydra.run.dir=untracked").stdout
     assert re.findall(r"hi_ml.track run=\S*/(\w+)", said) == ["length_of_stay", "billing"]
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where another process finds this module
     uri = "http://mlflow.example:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
-    def send(folder, *_):  # as a server would that fails once
-        if folder.name != failing:
-            RunFolder(folder).write(tracked={uri: {"experiment_id": "12" if folder.name == "billing" else "34"}})
-
-    monkeypatch.setattr(train, "send_and_say", send)
     for failing, first in (("none", "34"), ("length_of_stay", "12")):
+        sending = partial(send, failing=failing, uri=uri)
+        monkeypatch.setattr(
+            train.TrainSettings, "sending", lambda _, folder, __, sending=sending: partial(sending, folder)
+        )
         said = inside(train.main, *quick, "tracking=default", f"hydra.run.dir={failing}").stdout
         assert f"{uri}/#/experiments/{first}/runs?viewStateShareKey=hi_ml shows the runs" in said

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from hi_ml.app.errors import RunFolderInvalid, TrackingFailed
+from hi_ml.app.process import another_process
 from hi_ml.tracking.alarms import announce
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import leaving
@@ -306,6 +307,24 @@ def test_an_interrupted_run_is_marked_failed_and_stays_an_interruption(folder, c
     monkeypatch.setattr(MlflowClient, "log_model_artifacts", raising(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         send(folder)
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
+
+
+def stay_at_the_model(folder, begun):
+    """Send a run as another process would to a store that takes its time."""
+    MlflowClient.log_model_artifacts = lambda *_, **__: (begun.touch(), time.sleep(60))
+    send(folder)
+
+
+def test_a_run_that_another_process_is_sending_is_marked_failed_when_nobody_waits_for_it(
+    folder, client, here, monkeypatch
+):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where it finds this module
+    begun = here / "begun"
+    with another_process("sends runs") as ask:
+        sending = ask(stay_at_the_model, folder, begun)
+        while not begun.exists() and not sending.done():
+            time.sleep(0.05)
     assert [run.info.status for run in runs(client)] == ["FAILED"]
 
 

@@ -348,8 +348,9 @@ def test_a_leak_that_was_begun_ahead_is_the_one_that_is_measured_afterwards(admi
     assert "leakage" not in alone.results  # a fit that nothing is asked of begins nothing
     asked = []
     with another_process("fits") as ask:
-        begun = training.train(problem, method, ask=lambda *call: asked.append(call) or ask(*call))
+        begun = training.begin(problem, method, lambda *call: asked.append(call) or ask(*call))
+        judged = training.train(problem, method, begun=begun)
     ((_, bare, *_),) = asked  # the leak alone, and none of the table goes there
     assert not len(bare.table.columns)
-    assert begun.results["leakage"] == training.assess(alone).results["leakage"]
-    assert list(begun.results) == list(training.train(problem, method).results)
+    assert judged.results["leakage"] == training.assess(alone).results["leakage"]
+    assert list(judged.results) == list(training.train(problem, method).results)

@@ -1,7 +1,6 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,9 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
+from hi_ml.app.files import unfinished_folder
 from hi_ml.app.passwords import without_password
-from hi_ml.app.process import another_process
+from hi_ml.app.process import Answer, another_process, this_process
 from hi_ml.data.column import Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
@@ -30,17 +30,17 @@ from hi_ml.modeling.models import Model, refuse_unknown_arguments
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import screen
-from hi_ml.reports.drawing import drawing_here, drawing_process
-from hi_ml.reports.train import Judged, Request, finish, judge, prepare
+from hi_ml.reports.train import Begun, Judged, Request, begin, finish, hand_over, judge, prepare
 from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
-from hi_ml.tracking.send import RunSettings
+from hi_ml.tracking.send import RunSettings, Tracked
 from hi_ml.tracking.store import address, command_to_open, store_uri
 
+S = TypeVar("S")
 T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
-_fitting_process = partial(another_process, "fits what the leak compares", imports="hi_ml.evaluation.leakage")
+_NEEDED = ("hi_ml.evaluation.leakage", "skops.io", "mlflow.pyfunc")  # by what is done beside the fits
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -119,33 +119,44 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     failures: list[HiMlError] = []
     lines: list[dict[str, str]] = []
     folders: list[Path] = []  # in the order that was asked for
-    fitting, drawing = (_fitting_process, drawing_process) if len(tasks) > 1 else (nullcontext, drawing_here)
-    with fitting() as ask, drawing() as draw, launch.progress(1 + len(_STEPS) * len(tasks)) as stage:
-        request = Request(here, method, settings.charts == "all", settings.report, draw, ask)
+    process = another_process if len(tasks) > 1 else this_process
+    with (
+        unfinished_folder(here.folder, "models") as models,
+        process("compares leaks, packages models and sends runs", imports=_NEEDED) as ask,
+        process("draws charts") as ask_to_draw,
+        launch.progress(1 + len(_STEPS) * len(tasks)) as stage,
+    ):
+        request = Request(here, method, settings.charts == "all", settings.report, models, ask, ask_to_draw)
         stage("read")
         seconds: dict[str, float] = {}
         table = prepare(settings.dataset, tasks, here.folder, seconds)
 
-        def judged_task(task: Task) -> Judged:
-            stage(f"{task.name}: fit, judge, explain")
-            judged = judge(table.pose(task, method), request, seconds=dict(seconds))
-            tqdm.write(screen.summary(judged.run))
-            return judged
+        def judged_task(begun: Begun) -> Judged:
+            stage(f"{begun.problem.task.name}: fit, judge, explain")
+            run = judge(begun, request, seconds=dict(seconds))
+            tqdm.write(screen.summary(run))
+            return hand_over(run, table, request)
 
-        for judged in one_ahead(trainable(tasks, judged_task, failures)):
-            name = judged.run.problem.task.name
-            path = here.folder / name
+        def written_task(judged: Judged) -> tuple[str, Answer | None]:
+            name, path = judged.run.problem.task.name, here.folder / judged.run.problem.task.name
             stage(f"{name}: charts, model, run folder")
-            try:
-                finish(judged, table, request, path)
-                folders.append(path)
-                tqdm.write(screen.where(path))
-                lines.append(screen.line(judged.run))
-                if tracked:
-                    stage(f"{name}: track")
-                    send_and_say(path, settings.policy(judged.run), settings)
-            except (NotTrainable, TrackingFailed) as error:
-                failures.append(error)
+            finish(judged, table, request, path)
+            folders.append(path)
+            tqdm.write(screen.where(path))
+            lines.append(screen.line(judged.run))
+            return name, ask(settings.sending(path, settings.policy(judged.run))) if tracked else None
+
+        def said_task(written: tuple[str, Answer | None]) -> None:
+            name, sending = written
+            if sending is not None:
+                stage(f"{name}: track")
+                say_sent(sending.result())
+
+        begun = one_ahead(each(tasks, partial(begin, table=table, request=request), failures))
+        judged = one_ahead(each(begun, judged_task, failures))
+        written = one_ahead(each(judged, written_task, failures))
+        for _ in each(written, said_task, failures):
+            pass  # what is done, is done on the way
     if len(lines) > 1:
         print(screen.closing(lines))
     if folders:
@@ -154,12 +165,12 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         raise Unserved.of(failures)
 
 
-def trainable(tasks: Iterable[Task], judged: Callable[[Task], Judged], failures: list[HiMlError]) -> Iterator[Judged]:
-    """Yield what tasks came to, and keep why others cannot be trained."""
-    for task in tasks:
+def each(items: Iterable[S], does: Callable[[S], T], failures: list[HiMlError]) -> Iterator[T]:
+    """Yield what is made of each item, and keep why of others nothing can be."""
+    for item in items:
         try:
-            yield judged(task)
-        except NotTrainable as error:
+            yield does(item)
+        except (NotTrainable, TrackingFailed) as error:
             failures.append(error)
 
 
@@ -176,9 +187,9 @@ def one_ahead(items: Iterator[T]) -> Iterator[T]:
         former = following
 
 
-def send_and_say(folder: Path, policy: PromotionPolicy, settings: TrainSettings) -> None:
-    """Send a run folder to MLflow, and say what became of it there."""
-    for sentence in settings.send(folder, policy).sentences():
+def say_sent(tracked: Tracked) -> None:
+    """Say what became of a run in MLflow."""
+    for sentence in tracked.sentences():
         tqdm.write(screen.wrapped(sentence))
 
 

@@ -15,18 +15,18 @@ from tqdm import tqdm
 from hi_ml.app import launch
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import ConfigurationInvalid, HiMlError, TrackingFailed, Unserved, quoted
-from hi_ml.app.files import atomic_folder
+from hi_ml.app.files import atomic_folder, unfinished_folder
+from hi_ml.app.process import this_process
 from hi_ml.app.timing import stopwatch
 from hi_ml.modeling.tuning.result import run
 from hi_ml.modeling.tuning.search import begin_study, finished_trials, identity, refuse_unsearchable
 from hi_ml.modeling.tuning.validation import Plan
 from hi_ml.reports import screen
 from hi_ml.reports import search as searches
-from hi_ml.reports.drawing import drawing_here
 from hi_ml.reports.search import config_to_train
-from hi_ml.reports.train import Request, finish, judge, prepare
+from hi_ml.reports.train import Begun, Request, finish, hand_over, judge, prepare
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder
-from hi_ml.train import TrainSettings, say_next, send_and_say
+from hi_ml.train import TrainSettings, say_next, say_sent
 
 log = logging.getLogger("hi_ml")
 _STEPS = 5  # beside the trials, for the progress bar
@@ -61,7 +61,12 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
     (name,), (task,) = settings.tasks, settings.at_horizon()
     method, plan, model, path = settings.method(), settings.plan(), settings.model, here.folder / name
     tracked, seconds, failures = settings.tracking == "default", dict[str, float](), list[HiMlError]()
-    with drawing_here() as draw, launch.progress(_STEPS + settings.trials) as stage, _resumable(here):
+    with (
+        unfinished_folder(here.folder, "models") as models,
+        this_process() as ask,
+        launch.progress(_STEPS + settings.trials) as stage,
+        _resumable(here),
+    ):
         stage("read")
         table = prepare(settings.dataset, [task], here.folder, seconds)
         problem = table.pose(task, method)
@@ -77,17 +82,18 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
             searches.write(result, RunFolder(work), table=table, here=here, seconds=seconds)
         tqdm.write(searches.summary(result, here))
         best = replace(here, config=config_to_train(result, here.config))
-        request = Request(best, replace(method, model=result.tuned), settings.charts == "all", settings.report, draw)
+        method = replace(method, model=result.tuned)
+        request = Request(best, method, settings.charts == "all", settings.report, models, ask, ask)
         stage(f"{name}: fit, judge, explain")
-        judged = judge(problem, request, seconds={step: seconds[step] for step in ("read", "encode")})
-        tqdm.write(screen.summary(judged.run))
+        best_run = judge(Begun(problem, {}), request, seconds={step: seconds[step] for step in ("read", "encode")})
+        tqdm.write(screen.summary(best_run))
         stage(f"{name}: charts, model, run folder")
-        finish(judged, table, request, path)
+        finish(hand_over(best_run, table, request), table, request, path)
         tqdm.write(screen.where(path))
         stage("track")
         for folder in (here.folder, path) if tracked else ():  # MLflow nests the model in the search it came of
             try:
-                send_and_say(folder, settings.policy(judged.run), settings)
+                say_sent(settings.send(folder, settings.policy(best_run)))
             except TrackingFailed as error:
                 failures.append(error)
     say_next([here.folder, path], tracked=tracked)

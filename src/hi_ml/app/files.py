@@ -108,24 +108,33 @@ def atomic_folder(path: Path, *, ours: Collection[str] = ()) -> Iterator[Path]:
     path = path.resolve()  # where a link points to: there the work is done
     _refuse_strangers(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(mkdtemp(prefix=f"{path.name}.", suffix=UNFINISHED, dir=path.parent))
-    handle, moved = _lock(work), list[str]()
+    moved = list[str]()
+    with unfinished_folder(path.parent, path.name) as work:
+        try:
+            yield work
+            (work / _MARK).unlink()
+            _refuse_strangers(path, ours)  # that came while we wrote
+            for entry in path.iterdir() if path.is_dir() else ():
+                entry.replace(work / entry.name)
+                moved.append(entry.name)
+            work.replace(path)
+        except BaseException:
+            for name in moved:
+                (work / name).replace(path / name)
+            raise
+
+
+@contextmanager
+def unfinished_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give a folder to write in that vanishes with what is still in it; should it not, a later run removes it."""
+    work = Path(mkdtemp(prefix=f"{name}.", suffix=UNFINISHED, dir=parent))
+    handle = _lock(work)
     try:
         open_up(work)
         (work / _MARK).touch()
         yield work
-        (work / _MARK).unlink()
-        _refuse_strangers(path, ours)  # that came while we wrote
-        for entry in path.iterdir() if path.is_dir() else ():
-            entry.replace(work / entry.name)
-            moved.append(entry.name)
-        work.replace(path)
-    except BaseException:
-        for name in moved:
-            (work / name).replace(path / name)
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     finally:
+        shutil.rmtree(work, ignore_errors=True)
         os.close(handle or 0)
 
 

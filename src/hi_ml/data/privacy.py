@@ -32,6 +32,8 @@ _PARTICLES = frozenset({  # of names, that name nobody alone
 _NO_NAMES = _TITLES | _PARTICLES
 _JOINS = re.compile("['’-]")  # that may be left out inside of a name
 # Scripts that put no blank between words: a name in them may stand anywhere, as one run of two letters and more.
+_FOREIGN = re.compile(r"[^\x00-\x7f]")  # no ASCII
+_MARKS = ("Mn", "Mc", "Me", "Cf")  # accents, vowel signs and what is not seen, as Unicode calls them
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
     "\U00020000-\U0003ffff]"
@@ -81,7 +83,7 @@ class PrivateWords:
         """
         counts = {}
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and (count := sum(map(self.count, _texts(path.name, path.read_bytes())))):
+            if path.is_file() and (count := self.count("\n".join(_texts(path.name, path.read_bytes())))):
                 counts[str(path.relative_to(folder))] = count
         if counts:
             raise PrivateValueFound.in_files(counts)
@@ -217,7 +219,7 @@ def fold(text: str) -> str:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text)
-        text = "".join(c for c in text if c.isascii() or unicodedata.category(c) not in ("Mn", "Mc", "Me", "Cf"))
+        text = _FOREIGN.sub(lambda c: "" if unicodedata.category(c[0]) in _MARKS else c[0], text)
     return text.casefold()
 
 
@@ -251,7 +253,10 @@ def _by_first(names: Iterable[tuple[str, ...]]) -> dict[str, frozenset[tuple[str
 
 def _names_in(text: str, names: dict[str, frozenset[tuple[str, ...]]]) -> Iterator[tuple[str, ...]]:
     """Yield the names that stand in a text as whole words, one after the other."""
-    for line in fold(_unescaped(text)).splitlines():
+    text = fold(_unescaped(text))
+    if names.keys().isdisjoint(_WORD.findall(text)):
+        return
+    for line in text.splitlines():
         if names.keys().isdisjoint(_WORD.findall(line)):  # nearly every line of a model: numbers
             continue
         words = list(_WORD.finditer(line))

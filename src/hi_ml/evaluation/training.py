@@ -1,11 +1,11 @@
 """One task on one table: fitted on the training part, then asked all that the configuration names."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from hi_ml.app.process import Ask
+from hi_ml.app.process import Answer, Ask
 from hi_ml.app.timing import stopwatch
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling.problem import Problem
@@ -13,25 +13,33 @@ from hi_ml.modeling.problem import Problem
 Seconds = dict[str, float]  # that steps took
 
 
-def train(problem: Problem, method: Method, seconds: Seconds | None = None, ask: Ask | None = None) -> FittedRun:
+def train(
+    problem: Problem, method: Method, seconds: Seconds | None = None, begun: Mapping[str, Answer] | None = None
+) -> FittedRun:
     """Fit on the training part, then judge, measure the leak, explain: whatever the method names.
 
     Parameters
     ----------
     seconds : dict of str to float, optional
         What earlier steps took; this function adds its own.
-    ask : function, optional
-        Lets another process do what takes long while the model is fitted, see `hi_ml.app.process`.
+    begun : mapping of str to Answer, optional
+        What `begin` returned.
 
     Raises
     ------
     HiMlError
         If an assessment refuses the problem, or the learner its settings.
     """
-    method = _aimed(method, problem)
-    begun = _begin(problem, method, ask) if ask else {}
     run = fit(problem, method, seconds)
-    return assess(replace(run, results={**run.results, **begun}))
+    return assess(replace(run, results={**run.results, **(begun or {})}))
+
+
+def begin(problem: Problem, method: Method, ask: Ask) -> dict[str, Answer]:
+    """Let another process do what takes long and needs no model; return it by the name of its assessment."""
+    method = _aimed(method, problem)
+    bare = replace(problem, table=problem.table.iloc[:, :0], unpooled=None, left_out=None)
+    works = {name: one.ahead for name, one in catalogue().items() if name in method.assessments and one.ahead}
+    return {name: ask(work, bare, method, method.assessments[name]) for name, work in works.items()}
 
 
 def fit(problem: Problem, method: Method, seconds: Seconds | None = None) -> FittedRun:
@@ -62,12 +70,6 @@ def assess(run: FittedRun) -> FittedRun:
             run = replace(run, results={**run.results, name: assessment.measure(run, asked[name])})
     others = {name: result for name, result in run.results.items() if name not in asked}
     return replace(run, results=others | {name: run.results[name] for name in asked})
-
-
-def _begin(problem: Problem, method: Method, ask: Ask) -> dict[str, Any]:
-    bare = replace(problem, table=problem.table.iloc[:, :0], unpooled=None, left_out=None)
-    works = {name: one.ahead for name, one in catalogue().items() if name in method.assessments and one.ahead}
-    return {name: ask(work, bare, method, method.assessments[name]) for name, work in works.items()}
 
 
 def _aimed(method: Method, problem: Problem) -> Method:

@@ -1,10 +1,6 @@
 """Charts that are drawn by a process of their own, while this one fits the next model, or here where none is left."""
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from hi_ml.app.files import atomic
-from hi_ml.app.process import another_process, answer_to, settle
 from hi_ml.tracking.folder import write_table
 
 if TYPE_CHECKING:
@@ -40,34 +35,6 @@ class Picture(NamedTuple):
 
     png: bytes
     seconds: float  # that it took
-
-
-Draw = Callable[[Drawing], Future[Picture]]
-
-
-@contextmanager
-def drawing_process() -> Iterator[Draw]:
-    """Start the process that draws, and end it; it knows no learner.
-
-    Yields
-    ------
-    function
-        Takes a `Drawing` and returns at once; its `Future` raises what went wrong there.
-    """
-    with another_process("draws charts") as ask:
-        yield partial(ask, drawn)
-
-
-@contextmanager
-def drawing_here() -> Iterator[Draw]:
-    """Draw in this process, for where nothing else is left to do meanwhile; used as `drawing_process` is."""
-
-    def draw(drawing: Drawing) -> Future[Picture]:
-        future: Future[Picture] = Future()
-        settle(future, answer_to(drawn, drawing))
-        return future
-
-    yield draw
 
 
 def drawn(drawing: Drawing) -> Picture:

@@ -5,7 +5,6 @@ A run folder is complete without MLflow.
 
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.launch import Invocation
-from hi_ml.app.process import Ask
+from hi_ml.app.process import Answer, Ask
 from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
@@ -31,7 +30,6 @@ from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
 from hi_ml.reports import drawing, model, train_charts
-from hi_ml.reports.drawing import Draw, Picture
 from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.scorer.serving import UNSEEN
 from hi_ml.tracking.contest import rows_of
@@ -46,17 +44,20 @@ class Request:
     method: Method
     all_charts: bool
     stated: Mapping[str, str | None]  # by a person, to items of the checklist for reports
-    draw: Draw  # another process, which draws the charts
-    ask: Ask | None = None  # another one, which fits what the leak compares
+    models: Path  # where they wait until their run folders are written
+    ask: Ask  # lets something be done meanwhile, by another process
+    ask_to_draw: Ask  # the same of charts, by one that knows no learner
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A trained task whose charts are being drawn."""
+    """A trained task whose charts are being drawn, and whose model is being packaged."""
 
     run: FittedRun
     started: float  # seconds since 1970
-    charts: list[tuple[str, Future[Picture], pd.DataFrame]]  # place in the run folder, picture and table of each
+    charts: list[tuple[str, Answer, pd.DataFrame]]  # place in the run folder, `Picture` and table of each
+    model: Path
+    packaged: Answer  # the seconds that it took, once the model is there
 
 
 def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Request) -> None:
@@ -69,8 +70,6 @@ def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Req
     folder.write(split=_certificate(run.problem, admissions, request.method.split))
     if len(admissions.rejected):
         keep_rejected(folder.path, admissions.rejected)
-    with stopwatch(seconds, "package"):
-        package.save_run(folder.model, run, admissions.dataset)
     used = list(dict.fromkeys(run.problem.features.role.values()))
     data = {
         **admissions.provenance(),
@@ -84,6 +83,8 @@ def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Req
         drawn = picture.result()
         drawing.write(drawn.png, behind, folder.path / name)
         seconds["draw"] += drawn.seconds
+    seconds["package"] = judged.packaged.result()
+    judged.model.rename(folder.model)
     started = provenance(request.here, facts, started=judged.started)
     folder.write(run=started, data=data, timings=round_seconds(seconds))
     model.write(folder, folder, request.stated)
@@ -209,8 +210,22 @@ def prepare(dataset: Dataset, tasks: list[Task], folder: Path, seconds: dict[str
     return Prepared(admissions, features, words)
 
 
-def judge(problem: Problem, request: Request, *, seconds: dict[str, float]) -> Judged:
-    """Train one task, and let its charts be drawn.
+@dataclass(frozen=True)
+class Begun:
+    """A task that is posed, of which another process does what needs no model."""
+
+    problem: Problem
+    answers: Mapping[str, Answer]  # by the name of the assessment
+
+
+def begin(task: Task, table: Prepared, request: Request) -> Begun:
+    """Pose a task; raises as `hi_ml.modeling.problem.pose`."""
+    problem = table.pose(task, request.method)
+    return Begun(problem, training.begin(problem, request.method, request.ask))
+
+
+def judge(begun: Begun, request: Request, *, seconds: dict[str, float]) -> FittedRun:
+    """Train one task, and ask of it all that was asked for.
 
     Parameters
     ----------
@@ -222,15 +237,28 @@ def judge(problem: Problem, request: Request, *, seconds: dict[str, float]) -> J
     HiMlError
         If the learner refuses its settings, or an assessment the problem.
     """
-    started = time.time() - sum(seconds.values())
-    run = training.train(problem, request.method, seconds, request.ask)
-    with stopwatch(seconds, "draw"):
+    return training.train(begun.problem, request.method, seconds, begun.answers)
+
+
+def hand_over(run: FittedRun, table: Prepared, request: Request) -> Judged:
+    """Let the charts of a trained task be drawn, and its model be packaged."""
+    started = time.time() - sum(run.seconds.values())
+    with stopwatch(run.seconds, "draw"):
         charts = list(train_charts.of_run(run, all_charts=request.all_charts))
-    return Judged(run, started, [(name, request.draw(picture), behind) for name, picture, behind in charts])
+    answers = [(name, request.ask_to_draw(drawing.drawn, chart), behind) for name, chart, behind in charts]
+    model = request.models / run.problem.task.name
+    return Judged(run, started, answers, model, request.ask(_packaged, model, run, table.admissions.dataset))
+
+
+def _packaged(folder: Path, run: FittedRun, dataset: Dataset) -> float:
+    seconds: dict[str, float] = {}
+    with stopwatch(seconds, "package"):
+        package.save_run(folder, run, dataset)
+    return seconds["package"]
 
 
 def finish(judged: Judged, table: Prepared, request: Request, path: Path) -> None:
-    """Write the run folder of a trained task, whole or not at all, as soon as its charts are drawn.
+    """Write the run folder of a trained task, whole or not at all, as soon as its charts and its model are there.
 
     Parameters
     ----------

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -117,9 +118,13 @@ class RunSettings:
     smallest_cell: SmallestCell
     files: Files
 
+    def sending(self, folder: Path, policy: PromotionPolicy = _NO_TABLE) -> Callable[[], Tracked]:
+        """Return what tracks a finished run folder, here or in another process; raises as `send`."""
+        return partial(send, RunFolder(folder), policy, share_rows=self.share_rows, seconds=self.tracking_seconds)
+
     def send(self, folder: Path, policy: PromotionPolicy = _NO_TABLE) -> Tracked:
         """Track a finished run folder; raises as the function does."""
-        return send(RunFolder(folder), policy, share_rows=self.share_rows, seconds=self.tracking_seconds)
+        return self.sending(folder, policy)()
 
 
 def _is_active(client: Any, run_id: str) -> bool:

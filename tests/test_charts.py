@@ -18,8 +18,8 @@ from hi_ml.evaluation.coverage import Checked, Slices, slice_table
 from hi_ml.reports import charts
 from hi_ml.reports.charts import explanations, first_look, forests, heat_maps, means, predictions, scores, tuning
 from hi_ml.reports.charts.layout import new_figure
-from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, save, wrap
-from hi_ml.reports.drawing import caption
+from hi_ml.reports.charts.style import COUNTS, LOW_TO_HIGH, SERIES, wrap
+from hi_ml.reports.drawing import caption, save
 from hi_ml.reports.findings_charts import KINDS
 from hi_ml.statistics import curves
 from hi_ml.statistics.disclosure import Disclosure

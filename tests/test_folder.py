@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from hi_ml.app.errors import RunFolderInvalid
-from hi_ml.reports.charts.style import save
+from hi_ml.reports.drawing import save
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
 SCORES = pd.DataFrame({"score": ["mae"], "part": ["test"], "value": [0.1 + 0.2]})

@@ -15,7 +15,7 @@ from hi_ml.app.config import STRICT, refuse_strange_targets
 from hi_ml.app.errors import HiMlError, NotTrainable, TrackingFailed, Unserved, command_to_track
 from hi_ml.app.files import unfinished_folder
 from hi_ml.app.passwords import without_password
-from hi_ml.app.process import Answer, another_process, this_process
+from hi_ml.app.process import Pending, another_process, this_process
 from hi_ml.data.column import Moment
 from hi_ml.evaluation.assessment import FittedRun, Method, NoSettings, build_settings
 from hi_ml.evaluation.explanations import Explain
@@ -40,7 +40,7 @@ from hi_ml.tracking.store import address, command_to_open, store_uri
 S = TypeVar("S")
 T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
-_NEEDED = ("hi_ml.evaluation.leakage", "skops.io", "mlflow.pyfunc")  # by what is done beside the fits
+_NEEDED = ["hi_ml.evaluation.leakage"]  # by what is done first beside the fits
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -137,7 +137,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
             tqdm.write(screen.summary(run))
             return hand_over(run, table, request)
 
-        def written_task(judged: Judged) -> tuple[str, Answer | None]:
+        def written_task(judged: Judged) -> tuple[str, Pending | None]:
             name, path = judged.run.problem.task.name, here.folder / judged.run.problem.task.name
             stage(f"{name}: charts, model, run folder")
             finish(judged, table, request, path)
@@ -146,7 +146,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
             lines.append(screen.line(judged.run))
             return name, ask(settings.sending(path, settings.policy(judged.run))) if tracked else None
 
-        def said_task(written: tuple[str, Answer | None]) -> None:
+        def said_task(written: tuple[str, Pending | None]) -> None:
             name, sending = written
             if sending is not None:
                 stage(f"{name}: track")

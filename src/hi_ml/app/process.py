@@ -26,14 +26,14 @@ from typing import Any, Protocol
 from hi_ml.app.errors import HiMlError
 
 
-class Answer(Protocol):
+class Pending(Protocol):
     """What was asked for, once it is there."""
 
     def result(self) -> Any:
         """Wait for it and return it, or raise what went wrong."""
 
 
-Ask = Callable[..., Answer]  # takes a function of a module and its arguments, which are pickled
+Ask = Callable[..., Pending]  # takes a function of a module and its arguments, which are pickled
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _GIVE_UP = signal.SIGUSR1  # what it is told that is still at work when nobody waits for it any more
 _SECONDS = 3.0  # that it then has
@@ -184,7 +184,7 @@ def _answer(pickled: bytes) -> Any:
 
 
 def serve(descriptor: int) -> None:
-    """Answer what comes in, until whoever asks has ended, however it did, or wants nothing any more."""
+    """Pending what comes in, until whoever asks has ended, however it did, or wants nothing any more."""
     signal.signal(_GIVE_UP, signal.default_int_handler)
     quietly = suppress(EOFError, OSError, KeyboardInterrupt)
     with quietly, Connection(descriptor) as asking:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hi_ml.app.process import Answer, Ask
+from hi_ml.app.process import Ask, Pending
 from hi_ml.app.timing import stopwatch
 from hi_ml.evaluation.assessment import FittedRun, Method, catalogue
 from hi_ml.modeling.problem import Problem
@@ -14,7 +14,7 @@ Seconds = dict[str, float]  # that steps took
 
 
 def train(
-    problem: Problem, method: Method, seconds: Seconds | None = None, begun: Mapping[str, Answer] | None = None
+    problem: Problem, method: Method, seconds: Seconds | None = None, begun: Mapping[str, Pending] | None = None
 ) -> FittedRun:
     """Fit on the training part, then judge, measure the leak, explain: whatever the method names.
 
@@ -22,7 +22,7 @@ def train(
     ----------
     seconds : dict of str to float, optional
         What earlier steps took; this function adds its own.
-    begun : mapping of str to Answer, optional
+    begun : mapping of str to Pending, optional
         What `begin` returned.
 
     Raises
@@ -34,7 +34,7 @@ def train(
     return assess(replace(run, results={**run.results, **(begun or {})}))
 
 
-def begin(problem: Problem, method: Method, ask: Ask) -> dict[str, Answer]:
+def begin(problem: Problem, method: Method, ask: Ask) -> dict[str, Pending]:
     """Let another process do what takes long and needs no model; return it by the name of its assessment."""
     method = _aimed(method, problem)
     bare = replace(problem, table=problem.table.iloc[:, :0], unpooled=None, left_out=None)

@@ -15,8 +15,7 @@ from hi_ml.modeling.scores.score import DRAWS
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.reports import page
 from hi_ml.reports.charts.scores import differences_from_best
-from hi_ml.reports.charts.style import save
-from hi_ml.reports.drawing import caption
+from hi_ml.reports.drawing import caption, save
 from hi_ml.reports.model import ANSWERS
 from hi_ml.reports.screen import wrapped
 from hi_ml.statistics.estimates import LEVEL

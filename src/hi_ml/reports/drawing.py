@@ -70,6 +70,26 @@ def write(picture: bytes, table: pd.DataFrame, stem: Path | str) -> tuple[Path, 
     return place, data
 
 
+def save(figure: "Figure", table: pd.DataFrame, stem: Path | str) -> tuple[Path, Path]:
+    """Write a chart and the table behind it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What the figure draws.
+    stem : path
+        Where to, without the ending; folders are made.
+
+    Returns
+    -------
+    tuple of Path
+        As `write`.
+    """
+    from hi_ml.reports.charts.style import png  # noqa: PLC0415 -- as above
+
+    return write(png(figure), table, stem)
+
+
 def caption(n: int, method: str, *, noun: str = "admissions") -> str:
     """Say how many rows a chart shows, and how.
 

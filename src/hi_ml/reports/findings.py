@@ -20,7 +20,7 @@ from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions
 from hi_ml.data.sql.table import SqlTable
 from hi_ml.reports import findings_charts, page
-from hi_ml.reports.charts.style import save
+from hi_ml.reports.drawing import save
 from hi_ml.reports.provenance import of_table, place, provenance, tables_in_words
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder, keep_rejected

@@ -1,7 +1,7 @@
 """What was run, by which code, on which rows, and when? What ``run.json`` says of any run, in one place."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hi_ml.app.launch import Invocation
@@ -9,9 +9,11 @@ from hi_ml.app.references import as_written
 from hi_ml.app.text import counted
 from hi_ml.data.read import Admissions
 from hi_ml.data.sql.table import SqlTable
+from hi_ml.evaluation.assessment import FittedRun, catalogue
 from hi_ml.modeling import splits
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
+from hi_ml.scorer.serving import UNSEEN
 
 _DIGITS = 12  # of a digest, enough to tell two apart
 
@@ -79,3 +81,48 @@ def of_problem(problem: Problem, admissions: Admissions, *, model: Model, seed: 
         "parts": {part: int(problem.where(part).sum()) for part in splits.PARTS},
         "split_sha256": problem.split_digest(),
     }
+
+
+def of_run(run: FittedRun, admissions: Admissions) -> dict[str, Any]:
+    """Say what was predicted by which model, how it was judged and explained, and what to know before reading that."""
+    explanation, conformal = run.results.get("explanation"), run.results.get("intervals")
+    return {
+        **of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed),
+        "split": run.method.split.name,
+        "unseen_in_test": _unseen(run.problem),
+        "explained_rows": len(explanation.index) if explanation else 0,
+        "explanation": explanation.method if explanation else None,
+        "interval": f"{conformal.sentence} {conformal.note}" if conformal else None,
+        "notes": list(_notes(run)),
+        "sentences": {
+            name: catalogue()[name].sentence(result) for name, result in run.results.items() if result is not None
+        },
+    }
+
+
+def _notes(run: FittedRun) -> Iterator[str]:
+    method, model, classes = run.method, run.method.model, bool(run.problem.labels)
+    yield from run.problem.remarks
+    asks = run.problem.task.asks
+    if model.predicts != asks and not classes:
+        yield (
+            f"{model.name} predicts the {model.predicts}, and the score asks for the {asks}: on skewed targets it "
+            f"starts behind."
+        )
+    if run.fitted.recalibration:
+        yield (
+            "The class shares are recalibrated inside the training part, and explained as they are served. The leak of "
+            "a random split and the permutation test are of the learner before recalibration."
+        )
+    assessments = catalogue()
+    for name, settings in method.assessments.items():
+        yield from assessments[name].notes(run, settings)
+
+
+def _unseen(problem: Problem) -> dict[str, int]:
+    """Count, per category column, the test rows whose level no training row has, or too few patients of them."""
+    counts = {}
+    for name, role in problem.features.role.items():
+        if problem.features.levels(name) is not None:
+            counts[role] = int((problem.features.frame.loc[problem.where("test"), name] == UNSEEN).sum())
+    return counts

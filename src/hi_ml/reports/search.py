@@ -18,8 +18,7 @@ from hi_ml.modeling.scores.score import title
 from hi_ml.modeling.tuning import search
 from hi_ml.modeling.tuning.result import SearchResult
 from hi_ml.reports.charts import explanations, tuning
-from hi_ml.reports.charts.style import save
-from hi_ml.reports.drawing import caption
+from hi_ml.reports.drawing import caption, save
 from hi_ml.reports.provenance import of_problem, provenance
 from hi_ml.reports.screen import wrapped
 from hi_ml.reports.train import Prepared

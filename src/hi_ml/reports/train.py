@@ -4,7 +4,7 @@ A run folder is complete without MLflow.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 
 from hi_ml.app.files import atomic_folder
 from hi_ml.app.launch import Invocation
-from hi_ml.app.process import Answer, Ask
+from hi_ml.app.process import Ask, Pending
 from hi_ml.app.timing import round_seconds, stopwatch
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.read import Admissions, read
@@ -30,8 +30,7 @@ from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task, select
 from hi_ml.prediction import package
 from hi_ml.reports import drawing, model, train_charts
-from hi_ml.reports.provenance import of_problem, provenance
-from hi_ml.scorer.serving import UNSEEN
+from hi_ml.reports.provenance import of_run, provenance
 from hi_ml.tracking.contest import rows_of
 from hi_ml.tracking.folder import RunFolder, keep_rejected
 
@@ -55,9 +54,9 @@ class Judged:
 
     run: FittedRun
     started: float  # seconds since 1970
-    charts: list[tuple[str, Answer, pd.DataFrame]]  # place in the run folder, `Picture` and table of each
+    charts: list[tuple[str, Pending, pd.DataFrame]]  # place in the run folder, `Picture` and table of each
     model: Path
-    packaged: Answer  # the seconds that it took, once the model is there
+    packaged: Pending  # the seconds that it took, once the model is there
 
 
 def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Request) -> None:
@@ -78,7 +77,7 @@ def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Req
         "used": used,
         "refused": run.problem.refused,
     }
-    facts = of_problem(run.problem, admissions, model=run.method.model, seed=run.method.seed) | _facts(run)
+    facts = of_run(run, admissions)
     for name, picture, behind in judged.charts:
         drawn = picture.result()
         drawing.write(drawn.png, behind, folder.path / name)
@@ -120,49 +119,6 @@ def _certificate(problem: Problem, admissions: Admissions, split: Split) -> dict
         **splits.certify(problem.parts, kinds, problem.content),
         "left_out": splits.left_out(split, problem.group, problem.table),
     }
-
-
-def _facts(run: FittedRun) -> dict[str, Any]:
-    explanation, conformal = run.results.get("explanation"), run.results.get("intervals")
-    return {
-        "split": run.method.split.name,
-        "unseen_in_test": _unseen(run.problem),
-        "explained_rows": len(explanation.index) if explanation else 0,
-        "explanation": explanation.method if explanation else None,
-        "interval": f"{conformal.sentence} {conformal.note}" if conformal else None,
-        "notes": list(_notes(run)),
-        "sentences": {
-            name: catalogue()[name].sentence(result) for name, result in run.results.items() if result is not None
-        },
-    }
-
-
-def _notes(run: FittedRun) -> Iterator[str]:
-    method, model, classes = run.method, run.method.model, bool(run.problem.labels)
-    yield from run.problem.remarks
-    asks = run.problem.task.asks
-    if model.predicts != asks and not classes:
-        yield (
-            f"{model.name} predicts the {model.predicts}, and the score asks for the {asks}: on skewed targets it "
-            f"starts behind."
-        )
-    if run.fitted.recalibration:
-        yield (
-            "The class shares are recalibrated inside the training part, and explained as they are served. The leak of "
-            "a random split and the permutation test are of the learner before recalibration."
-        )
-    assessments = catalogue()
-    for name, settings in method.assessments.items():
-        yield from assessments[name].notes(run, settings)
-
-
-def _unseen(problem: Problem) -> dict[str, int]:
-    """Count, per category column, the test rows whose level no training row has, or too few patients of them."""
-    counts = {}
-    for name, role in problem.features.role.items():
-        if problem.features.levels(name) is not None:
-            counts[role] = int((problem.features.frame.loc[problem.where("test"), name] == UNSEEN).sum())
-    return counts
 
 
 @dataclass(frozen=True)
@@ -215,7 +171,7 @@ class Begun:
     """A task that is posed, of which another process does what needs no model."""
 
     problem: Problem
-    answers: Mapping[str, Answer]  # by the name of the assessment
+    answers: Mapping[str, Pending]  # by the name of the assessment
 
 
 def begin(task: Task, table: Prepared, request: Request) -> Begun:

@@ -22,8 +22,7 @@ from hi_ml.prediction.load import LoadedModel
 from hi_ml.reports import page
 from hi_ml.reports.charts import predictions
 from hi_ml.reports.charts.forests import transported
-from hi_ml.reports.charts.style import save
-from hi_ml.reports.drawing import caption
+from hi_ml.reports.drawing import caption, save
 from hi_ml.reports.model import Section, Table
 from hi_ml.reports.provenance import of_table, provenance
 from hi_ml.reports.screen import wrapped

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -21,8 +20,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
-
-from hi_ml.reports.drawing import write
 
 INK, MUTED, BAND = "#222222", "#666666", "#D2D2D2"  # text and lines; what stands behind; a zone
 DARK, MIDDLE, LIGHT = "#004488", "#BB5566", "#DDAA33"  # Paul Tol's high-contrast set, made to differ in grey
@@ -89,24 +86,6 @@ def with_rest(caption: str, count: int, words: str) -> str:
     'n = 5 admissions. 3 smaller groups are in the table.'
     """
     return f"{caption} {count} {words} are in the table." if count else caption
-
-
-def save(figure: Figure, table: pd.DataFrame, stem: Path | str) -> tuple[Path, Path]:
-    """Write a chart and the table behind it.
-
-    Parameters
-    ----------
-    table : DataFrame
-        What the figure draws.
-    stem : path
-        Where to, without the ending; folders are made.
-
-    Returns
-    -------
-    tuple of Path
-        As `hi_ml.reports.drawing.write`.
-    """
-    return write(png(figure), table, stem)
 
 
 def png(figure: Figure) -> bytes:

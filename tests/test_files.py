@@ -9,7 +9,17 @@ import pytest
 
 from hi_ml import compare, findings, predict, simulate, track, train, tune
 from hi_ml.app.errors import OutputFailed
-from hi_ml.app.files import atomic, atomic_folder, own, write_json
+from hi_ml.app.files import atomic, atomic_folder, own, unfinished_folder, write_json
+
+
+def test_a_folder_in_which_a_run_was_killed_is_taken_again_and_one_at_work_is_not(tmp_path):
+    with pytest.raises(OutputFailed, match=r"holds models\.\w+\.unfinished"), unfinished_folder(tmp_path, "models"):
+        own(tmp_path)
+    left = tmp_path / "models.x.unfinished"
+    left.mkdir()
+    (left / ".hi_ml").touch()
+    own(tmp_path)
+    assert not left.exists()
 
 
 def test_a_file_takes_its_name_when_all_is_written(tmp_path):

@@ -61,12 +61,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
     (name,), (task,) = settings.tasks, settings.at_horizon()
     method, plan, model, path = settings.method(), settings.plan(), settings.model, here.folder / name
     tracked, seconds, failures = settings.tracking == "default", dict[str, float](), list[HiMlError]()
-    with (
-        unfinished_folder(here.folder, "models") as models,
-        this_process() as ask,
-        launch.progress(_STEPS + settings.trials) as stage,
-        _resumable(here),
-    ):
+    with this_process() as ask, launch.progress(_STEPS + settings.trials) as stage, _resumable(here):
         stage("read")
         table = prepare(settings.dataset, [task], here.folder, seconds)
         problem = table.pose(task, method)
@@ -83,12 +78,13 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
         tqdm.write(searches.summary(result, here))
         best = replace(here, config=config_to_train(result, here.config))
         method = replace(method, model=result.tuned)
-        request = Request(best, method, settings.charts == "all", settings.report, models, ask, ask)
-        stage(f"{name}: fit, judge, explain")
-        best_run = judge(Begun(problem, {}), request, seconds={step: seconds[step] for step in ("read", "encode")})
-        tqdm.write(screen.summary(best_run))
-        stage(f"{name}: charts, model, run folder")
-        finish(hand_over(best_run, table, request), table, request, path)
+        with unfinished_folder(here.folder, "models") as models:
+            request = Request(best, method, settings.charts == "all", settings.report, models, ask, ask)
+            stage(f"{name}: fit, judge, explain")
+            best_run = judge(Begun(problem, {}), request, seconds={step: seconds[step] for step in ("read", "encode")})
+            tqdm.write(screen.summary(best_run))
+            stage(f"{name}: charts, model, run folder")
+            finish(hand_over(best_run, table, request), table, request, path)
         tqdm.write(screen.where(path))
         stage("track")
         for folder in (here.folder, path) if tracked else ():  # MLflow nests the model in the search it came of

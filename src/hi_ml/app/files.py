@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -69,7 +69,7 @@ def to_write(path: str) -> Path:
 
 
 def own(folder: Path) -> int:
-    """Take a folder for one run, as long as the process lives, and remove what killed runs left beside it long ago.
+    """Take a folder for one run, as long as the process lives; remove what killed runs left there, or long ago beside it.
 
     Returns
     -------
@@ -81,13 +81,14 @@ def own(folder: Path) -> int:
     OutputFailed
         If the folder is the present one, holds anything, or is another process's.
     """
+    _sweep(folder.glob(f"*{UNFINISHED}"), age=0)
     _refuse_strangers(folder, ())
     if folder.samefile(Path.cwd()):
         raise OutputFailed.present_folder(folder)
     handle = _lock(folder)
     if handle is None:
         raise OutputFailed.not_empty(folder, ["another run at work"])
-    _sweep(folder.parent)
+    _sweep(chain.from_iterable(folder.parent.glob(f"{depth}*{UNFINISHED}") for depth in ("", "*/")), age=_DAY)
     return handle
 
 
@@ -155,14 +156,13 @@ def _lock(folder: Path) -> int | None:
     return handle
 
 
-def _sweep(parent: Path) -> None:
-    """Remove the marked folders of runs that were killed a day ago and more, here and one level below."""
-    for depth in ("", "*/"):
-        for work in parent.glob(f"{depth}*{UNFINISHED}"):
-            with suppress(OSError):  # gone, or not ours to remove
-                if time.time() - (work / _MARK).stat().st_mtime > _DAY and (handle := _lock(work)) is not None:
-                    shutil.rmtree(work, ignore_errors=True)
-                    os.close(handle)
+def _sweep(folders: Iterable[Path], *, age: float) -> None:
+    """Remove the marked folders of runs that were killed so many seconds ago and more."""
+    for work in folders:
+        with suppress(OSError):  # gone, or not ours to remove
+            if time.time() - (work / _MARK).stat().st_mtime >= age and (handle := _lock(work)) is not None:
+                shutil.rmtree(work, ignore_errors=True)
+                os.close(handle)
 
 
 @contextmanager

@@ -251,7 +251,7 @@ def _of_copies(task: Task, score: str, gap: Interval, *, share: float, most: flo
     if not share:
         return "No row of the random test part has a twin in its training part: nothing can leak through copies."
     return (
-        f"A random split would flatter {_score_of(task, score)} by {_size(task, gap)}; "
+        f"A random split {_would_flatter(task, score, gap)}; "
         f"{percent(share)} % of its test rows have a twin in training, and a model that memorises would gain "
         f"{_number(task, most)}."
     )
@@ -261,13 +261,18 @@ def _of_patients(task: Task, score: str, gap: Interval, *, share: float) -> str:
     if not share:
         return ""
     return (
-        f"Other admissions of the same patients would flatter {_score_of(task, score)} by {_size(task, gap)}; "
+        f"Other admissions of the same patients {_would_flatter(task, score, gap)}; "
         f"{percent(share)} % of the test rows have one in training."
     )
 
 
-def _score_of(task: Task, score: str) -> str:
-    return f"the {title(score)} of {task.title}"
+def _would_flatter(task: Task, score: str, gap: Interval) -> str:
+    unit = task.unit if task.kind == "regression" else "points"
+    value, low, high = (_number(task, end) for end in (gap.value, gap.low, gap.high))
+    flattered, interval = f"the {title(score)} of {task.title}", f"95 % interval {low} to {high}"
+    if gap.low > 0:
+        return f"would flatter {flattered} by {value} {unit} ({interval})"
+    return f"would not flatter {flattered}, as far as this table can tell ({value} {unit}, {interval})"
 
 
 def _of_constant(copies: Sequence[Leak], patients: Sequence[Leak]) -> str:
@@ -277,12 +282,6 @@ def _of_constant(copies: Sequence[Leak], patients: Sequence[Leak]) -> str:
     if not lacking:
         return ""
     return f"Too few training rows lack a tested {lacking[0]} to learn from: the comparison is with the constant."
-
-
-def _size(task: Task, gap: Interval) -> str:
-    unit = task.unit if task.kind == "regression" else "points"
-    value, low, high = (_number(task, end) for end in (gap.value, gap.low, gap.high))
-    return f"{value} {unit} (95 % interval {low} to {high})"
 
 
 def _number(task: Task, size: float) -> str:

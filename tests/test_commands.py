@@ -52,3 +52,8 @@ def test_a_sweep_leaves_a_folder_per_job(inside, tmp_path):
     done = inside(train.main, "--multirun", *asked)
     assert done.code == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/train/multirun/*/*/billing/verdict.json"))) == 2
+
+
+def test_a_misspelt_group_is_told_by_its_own_name(inside):
+    ended = inside(train.main, "taks=billing")
+    assert (ended.code, "There is no key 'taks' (did you mean task?)." in ended.stderr) == (1, True)

@@ -345,7 +345,7 @@ def test_plain_sets_miss_a_rare_class_and_say_so():
     dead = problem.target[problem.where("test")] == 0
     assert score(made, "coverage") > 0.95
     assert made.covered[dead].mean() < 0.3
-    assert f"The sets miss class dead ({100 * made.covered[dead].mean():.1f} % of {dead.sum()} held)" in made.note
+    assert f"The sets miss class dead ({100 * made.covered[dead].mean():.1f} % of its {dead.sum()} held)" in made.note
     assert "interval_by=class" in made.note
     assert made.description["sentence"].endswith(made.note)
 
@@ -387,7 +387,7 @@ def test_a_declared_subgroup_that_is_not_covered_names_the_column():
     once = replace(once, method=replace(once.method, assessments=asked))
     made = measure(once, replace(PLAIN, bands={"age": [40, 65]}))
     man = problem.features.frame.loc[problem.where("test"), "sex"].to_numpy() == 1
-    assert f"Under-covered: sex m ({100 * made.covered[man].mean():.1f} % of {man.sum():,} held)" in made.note
+    assert f"Under-covered: sex m ({100 * made.covered[man].mean():.1f} % of its {man.sum():,} held)" in made.note
     assert made.note.endswith("interval_by=sex gives its levels intervals of their own.")
     assert "Under-covered" not in measure(once, replace(PLAIN, by="sex", bands={"age": [40, 65]})).note
     assert "Under-covered" not in conformal_of(problem, "linear").note  # none declared

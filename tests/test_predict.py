@@ -43,7 +43,8 @@ def test_a_file_is_scored_and_the_printed_command_proves_it(command, inside, ton
     asked = (f"model_uri={folder}", f"input={tonight.name}", "output=scores.csv", "keep=[Room Number]", "reasons=1")
     done = command("predict", *asked)
     assert (done.code, done.stderr) == (0, "")
-    *_, proof, shown = done.stdout.splitlines()
+    *_, proof, words, shown = done.stdout.splitlines()
+    assert words == "MLflow shows the runs, once this is started:"
     assert "100 rows read, 99 scored, 1 rejected" in done.stdout
     assert "Note: the verdict is not 'signal'" in done.stdout  # nothing says what the run of this folder found
     assert "Rejected: scores.csv.rejected.csv" in done.stdout

@@ -8,7 +8,17 @@ from pydantic import ValidationError
 
 import hi_ml
 from hi_ml.app.config import build
-from hi_ml.evaluation.usefulness import AT_RISK, MIS_PLANNED, NET_BENEFIT, OVER_ALL, SAVED, curve, measure, sentence
+from hi_ml.evaluation.usefulness import (
+    ASSESSMENTS,
+    AT_RISK,
+    MIS_PLANNED,
+    NET_BENEFIT,
+    OVER_ALL,
+    SAVED,
+    curve,
+    measure,
+    sentence,
+)
 from hi_ml.modeling.tasks import Task
 from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.statistics.groups import Units
@@ -110,10 +120,16 @@ def test_bed_days_are_whole_and_compared_with_the_constant():
     table = measure(run(DAYS, stays, plans, constant=4.0)).set_index("measure")
     assert table.loc[MIS_PLANNED, "value"] == pytest.approx(100 * 3 / 4)  # 0, 0, 3, 0
     assert table.loc[SAVED, "value"] == pytest.approx(100 * (2 + 1 + 5 + 0 - 3) / 4)
-    assert table.loc[SAVED, "unit"] == "bed-days per 100 admissions"
+    assert table.loc[SAVED, "unit"] == "whole bed-days per 100 admissions"
+    assert ASSESSMENTS[0].brief(table.reset_index()) == (
+        "Bed-days planned wrongly per 100 admissions, in plans of whole days: 75.0, 125 fewer than with the constant, "
+        "which chance may make."
+    )
     half = measure(run(replace(DAYS, whole=False), stays, plans, constant=4.0)).set_index("measure")
     assert half.loc[MIS_PLANNED, "value"] == pytest.approx(100 * (0.4 + 0.4 + 3) / 4)
-    assert sentence(table.reset_index()).startswith("Bed-days planned wrongly per 100 admissions: 75")
+    assert sentence(table.reset_index()).startswith(
+        "Bed-days planned wrongly per 100 admissions, in plans of whole days: 75"
+    )
 
 
 def test_a_task_without_thresholds_or_days_is_not_asked():

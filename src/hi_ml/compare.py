@@ -15,9 +15,10 @@ from hi_ml.evaluation.comparison import Comparison, compare_runs
 from hi_ml.modeling.tasks import Task
 from hi_ml.reports import comparison
 from hi_ml.reports.provenance import provenance
+from hi_ml.reports.screen import where
 from hi_ml.tracking import history
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import how_to_look, store_uri
 
 _Id = Annotated[str, BeforeValidator(str)]  # an id of digits alone arrives as a number
 
@@ -55,9 +56,9 @@ def compare(settings: CompareSettings, here: launch.Invocation) -> None:
     with atomic_folder(here.folder) as work:
         comparison.write(result, summary, RunFolder(work), here=here, about=provenance(here, facts, started=started))
     print(comparison.screen(summary, elsewhere=selection.elsewhere, silent=selection.silent))
-    print(f"\nRun folder: {here.folder}")
+    print(f"\n{where(here.folder)}")
     if selection.tracked:
-        print(f"\n{command_to_open(store_uri())}")
+        print(f"\n{how_to_look(store_uri())}")
 
 
 def _facts(selection: history.Selection, result: Comparison) -> dict[str, Any]:

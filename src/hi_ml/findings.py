@@ -28,7 +28,7 @@ from hi_ml.reports.findings import FindingsRun, in_short, write
 from hi_ml.reports.screen import wrapped
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.send import RunSettings
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import how_to_look, store_uri
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -69,8 +69,7 @@ def findings(settings: FindingsSettings, here: launch.Invocation) -> None:
     if settings.tracking == "none":
         print(command_to_track(here.folder))
         return
-    settings.send(here.folder)
-    print(command_to_open(store_uri()))
+    print(how_to_look(store_uri(), settings.send(here.folder).experiment_id))
 
 
 def _read(

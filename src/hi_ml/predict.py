@@ -29,7 +29,7 @@ from hi_ml.prediction import batch
 from hi_ml.prediction.drift import Sensitivity, alarms
 from hi_ml.prediction.load import LoadedModel, load_model
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import how_to_look, store_uri
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -174,7 +174,7 @@ def _show(request: batch.BatchRequest, model: LoadedModel, manifest: Mapping[str
     print(f"Output: {request.output if request.table is None else request.table.shown}\n")
     proof = f"{printed('predict', f'verify={quoted(str(request.beside(batch.MANIFEST)))}')}\n"
     provable = manifest["input_sha256"] and "output_sha256" in manifest  # no table of Spark's keeps its bytes
-    print(f"{proof * bool(provable)}{command_to_open(store_uri())}")
+    print(f"{proof * bool(provable)}{how_to_look(store_uri())}")
 
 
 main = launch.command(predict)

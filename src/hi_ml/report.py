@@ -64,6 +64,7 @@ def _of_task(task: str, folder: RunFolder, here: launch.Invocation, seconds: flo
     try:
         selection = history.select(experiment, uri, names=None, here=here, seconds=seconds)
         paired = compare_runs(selection.runs)
+        folder.write(differences=paired.differences)
         picture = comparison.draw(paired, folder, len(selection.runs[0].predictions))
     except NotComparable as error:
         why = f"No two runs can be paired. {str(error).splitlines()[0]}"

@@ -11,7 +11,7 @@ from hi_ml.tracking.door import refuse_strange
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import send
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import how_to_look, store_uri
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,7 +44,7 @@ def track(settings: TrackSettings, _here: launch.Invocation) -> None:
     print(f"{tracked.experiment}: run {tracked.run_id}")
     for sentence in tracked.sentences():
         print(sentence)
-    print(command_to_open(store_uri()))
+    print(how_to_look(store_uri(), tracked.experiment_id))
 
 
 main = launch.command(track)

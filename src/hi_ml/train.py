@@ -35,7 +35,7 @@ from hi_ml.tracking.contest import head_to_head
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.registry import Promote, PromotionPolicy
 from hi_ml.tracking.send import RunSettings, Tracked
-from hi_ml.tracking.store import address, command_to_open, store_uri
+from hi_ml.tracking.store import how_to_look, store_uri
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -201,9 +201,7 @@ def say_next(folders: Sequence[Path], *, tracked: bool) -> None:
         return
     uri = store_uri()
     sent = (RunFolder(folder).tracked().get(without_password(uri), {}).get("experiment_id") for folder in folders)
-    if number := next(filter(None, sent), None):
-        print(f"{address(uri, number)} shows the runs, once this is started:")
-    print(command_to_open(uri))
+    print(how_to_look(uri, next(filter(None, sent), "")))
 
 
 main = launch.command(train)

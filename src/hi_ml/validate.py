@@ -18,7 +18,7 @@ from hi_ml.prediction.load import load_model
 from hi_ml.reports import validate as report
 from hi_ml.tracking.folder import OF_OTHER_STEPS, RunFolder, keep_rejected
 from hi_ml.tracking.send import RunSettings
-from hi_ml.tracking.store import command_to_open, store_uri
+from hi_ml.tracking.store import how_to_look, store_uri
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,8 +59,9 @@ def validate(settings: ValidateSettings, here: launch.Invocation) -> None:
     if settings.tracking == "none":
         print(command_to_track(here.folder))
         return
-    print(*settings.send(here.folder).sentences(), sep="\n")
-    print(command_to_open(store_uri()))
+    sent = settings.send(here.folder)
+    print(*sent.sentences(), sep="\n")
+    print(how_to_look(store_uri(), sent.experiment_id))
 
 
 main = launch.command(validate)

@@ -69,7 +69,9 @@ def to_write(path: str) -> Path:
 
 
 def own(folder: Path) -> int:
-    """Take a folder for one run, as long as the process lives; remove what killed runs left there, or long ago beside it.
+    """Take a folder for one run, as long as the process lives, and remove what killed runs left.
+
+    In it all goes that no process holds; beside it, what is a day old.
 
     Returns
     -------

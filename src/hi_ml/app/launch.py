@@ -273,8 +273,12 @@ def _built(kind: Any, cfg: DictConfig) -> Any:
 
 def _refused_value(error: ValidationError, node: object = None) -> ConfigurationInvalid:
     """Say which values are of another type than their keys."""
-    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
-    return ConfigurationInvalid.from_list(problems(error.errors(), node), groups)
+    return ConfigurationInvalid.from_list(problems(error.errors(), node), _groups())
+
+
+def _groups() -> list[str]:
+    """List the groups of options that a command may choose from."""
+    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def _not_composed(error: Exception) -> HiMlError:
@@ -287,7 +291,9 @@ def _not_composed(error: Exception) -> HiMlError:
         return ConfigurationInvalid.no_option(group, name, options.names(group, conf_dir()))
     if isinstance(cause, ConfigKeyError | ConfigAttributeError) and isinstance(cause.parent_node, DictConfig):
         keys = [str(key) for key in cause.parent_node if key != "hydra"]
-        return ConfigurationInvalid.unknown_key(str(cause.full_key), keys)
+        groups = [] if "." in str(cause.full_key) else _groups()  # of which `tasks` and others hold what was chosen
+        known = [*groups, *(key for key in keys if key.removesuffix("s") not in groups)]
+        return ConfigurationInvalid.unknown_key(str(cause.full_key), known)
     key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) else ""
     return ConfigurationInvalid.not_composed(key + re.split(r"\n(?:Config search path| *full_key):", str(error))[0])
 

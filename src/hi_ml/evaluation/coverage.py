@@ -154,7 +154,7 @@ def missed(checked: Checked, parts: Iterable[Part]) -> list[Part]:
 def listed(checked: Checked, parts: Sequence[Part]) -> str:
     """Say of the first few how many of their truths are inside."""
     words = [
-        f"{part.by} {part.name} ({percent(checked.coverage(part))} % of {part.inside.sum():,} held)"
+        f"{part.by} {part.name} ({percent(checked.coverage(part))} % of its {part.inside.sum():,} held)"
         for part in parts[:_NAMED]
     ]
     return ", ".join(words) + (f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else "")

@@ -412,7 +412,7 @@ def _brief(explanation: Explanation) -> str | None:
     explanation = in_probabilities(explanation)
     first = importance(explanation).head(_NAMED).to_dict("records")
     if all(not round(row["importance"], PLACES) for row in first):
-        return "Drivers: none, all admissions get the same prediction."
+        return "Drivers: none, no column moves a prediction by as much as can be shown."
     moved = (f"{row['column'].replace('_', ' ')} ({number(row['importance'], digits=3)})" for row in first)
     return f"Drivers, in {explanation.unit}: {', '.join(moved)}."
 

@@ -242,9 +242,11 @@ def _brief(gap: Gap) -> str:
     """Say in a line whether a random split would flatter, and by how much."""
     factor = 100 if gap.score == "accuracy" else 1
     copies, patients = (number(factor * one, digits=3) for one in (gap.gap, gap.patient_gap))
+    others = f"{patients} by other admissions of a patient" if gap.patient_share else "no patient seen to come again"
     small = max(gap.gap, gap.patient_gap) < _SMALL * (gap.grouped_score if factor == 1 else 1)
-    word = "no leakage" if max(gap.low, gap.patient_low) <= 0 else "leakage too small to matter" if small else "leakage"
-    return f"Random split: {word} ({copies} {gap.unit} by near-copies, {patients} by other admissions of a patient)."
+    shown = max(gap.low, gap.patient_low) > 0
+    word = "no leakage that matters" if small else "leakage" if shown else "no leakage shown"
+    return f"Random split: {word} ({copies} {gap.unit} by near-copies, {others})."
 
 
 def _of_copies(task: Task, score: str, gap: Interval, *, share: float, most: float) -> str:

@@ -136,6 +136,8 @@ def sentence(table: pd.DataFrame) -> str | None:
     judged = table[table["verdict"] != NOT_JUDGED]
     different = judged[judged["verdict"] == DIFFERENT]
     unsure = int((judged["verdict"] == INCONCLUSIVE).sum())
+    if len(judged) == unsure:
+        return f"Subgroups: too few admissions to tell for any of {len(judged)} comparisons."
     said = f"{len(different)} of {len(judged)} comparisons differ by what matters"
     said += f": {_named(different)}" if len(different) else ""
     said += f"; too few admissions to tell for {unsure}" if unsure else ""
@@ -249,7 +251,7 @@ def _over_all(table: pd.DataFrame, effects: list[Effect | None], judged: Mask) -
 
 
 def _inside(values: Floats, side: Units) -> dict[str, float]:
-    counts = {"n": len(values), "groups": len(side)}
+    counts = {"n": side.admissions, "groups": len(side)}
     if len(side) < 2:  # noqa: PLR2004 -- an interval needs two
         return counts | {"value": side.mean(values), "low": np.nan, "high": np.nan}
     mean = side.ratio(values)

@@ -75,16 +75,19 @@ def _brief(table: pd.DataFrame) -> str:
     """Say in a line at how many thresholds acting on the predictions is better, or what planning by them saves."""
     if MIS_PLANNED in set(table["measure"]):
         missed, saved, *risk = (number(abs(value), digits=3) for value in table["value"])
-        less = "fewer" if table["value"].iloc[1] >= 0 else "more"
+        gain = table[table["measure"] == SAVED].iloc[0]
+        less = "fewer" if gain["value"] >= 0 else "more"
+        sure = "" if gain["low"] > 0 or gain["high"] < 0 else ", which chance may make"
         beyond = "".join(f"; {one} at risk, billed beyond the plans" for one in risk)
-        return f"{_planned(table)}: {missed}, {saved} {less} than with the constant{beyond}."
+        return f"{_planned(table)}: {missed}, {saved} {less} than with the constant{sure}{beyond}."
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"])["above"].all()
     return f"Acting on the shares beats acting on all and on none at {above.sum()} of {len(above)} thresholds."
 
 
 def _planned(table: pd.DataFrame) -> str:
     unit = str(table["unit"].iloc[0]).partition(" per ")[0]
-    return f"{'Bed-days' if unit == 'bed-days' else f'Sum of bills ({unit})'} planned wrongly per {_PER} admissions"
+    planned = "Bed-days" if unit.endswith("bed-days") else f"Sum of bills ({unit})"
+    return f"{planned} planned wrongly per {_PER} admissions{', in plans of whole days' * unit.startswith('whole')}"
 
 
 def curve(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +113,8 @@ def _of_classes(run: FittedRun) -> Iterator[Line]:
 def _of_plans(run: FittedRun) -> Iterator[Line]:
     """Hold what would be planned against what came: stays in bed-days, bills in their unit."""
     task = run.problem.task
-    unit = f"{'bed-days' if task.unit == 'days' else task.unit} per {_PER} admissions"
+    days = "whole bed-days" if task.whole else "bed-days"
+    unit = f"{days if task.unit == 'days' else task.unit} per {_PER} admissions"
     beyond, constant = (
         _PER * (run.target - (np.round(plan) if task.whole else plan)) for plan in (run.predicted, run.constant())
     )
@@ -121,7 +125,7 @@ def _of_plans(run: FittedRun) -> Iterator[Line]:
 
 
 def _metrics(table: pd.DataFrame) -> Mapping[str, float]:
-    days = table[table["measure"].isin((MIS_PLANNED, SAVED)) & table["unit"].str.startswith("bed-days")]
+    days = table[table["measure"].isin((MIS_PLANNED, SAVED)) & table["unit"].str.contains("bed-days")]
     return {f"bed_days_{row['measure']}": row["value"] for row in days.to_dict("records")}
 
 

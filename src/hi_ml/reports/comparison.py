@@ -141,7 +141,7 @@ def _draw(comparison: Comparison, rows: int) -> tuple[Figure, pd.DataFrame]:
     figure = differences_from_best(
         table,
         title=f"How far is each run from the best one?\n{sentence(comparison)}",
-        caption=caption(rows, note),
+        caption=caption(rows, note, noun="rows"),
         best=comparison.labels[0],
     )
     return figure, table

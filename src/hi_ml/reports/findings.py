@@ -229,7 +229,7 @@ def in_short(findings: Sequence[Finding]) -> str:
     for finding in findings:
         number = _number(finding)
         verdict = VERDICTS[finding.verdict] + finding.as_far
-        rows.append((finding.finding.replace("_", " "), verdict, number.get("value", ""), number.get("reach", "")))
+        rows.append((finding.finding.replace("_", " "), verdict, number.get("value", ""), number.get("tested", "")))
     return pd.DataFrame(rows, columns=["claim", "verdict", "number", ""]).to_string(index=False)
 
 
@@ -241,10 +241,12 @@ def _number(finding: Finding) -> dict[str, str]:
     every = finding.rule == "all"  # then the weakest part decides, else the strongest
     item = (min if every else max)(parts, key=lambda part: part.size / (part.smallest_effect or 1.0))
     fact = str(item.detail.get(FACT, ""))
+    estimate, reach = with_unit(item.estimate, item.unit), f"95 % interval {interval(item.low, item.high, item.unit)}"
     return {
-        "value": fact or with_unit(item.estimate, item.unit),
-        "what": f"{item.estimand}{': ' + with_unit(item.estimate, item.unit) if fact else ''}",
-        "reach": f"95 % interval {interval(item.low, item.high, item.unit)}",
+        "value": fact or estimate,
+        "what": f"{item.estimand}{': ' + estimate if fact else ''}",
+        "reach": reach,
+        "tested": f"{estimate}, {reach}" if fact else reach,
         "matters": "" if item.smallest_effect is None else in_unit(item.smallest_effect, item.unit, signed=False),
     }
 

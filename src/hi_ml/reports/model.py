@@ -199,9 +199,9 @@ def _words(said: Mapping[str, str], *names: str) -> list[str]:
 
 def _counted(verdict: Mapping[str, Any]) -> str:
     return (
-        f"Scores of {verdict['n_admissions']:,} admissions that the model has not seen, of {verdict['n_groups']:,} "
-        f"patients, or admissions where nobody comes again. The baseline is the constant {verdict['constant']}: it "
-        "knows nothing."
+        f"Scores of {verdict['n_admissions']:,} admissions that the model has not seen"
+        f"{f', of {patients:,} patients' if (patients := verdict['n_groups']) < verdict['n_admissions'] else ''}. The "
+        f"baseline is the constant {verdict['constant']}: it knows nothing."
     )
 
 
@@ -250,7 +250,7 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
         f"{row['column'].replace('_', ' ')} ({short(row['importance'])})" for row in first.to_dict("records")
     )
     words = (
-        ["Nothing: all admissions get the same prediction."]
+        ["Nothing: no column moves a prediction by as much as can be shown."]
         if not first["importance"].any()
         else [
             f"A prediction is moved most, on average, by {named}, in {unit}.",

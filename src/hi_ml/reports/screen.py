@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from hi_ml.app.text import number
@@ -89,5 +90,7 @@ def _align(scores: pd.DataFrame) -> str:
         }
     )
     if any(worse):
-        table[""] = ["< worse than knowing nothing" if one else "" for one in worse]
+        inside = scores["baseline"].between(scores["low"], scores["high"])
+        words = np.where(inside, "< no better than knowing nothing", "< worse than knowing nothing".ljust(32))
+        table[""] = np.where(worse, words, "")
     return "\n".join(line.rstrip() for line in table.to_string(index=False).splitlines())

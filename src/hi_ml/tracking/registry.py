@@ -181,7 +181,8 @@ def judge(pair: PairedLosses, trained_on: NDArray[np.uint64], *, comparisons: in
         if difference.low <= 0
         else f"{number(needed)} {pair.unit} are needed, {100 * smallest:g} % of the champion's loss"
     )
-    reason = f"not shown to be better: {measured}; {missing}; {_OTHERWISE}"
+    short = "better, but by too little" if difference.low > 0 else "not shown to be better"
+    reason = f"{short}: {measured}; {missing}; {_OTHERWISE}"
     return Decision(CHALLENGER, reason, difference, groups, comparisons)
 
 

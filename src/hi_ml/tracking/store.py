@@ -156,5 +156,11 @@ def address(uri: str, experiment: str) -> str:
     return f"{server}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
 
 
+def how_to_look(uri: str, experiment: str = "") -> str:
+    """Say where MLflow shows the runs of an experiment (its id), and which command opens it."""
+    where = address(uri, experiment) if experiment else "MLflow"
+    return f"{where} shows the runs, once this is started:\n{command_to_open(uri)}"
+
+
 def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

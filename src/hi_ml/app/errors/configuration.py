@@ -279,7 +279,8 @@ class ConfigurationInvalid(HiMlError):
     @classmethod
     def no_target(cls, name: str, names: Sequence[str]) -> Self:
         known = some(map(shown, names), most=60)
-        return cls(f"target={name} names no column of the file{hint(name, names)}. It has: {known}.")
+        computed = "A length of stay is computed of two dates, and needs no column. " * (name == "length_of_stay")
+        return cls(f"target={name} names no column of the file{hint(name, names)}. {computed}It has: {known}.")
 
     @classmethod
     def no_such_column(cls, key: str, name: str, names: Sequence[str]) -> Self:

@@ -92,7 +92,10 @@ class NotTrainable(HiMlError):
     @classmethod
     def no_features(cls, task: str, refused: dict[str, str]) -> Self:
         why = "; ".join(f"{role}: {reason}" for role, reason in refused.items())
-        return cls(f"{task} is not trainable: no column is left to predict from ({why}).")
+        return cls(
+            f"{task} is not trainable: no column is left to predict from ({why}). Name in the dataset's YAML, under "
+            "known: and the moment, those that are known earlier."
+        )
 
     @classmethod
     def reproduced(cls, task: str, horizon: str, roles: Sequence[str], *, share: str, limit: float) -> Self:

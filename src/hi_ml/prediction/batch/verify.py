@@ -43,7 +43,7 @@ class Proof:
         how = "to the last digit" if self.exact else "to nine digits"
         return (
             f"{self.output} is what its manifest claims: output, input and model have their digests, and {self.rows:,} "
-            f"rows drawn at random, scored again, agree {how}."
+            f"rows of the input, drawn at random and scored or refused again, agree {how}."
         )
 
 

@@ -1,6 +1,7 @@
 """What describe guesses of a table, what its draft is worth, and what it never shows."""
 
 import re
+import shutil
 import time
 
 import numpy as np
@@ -151,6 +152,15 @@ def test_a_stay_that_two_dates_make_is_a_target(inside, tmp_path, admissions_csv
     assert ended.code == 0, ended.stderr
     assert "of: length_of_stay" in next((tmp_path / "out" / "finding").glob("*_difference.yaml")).read_text("utf-8")
     assert "None reproduces length_of_stay" in (tmp_path / "out" / "describe.html").read_text("utf-8")
+
+
+def test_a_task_that_nobody_asked_for_is_named(described, table):
+    frame = table.drop(columns=["LOS", "Nights", "Admitted"], errors="ignore")
+    for asked, told in (([], True), (["target=Lactate"], False)):
+        folder, _, ended = described(*asked, frame=frame)
+        target = yaml.safe_load((folder / "task/ward_list_target.yaml").read_text("utf-8"))["target"]
+        assert (f"No target was named: the drafted task predicts {target};" in ended.stdout) == told
+        shutil.rmtree(folder)
 
 
 def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):

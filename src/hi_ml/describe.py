@@ -10,7 +10,7 @@ from hi_ml.app import launch
 from hi_ml.app.called import printed
 from hi_ml.app.config import STRICT, Files, SmallestCell
 from hi_ml.app.errors import ConfigurationInvalid, SourceUnreadable
-from hi_ml.app.files import atomic_folder
+from hi_ml.app.files import atomic_folder, load_yaml
 from hi_ml.app.references import as_written
 from hi_ml.data.guess import ColumnGuess, computed_stay
 from hi_ml.data.location import Location, address_of, way_of
@@ -81,6 +81,9 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
             (work / path).write_text(text, encoding="utf-8")
         words.refuse(work)
     print(f"{folder}/dataset/{name}.yaml\n{folder}/describe.html")
+    if task and target is None:
+        drafted_target = load_yaml(task)["target"]
+        print(f"No target was named: the drafted task predicts {drafted_target}; target=<column> names another.")
     print(f"Say in the draft when each column is known, then:\n{chr(10).join(commands)}")
 
 

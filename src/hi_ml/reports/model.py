@@ -197,11 +197,15 @@ def _words(said: Mapping[str, str], *names: str) -> list[str]:
     return [said[name] for name in names if said.get(name)]
 
 
+_OF_ONE_FIT = " All are of predictions of the median; what the verdict says of the mean is of another fit."
+
+
 def _counted(verdict: Mapping[str, Any]) -> str:
     return (
         f"Scores of {verdict['n_admissions']:,} admissions that the model has not seen"
         f"{f', of {patients:,} patients' if (patients := verdict['n_groups']) < verdict['n_admissions'] else ''}. The "
         f"baseline is the constant {verdict['constant']}: it knows nothing."
+        f"{_OF_ONE_FIT * (verdict['constant'] == 'median')}"
     )
 
 

@@ -86,10 +86,18 @@ def test_the_groups_for_whom_it_is_worse_come_first_and_controls_are_marked(run)
     table.loc[control, "control"] = True
     table.loc[worst, "difference"] = 0.5
     run.write(subgroups=table)
-    first, second, third = model._whom(run, {}).table.rows[:3]
+    first, second, third = model._whom(run, {}, []).table.rows[:3]
     assert first[0].endswith(str(table.loc[worst, "level"]))
     assert second[0].endswith(f"{table.loc[control, 'level']} (negative control)")
     assert third[-1] == "no difference that matters"
+
+
+def test_without_groups_the_page_says_why_and_has_no_empty_table(run):
+    why = "Subgroups of sex are not compared: the table lacks it, or keeps it private."
+    run.write(run=run.load("run") | {"notes": [why], "sentences": {}}, subgroups=run.load("subgroups").head(0))
+    model.write(run, run, {})
+    whom = page_of(run).partition('id="whom">')[2].partition('id="drives">')[0]
+    assert ("No groups were compared." in whom, why in whom, "<table" in whom) == (True, True, False)
 
 
 def test_of_each_driver_the_page_shows_levels_or_says_where_its_values_are_drawn(runs):

@@ -1,6 +1,6 @@
 """The run folder of a trained task becomes one plain dict: every text and number of its page, ready to be read."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]
     said, scores = run["sentences"], folder.load("scores")
     yield Section("good", "How good is it?", [_counted(folder.load("verdict"))], _scores(scores))
     yield Section("leak", "What a careless split would have claimed", [*_words(said, "leakage"), _WHY_NOT])
-    yield _whom(folder, said)
+    yield _whom(folder, said, [note for note in run.get("notes", ()) if note.startswith("Subgroups of")])
     yield _drives(folder, run)
     if words := _words(said, "usefulness"):
         yield Section("changes", "What would it change?", words)
@@ -218,11 +218,11 @@ def _scores(scores: pd.DataFrame) -> Table:
     return Table(["Score", "Value", "95 % interval", "Baseline", "Unit"], rows, marked, file="scores.csv")
 
 
-def _whom(folder: RunFolder, said: Mapping[str, str]) -> Section:
+def _whom(folder: RunFolder, said: Mapping[str, str], notes: Sequence[str]) -> Section:
     words = [*_words(said, "subgroups")] or ["No groups were compared."]
-    if not (folder.path / "subgroups.csv").is_file():
-        return Section("whom", "For whom is it worse?", words)
-    table = folder.load("subgroups")
+    table = folder.load("subgroups") if (folder.path / "subgroups.csv").is_file() else pd.DataFrame()
+    if table.empty:
+        return Section("whom", "For whom is it worse?", [*words, *notes])
     judged = table[table["difference_low"].notna()]
     calm, size = judged["verdict"] != DIFFERENT, -(judged["difference"] / judged["margin"]).abs()
     order = pd.DataFrame({"calm": calm, "control": calm & judged["control"], "size": size})
@@ -261,6 +261,8 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
             f"Over {run['explained_rows']:,} test rows, by {run['explanation']}.",
         ]
     )
+    if folder.verdict("") in ("no_signal", "worse"):
+        words.append("Without a signal, what moves a prediction is what was taken for one by chance.")
     moved = [folder.content(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
     moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
     rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])

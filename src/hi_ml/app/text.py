@@ -91,17 +91,23 @@ def percent(share: float) -> str:
 def signed_interval(value: float, low: float, high: float) -> tuple[str, str]:
     """Write a difference and its interval, signed, with two digits of the interval's width so that its ends differ.
 
+    An end that would become 0 so, and lose its sign, gets all of them up to two digits more.
+
     Examples
     --------
     >>> signed_interval(0.21437, 0.1902, 0.2385), signed_interval(-1234.5, -2000.0, 12.0)
     (('+0.214', '+0.190 to +0.238'), ('−1,234', '−2,000 to +12'))
     >>> signed_interval(0.0, 0.0, 0.0), signed_interval(0.2, math.nan, math.nan)
     (('0', '0 to 0'), ('+0.2', 'too few to tell'))
+    >>> signed_interval(0.0048, -0.0004, 0.0096)
+    ('+0.0048', '−0.0004 to +0.0096')
     """
     if math.isnan(low):
         return f"{value:+,.3g}".replace("-", "−"), "too few to tell"
     width = high - low
     places = min(_FINEST, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else _FINEST * bool(value)
+    for _ in range(2 if width > 0 else 0):
+        places += any(end and not round(end, places) for end in (value, low, high))
     rounded = (f"{end:+,.{places}f}".replace("-", "−") if round(end, places) else "0" for end in (value, low, high))
     first, start, end = rounded
     return first, f"{start} to {end}"

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,6 +97,25 @@ def test_what_comes_while_a_folder_is_written_stands(tmp_path):
     with pytest.raises(OutputFailed, match="holds theirs"):
         write_beside_another()
     assert contents(tmp_path) == {"run": False, "run/theirs": "theirs"}
+
+
+def test_what_cannot_be_moved_back_is_not_removed(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "study.journal").write_text("trials")
+    replaced, replace = [], Path.replace
+
+    def fail_later(source, target):
+        replaced.append(source)
+        if len(replaced) > 1:
+            raise OSError("disk gone")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", fail_later)
+    with pytest.raises(OSError, match="disk gone"), atomic_folder(path, ours=["study.journal"]):
+        pass
+    (kept,) = tmp_path.glob("run.*/study.journal")
+    assert kept.read_text() == "trials"
 
 
 def test_only_what_killed_runs_left_long_ago_is_removed(tmp_path):

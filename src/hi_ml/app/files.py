@@ -124,20 +124,22 @@ def atomic_folder(path: Path, *, ours: Collection[str] = ()) -> Iterator[Path]:
         except BaseException:
             for name in moved:
                 (work / name).replace(path / name)
+            (work / _MARK).touch()  # again ours to remove: all that was moved here is back
             raise
 
 
 @contextmanager
 def unfinished_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Give a folder to write in that vanishes with what is still in it; should it not, a later run removes it."""
+    """Give a folder to write in that vanishes as long as it has our mark; should it not, a later run removes it."""
     work = Path(mkdtemp(prefix=f"{name}.", suffix=UNFINISHED, dir=parent))
     handle = _lock(work)
     try:
-        open_up(work)
         (work / _MARK).touch()
+        open_up(work)
         yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if (work / _MARK).exists():
+            shutil.rmtree(work, ignore_errors=True)
         os.close(handle or 0)
 
 

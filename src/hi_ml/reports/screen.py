@@ -90,7 +90,7 @@ def _align(scores: pd.DataFrame) -> str:
         }
     )
     if any(worse):
-        inside = scores["baseline"].between(scores["low"], scores["high"])
-        words = np.where(inside, "< no better than knowing nothing", "< worse than knowing nothing".ljust(32))
+        apart = (scores["low"] > scores["baseline"]) | (scores["high"] < scores["baseline"])
+        words = np.where(apart, "< worse than knowing nothing".ljust(32), "< no better than knowing nothing")
         table[""] = np.where(worse, words, "")
     return "\n".join(line.rstrip() for line in table.to_string(index=False).splitlines())

@@ -3,6 +3,7 @@
 A run folder is complete without MLflow.
 """
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Req
         drawing.write(drawn.png, behind, folder.path / name)
         seconds["draw"] += drawn.seconds
     seconds["package"] = judged.packaged.result()
-    judged.model.rename(folder.model)
+    shutil.move(judged.model, folder.model)
     started = provenance(request.here, facts, started=judged.started)
     folder.write(run=started, data=data, timings=round_seconds(seconds))
     model.write(folder, folder, request.stated)

@@ -279,7 +279,10 @@ class ConfigurationInvalid(HiMlError):
     @classmethod
     def no_target(cls, name: str, names: Sequence[str]) -> Self:
         known = some(map(shown, names), most=60)
-        computed = "A length of stay is computed of two dates, and needs no column. " * (name == "length_of_stay")
+        computed = (
+            "A length of stay is computed of two dates: leave target= out, and give theirs the roles admitted_on and "
+            "discharged_on in the draft. "
+        ) * (name == "length_of_stay")
         return cls(f"target={name} names no column of the file{hint(name, names)}. {computed}It has: {known}.")
 
     @classmethod

@@ -306,7 +306,7 @@ def small_model(tmp_path_factory, admissions_csv):
         intervals = {"intervals": run.method.assessments["intervals"]}
         run = training.assess(replace(run, method=replace(run.method, assessments=intervals)))
         folder = tmp_path_factory.mktemp("model") / "model"
-        package.save_run(folder, run, admissions.dataset)
+        package.save_run(folder, run, package.other_columns(admissions.dataset), table=admissions.dataset.name)
         return replace(hi_ml.load_model(folder), uri=f"models:/{name}/1", sha256=name, verdict="signal")
 
     return make

@@ -5,6 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hi_ml import describe, predict, train
+from hi_ml import simulate as simulating
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.app.references import as_read, as_written, hold_references
 from hi_ml.data.simulation import simulate
@@ -79,4 +80,26 @@ def test_a_canary_of_the_environment_is_in_no_file_of_any_command(inside, tmp_pa
     notes = tmp_path / ".hi_ml"
     files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(place)]
     assert {"mlflow.db", "report.html", "describe.html", "scored.csv.manifest.json"} <= {path.name for path in files}
+    assert [path for path in files if CANARY.encode() in path.read_bytes() and not path.is_relative_to(notes)] == []
+
+
+@pytest.mark.slow
+def test_a_joined_table_of_the_environment_is_in_no_file_of_several_tasks(inside, tmp_path, monkeypatch):
+    """Models are packaged by another process then, which holds no references of its own."""
+    place = tmp_path / CANARY
+    place.mkdir()
+    ended = inside(simulating.main, "rows=600", f"output={place}/admissions.csv")
+    assert ended.code == 0, ended.stderr
+    monkeypatch.setenv("SECRET", str(place))
+    ended = inside(
+        train.main, "dataset=joined", "dataset.source=${oc.env:SECRET}/admissions.csv", "model=linear",
+        "dataset.joins.survey.source=${oc.env:SECRET}/admissions.survey.csv", "explain.rows=0", "interval=null",
+        "dataset.joins.outcomes.source=${oc.env:SECRET}/admissions.outcomes.csv", "task=[length_of_stay,billing]",
+        "hydra.run.dir=run",
+    )  # fmt: skip
+    assert ended.code == 0, ended.stderr
+    notes = tmp_path / ".hi_ml"
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(place)]
+    mappings = [path.read_text() for path in files if path.name == "mapping.json" and "run" in path.parts]
+    assert [text.count("${oc.env:SECRET}/admissions.survey.csv") for text in mappings] == [1, 1]
     assert [path for path in files if CANARY.encode() in path.read_bytes() and not path.is_relative_to(notes)] == []

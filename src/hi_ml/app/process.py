@@ -62,6 +62,7 @@ class _Later:
 def another_process(does: str, *, imports: Sequence[str] = ()) -> Iterator[Ask]:
     """Start the process when it is first asked, and end it whatever happens; if this one is killed, it ends by itself.
 
+    It knows what it is given, and neither the command line of this process nor what `hi_ml.app.references` holds here.
     What is at work at the end hears a `KeyboardInterrupt`, and has some seconds to leave things as they should be.
 
     Parameters

@@ -108,15 +108,17 @@ def other_columns(dataset: Dataset) -> dict[str, Any]:
     return described | {name: value for name, value in further.items() if value}
 
 
-def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
+def save_run(folder: Path, run: FittedRun, others: Mapping[str, Any], *, table: str) -> None:
     """Write the MLflow model of a run, with the bounds of its intervals where it has some; raises as `save`.
 
     Parameters
     ----------
     folder : Path
         Does not exist yet.
-    dataset : Dataset
-        That the run read.
+    others : mapping
+        The `other_columns` of the dataset that the run read.
+    table : str
+        The name of that dataset.
     """
     problem, conformal = run.problem, run.results.get("intervals")
     fitted, interval = (run.fitted, None) if conformal is None else (conformal.fitted, conformal.description)
@@ -125,8 +127,8 @@ def save_run(folder: Path, run: FittedRun, dataset: Dataset) -> None:
     described = mapping(problem.task, fitted, problem.features, labels=problem.labels, seen=seen, interval=interval)
     group, smallest = problem.group[train], problem.features.smallest
     reference = drift.profile(seen, described["columns"], group, smallest=smallest)
-    beside = {drift.FILE: reference, HOME: AtHome.of(run, dataset.name).plain()}
-    save(folder, fitted, described | other_columns(dataset), beside=beside)
+    beside = {drift.FILE: reference, HOME: AtHome.of(run, table).plain()}
+    save(folder, fitted, described | dict(others), beside=beside)
 
 
 def save(

@@ -204,13 +204,15 @@ def hand_over(run: FittedRun, table: Prepared, request: Request) -> Judged:
         charts = list(train_charts.of_run(run, all_charts=request.all_charts))
     answers = [(name, request.ask_to_draw(drawing.drawn, chart), behind) for name, chart, behind in charts]
     model = request.models / run.problem.task.name
-    return Judged(run, started, answers, model, request.ask(_packaged, model, run, table.admissions.dataset))
+    dataset = table.admissions.dataset
+    packaged = request.ask(_packaged, model, run, package.other_columns(dataset), dataset.name)
+    return Judged(run, started, answers, model, packaged)
 
 
-def _packaged(folder: Path, run: FittedRun, dataset: Dataset) -> float:
+def _packaged(folder: Path, run: FittedRun, others: Mapping[str, Any], table: str) -> float:
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "package"):
-        package.save_run(folder, run, dataset)
+        package.save_run(folder, run, others, table=table)
     return seconds["package"]
 
 

@@ -53,13 +53,12 @@ def test_lines_are_wrapped_at_the_width_of_the_terminal(runs, width, monkeypatch
 def test_a_score_worse_than_knowing_nothing_is_marked(runs):
     run = runs["length_of_stay"]
     scores = run.results["scores"].copy()
-    scores.loc[scores["score"] == "median_ae", "value"] = 9.0
-    said = summary(replace(run, results=run.results | {"scores": scores})).splitlines()
-    assert "median absolute error" in [
-        line.split("  ")[0].strip() or line.strip()[:21]
-        for line in said
-        if line.endswith(("< worse than knowing nothing", "< no better than knowing nothing"))
-    ]
+    row, constant = scores["score"] == "median_ae", 5.0
+    for low, high, words in ((8.0, 10.0, "worse"), (4.0, 10.0, "no better"), (float("nan"),) * 2 + ("no better",)):
+        scores.loc[row, ["value", "low", "high", "baseline"]] = 9.0, low, high, constant
+        said = summary(replace(run, results=run.results | {"scores": scores})).splitlines()
+        (told,) = (line for line in said if line.strip().startswith("median absolute error"))
+        assert told.endswith(f"< {words} than knowing nothing")
 
 
 def test_the_tasks_of_a_command_end_in_one_table_with_verdict_score_and_interval(runs):

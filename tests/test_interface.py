@@ -16,10 +16,10 @@ from hi_ml.app.config import conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, TooManyRejected
 
 ALONE = """
-import os, signal, sys
-before = dict(os.environ), signal.getsignal(signal.SIGINT)
+import gc, os, signal, sys
+before = dict(os.environ), signal.getsignal(signal.SIGINT), gc.isenabled()
 import hi_ml
-assert before == (dict(os.environ), signal.getsignal(signal.SIGINT))
+assert before == (dict(os.environ), signal.getsignal(signal.SIGINT), gc.isenabled())
 assert not {"numpy", "pandas", "pyarrow", "hydra", "mlflow"} & set(sys.modules)
 """
 

@@ -1,5 +1,6 @@
 """How a command starts and how it ends, whichever it is: its exit code, its one sentence, Ctrl-C."""
 
+import gc
 import io
 import os
 import signal
@@ -80,6 +81,13 @@ def raises(error):
 
 def test_a_command_that_is_done_ends_in_zero(ends):
     assert ends(does=lambda: print("made")) == (0, "made\n", "")
+
+
+def test_garbage_is_collected_as_soon_as_the_imports_are_done(ends):
+    gc.disable()  # as at the start of `python -m hi_ml.<command>`
+    collects = []
+    ends(does=lambda: collects.append(gc.isenabled()))
+    assert collects == [True]
 
 
 def test_a_refusal_ends_in_one_with_its_sentence_and_leaves_no_empty_folder(tmp_path, ends):

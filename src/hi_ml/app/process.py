@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Protocol
 
+from hi_ml.app.begin import imported
 from hi_ml.app.errors import HiMlError
 
 
@@ -166,11 +167,10 @@ def _started(theirs: Connection) -> subprocess.Popen[bytes]:
 
 
 def _warm(modules: Sequence[str]) -> None:
-    gc.disable()  # nothing that is imported is garbage
+    gc.disable()
     for module in modules:
         import_module(module)
-    gc.freeze()
-    gc.enable()
+    imported()
 
 
 def _answer(pickled: bytes) -> Any:

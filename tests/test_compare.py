@@ -268,6 +268,7 @@ def test_report_sets_the_runs_of_a_task_side_by_side_and_pairs_those_that_it_can
     assert paired.count('class="strip"') == 3
     assert others.count('class="strip"') == 1
     assert 'aria-labelledby="differences"' in paired
+    assert len(pd.read_csv(here / "page" / "compare.csv").drop_duplicates(["run_a", "run_b"])) == 3
     client = MlflowClient(tracking_uri=store_uri())
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     for number, run in enumerate(client.search_runs([experiment])):

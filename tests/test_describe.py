@@ -169,6 +169,9 @@ def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):
     table.head(50).to_csv(tmp_path / "t.csv", index=False)
     ended = inside(describe.main, "source=t.csv", "target=LOSS", "hydra.run.dir=out")
     assert (ended.code, "target=LOSS names no column of the file (did you mean LOS?)" in ended.stderr) == (1, True)
+    table.head(50).drop(columns="LOS").to_csv(tmp_path / "t.csv", index=False)
+    ended = inside(describe.main, "source=t.csv", "target=length_of_stay", "hydra.run.dir=out")
+    assert (ended.code, "A length of stay is computed of two dates: leave target= out" in ended.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hi_ml.modeling.encoding import Encoding
 from hi_ml.modeling.features import Features
 from hi_ml.modeling.models import Model
 from hi_ml.modeling.problem import Problem
+from hi_ml.modeling.scores.score import title
 from hi_ml.modeling.splits import Split
 from hi_ml.modeling.tasks import Task
 
@@ -127,6 +128,9 @@ def test_a_gap_is_positive_where_the_random_split_flatters_and_negative_where_it
         assert found.gap_with_twin == direction * size
         assert found.gap_without_twin == 0
         assert direction * found.gap > 0
+        words = "would flatter" if right_on_twins else "would not flatter"
+        assert found.sentence.startswith(f"A random split {words} the {title(found.score)} of {task.title}")
+        assert ("as far as this table can tell" in found.sentence) == (not right_on_twins)
         better = found.random_score < found.grouped_score if task is DAYS else found.random_score > found.grouped_score
         assert better == right_on_twins
 

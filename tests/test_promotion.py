@@ -107,6 +107,7 @@ def test_a_gain_that_is_sure_but_small_is_not_worth_a_change():
     just, short = (judge(meeting, NONE, comparisons=1, smallest=gain + off) for off in (-1e-9, 1e-9))
     assert (just.alias, short.alias) == (CHAMPION, CHALLENGER)
     assert short.difference == just.difference
+    assert short.reason.startswith("better, but by too little: mean loss of the champion less its own +0.2")
     large = judge(meeting, NONE, comparisons=1, smallest=0.5)
     assert f"; {loss / 2:.3f} days are needed, 50 % of the champion's loss; promote=always" in large.reason
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from hi_ml.app.errors import Untestable
-from hi_ml.claims.finding import Draft, Evidence
+from hi_ml.claims.finding import FACT, Draft, Evidence
 from hi_ml.claims.verdicts import decide
-from hi_ml.reports.findings import summarize
+from hi_ml.reports.findings import in_short, summarize
 from hi_ml.reports.page import render
 
 HOSTILE = "<script>alert(1)</script>"
@@ -128,6 +128,21 @@ def test_the_summary_writes_numbers_in_their_units():
     }
     assert (beside["estimate"], beside["interval"], beside["smallest_effect"]) == ("+238", "−326 to +802", "–")
     assert beside["remarks"] == ["higher: Blue Cross"]
+
+
+def test_in_short_each_claim_has_its_verdict_and_the_number_that_it_stands_on():
+    plain = part(detail={FACT: "in all 3 wards"})
+    facts = decide({"wards": Draft("Wards differ.", "any", 1, (plain,))}, family=1)
+    lines = [" ".join(line.split()) for line in in_short([*FINDINGS, *facts]).splitlines()]
+    assert lines == [
+        "claim verdict number",
+        "age condition Not supported +0.2 percentage points 95 % interval −0.4 to +0.9",
+        "billing variation Supported 0.086 Cohen's f 95 % interval 0.077 to 0.095",
+        "emergency stay Inconclusive +0.77 days 95 % interval +0.47 to +1.06",
+        "medication recovery Not testable",
+        "insurance access Not supported +0.2 percentage points 95 % interval −0.4 to +0.9",
+        "wards Not supported in all 3 wards +0.2 percentage points, 95 % interval −0.4 to +0.9",
+    ]
 
 
 def test_the_summary_says_how_far_the_exploratory_may_be_trusted():

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from scipy.stats import binom
 
@@ -32,6 +33,16 @@ def test_the_calendar_has_its_cells(calendar):
     assert len(table) == 2_000
     assert table["patient_id"].value_counts().max() == 1_000
     assert (table["test_result"] == "result 0").mean() == pytest.approx(0.05, abs=0.04)
+
+
+def test_a_cell_that_goes_on_where_it_ended_is_added_up(calendar):
+    parts = [
+        pd.DataFrame({"question": ["claim", "drift"], "tables": [20, 20], "hits": hits, "cell": "base"})
+        for hits in ([1, 0], [2, 5])
+    ]
+    found = calendar.added_up(pd.concat([calendar.added_up(parts[0]), parts[1]])).set_index("question")
+    assert found[["tables", "hits", "most"]].to_numpy().tolist() == [[40, 3, 8], [40, 5, 8]]
+    assert found.loc["claim", ["share", "low", "high"]].tolist() == pytest.approx([0.075, 0.0157, 0.2039], abs=1e-4)
 
 
 @pytest.mark.slow

@@ -14,17 +14,17 @@ from pydantic.dataclasses import dataclass
 from hi_ml.app.config import STRICT
 from hi_ml.app.errors import Untestable
 from hi_ml.claims import kinds
-from hi_ml.claims.aggregates import UNIT, counts, crosstab, cube_clusters, moments_of, patients, sums
+from hi_ml.claims.aggregates import TIMES, UNIT, counts, crosstab, cube_clusters, moments_of, patients, sums
 from hi_ml.claims.chart import STAR, Chart
 from hi_ml.claims.claim import Claim
 from hi_ml.claims.distinct import AMOUNTS, DistinctAdmissions, commonest
 from hi_ml.claims.finding import FACT, Detail, Draft, Estimand, Evidence
 from hi_ml.claims.kinds import Asked, Columns, Stratified
-from hi_ml.claims.requirements import constant, has, large_levels, require_columns, require_two
+from hi_ml.claims.requirements import constant, has, require_columns, require_two
 from hi_ml.claims.subgroup_screen import age_bins
 from hi_ml.claims.tails import Draws
 from hi_ml.statistics.contingency import association, can_vary, cramers_v, largest_share_gap
-from hi_ml.statistics.estimates import Margin, joint_power
+from hi_ml.statistics.estimates import Integers, Margin, joint_power
 from hi_ml.statistics.means import comparable, standardised_difference
 from hi_ml.statistics.moments import Moments
 
@@ -62,7 +62,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
         Needs `insurer` and some of the four; compares within `condition` and age bin where they are there.
     """
     admissions = admissions.by("insurer")
-    stratified_rows: Taken = cache(partial(_stratified, admissions, settings))
+    stratified_rows = _stratified(admissions, settings)
     margin = Margin(settings.smallest_effect, joint_power(len(CARE) + 1))
     draws = Draws(settings.permutations, admissions.rng(STAY))
     associations = cache(partial(_association, stratified_rows, margin))
@@ -84,16 +84,30 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
     )
 
 
-def _stratified(admissions: DistinctAdmissions, settings: InsuranceAccess, role: str = "insurer") -> pd.DataFrame:
-    """Take a column of the insurers that are large enough, and say to which stratum each row belongs."""
-    rows = admissions.take("insurer", "condition", "age", role)
-    require_columns(rows, "insurer")
-    if len(rows["insurer"].dropna().unique()) == 1:
-        raise constant("the insurer")
-    require_two(rows, "insurer", settings.smallest_group)
-    stratified = with_strata(large_levels(rows, "insurer", settings.smallest_group), settings.age_bands)
-    words = {name for name in ("insurer", role) if name in rows and name not in AMOUNTS}
-    return stratified.assign(**{name: commonest(stratified, name) for name in words})
+def _stratified(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Taken:
+    """Take the insurers that are large enough, say to which stratum each row belongs, and return what takes a column.
+
+    Where a few columns can be taken at once that is done for each column anew.
+    """
+
+    @cache
+    def stratified(*roles: str) -> pd.DataFrame:
+        rows = admissions.take("insurer", "condition", "age", *roles)
+        require_columns(rows, "insurer")
+        if len(rows["insurer"].dropna().unique()) == 1:
+            raise constant("the insurer")
+        large = require_two(rows, "insurer", settings.smallest_group)
+        strata = with_strata(rows[rows["insurer"].isin(large)], settings.age_bands)
+        return strata.assign(insurer=commonest(strata, "insurer"))
+
+    @cache
+    def taken(role: str = "insurer") -> pd.DataFrame:
+        rows = stratified(role) if admissions.first.narrow else stratified(*CARE, STAY, *CASE_MIX)
+        rows = rows[[name for name in ("insurer", "age", role, UNIT, TIMES, "stratum") if name in rows]]
+        rows = rows.loc[:, ~rows.columns.duplicated()]
+        return rows if role in AMOUNTS or role not in rows else rows.assign(**{role: commonest(rows, role)})
+
+    return taken
 
 
 def _association(stratified_rows: Taken, margin: Margin, role: str) -> Stratified:
@@ -201,7 +215,7 @@ def standardised_differences(taken: Taken) -> pd.DataFrame:
         *_mean_difference(taken("age"), "age", "case mix"),
     ]
     columns = ["insurer", "kind", "variable", "level", "difference", "n", "patients"]
-    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True).reindex(columns=columns) if tables else pd.DataFrame(columns=columns)
 
 
 def _testable(associations: Callable[[str], Stratified]) -> Iterator[tuple[str, Stratified]]:
@@ -214,28 +228,27 @@ def _share_differences(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.
     if not has(rows, role):
         return
     counted, keys = counts(rows, ["insurer", role]), ("insurer", role)
-    seen, who = (crosstab(table, keys) for table in (counted, patients(counted, keys).to_frame("n")))
-    n = seen.sum(axis=1).to_numpy()
-    for level in seen.columns:
-        count = seen[level].to_numpy()
-        lines = _against_rest(seen.index, Moments(n, count, count), (kind, role, str(level)))
-        yield from (line.assign(patients=who[level].reindex(line["insurer"]).to_numpy()) for line in lines)
+    seen, who = (crosstab(table, keys).T for table in (counted, patients(counted, keys).to_frame("n")))
+    level, insurer = np.repeat(np.arange(len(seen)), seen.shape[1]), np.tile(np.arange(seen.shape[1]), len(seen))
+    words = {"level": seen.index.map(str)[level], "insurer": seen.columns[insurer], "patients": who.to_numpy().ravel()}
+    lines = pd.DataFrame(words).assign(kind=kind, variable=role)
+    count, n = seen.to_numpy().ravel(), seen.sum().to_numpy()[insurer]
+    yield _against_rest(lines, Moments(n, count, count), level)
 
 
 def _mean_difference(rows: pd.DataFrame, role: str, kind: str) -> Iterator[pd.DataFrame]:
     if has(rows, role):
         table = sums(rows.drop(columns=UNIT, errors="ignore"), ["insurer"], role)
-        yield from _against_rest(table.index, moments_of(table), (kind, role, ""))
+        lines = table.index.to_frame(index=False).assign(kind=kind, variable=role, level="")
+        yield _against_rest(lines, moments_of(table), np.zeros(len(lines), dtype=np.int64))
 
 
-def _against_rest(insurers: pd.Index, groups: Moments, what: tuple[str, str, str]) -> Iterator[pd.DataFrame]:
-    rest = groups.pooled([np.arange(groups.n.size)] * groups.n.size).less(groups)
+def _against_rest(lines: pd.DataFrame, groups: Moments, variable: Integers) -> pd.DataFrame:
+    """Compare each group with all others of its variable, and add what was found to the line that names it."""
+    rest = groups.pooled([variable == number for number in np.unique(variable)]).at(variable).less(groups)
     usable = comparable(groups, rest, 2)
     difference = standardised_difference(groups.at(usable), rest.at(usable))
-    named = dict(zip(("kind", "variable", "level"), what, strict=True))
-    yield pd.DataFrame(
-        {"insurer": insurers[usable], "difference": difference, "n": groups.n[usable].astype(np.int64)}
-    ).assign(**named)
+    return lines[usable].assign(difference=difference, n=groups.n[usable].astype(np.int64))
 
 
 CLAIM = Claim(

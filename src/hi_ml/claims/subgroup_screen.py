@@ -2,23 +2,32 @@
 
 from collections.abc import Sequence
 from itertools import combinations, permutations
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hi_ml.claims.aggregates import times_of, units_of
 from hi_ml.claims.distinct import Rows, commonest
 from hi_ml.statistics.bins import bins
-from hi_ml.statistics.estimates import Integers
+from hi_ml.statistics.estimates import Floats, Integers
 from hi_ml.statistics.means import comparable, differences
 from hi_ml.statistics.moments import moments
 from hi_ml.statistics.multiplicity import discoveries
 
-_Coded = tuple[str, Integers, pd.Index]
-"""Name of a column, the code of each row (-1 for missing), and its levels."""
 ROLES = ("sex", "blood_type", "condition", "insurer", "admission_type", "medication", "test_result")
 NAMES = {"age": "age band", "admitted_on": "year"}  # of what columns become
 COLUMNS = ["column", "level", "within", "stratum", "estimate", "low", "high", "p_value", "n"]
+
+
+class _Stays(NamedTuple):
+    """Known stays, and what of some columns stands beside them."""
+
+    days: Floats  # shape (n,), as are times and units
+    times: Floats  # admissions that each stands for
+    units: Integers | None
+    coded: dict[str, tuple[Integers, NDArray[np.object_]]]  # by role: codes, -1 for missing, and levels
 
 
 def stay_screen(rows: Rows, age_bands: Sequence[float], smallest_group: int) -> pd.DataFrame:
@@ -39,19 +48,17 @@ def stay_screen(rows: Rows, age_bands: Sequence[float], smallest_group: int) -> 
         `column, level, within, stratum, estimate` (mean stay of the level less that of the rest, days), `low, high,
         p_value, n, discovery` (Benjamini-Hochberg over all of them), smallest p-value first.
     """
-    tables: dict[tuple[str, str], pd.DataFrame] = {}
     roles = [role for role in (*ROLES, "age", "admitted_on") if role in rows.roles]
+    whole = None if rows.narrow else _stays(rows, roles, age_bands)
+    found = {}
     for pair in combinations(roles, 2):
-        taken = rows.take([*pair, "length_of_stay"])
-        taken = taken[taken["length_of_stay"].notna()]
-        coded = [(NAMES.get(role, role), *pd.factorize(_labels(taken, role, age_bands), sort=True)) for role in pair]
-        for way in permutations((0, 1)):
-            column, stratum = (coded[at] for at in way)
-            tables[column[0], stratum[0]] = _contrasts(taken, column, stratum, smallest_group)
-    if not tables:
+        stays = whole or _stays(rows, pair, age_bands)
+        for column, stratum in permutations(pair):
+            found[column, stratum] = _contrasts(stays, column, stratum, smallest_group)
+    if not found:
         return pd.DataFrame(columns=[*COLUMNS, "discovery"])
-    names = [NAMES.get(role, role) for role in roles]
-    screen = pd.concat([tables[pair] for pair in permutations(names, 2)], ignore_index=True)
+    ordered = [found[pair] for pair in permutations(roles, 2)]
+    screen = pd.DataFrame({name: np.concatenate([table[name] for table in ordered]) for name in COLUMNS})
     return screen.assign(discovery=discoveries(screen["p_value"])).sort_values(
         "p_value", kind="stable", ignore_index=True
     )
@@ -75,26 +82,36 @@ def _labels(rows: pd.DataFrame, role: str, age_bands: Sequence[float]) -> "pd.Se
     return rows["admitted_on"].dt.strftime("%Y") if role == "admitted_on" else commonest(rows, role)
 
 
-def _contrasts(rows: pd.DataFrame, column: _Coded, stratum: _Coded, smallest_group: int) -> pd.DataFrame:
-    both = (column[1] >= 0) & (stratum[1] >= 0)
-    levels, strata, known = len(column[2]), len(stratum[2]), rows[both]
-    cell_of, days = column[1][both] * strata + stratum[1][both], known["length_of_stay"].to_numpy(dtype=np.float64)
-    cells = moments(days, cell_of, levels * strata, units_of(known), np.asarray(times_of(known), dtype=np.float64))
-    cell = np.arange(levels * strata)
-    rest = cells.pooled([cell % strata == number for number in range(strata)]).at(cell % strata).less(cells)
+def _stays(rows: Rows, roles: Sequence[str], age_bands: Sequence[float]) -> _Stays:
+    taken = rows.take([*roles, "length_of_stay"])
+    taken = taken[taken["length_of_stay"].notna()]
+    coded = {}
+    for role in roles:
+        code, levels = pd.factorize(_labels(taken, role, age_bands), sort=True)
+        coded[role] = (code, np.asarray(levels, dtype=object))
+    days, times = (np.asarray(column, dtype=np.float64) for column in (taken["length_of_stay"], times_of(taken)))
+    return _Stays(days, times, units_of(taken), coded)
+
+
+def _contrasts(stays: _Stays, column: str, stratum: str, smallest_group: int) -> dict[str, NDArray[Any]]:
+    (code, levels), (within, strata) = stays.coded[column], stays.coded[stratum]
+    both = (code >= 0) & (within >= 0)
+    cell = np.arange(len(levels) * len(strata))
+    level_of, stratum_of = cell // max(len(strata), 1), cell % max(len(strata), 1)
+    units = None if stays.units is None else stays.units[both]
+    cells = moments(stays.days[both], code[both] * len(strata) + within[both], cell.size, units, stays.times[both])
+    rest = cells.pooled([stratum_of == number for number in range(len(strata))]).at(stratum_of).less(cells)
     usable = comparable(cells, rest, smallest_group)
     effect = differences(cells.at(usable), rest.at(usable))
     low, high = effect.limits()
-    return pd.DataFrame(
-        {
-            "column": column[0],
-            "level": np.asarray(column[2])[cell[usable] // strata],
-            "within": stratum[0],
-            "stratum": np.asarray(stratum[2])[cell[usable] % strata],
-            "estimate": effect.estimate,
-            "low": low,
-            "high": high,
-            "p_value": effect.p_value,
-            "n": (cells.n + rest.n)[usable].astype(np.int64),
-        }
-    )
+    return {
+        "column": np.full(int(usable.sum()), NAMES.get(column, column), dtype=object),
+        "level": levels[level_of[usable]],
+        "within": np.full(int(usable.sum()), NAMES.get(stratum, stratum), dtype=object),
+        "stratum": strata[stratum_of[usable]],
+        "estimate": effect.estimate,
+        "low": low,
+        "high": high,
+        "p_value": effect.p_value,
+        "n": (cells.n + rest.n)[usable].astype(np.int64),
+    }

@@ -59,9 +59,13 @@ def stay_screen(rows: Rows, age_bands: Sequence[float], smallest_group: int) -> 
         return pd.DataFrame(columns=[*COLUMNS, "discovery"])
     ordered = [found[pair] for pair in permutations(roles, 2)]
     screen = pd.DataFrame({name: np.concatenate([table[name] for table in ordered]) for name in COLUMNS})
-    return screen.assign(discovery=discoveries(screen["p_value"])).sort_values(
-        "p_value", kind="stable", ignore_index=True
-    )
+    screen = screen.assign(discovery=discoveries(screen["p_value"]))
+    return screen.sort_values("p_value", kind="stable", key=_to_ten_digits, ignore_index=True)
+
+
+def _to_ten_digits(p_value: "pd.Series[float]") -> "pd.Series[float]":
+    """Leave out what rounding makes of equal ones: of two levels, each less the other."""
+    return p_value.map("{:.9e}".format).astype("float64")
 
 
 def age_bins(age: "pd.Series[float]", begins: Sequence[float]) -> "pd.Series[str]":

@@ -106,6 +106,7 @@ def test_the_page_says_copies_leaks_months_and_keys(described, table, tmp_path):
     assert "Admissions a month" in page
     assert "<td>houses.csv</td><td>Provider</td><td>100.0 %</td><td>yes</td>" in page
     assert "ICU &lt;1&gt;" in page
+    assert "Of many numbers or dates the bars show the central 98 %." in page
     assert draft["joins"]["houses"] | {"columns": list(draft["joins"]["houses"]["columns"])} == {
         "source": "houses.csv",
         "separator": ",",

@@ -123,13 +123,16 @@ def test_no_code_name_stands_for_a_score_or_for_how_patients_are_told_apart(run)
 
 
 def test_a_score_worse_than_the_constant_is_marked(run):
+    meant = "▲</span> no better than knowing nothing</p>"
     scores = run.load("scores")
+    assert (meant in page_of(run)) == bool(len(re.findall(r'title="no better than knowing nothing"', page_of(run))))
     scores.loc[scores["score"] == "brier", "value"] = 0.99
     scores.loc[scores["score"] == "roc_auc", "value"] = 0.4
     run.write(scores=scores)
     model.write(run, run, {})
     marked = re.findall(r'<tr class="marked"><th scope="row">.*?</span> ([^<]*)</th>', page_of(run))
     assert {"Brier score", "area under ROC"} <= set(marked)
+    assert page_of(run).count(meant) == 1
 
 
 def test_what_a_run_knows_answers_33_items_and_nothing_is_invented(runs):

@@ -71,7 +71,7 @@ def test_the_median_cannot_tell_of_a_count_with_many_zeros_and_the_mean_can(judg
     _, found = judged("mae", model)
     assert (found.verdict, found.reason, found.score) == ("inconclusive", "the median cannot tell", "mae")
     assert [(one.score, one.verdict) for one in found.others] == [("rmse", "signal")]
-    assert "inconclusive (the median cannot tell). Fitted to the mean, it removes" in found.sentence
+    assert "inconclusive (the median cannot tell). Fitted to the mean instead, it removes" in found.sentence
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def _other_functionals(run: FittedRun, predictions: Predictions) -> Iterator[tup
 def _who(run: FittedRun, judgement: Judgement) -> str:
     """Name what aims at another functional: the model itself, where it does or can do nothing else."""
     model = run.method.model
-    return "It" if model.aimed(judgement.constant) is model else f"Fitted to the {judgement.constant}, it"
+    return "It" if model.aimed(judgement.constant) is model else f"Fitted to the {judgement.constant} instead, it"
 
 
 def _measured(found: Judgement, loss: str) -> str:

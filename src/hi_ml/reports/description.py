@@ -56,6 +56,7 @@ def describe_page(drafted: Drafted, relations: Relations, commands: Sequence[str
             for name, table, other, share, unique in relations.keys
         ],
         "smallest": str(drafted.smallest),
+        "central": str(round(100 * (_ENDS[1] - _ENDS[0]))),
         "commands": list(commands),
     }  # fmt: skip
     return page.render(summary, {}, template=TEMPLATE)

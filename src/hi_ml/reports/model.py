@@ -72,6 +72,7 @@ class Table:
     rest: list[list[str]] = field(default_factory=list)  # folded
     file: str = ""  # where all numbers stand
     bars: list[float] = field(default_factory=list)  # of each row, how long a bar is drawn below its name, in per cent
+    mark: str = ""  # what is true of a marked row
 
     @property
     def words(self) -> list[int]:
@@ -215,7 +216,8 @@ def _scores(scores: pd.DataFrame) -> Table:
         marked.append(row["score"] not in SCORES and is_worse(row["score"], row["value"], row["baseline"]))
         reach = "too few to tell" if pd.isna(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
         rows.append([title(row["score"]), number(row["value"]), reach, number(row["baseline"]), row["unit"]])
-    return Table(["Score", "Value", "95 % interval", "Baseline", "Unit"], rows, marked, file="scores.csv")
+    head = ["Score", "Value", "95 % interval", "Baseline", "Unit"]
+    return Table(head, rows, marked, file="scores.csv", mark="no better than knowing nothing")
 
 
 def _whom(folder: RunFolder, said: Mapping[str, str], notes: Sequence[str]) -> Section:
@@ -231,9 +233,8 @@ def _whom(folder: RunFolder, said: Mapping[str, str], notes: Sequence[str]) -> S
     marked = [verdict == DIFFERENT for verdict in worst["verdict"]]
     count = max(sum(marked), min(_SHOWN, len(rows)))
     head = ["Group", "Score", "In the group", "Less the rest (95 % interval)", "Admissions", "Verdict"]
-    return Section(
-        "whom", "For whom is it worse?", words, Table(head, rows[:count], marked, rows[count:], "subgroups.csv")
-    )
+    shown = Table(head, rows[:count], marked, rows[count:], "subgroups.csv", mark="differs by what matters")
+    return Section("whom", "For whom is it worse?", words, shown)
 
 
 def _group(row: Mapping[Any, Any]) -> list[str]:
@@ -347,4 +348,4 @@ def _probes(folder: RunFolder) -> Table | None:
         return None
     rows = [[one["name"], "passed" if one["passed"] else "FAILED", one["detail"]] for one in folder.load("probes")]
     marked = [not one["passed"] for one in folder.load("probes")]
-    return Table(["Check", "Result", "What was seen"], rows, marked, file="probes.json")
+    return Table(["Check", "Result", "What was seen"], rows, marked, file="probes.json", mark="failed")

@@ -271,7 +271,7 @@ def _scores(table: pd.DataFrame) -> Table:
         constants = [number(row["frozen_constant"]), number(own)]
         rows.append([title(row["score"]), number(row["value"]), _reach(row), before, *constants, row["unit"]])
     head = ["Score", "Here", "95 % interval", "At home (95 % interval)", "Frozen constant", "Own constant", "Unit"]
-    return Table(head, rows, marked, file="scores.csv")
+    return Table(head, rows, marked, file="scores.csv", mark="no better than the best constant here")
 
 
 def _measures(table: pd.DataFrame) -> Table:
@@ -290,7 +290,7 @@ def _measures(table: pd.DataFrame) -> Table:
     marked = [row[-1] == SHIFTED for row in rows]
     first = sum(table["stage"] == STAGES[0])
     head = ["Measure", "Here (95 % interval)", "At home (95 % interval)", "What matters", "Against home"]
-    return Table(head, rows[:first], marked, rows[first:], "transport.csv")
+    return Table(head, rows[:first], marked, rows[first:], "transport.csv", mark="shifted from home by what matters")
 
 
 def _short_reach(row: Any, name: str = "") -> str:
@@ -322,7 +322,8 @@ def _fits(validation: Validation) -> Section:
         rows.append([role.replace("_", " "), f"{len(walk):,}", f"{percent(share)} %", named + more])
         marked.append(share > _UNSEEN)
     head = ["Column", "Levels here", "Rows at levels unknown to the model", "Which"]
-    table = Table(head, rows, marked, file="crosswalk.csv") if rows else None
+    mark = f"more than {_UNSEEN:.0%} of the rows stand at levels unknown to the model".replace("%", " %")
+    table = Table(head, rows, marked, file="crosswalk.csv", mark=mark) if rows else None
     return Section("fits", "Does the table look like the model's own?", words, table)
 
 

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of each worker, before a library starts more that wait for each other
 
 import functools
+import gc
 import logging
 import re
 import shutil
@@ -35,6 +36,8 @@ from hi_ml.data.read import read
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
 from hi_ml.tracking.folder import keep_rejected
+
+gc.set_threshold(100_000, 50, 100)  # a worker holds so many objects that looking for garbage took a twelfth of its time
 
 settings.register_profile("shared machine", deadline=None, derandomize=True)  # the same inputs in every run ...
 settings.register_profile("search", deadline=None)  # ... but for pytest --hypothesis-profile=search

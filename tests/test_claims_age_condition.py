@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 
 from hi_ml.claims.age_condition import age_counts, condition_forest, share_by_decade
+from hi_ml.claims.aggregates import UNIT
+from hi_ml.statistics.proportions import wilson
 
 
 @pytest.fixture
@@ -66,3 +68,11 @@ def test_the_tables_of_its_charts(drawn):
     forest = condition_forest(counted, ["diabetes"], 0.03)
     assert forest["estimate"].sum() == pytest.approx(0.0, abs=1e-12)
     assert forest.loc[forest["claimed"], "label"].tolist() == ["Diabetes"] == forest["label"].tolist()[:1]
+
+
+def test_of_two_patients_who_agree_no_share_is_sure():
+    """Each has one admission with the condition and one without: between them nothing varies."""
+    frame = pd.DataFrame({"age": 72.0, "condition": ["Diabetes", "Asthma"] * 2, UNIT: [0, 0, 1, 1]})
+    shares = share_by_decade(age_counts(frame, 50))
+    low, high = wilson([2, 2], [4, 4])
+    assert (shares["low"].tolist(), shares["high"].tolist()) == (low.tolist(), high.tolist())

@@ -251,9 +251,12 @@ def share_by_decade(table: pd.DataFrame, claimed: Sequence[str] = ()) -> pd.Data
 
 
 def _design_effects(table: pd.DataFrame, level: str, decades: pd.Index) -> Floats:
-    """Say by how much the variance of a condition's share in each decade grows since patients come again."""
+    """Say by how much the variance of a condition's share in each decade grows since patients come again; 1 at least.
+
+    Of a few patients it may come out as nothing, which would make their share sure.
+    """
     groups = moments_of(over_units(having(table, of_levels(table, [level])), ["decade"]), decades)
-    return groups.design_effect if groups.clusters else np.ones(len(decades))
+    return np.maximum(groups.design_effect, 1.0) if groups.clusters else np.ones(len(decades))
 
 
 def shown_levels(table: pd.DataFrame, claimed: Sequence[str]) -> list[str]:

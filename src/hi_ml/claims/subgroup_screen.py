@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hi_ml.claims.aggregates import times_of, units_of
+from hi_ml.claims.aggregates import TIMES, UNIT, times_of, units_of
 from hi_ml.claims.distinct import Rows, commonest
 from hi_ml.statistics.bins import bins
 from hi_ml.statistics.estimates import Floats, Integers
@@ -27,7 +27,7 @@ class _Stays(NamedTuple):
     days: Floats  # shape (n,), as are times and units
     times: Floats  # admissions that each stands for
     units: Integers | None
-    coded: dict[str, tuple[Integers, NDArray[np.object_]]]  # by role: codes, -1 for missing, and levels
+    coded: dict[str, tuple[NDArray[np.int32], NDArray[np.object_]]]  # by role: codes, -1 for missing, and levels
 
 
 def stay_screen(rows: Rows, age_bands: Sequence[float], smallest_group: int) -> pd.DataFrame:
@@ -88,13 +88,14 @@ def _labels(rows: pd.DataFrame, role: str, age_bands: Sequence[float]) -> "pd.Se
 
 def _stays(rows: Rows, roles: Sequence[str], age_bands: Sequence[float]) -> _Stays:
     taken = rows.take([*roles, "length_of_stay"])
-    taken = taken[taken["length_of_stay"].notna()]
+    known, beside = taken["length_of_stay"].notna(), [name for name in (UNIT, TIMES) if name in taken]
     coded = {}
-    for role in roles:
-        code, levels = pd.factorize(_labels(taken, role, age_bands), sort=True)
-        coded[role] = (code, np.asarray(levels, dtype=object))
-    days, times = (np.asarray(column, dtype=np.float64) for column in (taken["length_of_stay"], times_of(taken)))
-    return _Stays(days, times, units_of(taken), coded)
+    for role in roles:  # one column at once, since a copy of all may be large
+        code, levels = pd.factorize(_labels(taken.loc[known, [role, *beside]], role, age_bands), sort=True)
+        coded[role] = (code.astype(np.int32), np.asarray(levels, dtype=object))
+    stays = taken.loc[known, ["length_of_stay", *beside]]
+    days, times = (np.asarray(column, dtype=np.float64) for column in (stays["length_of_stay"], times_of(stays)))
+    return _Stays(days, times, units_of(stays), coded)
 
 
 def _contrasts(stays: _Stays, column: str, stratum: str, smallest_group: int) -> dict[str, NDArray[Any]]:

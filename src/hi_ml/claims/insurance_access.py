@@ -87,7 +87,7 @@ def insurance_access(admissions: DistinctAdmissions, settings: InsuranceAccess) 
 def _stratified(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Taken:
     """Take the insurers that are large enough, say to which stratum each row belongs, and return what takes a column.
 
-    Where a few columns can be taken at once that is done for each column anew.
+    Where only a few columns can be taken at once, all of it is done anew for each.
     """
 
     @cache
@@ -103,8 +103,7 @@ def _stratified(admissions: DistinctAdmissions, settings: InsuranceAccess) -> Ta
     @cache
     def taken(role: str = "insurer") -> pd.DataFrame:
         rows = stratified(role) if admissions.first.narrow else stratified(*CARE, STAY, *CASE_MIX)
-        rows = rows[[name for name in ("insurer", "age", role, UNIT, TIMES, "stratum") if name in rows]]
-        rows = rows.loc[:, ~rows.columns.duplicated()]
+        rows = rows[[name for name in dict.fromkeys(["insurer", role, UNIT, TIMES, "stratum"]) if name in rows]]
         return rows if role in AMOUNTS or role not in rows else rows.assign(**{role: commonest(rows, role)})
 
     return taken

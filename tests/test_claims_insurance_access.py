@@ -89,3 +89,9 @@ def test_the_tables_of_its_charts(drawn, state, evidence):
     assert set(balance["kind"]) == {"care", "case mix"}
     largest = evidence(found, "largest difference")
     assert largest.estimate == balance.loc[balance["kind"] == "care", "difference"].abs().max()
+
+
+def test_a_table_of_insurers_and_ages_has_their_balance_and_no_verdict(drawn, state):
+    found = state(drawn(2_000)[["insurer", "age"]])
+    assert found.verdict == "not_testable"
+    assert set(found.tables["payer_balance"]["variable"]) == {"age"}

@@ -185,7 +185,7 @@ def added_up(counts: pd.DataFrame) -> pd.DataFrame:
         ``cell, question, tables, hits, share, low, high, most``: exact 95 % limits of the share, and the hits that are
         allowed.
     """
-    table = counts.groupby(["cell", "question"], sort=False)[["tables", "hits"]].sum().reset_index()
+    table = counts.groupby(["cell", "question"], sort=False)[["tables", "hits"]].sum().astype("int64").reset_index()
     pairs = list(zip(table["hits"], table["tables"], strict=True))
     limits = [binomtest(hits, n).proportion_ci() for hits, n in pairs]
     return table.assign(

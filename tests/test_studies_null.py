@@ -40,7 +40,9 @@ def test_a_cell_that_goes_on_where_it_ended_is_added_up(calendar):
         pd.DataFrame({"question": ["claim", "drift"], "tables": [20, 20], "hits": hits, "cell": "base"})
         for hits in ([1, 0], [2, 5])
     ]
-    found = calendar.added_up(pd.concat([calendar.added_up(parts[0]), parts[1]])).set_index("question")
+    nothing = pd.DataFrame({"cell": [], "tables": []})  # of a calendar that begins anew
+    first = calendar.added_up(pd.concat([nothing, parts[0]]))
+    found = calendar.added_up(pd.concat([first, parts[1]])).set_index("question")
     assert found[["tables", "hits", "most"]].to_numpy().tolist() == [[40, 3, 8], [40, 5, 8]]
     assert found.loc["claim", ["share", "low", "high"]].tolist() == pytest.approx([0.075, 0.0157, 0.2039], abs=1e-4)
 

@@ -120,7 +120,10 @@ def answers(cell: Cell, seed: int) -> Iterator[tuple[str, bool | None]]:
     for name in runs:
         yield name, results[name]["verdict"].verdict == "signal" if name in results else None
     asked = results.values()
-    yield "subgroup", any((result["subgroups"]["verdict"] == "different").any() for result in asked) if asked else None
+    differs = {name: bool((one["subgroups"]["verdict"] == "different").any()) for name, one in results.items()}
+    yield "subgroup", any(differs.values()) if differs else None
+    for name in runs:  # the 5 % are promised of each
+        yield f"subgroup_{name}", differs.get(name)
     alarm = any(not probe.passed for result in asked for probe in result["probes"])
     yield "probe", refused or alarm if refused or asked else None
     run = runs["amount"]

@@ -266,6 +266,21 @@ def test_the_share_above_shows_for_whom_predictions_are_too_low():
     assert (female["verdict"], female["unit"], female["margin"]) == ("different", "share", 0.03)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_targets_that_meet_their_predictions_set_no_group_apart(whole):
+    """Half of all are billed nothing; among women it is predicted a hair below, among men a hair above or exactly."""
+    rng = np.random.default_rng(1)
+    sex = pd.Categorical(rng.choice(["Female", "Male"], 6000))
+    target = np.maximum(rng.normal(0, 3, 6000), 0)
+    problem = posed(np.rint(target) if whole else target, task=replace(STAY, whole=whole), sex=sex)
+    for predicted in (np.where(sex == "Female", -1e-6, 1e-6), np.where(sex == "Female", 0.0, 0.1)):
+        found = line(compared(problem, predicted=predicted), level="Female", score="share_above")
+        assert found["verdict"] != "different"
+        assert found["p"] > 1e-3
+    low = line(compared(problem, predicted=np.where(sex == "Female", 0.0, 2.5)), level="Male", score="share_above")
+    assert (low["verdict"], low["difference"] < 0) == ("different", True)  # men are told too much
+
+
 def classes(n=8000, *, seed=0):
     """Three equally likely classes, predicted so; but among women the first is likelier by 15 points."""
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
 """Is the model as good, and as well calibrated, for every kind of patient?"""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ ERRORS_ONLY = (
 _NAMED = 5  # levels that differ, in a sentence
 _MISSING = "missing"  # the level of rows without a value
 _FEWEST_EVENTS = 10  # units with the event, and without, in a level and in the rest
+_HAIR = 0.01  # share of the mean deviation from the median within which an amount meets its prediction
 _COLUMNS = [
     "role", "level", "score", "value", "low", "high", "difference", "difference_low", "difference_high", "p",
     "p_exploratory", "p_holm", "margin", "n", "groups", "verdict", "unit", "control",
@@ -76,6 +77,7 @@ class Quality:
     events: Mask
     judged: bool = True
     counts: bool = False  # whether the values tell how many have the event
+    ties: Mask | None = None  # rows whose value is 0.5 where it could as well be 0 or 1
 
 
 def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
@@ -100,7 +102,7 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
     A level is ``different`` if ``p_holm`` is below 0.05 and the difference reaches the margin; there is ``no
     difference that matters`` if two one-sided tests at 5 % each rule the margin out (Schuirmann 1987); all else, and
     any level with few units or events in it or outside it, is ``inconclusive``. Without a signal, ``coverage`` is ``not
-    judged``.
+    judged``. Where targets meet their predictions, the difference of ``share_above`` is the least that ties allow.
     """
     rows, effects, judged, test = [], [], [], run.problem.where("test")
     qualities = list(_qualities(run, how))
@@ -109,7 +111,7 @@ def measure(run: FittedRun, how: Subgroups) -> pd.DataFrame:
         units = run.problem.units_of(test, role)
         sides = [(Side.of(inside, units), Side.of(~inside, units)) for inside in levels.values()]
         for quality in qualities:
-            found = [against_the_rest(quality.values, *pair, margin=quality.margin) for pair in sides]
+            found = [_against_the_rest(quality, pair) for pair in sides]
             for level, pair, effect, adjusted in zip(levels, sides, found, _adjust(found), strict=True):
                 if quality.counts and any(run.rule.tells(side.rows & quality.events[0]) for side in pair):
                     continue
@@ -216,12 +218,15 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
     task, baseline = run.problem.task, run.units.mean(run.losses(run.constant()))
     occurred = run.target == np.arange(len(run.problem.labels))[:, None]
 
-    def quality(name: str, values: Floats, events: Mask, unit: str = "share", **further: bool) -> Quality:
+    def quality(name: str, values: Floats, events: Mask, unit: str = "share", **further: Any) -> Quality:
         return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline), events, **further)
 
     yield quality(loss_of(task).name, run.losses(), occurred, loss_of(task).unit)
     if not run.problem.labels:
-        yield quality("share_above", above(run.target, run.predicted), run.target[None] > run.predicted)
+        hair = _HAIR * run.units.mean(np.abs(run.target - run.baseline.median))
+        ties = np.abs(run.target - run.predicted) <= (0.5 if task.whole else hair)
+        values = np.where(ties, 0.5, above(run.target, run.predicted))
+        yield quality("share_above", values, run.target[None] > run.predicted, ties=ties)
     for code, label in run.told_labels.items():
         values = occurred[code] - run.predicted[:, code]
         yield quality(f"observed_minus_predicted_{label}", values, occurred[[code]], counts=True)
@@ -229,6 +234,23 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
     if conformal is not None and conformal.description is not None:
         known = verdict is None or verdict.verdict == "signal"
         yield quality("coverage", conformal.covered.astype(float), conformal.covered[None].astype(bool), judged=known)
+
+
+def _against_the_rest(quality: Quality, pair: tuple[Side, Side]) -> Effect | None:
+    """Compare a level with the rest; ties are no evidence, and stand against whichever difference there is.
+
+    Where many targets are one value, as the bills of those who were billed nothing, predictions a hair above and below
+    it would set groups apart for which the model is equally right.
+    """
+    found = against_the_rest(quality.values, *pair, margin=quality.margin)
+    if found is None or quality.ties is None or not quality.ties.any():
+        return found
+    shift = 0.5 * quality.ties * np.where(pair[0].rows, 1.0, -1.0)
+    most, least = (against_the_rest(quality.values + by, *pair, margin=quality.margin) for by in (shift, -shift))
+    if most is None or least is None:
+        return replace(found, p_zero=1.0, p_outside=1.0)
+    shown = least if least.estimate > 0 else most if most.estimate < 0 else replace(found, p_zero=1.0)
+    return replace(shown, p_outside=max(most.p_outside, least.p_outside))
 
 
 def _adjust(effects: list[Effect | None]) -> list[float]:

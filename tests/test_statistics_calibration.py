@@ -299,3 +299,13 @@ def test_copies_of_every_row_change_no_recalibration():
     twice = Recalibration.of(np.repeat(truth, 2), np.repeat(shares, 2, axis=0), np.full(1000, 0.5))
     assert twice.slope == pytest.approx(once.slope, abs=1e-6)
     assert twice.intercepts == pytest.approx(once.intercepts, abs=1e-6)
+
+
+def test_a_median_among_many_equal_targets_is_right_on_whichever_side_of_them_it_stands():
+    target = np.maximum(np.random.default_rng(0).normal(size=2000), 0)
+    units = Units.of(np.arange(2000))
+    for prediction in (-1e-6, 0.0, 1e-6):
+        found = calibration.share_above(target, np.full(2000, prediction), units, within=0.01)
+        assert found.low < 0.5 < found.high
+    assert calibration.share_above(target, np.full(2000, -0.1), units, within=0.01).low > 0.9
+    assert calibration.share_above(target, np.full(2000, 0.5), units, within=0.01).high < 0.4

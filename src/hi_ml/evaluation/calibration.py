@@ -92,7 +92,7 @@ def _of_classes(run: FittedRun) -> Iterator[Line]:
 
 
 def _of_amounts(run: FittedRun) -> Iterator[Line]:
-    above = calibration.share_above(run.target, run.predicted, run.units)
+    above = calibration.share_above(run.target, run.predicted, run.units, within=run.hair)
     slope = calibration.linear_slope(run.target, run.predicted, run.units)
     if run.method.model.predicts == "median":
         yield "", "share_above", above, 0.5

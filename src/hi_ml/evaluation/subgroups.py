@@ -16,7 +16,7 @@ from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import loss_of
 from hi_ml.modeling.scores.score import title as score_title
 from hi_ml.statistics.bins import OUTSIDE, bins
-from hi_ml.statistics.calibration import above
+from hi_ml.statistics.calibration import above, meets
 from hi_ml.statistics.disclosure import withheld
 from hi_ml.statistics.estimates import LEVEL, Effect
 from hi_ml.statistics.groups import Units
@@ -34,7 +34,6 @@ ERRORS_ONLY = (
 _NAMED = 5  # levels that differ, in a sentence
 _MISSING = "missing"  # the level of rows without a value
 _FEWEST_EVENTS = 10  # units with the event, and without, in a level and in the rest
-_HAIR = 0.01  # share of the mean deviation from the median within which an amount meets its prediction
 _COLUMNS = [
     "role", "level", "score", "value", "low", "high", "difference", "difference_low", "difference_high", "p",
     "p_exploratory", "p_holm", "margin", "n", "groups", "verdict", "unit", "control",
@@ -223,9 +222,8 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
 
     yield quality(loss_of(task).name, run.losses(), occurred, loss_of(task).unit)
     if not run.problem.labels:
-        hair = _HAIR * run.units.mean(np.abs(run.target - run.baseline.median))
-        ties = np.abs(run.target - run.predicted) <= (0.5 if task.whole else hair)
-        values = np.where(ties, 0.5, above(run.target, run.predicted))
+        values = above(run.target, run.predicted, within=run.hair)
+        ties = meets(run.target, run.predicted, within=run.hair)
         yield quality("share_above", values, run.target[None] > run.predicted, ties=ties)
     for code, label in run.told_labels.items():
         values = occurred[code] - run.predicted[:, code]

@@ -85,15 +85,25 @@ def slope(occurred: NDArray[np.bool_], probability: Floats, units: Units) -> Agr
     return _fitted(occurred, np.column_stack([predicted, np.ones(len(predicted))]), units)
 
 
-def share_above(target: Floats, prediction: Floats, units: Units) -> Agreement:
-    """Estimate the share of targets above their prediction, equal ones counting half: 0.5 is ideal for a median."""
-    share = units.ratio(above(target, prediction), level=_LEVEL)
-    return Agreement(share.value, share.low, share.high)
+def share_above(target: Floats, prediction: Floats, units: Units, *, within: float = 0.0) -> Agreement:
+    """Estimate the share of targets above their prediction, met ones counting half: 0.5 is ideal for a median.
+
+    The interval spans what ties allow, for a median has half of the targets at most on either side: from that of the
+    targets above to that of those above or met.
+    """
+    middle, ties = above(target, prediction, within=within), meets(target, prediction, within=within) / 2
+    least, most = (units.ratio(middle + by * ties, level=_LEVEL) for by in (-1, 1))
+    return Agreement(units.mean(above(target, prediction)), least.low, most.high)
 
 
-def above(target: Floats, prediction: Floats) -> Floats:
+def above(target: Floats, prediction: Floats, *, within: float = 0.0) -> Floats:
     """Mark with 1 the rows whose target lies above the prediction, with 0.5 those where it meets it; shape (n,)."""
-    return np.asarray((1 + np.sign(target - prediction)) / 2)
+    return np.where(meets(target, prediction, within=within), 0.5, target > prediction)
+
+
+def meets(target: Floats, prediction: Floats, *, within: float = 0.0) -> NDArray[np.bool_]:
+    """Mark the rows whose target lies no farther from the prediction; shape (n,)."""
+    return np.asarray(np.abs(target - prediction) <= within)
 
 
 def linear_slope(target: Floats, prediction: Floats, units: Units) -> Agreement:

@@ -24,7 +24,6 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Content = pd.DataFrame | dict[str, Any] | list[dict[str, Any]]
 ALWAYS = ("verdict", "scores", "leakage")  # without which a run folder tells nothing of its model
-_HAIR = 0.01  # share of the mean deviation from the median
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,6 @@ class FittedRun:
         occurs = {code: self.target == code for code in range(len(self.problem.labels))}
         few = {code for code, rows in occurs.items() if self.rule.tells(rows) or self.rule.tells(~rows)}
         return {code: label for code, label in enumerate(self.problem.labels) if code not in few}
-
-    @cached_property
-    def hair(self) -> float:
-        """How near an amount is that meets its prediction: half a unit, if whole; else 1 % of the mean deviation."""
-        deviation = np.abs(self.target - np.median(self.target))
-        return 0.5 if self.problem.task.whole else _HAIR * float(self.units.mean(deviation))
 
     def losses(self, predicted: Floats | None = None) -> Floats:
         """Return the primary loss of each test row, shape (n_test,), of the model's predictions or of others."""

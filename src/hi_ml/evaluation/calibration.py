@@ -18,6 +18,7 @@ _WAYS = {  # what a measure below, or above, its ideal means
     "in_the_large": ("too high on the whole", "too low on the whole"),
     "slope": ("too far apart (extremes are overstated)", "too close together (extremes are understated)"),
 }
+_HAIR = 0.01  # share of the mean deviation from the median
 _OF_MEAN = "no ideal: the learner predicts the mean, with half of the targets above where errors are symmetric"
 _OF_MEDIAN = "no ideal: the learner predicts the median, with a slope of 1 where errors are symmetric"
 
@@ -91,8 +92,14 @@ def _of_classes(run: FittedRun) -> Iterator[Line]:
         yield label, "slope", calibration.slope(occurred, probability, run.units), 1.0
 
 
+def hair_of(run: FittedRun) -> float:
+    """How near an amount is that meets its prediction: half a unit, if whole; else 1 % of the mean deviation."""
+    deviation = np.abs(run.target - np.median(run.target))
+    return 0.5 if run.problem.task.whole else _HAIR * float(run.units.mean(deviation))
+
+
 def _of_amounts(run: FittedRun) -> Iterator[Line]:
-    above = calibration.share_above(run.target, run.predicted, run.units, within=run.hair)
+    above = calibration.share_above(run.target, run.predicted, run.units, within=hair_of(run))
     slope = calibration.linear_slope(run.target, run.predicted, run.units)
     if run.method.model.predicts == "median":
         yield "", "share_above", above, 0.5

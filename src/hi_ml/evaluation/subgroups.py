@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
 from hi_ml.evaluation.assessment import Assessment, FittedRun
+from hi_ml.evaluation.calibration import hair_of
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.scores.score import loss_of
 from hi_ml.modeling.scores.score import title as score_title
@@ -222,8 +223,8 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
 
     yield quality(loss_of(task).name, run.losses(), occurred, loss_of(task).unit)
     if not run.problem.labels:
-        values = above(run.target, run.predicted, within=run.hair)
-        ties = meets(run.target, run.predicted, within=run.hair)
+        values = above(run.target, run.predicted, within=hair_of(run))
+        ties = meets(run.target, run.predicted, within=hair_of(run))
         yield quality("share_above", values, run.target[None] > run.predicted, ties=ties)
     for code, label in run.told_labels.items():
         values = occurred[code] - run.predicted[:, code]

@@ -28,8 +28,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from hi_ml.app import options
-from hi_ml.app.begin import imported
+from hi_ml.app import begin, options
 from hi_ml.app.called import key, of_command_line, of_dataset, on_table, printed
 from hi_ml.app.config import build, conf_dir
 from hi_ml.app.errors import ConfigurationInvalid, Defect, HiMlError, MemoryExhausted, OutputFailed
@@ -179,7 +178,7 @@ def progress(steps: int) -> Iterator[Stage]:
 
 def _begin() -> None:
     """Let no library speak beside us, and hear every interrupt."""
-    imported()
+    begin.imported()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would print; the sentence is ours
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

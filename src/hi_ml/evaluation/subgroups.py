@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -218,16 +218,14 @@ def _qualities(run: FittedRun, how: Subgroups) -> Iterator[Quality]:
     task, baseline = run.problem.task, run.units.mean(run.losses(run.constant()))
     occurred = run.target == np.arange(len(run.problem.labels))[:, None]
 
-    def quality(
-        name: str, values: Floats, events: Mask, unit: str = "share", *, judged: bool = True, counts: bool = False
-    ) -> Quality:
+    def quality(name: str, values: Floats, events: Mask, unit: str = "share", **further: Any) -> Quality:
         return Quality(name, unit, values, how.margins.get(unit, how.margin_otherwise * baseline), events, **further)
 
     yield quality(loss_of(task).name, run.losses(), occurred, loss_of(task).unit)
     if not run.problem.labels:
         hair = hair_of(run)
-        found = quality("share_above", above(run.target, run.predicted, within=hair), run.target[None] > run.predicted)
-        yield replace(found, ties=meets(run.target, run.predicted, within=hair))
+        values, ties = above(run.target, run.predicted, within=hair), meets(run.target, run.predicted, within=hair)
+        yield quality("share_above", values, run.target[None] > run.predicted, ties=ties)
     for code, label in run.told_labels.items():
         values = occurred[code] - run.predicted[:, code]
         yield quality(f"observed_minus_predicted_{label}", values, occurred[[code]], counts=True)

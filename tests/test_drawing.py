@@ -1,5 +1,6 @@
 """Charts drawn by another process: the same to the byte, its failures are ours, and it ends with whoever asked."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,16 +13,21 @@ import pytest
 from hi_ml.app.process import another_process, this_process
 from hi_ml.reports.charts.style import png
 from hi_ml.reports.drawing import Drawing, drawn
-from hi_ml.train import one_ahead
+from hi_ml.train import behind
 
 TABLE = pd.DataFrame({"source": ["Copies", "Patients"], "gap": [1.0, 2.0], "low": [0.5, 1.0], "high": [1.5, 3.0]})
 LEAK = Drawing("scores.leak", TABLE, {"title": "What leaks?", "caption": "n = 2 admissions.", "unit": "days"})
+AS_A_COMMAND = """
+import sys
+sys.argv = ["-m"]  # as Python has it while it looks for the module of python -m
+import hi_ml, hi_ml.train
+"""
 ASKED_AND_KILLED = """
 import os, psutil, signal
 from hi_ml.app.process import another_process
 from hi_ml.reports.drawing import Drawing, drawn
 
-with another_process("draws charts") as ask:
+with another_process("draws charts", imports=["json"]) as ask:
     ask(drawn, Drawing("scores.leak", None, {})).exception()
     (drawing,) = psutil.Process().children()
     drawing.send_signal(signal.SIGINT), drawing.send_signal(signal.SIGTERM)
@@ -58,10 +64,59 @@ def test_a_process_that_was_killed_is_a_lack_of_memory():
                 ask(drawn, LEAK).result()
 
 
-def test_it_outlives_an_interrupt_and_ends_with_whoever_asked():
-    call = [sys.executable, "-c", ASKED_AND_KILLED]
+FITTED_IN_BOTH = """
+import os, psutil
+import numpy as np
+from lightgbm import LGBMRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
+from hi_ml.app.process import another_process
+
+X = np.random.default_rng(0).normal(size=(5_000, 5))
+
+def fitted(learner):
+    return float(learner.fit(X, X[:, 0]).predict(X).sum())
+
+with another_process("fits", imports=["json"]) as ask:
+    (other,) = psutil.Process().children()
+    print(other.cmdline() == psutil.Process().cmdline())
+    for learner in LGBMRegressor(n_estimators=50, n_jobs=2, verbose=-1), HistGradientBoostingRegressor(max_iter=50):
+        there, here = ask(fitted, learner), fitted(learner)
+        print(there.result() == here)
+"""
+
+
+@pytest.mark.parametrize("start", ["", AS_A_COMMAND])
+def test_it_outlives_an_interrupt_and_ends_with_whoever_asked(start):
+    call = [sys.executable, "-c", start + ASKED_AND_KILLED]
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60)  # it holds the pipes, too
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "RuntimeError\n"), done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process is forked on Linux alone")
+def test_a_command_has_one_thread_when_it_begins_and_forks_a_process_that_fits_as_it_does():
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    call = [sys.executable, "-c", AS_A_COMMAND + FITTED_IN_BOTH]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert (done.returncode, done.stdout) == (0, "True\n" * 3), done.stderr
+
+
+def test_who_needs_it_soonest_does_what_nobody_has_begun():
+    with another_process("sleeps") as ask:
+        there = ask(os.getpid)
+        assert there.result() == there.soonest() != os.getpid()
+        at_work, waiting = ask(time.sleep, 60), ask(os.getpid)
+        while not at_work.running():
+            time.sleep(0.01)
+        assert waiting.soonest() == os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            ask(divmod, 1, 0).soonest()
+
+
+def test_what_is_asked_at_last_is_done_after_the_rest():
+    with another_process("sleeps") as ask:
+        ask(time.sleep, 0.5)
+        last, one, other = (ask(time.monotonic_ns, at_last=at_last) for at_last in (True, False, False))
+        assert one.result() < other.result() < last.result()
 
 
 def test_an_item_is_used_when_the_next_one_is_made_or_cannot_be():
@@ -74,7 +129,7 @@ def test_an_item_is_used_when_the_next_one_is_made_or_cannot_be():
         raise KeyError("made no more")
 
     def use():
-        for item in one_ahead(items()):
+        for item in behind(items(), 1):
             said.append(f"used {item}")  # noqa: PERF401 -- the order is what is tested
 
     with pytest.raises(KeyError, match="made no more"):

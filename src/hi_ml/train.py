@@ -1,5 +1,6 @@
 """python -m hi_ml.train model=lgbm: trains, judges, explains and tracks one model per task."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -40,7 +41,8 @@ from hi_ml.tracking.store import how_to_look, store_uri
 S = TypeVar("S")
 T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
-_NEEDED = ["hi_ml.evaluation.leakage"]  # by what is done first beside the fits
+_WAITING = 2  # tasks of which the charts, or what MLflow takes, are not waited for: what the other process has time for
+_NEEDED = ["mlflow.pyfunc"]  # to package a model; imported while this process reads
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -122,11 +124,10 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
     process = another_process if len(tasks) > 1 else this_process
     with (
         unfinished_folder(here.folder, "models") as models,
-        process("compares leaks, packages models and sends runs", imports=_NEEDED) as ask,
-        process("draws charts") as ask_to_draw,
+        process("compares leaks, draws charts, packages models and sends runs", imports=_NEEDED) as ask,
         launch.progress(1 + len(_STEPS) * len(tasks)) as stage,
     ):
-        request = Request(here, method, settings.charts == "all", settings.report, models, ask, ask_to_draw)
+        request = Request(here, method, settings.charts == "all", settings.report, models, ask)
         stage("read")
         seconds: dict[str, float] = {}
         table = prepare(settings.dataset, tasks, here.folder, seconds)
@@ -152,9 +153,9 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 stage(f"{name}: track")
                 say_sent(sending.result())
 
-        begun = one_ahead(each(tasks, partial(begin, table=table, request=request), failures))
-        judged = one_ahead(each(begun, judged_task, failures))
-        written = one_ahead(each(judged, written_task, failures))
+        begun = behind(each(tasks, partial(begin, table=table, request=request), failures), 1)
+        judged = behind(each(begun, judged_task, failures), _WAITING)
+        written = behind(each(judged, written_task, failures), _WAITING)
         for _ in each(written, said_task, failures):
             pass  # what is done, is done on the way
     if len(lines) > 1:
@@ -174,17 +175,18 @@ def each(items: Iterable[S], does: Callable[[S], T], failures: list[HiMlError]) 
             failures.append(error)
 
 
-def one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield each item when the one after it is made, or cannot be made."""
-    former = next(items, None)
-    while former is not None:
-        try:
-            following = next(items, None)
-        except Exception:
-            yield former
-            raise
-        yield former
-        former = following
+def behind(items: Iterator[T], count: int) -> Iterator[T]:
+    """Yield each item when so many after it are made, or when no more can be made."""
+    waiting: deque[T] = deque()
+    try:
+        for item in items:
+            waiting.append(item)
+            if len(waiting) > count:
+                yield waiting.popleft()
+    except Exception:
+        yield from waiting
+        raise
+    yield from waiting
 
 
 def say_sent(tracked: Tracked) -> None:

@@ -79,7 +79,7 @@ def tune(settings: TuneSettings, here: launch.Invocation) -> None:
         best = replace(here, config=config_to_train(result, here.config))
         method = replace(method, model=result.tuned)
         with unfinished_folder(here.folder, "models") as models:
-            request = Request(best, method, settings.charts == "all", settings.report, models, ask, ask)
+            request = Request(best, method, settings.charts == "all", settings.report, models, ask)
             stage(f"{name}: fit, judge, explain")
             best_run = judge(Begun(problem, {}), request, seconds={step: seconds[step] for step in ("read", "encode")})
             tqdm.write(screen.summary(best_run))

@@ -5,12 +5,19 @@ import os
 import signal
 from types import FrameType
 
+_BEFORE_IMPORTS = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # its usual one keeps what was freed, 60 MB more at millions of rows
+    # no thread before the first one that is wanted: a process of one thread may be forked (`hi_ml.app.process`)
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
 
 def begin() -> None:
-    """Choose the memory of Arrow, collect no garbage and let Ctrl-C and SIGTERM end the imports without a traceback."""
+    """Choose memory and threads, collect no garbage and let Ctrl-C and SIGTERM end the imports without a traceback."""
     gc.disable()  # until `imported`: nothing of it is garbage, and looking for some takes a tenth of the seconds
-    # before pyarrow is imported: its usual pool keeps what was freed, 60 MB more at millions of rows
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    for name, value in _BEFORE_IMPORTS.items():
+        os.environ.setdefault(name, value)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
 
@@ -19,6 +26,7 @@ def imported() -> None:
     """Collect garbage again, but not from what was imported since `begin`."""
     if not gc.isenabled():
         gc.freeze()
+        gc.set_threshold(10_000)  # of the few hundred objects that are usual next to none is garbage
         gc.enable()
 
 

@@ -1,8 +1,8 @@
 """Another process that computes what this one asks for, one thing after the other, while this one goes on.
 
-It is started anew, not forked off: a learner's threads do not survive a fork. In a thread instead, each would wait for
-the other's Python, and what one does to warnings would last for both. Where nothing is left to do meanwhile, this
-process does it itself.
+It is forked off where this one has no thread yet, as at the start of a command on Linux, and started anew otherwise: a
+learner's threads do not survive a fork. In a thread instead, each would wait for the other's Python, and what one does
+to warnings would last for both. Where nothing is left to do meanwhile, this process does it itself.
 """
 
 import gc
@@ -12,14 +12,17 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from itertools import count
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
-from queue import SimpleQueue
+from pathlib import Path
+from queue import PriorityQueue
 from threading import Lock, Thread
 from typing import Any, Protocol
 
@@ -33,17 +36,27 @@ class Pending(Protocol):
     def result(self) -> Any:
         """Wait for it and return it, or raise what went wrong."""
 
+    def soonest(self) -> Any:
+        """Return it as `result` does, once; do it here, if nobody has begun it."""
 
-Ask = Callable[..., Pending]  # takes a function of a module and its arguments, which are pickled
+
+class Ask(Protocol):
+    """Takes a function of a module and its arguments, which are pickled."""
+
+    def __call__(self, *call: Any, at_last: bool = False) -> Pending:
+        """Ask for it; ``at_last`` after whatever else is asked."""
+
+
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _GIVE_UP = signal.SIGUSR1  # what it is told that is still at work when nobody waits for it any more
 _SECONDS = 3.0  # that it then has
+_THREADS = Path("/proc/self/task")  # of this process, where a system tells
 
 
 @contextmanager
 def this_process(*_: Any, **__: Any) -> Iterator[Ask]:
     """Compute what is asked for here, when it is waited for; used as `another_process` is."""
-    yield lambda *call: _Later(call)
+    yield lambda *call, at_last=False: _Later(call)  # noqa: ARG005 -- what is waited for first, is done first
 
 
 @dataclass
@@ -53,57 +66,71 @@ class _Later:
     def result(self) -> Any:
         return self._answer
 
+    soonest = result
+
     @cached_property
     def _answer(self) -> Any:
         function, *arguments = self.call
         return function(*arguments)
 
 
+class _Asked(Future[Any]):
+    def __init__(self, call: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.call = call
+
+    def soonest(self) -> Any:
+        return _Later(self.call).result() if self.cancel() else self.result()
+
+
 @contextmanager
 def another_process(does: str, *, imports: Sequence[str] = ()) -> Iterator[Ask]:
     """Start the process when it is first asked, and end it whatever happens; if this one is killed, it ends by itself.
 
-    It knows what it is given, and neither the command line of this process nor what `hi_ml.app.references` holds here.
-    What is at work at the end hears a `KeyboardInterrupt`, and has some seconds to leave things as they should be.
+    It may rely on what it is given alone, not on the command line of this process or on what `hi_ml.app.references`
+    holds here. What is at work at the end hears a `KeyboardInterrupt`, and has some seconds to leave things as they
+    should be.
 
     Parameters
     ----------
     does : str
         What it is for, should it end early.
     imports : sequence of str
-        Modules that it will need: it is started at once, and imports them while nothing is asked yet.
+        Modules that it will need: it is started at once, and has them, or imports them while nothing is asked yet.
 
     Yields
     ------
-    function
-        Takes what to call there, and returns at once; its `Future` raises what went wrong.
+    Ask
+        Returns at once; what it returns raises what went wrong.
     """
-    asked: SimpleQueue[tuple[tuple[Any, ...], Future[Any]] | None] = SimpleQueue()
-    other = _Other(does)
+    asked: PriorityQueue[tuple[bool, int, _Asked | None]] = PriorityQueue()
+    numbers, other = count(), _Other(does)
 
     def hand_over() -> None:
-        while (one := asked.get()) is not None:
-            call, future = one
-            answer = other.answer(call)
+        while (one := asked.get()[-1]) is not None:
+            if not one.set_running_or_notify_cancel():
+                continue
+            answer = other.answer(one.call)
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                one.set_exception(answer)
             else:
-                future.set_result(answer)
+                one.set_result(answer)
 
-    def ask(*call: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        asked.put((call, future))
-        return future
+    def ask(*call: Any, at_last: bool = False) -> _Asked:
+        one = _Asked(call)
+        asked.put((at_last, next(numbers), one))
+        return one
 
+    if imports:
+        other.start()
+        ask(_warm, imports)
     thread = Thread(target=hand_over, name=does, daemon=True)
     thread.start()
-    if imports:
-        ask(_warm, imports)
     try:
         yield ask
     finally:
         other.end()
-        asked.put(None)
+        asked.put((True, next(numbers), None))
         thread.join()
         other.close()
 
@@ -113,19 +140,23 @@ class _Other:
 
     def __init__(self, does: str) -> None:
         self._does, self._ends = does, Pipe()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | _Forked | None = None
         self._at_work = self._ended = False
         self._turn = Lock()  # to start, or to end
 
+    def start(self) -> None:
+        """Start it, if it is not."""
+        if self._process is None:
+            self._process = _started(*self._ends)
+
     def answer(self, call: tuple[Any, ...]) -> Any:
         """Let it do something, and return what it answers; an exception, if it cannot."""
-        ours, theirs = self._ends
+        ours, _ = self._ends
         try:
             with self._turn:
                 if self._ended:
                     return MemoryError(f"the process that {self._does} has ended")
-                if self._process is None:
-                    self._process = _started(theirs)
+                self.start()
             self._at_work = True
             ours.send(call)
             answer = ours.recv()
@@ -154,16 +185,49 @@ class _Other:
             one.close()
 
 
-def _started(theirs: Connection) -> subprocess.Popen[bytes]:
+class _Forked:
+    """A process that is this one as it stands, with the part of `subprocess.Popen` that is used here."""
+
+    def __init__(self, ours: Connection, theirs: Connection) -> None:
+        self._process = get_context("fork").Process(target=self._serve, args=(ours, theirs))
+        self._process.start()
+
+    @staticmethod
+    def _serve(ours: Connection, theirs: Connection) -> None:
+        ours.close()  # or it would not see that whoever asks has ended
+        serve(theirs.fileno())
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid or 0, number)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        self._process.join(seconds)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _started(ours: Connection, theirs: Connection) -> "subprocess.Popen[bytes] | _Forked":
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # as it stays in the process that is started
+    try:
+        return _Forked(ours, theirs) if _is_alone() else _begun_anew(theirs)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+
+
+def _is_alone() -> bool:
+    """Whether this process is sure to have one thread, and may be forked."""
+    return _THREADS.is_dir() and len([*_THREADS.iterdir()]) == 1
+
+
+def _begun_anew(theirs: Connection) -> subprocess.Popen[bytes]:
     code = f"from hi_ml.app.process import serve; serve({theirs.fileno()})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # as it stays in the process that is started
-    process = subprocess.Popen(  # noqa: S603 -- this Python, and words of our own
+    return subprocess.Popen(  # noqa: S603 -- this Python, and words of our own
         [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
     )
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    theirs.close()
-    return process
 
 
 def _warm(modules: Sequence[str]) -> None:

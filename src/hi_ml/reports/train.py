@@ -46,7 +46,6 @@ class Request:
     stated: Mapping[str, str | None]  # by a person, to items of the checklist for reports
     models: Path  # where they wait until their run folders are written
     ask: Ask  # lets something be done meanwhile, by another process
-    ask_to_draw: Ask  # the same of charts, by one that knows no learner
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Req
         "refused": run.problem.refused,
     }
     facts = of_run(run, admissions)
-    for name, picture, behind in judged.charts:
-        drawn = picture.result()
+    for name, picture, behind in reversed(judged.charts):  # from the end that the other process has not come to
+        drawn = picture.soonest()
         drawing.write(drawn.png, behind, folder.path / name)
         seconds["draw"] += drawn.seconds
     seconds["package"] = judged.packaged.result()
@@ -202,7 +201,7 @@ def hand_over(run: FittedRun, table: Prepared, request: Request) -> Judged:
     started = time.time() - sum(run.seconds.values())
     with stopwatch(run.seconds, "draw"):
         charts = list(train_charts.of_run(run, all_charts=request.all_charts))
-    answers = [(name, request.ask_to_draw(drawing.drawn, chart), behind) for name, chart, behind in charts]
+    answers = [(name, request.ask(drawing.drawn, chart, at_last=True), behind) for name, chart, behind in charts]
     model = request.models / run.problem.task.name
     dataset = table.admissions.dataset
     packaged = request.ask(_packaged, model, run, package.other_columns(dataset), dataset.name)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Record:
     children: tuple[Child, ...] = ()  # runs inside of this one
     model: Path | None = None  # folder of an MLflow model, to be registered
     card: str = ""  # of the model, for the registry
+    files: tuple[Path, ...] = ()  # of the folder, that may leave
     columns: tuple[str, ...] = ()  # of MLflow's table of runs, the first ones to see
 
     @property
@@ -77,13 +78,14 @@ def record(folder: RunFolder, *, share_rows: bool = False) -> Record:
         If a file of a finished run is absent, or says less than it should.
     """
     try:
-        return _of_any(folder, share_rows=share_rows)
+        leave = leaving(folder, share_rows=share_rows)
+        return replace(_of_any(folder, leave), files=tuple(leave))
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # of files that someone changed
         raise RunFolderInvalid.of(folder.path, f"whole account of itself ({type(error).__name__}: {error})") from error
 
 
-def _of_any(folder: RunFolder, *, share_rows: bool) -> Record:
-    home = {path.stem for path in {*folder.files()}.difference(leaving(folder, share_rows=share_rows))} - {*ALWAYS}
+def _of_any(folder: RunFolder, leave: list[Path]) -> Record:
+    home = {path.stem for path in {*folder.files()}.difference(leave)} - {*ALWAYS}
     files = {name: content for name, content in folder.read().items() if name not in home & catalogue().keys()}
     if "search" in files:
         return _of_search(files)

@@ -18,7 +18,7 @@ from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.contest import digests_of
 from hi_ml.tracking.folder import DIGESTS, FILES, RunFolder
-from hi_ml.tracking.leaving import FLOWS, leaving, smallest_cell, told
+from hi_ml.tracking.leaving import FLOWS, smallest_cell, told
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register, remember_validation
 from hi_ml.tracking.site import remember
@@ -93,7 +93,7 @@ def send(
             if tracked is None:
                 with TemporaryDirectory() as temporary:
                     instead = {} if share_rows else _in_words(folder, RunFolder(Path(temporary)))
-                    files = {path: instead.get(path, path) for path in leaving(folder, share_rows=share_rows)}
+                    files = {path: instead.get(path, path) for path in run.files}
                     tracked = _send(client, folder, run, files, uri=uri, policy=policy)
             remember(tracked.run_id, folder.path)
             if folder.keeps("validation"):
@@ -232,8 +232,8 @@ def _named(name: str) -> str:
 
 def _in_words(folder: RunFolder, beside: RunFolder) -> dict[Path, Path]:
     """Write what counts rows on their way as it may be told, and say which file stands for which."""
-    names = [name for name in FLOWS if folder.keeps(name)]
-    beside.write(**{name: told(folder.load(name), smallest_cell(folder)) for name in names})
+    names, smallest = [name for name in FLOWS if folder.keeps(name)], smallest_cell(folder)
+    beside.write(**{name: told(folder.load(name), smallest) for name in names})
     return {folder.path / FILES[name]: beside.path / FILES[name] for name in names}
 
 

@@ -42,7 +42,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
 _WAITING = 2  # tasks of which the charts, or what MLflow takes, are not waited for: what the other process has time for
-_NEEDED = ["mlflow.pyfunc"]  # to package a model; imported while this process reads
+_NEEDED = ["mlflow.pyfunc", "hi_ml.reports.charts.style"]  # by packages and charts; imported while this process reads
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,14 +1,18 @@
 """What findings say of one table, by whoever adds its rows up; for the tests of engines."""
 
+from datetime import timedelta
 from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hi_ml.app.config import build, compose
 from hi_ml.claims.catalogue import settings_of, state
 from hi_ml.claims.remote import ready_remote
 from hi_ml.data.read import read
+from hi_ml.data.simulation import simulate
 from hi_ml.data.sql.engine import open_engine
 from hi_ml.data.sql.table import open_table
 from hi_ml.findings import FindingsSettings, ready
@@ -62,3 +66,26 @@ def assert_equal(ours, theirs):
             pd.testing.assert_frame_equal(
                 one.tables[name].reset_index(drop=True), table.reset_index(drop=True), check_dtype=False, rtol=1e-8
             )
+
+
+def hard(path):
+    """Write a table with what tables have: words in every spelling, holes, rows that cannot be, and near-copies."""
+    frame = simulate("planted", 1_200, seed=3, hospitals=6).table.to_pandas()
+    rng = np.random.default_rng(0)
+    some = lambda n: rng.choice(len(frame), n, replace=False)  # noqa: E731
+    frame["Case"] = pd.Series(pd.factorize(frame["Name"].str.casefold())[0]).map("P{}".format)
+    frame.loc[some(30), "Case"] = None
+    frame.loc[some(40), "Gender"] = " MALE"
+    frame.loc[some(40), "Insurance Provider"] = "n/a"
+    frame.loc[some(3), "Medication"] = "Rare"
+    for place in some(60):
+        frame.loc[place, "Hospital"] = ", ".join(reversed(frame.loc[place, "Hospital"].split()))
+    frame.loc[some(4), "Age"] = 200
+    for place in some(5):
+        frame.loc[place, "Discharge Date"] = frame.loc[place, "Date of Admission"] - timedelta(days=2)
+    frame["Billing Amount"] = frame["Billing Amount"].where(rng.random(len(frame)) > 0.02)
+    again = frame.loc[some(40)].assign(**{"Billing Amount": lambda rows: rows["Billing Amount"] * (1 + 1e-12)})
+    again["Doctor"] = again["Doctor"].str.upper()
+    whole = pa.Table.from_pandas(pd.concat([frame, again]), preserve_index=False)
+    pq.write_table(whole, path)
+    return path

@@ -224,7 +224,7 @@ def test_damaged_tables_get_a_verdict_all_the_same(drawn, n, seed, data):
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 250), st.integers(0, 50), st.data())
 def test_many_damaged_tables_get_a_verdict_all_the_same(drawn, n, seed, data):
     states(damaged(drawn(n, seed=seed, hospitals=max(n // 3, 1)), seed, data))

@@ -1,7 +1,5 @@
 """Findings are the same wherever the rows are added up, or one sentence says why they are not."""
 
-from datetime import timedelta
-
 import duckdb
 import numpy as np
 import pandas as pd
@@ -15,7 +13,6 @@ from hi_ml.app.errors import EngineRefused, TooManyRejected
 from hi_ml.claims.aggregates import moments_of
 from hi_ml.claims.remote import ready_remote
 from hi_ml.data.schema import Dataset
-from hi_ml.data.simulation import simulate
 from hi_ml.data.sql.engine import open_engine
 from hi_ml.data.sql.table import open_table
 from hi_ml.findings import main
@@ -25,27 +22,7 @@ BY_NUMBER = "++dataset.columns.patient_id={from: Case, kind: identifier, private
 
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory):
-    """A table with what tables have: words in every spelling, holes, rows that cannot be, copies to the sixth digit."""
-    frame = simulate("planted", 1_200, seed=3, hospitals=6).table.to_pandas()
-    rng = np.random.default_rng(0)
-    some = lambda n: rng.choice(len(frame), n, replace=False)  # noqa: E731
-    frame["Case"] = pd.Series(pd.factorize(frame["Name"].str.casefold())[0]).map("P{}".format)
-    frame.loc[some(30), "Case"] = None
-    frame.loc[some(40), "Gender"] = " MALE"
-    frame.loc[some(40), "Insurance Provider"] = "n/a"
-    frame.loc[some(3), "Medication"] = "Rare"
-    for place in some(60):
-        frame.loc[place, "Hospital"] = ", ".join(reversed(frame.loc[place, "Hospital"].split()))
-    frame.loc[some(4), "Age"] = 200
-    for place in some(5):
-        frame.loc[place, "Discharge Date"] = frame.loc[place, "Date of Admission"] - timedelta(days=2)
-    frame["Billing Amount"] = frame["Billing Amount"].where(rng.random(len(frame)) > 0.02)
-    again = frame.loc[some(40)].assign(**{"Billing Amount": lambda rows: rows["Billing Amount"] * (1 + 1e-12)})
-    again["Doctor"] = again["Doctor"].str.upper()
-    whole = pa.Table.from_pandas(pd.concat([frame, again]), preserve_index=False)
-    path = tmp_path_factory.mktemp("hard") / "hard.parquet"
-    pq.write_table(whole, path)
-    return path
+    return engines.hard(tmp_path_factory.mktemp("hard") / "hard.parquet")
 
 
 def test_duckdb_says_of_a_hard_table_what_is_found_in_memory(hard):
@@ -60,15 +37,6 @@ def test_duckdb_says_of_a_hard_table_what_is_found_in_memory(hard):
 def test_patients_who_are_told_apart_by_names_are_so_in_duckdb(hard):
     words = ["dataset.advanced_medications=[Lipitor,Penicillin]", "dataset.stay=inclusive"]
     engines.assert_equal(engines.stated("sql", hard, *words), engines.stated("local", hard, *words))
-
-
-@pytest.mark.slow
-def test_spark_says_what_is_found_in_memory(spark, hard):
-    words = ["finding=age_condition"]  # and one claim of each kind
-    spark.read.parquet(f"file://{hard}").write.mode("overwrite").saveAsTable("default.hard")
-    engines.assert_equal(engines.stated("spark", hard.parent, *words), engines.stated("local", hard, *words))
-    known = engines.stated("spark", '{url: "spark://", table: default.hard}', *words, own={})
-    engines.assert_equal(known, engines.stated("local", hard, *words, own={}))
 
 
 def remote(path, *words):

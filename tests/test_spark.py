@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import engines
 from hi_ml.app.errors import SparkFailed
 from hi_ml.data.sources.spark import session
 from hi_ml.predict import main
@@ -154,3 +155,13 @@ def test_what_cannot_be_served_is_one_sentence_and_nothing_is_written(
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert {path.name for path in tmp_path.iterdir()} - {"outputs", "scored.rejected.csv"} == {"tonight"}
+
+
+@pytest.mark.slow
+def test_findings_are_those_of_one_machine(spark, tmp_path):
+    hard = engines.hard(tmp_path / "hard.parquet")
+    words = ["finding=age_condition"]  # and one claim of each kind
+    spark.read.parquet(f"file://{hard}").write.mode("overwrite").saveAsTable("default.hard")
+    engines.assert_equal(engines.stated("spark", hard.parent, *words), engines.stated("local", hard, *words))
+    known = engines.stated("spark", '{url: "spark://", table: default.hard}', *words, own={})
+    engines.assert_equal(known, engines.stated("local", hard, *words, own={}))

@@ -18,7 +18,7 @@ from hi_ml.train import behind
 TABLE = pd.DataFrame({"source": ["Copies", "Patients"], "gap": [1.0, 2.0], "low": [0.5, 1.0], "high": [1.5, 3.0]})
 LEAK = Drawing("scores.leak", TABLE, {"title": "What leaks?", "caption": "n = 2 admissions.", "unit": "days"})
 AS_A_COMMAND = """
-import sys
+import sys  # whoever does not begin like this has a thread of pyarrow, and starts another process anew
 sys.argv = ["-m"]  # as Python has it while it looks for the module of python -m
 import hi_ml, hi_ml.train
 """
@@ -64,6 +64,20 @@ def test_a_process_that_was_killed_is_a_lack_of_memory():
                 ask(drawn, LEAK).result()
 
 
+KILLED = """
+import psutil, pyarrow, time
+from hi_ml.app.process import another_process
+
+with another_process("sleeps", imports=["json"]) as ask:
+    (other,) = psutil.Process().children()
+    waiting = ask(time.sleep, 60)
+    while not waiting.running():
+        time.sleep(0.01)
+    other.kill()
+    for failed in waiting, ask(len, "abc"):
+        print(type(failed.exception()).__name__, failed.exception())
+print(psutil.Process().children())
+"""
 FITTED_IN_BOTH = """
 import os, psutil
 import numpy as np
@@ -90,6 +104,15 @@ def test_it_outlives_an_interrupt_and_ends_with_whoever_asked(start):
     call = [sys.executable, "-c", start + ASKED_AND_KILLED]
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=60)  # it holds the pipes, too
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "RuntimeError\n"), done.stderr
+
+
+@pytest.mark.parametrize("start", ["", AS_A_COMMAND])
+def test_whoever_asked_a_process_that_was_killed_goes_on(start):
+    done = subprocess.run(
+        [sys.executable, "-c", start + KILLED], capture_output=True, text=True, check=False, timeout=60
+    )
+    ended = "MemoryError the process that sleeps ended with -9\n"
+    assert (done.returncode, done.stdout) == (0, f"{ended * 2}[]\n"), done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process is forked on Linux alone")

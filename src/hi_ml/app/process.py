@@ -198,7 +198,8 @@ class _Forked:
         serve(theirs.fileno())
 
     def send_signal(self, number: int) -> None:
-        os.kill(self._process.pid or 0, number)
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, number)
 
     def wait(self, seconds: float | None = None) -> int | None:
         self._process.join(seconds)

@@ -32,11 +32,11 @@ def test_noise_supports_nothing():
 
 @pytest.mark.slow
 def test_twice_the_smallest_effect_is_found_on_large_tables():
-    verdicts = [findings("planted", 55_500, seed=seed) for seed in range(3)]
+    verdicts = [findings("planted", 55_500, seed=seed) for seed in range(2)]
     assert {found[name].verdict for found in verdicts for name in CLAIMS} == {"supported"}
 
 
 @pytest.mark.slow
 def test_absence_is_shown_on_a_large_table_of_noise():
-    verdicts = [findings("noise", 55_500, seed=seed) for seed in range(4)]
+    verdicts = [findings("noise", 55_500, seed=seed) for seed in range(2)]
     assert {found[name].verdict for found in verdicts for name in CLAIMS} == {"not_supported"}

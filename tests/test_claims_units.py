@@ -17,7 +17,7 @@ SPEC = importlib.util.spec_from_file_location("null_tables", SCRIPT)
 null = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(null)
 SETTINGS = null.settings(permutations=249)
-TABLES, LIMIT = 16, 4  # of 16 draws at 5 %, more than 4 are seen in one of a thousand
+TABLES, LIMIT = 10, 3  # of 10 draws at 5 %, more than 3 are seen in one of a thousand
 
 
 @cache

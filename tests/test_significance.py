@@ -207,5 +207,5 @@ def test_the_run_folder_the_record_and_the_screen_tell_of_it(called, tmp_path, c
 @pytest.mark.slow
 def test_on_noise_every_p_is_as_likely_as_any_other():
     """Acceptance criterion 17, reduced; experiments/permutation.md holds the whole."""
-    found = study.summary(study.study(tables=24, rows=400, count=19, trees=5, tasks=["length_of_stay"]))
+    found = study.summary(study.study(tables=15, rows=400, count=19, trees=5, tasks=["length_of_stay"]))
     assert found["ks_p"].min() > 0.01

@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parents[1] / "experiments" / "operating_characteristics.
 SPEC = importlib.util.spec_from_file_location("operating_characteristics", SCRIPT)
 oc = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(oc)
-TABLES, ADMISSIONS = 16, 5_000
+TABLES, ADMISSIONS = 8, 5_000
 NOISE, SMALLEST, TWICE = oc.WORLDS
 
 
@@ -48,28 +48,28 @@ def test_the_truth_is_what_was_planted():
 @pytest.mark.slow
 def test_noise_supports_nothing_but_with_the_copies_kept():
     found = shares(NOISE)
-    assert found["any claim supported", "all five"] <= 0.19  # of 5 %, 3 of 16 are exceeded once in 140
+    assert found["any claim supported", "all five"] <= 0.25  # of 5 %, 2 of 8 are exceeded once in 170
     assert found["supported, one row each", "billing_variation"] <= 0.04
     assert found["supported, copies kept", "billing_variation"] >= 0.9
     assert found["names taken for persons", "identity"] == 0
     # 5,000 admissions are too few to rule small effects between insurers or hospitals out: undecided is right.
     for name in ("billing_variation", "insurance_access"):
-        assert found["shown to be absent", name] <= 0.19
+        assert found["shown to be absent", name] <= 0.25
     assert 0.93 <= covered(found).mean() <= 0.995
 
 
 @pytest.mark.slow
 def test_effects_at_the_smallest_that_matters_are_not_ruled_out():
     found = shares(SMALLEST)
-    assert found["any claim not supported", "all five"] <= 0.19
+    assert found["any claim not supported", "all five"] <= 0.25
     assert 0.92 <= covered(found).mean() <= 0.99
-    assert covered(found).min() >= 0.75
+    assert covered(found).min() >= 0.62
 
 
 @pytest.mark.slow
 def test_effects_twice_as_large_are_found():
     found = shares(TWICE)
-    assert found.loc["supported"].min() >= 0.81
+    assert found.loc["supported"].min() >= 0.75
     assert set(found.loc["supported"].index) == set(oc.CLAIMS)
     assert found["names trusted", "identity"] == 1
     assert 0.92 <= covered(found).mean() <= 0.99

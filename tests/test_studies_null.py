@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binom
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-TABLES = 12
+TABLES = 8
 MOST = int(binom.isf(0.001, TABLES, 0.05))  # hits; a method of 5 % has more in one test of a thousand
 
 

@@ -241,7 +241,7 @@ def test_on_noise_a_signal_is_seen_as_rarely_as_its_level_allows():
         trained(simulated(rows=1500, scenario="noise", seed=seed), task, replace(method, seed=seed))
         .results["verdict"]
         .verdict
-        for seed in range(10)
+        for seed in range(8)
         for task in tasks.values()
     ]
     assert stats.binomtest(seen.count("signal"), len(seen), 0.025, alternative="greater").pvalue > 0.01

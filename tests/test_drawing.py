@@ -160,6 +160,18 @@ def test_an_item_is_used_when_the_next_one_is_made_or_cannot_be():
     assert said == ["made 0", "made 1", "used 0", "used 1"]
 
 
+def test_what_is_ready_is_used_when_one_more_is_made():
+    made = []
+
+    def items():
+        for number in range(4):
+            made.append(number)
+            yield number
+
+    used = [(item, len(made)) for item in behind(items(), 2, lambda item: item == 0)]
+    assert used == [(0, 2), (1, 4), (2, 4), (3, 4)]
+
+
 def test_a_process_that_is_asked_and_not_waited_for_keeps_nobody():
     started = time.monotonic()
     with another_process("sleeps") as ask:

@@ -154,7 +154,7 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
                 say_sent(sending.result())
 
         begun = behind(each(tasks, partial(begin, table=table, request=request), failures), 1)
-        judged = behind(each(begun, judged_task, failures), _WAITING)
+        judged = behind(each(begun, judged_task, failures), _WAITING, lambda judged: judged.packaged.done())
         written = behind(each(judged, written_task, failures), _WAITING)
         for _ in each(written, said_task, failures):
             pass  # what is done, is done on the way
@@ -175,13 +175,13 @@ def each(items: Iterable[S], does: Callable[[S], T], failures: list[HiMlError]) 
             failures.append(error)
 
 
-def behind(items: Iterator[T], count: int) -> Iterator[T]:
-    """Yield each item when so many after it are made, or when no more can be made."""
+def behind(items: Iterator[T], count: int, ready: Callable[[T], bool] = lambda _: False) -> Iterator[T]:
+    """Yield each item when so many after it are made, one is and it is ready, or no more can be made."""
     waiting: deque[T] = deque()
     try:
         for item in items:
             waiting.append(item)
-            if len(waiting) > count:
+            while len(waiting) > count or (len(waiting) > 1 and ready(waiting[0])):
                 yield waiting.popleft()
     except Exception:
         yield from waiting

@@ -1,5 +1,6 @@
 """What has to stand before a command imports anything large; importing hi_ml in another program does none of it."""
 
+import atexit
 import gc
 import os
 import signal
@@ -28,6 +29,7 @@ def imported() -> None:
         gc.freeze()
         gc.set_threshold(10_000)  # of the few hundred objects that are usual next to none is garbage
         gc.enable()
+        atexit.register(gc.freeze)  # Python would look for garbage once more, for a tenth of a second
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -2,7 +2,6 @@
 
 import atexit
 import functools
-import gc
 import logging
 import os
 import re
@@ -200,7 +199,6 @@ def _leave() -> None:
     """Let a signal end the process at once that comes when all is done: Python drops what is raised from here on."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    gc.freeze()  # Python would look for garbage once more, for a tenth of a second
     for number in _STOPS:
         signal.signal(number, lambda number, _: os._exit(128 + (_signal[0] if _interrupted.is_set() else number)))
 

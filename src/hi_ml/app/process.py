@@ -36,6 +36,9 @@ class Pending(Protocol):
     def result(self) -> Any:
         """Wait for it and return it, or raise what went wrong."""
 
+    def done(self) -> bool:
+        """Whether nobody has to wait for it."""
+
     def soonest(self) -> Any:
         """Return it as `result` does, once; do it here, if nobody has begun it."""
 
@@ -67,6 +70,9 @@ class _Later:
         return self._answer
 
     soonest = result
+
+    def done(self) -> bool:
+        return True
 
     @cached_property
     def _answer(self) -> Any:

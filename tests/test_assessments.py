@@ -60,6 +60,7 @@ def dear(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "__path__", [*evaluation.__path__, str(folder)])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dear")
 def test_a_new_assessment_is_a_file_and_a_key_and_reaches_folder_store_and_screen(tmp_path, inside, migrated_store):
     shutil.copy(migrated_store, tmp_path / "mlflow.db")

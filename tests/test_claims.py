@@ -103,6 +103,7 @@ def test_a_planted_effect_supports_its_claim_and_no_other(name, drawn):
     assert {chart.table for chart in catalogue()[name].charts} <= set(found[name].tables) | {"identity"}
 
 
+@pytest.mark.slow
 def test_without_any_effect_every_claim_is_refuted(drawn):
     found = states(drawn(40_000, hospitals=1_000))
     assert {(finding.verdict, finding.reason) for finding in found.values()} == {("not_supported", "ABSENT")}

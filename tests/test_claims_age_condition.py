@@ -14,7 +14,12 @@ def state(stated):
 
 
 @pytest.mark.parametrize(
-    ("n", "older", "reason"), [(20_000, 0.06, "STRONG"), (200_000, 0.01, "NEGLIGIBLE"), (20_000, -0.06, "OPPOSITE")]
+    ("n", "older", "reason"),
+    [
+        (20_000, 0.06, "STRONG"),
+        pytest.param(200_000, 0.01, "NEGLIGIBLE", marks=pytest.mark.slow),
+        (20_000, -0.06, "OPPOSITE"),
+    ],
 )
 def test_a_shift_is_held_against_the_smallest_that_matters_and_against_its_sign(
     n, older, reason, drawn, state, evidence

@@ -16,7 +16,12 @@ def state(stated):
 
 
 @pytest.mark.parametrize(
-    ("n", "days", "reason"), [(20_000, 2.5, "SUFFICIENT"), (90_000, 0.4, "NEGLIGIBLE"), (20_000, -2.0, "OPPOSITE")]
+    ("n", "days", "reason"),
+    [
+        (20_000, 2.5, "SUFFICIENT"),
+        pytest.param(90_000, 0.4, "NEGLIGIBLE", marks=pytest.mark.slow),
+        (20_000, -2.0, "OPPOSITE"),
+    ],
 )
 def test_a_difference_is_held_against_the_smallest_that_matters_and_against_its_sign(
     n, days, reason, drawn, state, evidence

@@ -10,7 +10,7 @@ from hi_ml import train
 
 @pytest.mark.slow
 def test_the_screen_shows_table_verdict_leak_folder_and_the_command_to_look(command, tmp_path):
-    done = command("train", "dataset.rows=4000", "task=[length_of_stay,test_results]")
+    done = command("train", "dataset.rows=1000", "task=[length_of_stay,test_results]")
     assert done.code == 0, done.stderr
     (run,) = tmp_path.glob("outputs/train/*")
     verdict = json.loads((run / "length_of_stay" / "verdict.json").read_text())

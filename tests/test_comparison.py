@@ -43,6 +43,7 @@ def losses(one):
 THREE = [run("middle", noise=4.3, seed=1), run("worst", noise=6.0, seed=2), run("best", noise=4.0, seed=3)]
 
 
+@pytest.mark.slow
 def test_every_pair_is_compared_by_the_paired_t_test_with_holm_over_all_pairs():
     found = compare_runs(THREE)
     table = found.differences[found.differences["score"] == "mae"].set_index(["run_a", "run_b"])

@@ -285,6 +285,7 @@ def test_rows_are_written_once_or_not_at_all(kind, tmp_path, postgresql):
     assert read == {"row": [3, 4, 5], "p": [1.0, 4 / 3, 5 / 3], "w": ["x"] * 3, "number": ["two", "one", "one"]}
 
 
+@pytest.mark.slow
 def test_admissions_of_a_database_are_scored_into_a_table_and_proven(
     everywhere, postgresql, inside, small_model, tmp_path
 ):

@@ -99,6 +99,7 @@ with another_process("fits", imports=["json"]) as ask:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["", AS_A_COMMAND])
 def test_it_outlives_an_interrupt_and_ends_with_whoever_asked(start):
     call = [sys.executable, "-c", start + ASKED_AND_KILLED]
@@ -106,6 +107,7 @@ def test_it_outlives_an_interrupt_and_ends_with_whoever_asked(start):
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "RuntimeError\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["", AS_A_COMMAND])
 def test_whoever_asked_a_process_that_was_killed_goes_on(start):
     done = subprocess.run(
@@ -115,6 +117,7 @@ def test_whoever_asked_a_process_that_was_killed_goes_on(start):
     assert (done.returncode, done.stdout) == (0, f"{ended * 2}[]\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process is forked on Linux alone")
 def test_a_command_has_one_thread_when_it_begins_and_forks_a_process_that_fits_as_it_does():
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
@@ -194,6 +197,7 @@ def note(folder, seconds):
         raise
 
 
+@pytest.mark.slow
 def test_what_is_at_work_at_the_end_hears_of_it_and_has_some_seconds(tmp_path, capfd):
     for number, seconds in enumerate((0, 60)):
         folder = tmp_path / str(number)

@@ -209,6 +209,7 @@ def test_a_page_of_another_site_is_not_answered(service):
         service.post(encounter_of("evil"), Origin="https://evil.example")
 
 
+@pytest.mark.slow
 def test_half_a_character_and_a_patient_of_the_future_stop_nothing(service, line):
     half = encounter_of("half \ud800") | {"serviceProvider": {"display": "\udc00"}}
     assert service.post(half)[0] == 200

@@ -25,6 +25,7 @@ def hard(tmp_path_factory):
     return engines.hard(tmp_path_factory.mktemp("hard") / "hard.parquet")
 
 
+@pytest.mark.slow
 def test_duckdb_says_of_a_hard_table_what_is_found_in_memory(hard):
     words = [BY_NUMBER, "dataset.columns.sex.kind=null", "dataset.advanced_medications=[Lipitor,Penicillin]"]
     ours = engines.stated("sql", hard, *words)

@@ -15,6 +15,7 @@ def fuzz():
     return module
 
 
+@pytest.mark.slow
 def test_every_damaged_input_ends_in_a_result_or_a_sentence(fuzz, tmp_path):
     counts, wrong, slowest = fuzz.fuzz(tmp_path, range(24))
     assert wrong == {}

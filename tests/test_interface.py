@@ -86,6 +86,7 @@ def test_the_claims_are_those_asked_for(admissions_csv):
     assert one.finding == "insurance_access"
 
 
+@pytest.mark.slow
 def test_a_run_in_python_has_the_numbers_of_the_command(called, tmp_path, admissions_csv):
     asked = [
         "dataset=kaggle",

@@ -174,6 +174,7 @@ def trained(hospitals, tmp_path_factory, called):
     return called("train", folder, *hospitals[1], *words) / "length_of_stay"
 
 
+@pytest.mark.slow
 def test_a_run_names_every_source_and_join_with_its_digest(hospitals, trained):
     folder, _ = hospitals
     data = json.loads((trained / "data.json").read_text())

@@ -260,6 +260,7 @@ def test_an_interrupt_of_which_a_library_made_an_error_is_one_all_the_same(tmp_p
     assert ends(does=raises(error)).code == 1  # which is no interrupt
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_at_the_very_end_ends_in_130_at_once(tmp_path):
     script = """
 import atexit, os, signal, time
@@ -278,6 +279,7 @@ launch.command(track)()
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", SAID)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["read", "fit", "run folder", "track"])
 def test_an_interrupt_at_any_stage_of_a_run_leaves_what_is_whole(tmp_path, inside, monkeypatch, word):
     def stage(name, _done=None):
@@ -321,6 +323,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_when_all_is_done_ends_the_process_with_its_code(number):
     late = [sys.executable, "-c", LATE.format(number=int(number))]

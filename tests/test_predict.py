@@ -39,6 +39,7 @@ def tonight(tmp_path, cells):
     return tmp_path / "tonight.csv"
 
 
+@pytest.mark.slow
 def test_a_file_is_scored_and_the_printed_command_proves_it(command, inside, tonight, folder, tmp_path):
     asked = (f"model_uri={folder}", f"input={tonight.name}", "output=scores.csv", "keep=[Room Number]", "reasons=1")
     done = command("predict", *asked)
@@ -220,8 +221,10 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(command, insid
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "task"), [("lgbm", "length_of_stay"), ("linear", "test_results")])
-def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, small_model, cells, tmp_path, name, task):
+@pytest.mark.parametrize(
+    ("name", "task", "kind"), [("lgbm", "length_of_stay", "csv"), ("linear", "test_results", "json")]
+)
+def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, small_model, cells, tmp_path, name, task, kind):
     folder = small_model(name, task).folder.parents[1]
     table = cells.head(60)
     table.to_csv(tmp_path / "in.csv", index=False)
@@ -230,8 +233,7 @@ def test_mlflow_gives_the_numbers_of_hi_ml_predict(inside, small_model, cells, t
     expected = pd.read_parquet(tmp_path / "out.parquet").drop(columns=["row", "unknown"])
     answers = {
         "pyfunc": mlflow.pyfunc.load_model(str(folder)).predict(pd.read_csv(tmp_path / "in.csv")),
-        "predict csv": predicted(folder, tmp_path, "csv"),
-        "predict json": predicted(folder, tmp_path, "json"),
+        f"predict {kind}": predicted(folder, tmp_path, kind),
         "serve": served(folder, tmp_path, table),
     }
     for way, found in answers.items():

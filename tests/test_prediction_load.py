@@ -285,6 +285,7 @@ ALONE = (
 )
 
 
+@pytest.mark.slow
 def test_a_folder_is_loaded_without_mlflow(model):
     said = subprocess.run(
         [sys.executable, "-c", ALONE, str(model)], check=True, capture_output=True, text=True, env=os.environ

@@ -241,6 +241,7 @@ def ninth(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "__path__", [*room.__path__, str(folder)])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ninth")
 def test_a_new_score_is_a_file_and_reaches_table_store_chart_and_comparison(tmp_path, inside, migrated_store):
     shutil.copy(migrated_store, tmp_path / "mlflow.db")

@@ -449,6 +449,7 @@ def dummy(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(tmp_path / "added")])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("dummy")
 def test_a_source_added_by_one_file_is_trained_on_tested_and_scored(inside, small_model, tmp_path, admissions_csv):
     table = ("dataset=kaggle", f"dataset.source=dummy://{N}")

@@ -341,6 +341,7 @@ def test_the_same_rows_in_another_order_are_the_same_table(defaults, reading, tm
     assert one.evidence == other.evidence
 
 
+@pytest.mark.slow
 def test_a_leak_that_was_begun_ahead_is_the_one_that_is_measured_afterwards(admissions, defaults):
     tasks, method = defaults
     problem = posed(admissions, tasks["test_results"], method)

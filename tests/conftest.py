@@ -37,6 +37,9 @@ from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
 from hi_ml.tracking.folder import keep_rejected
 
+for _name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+    os.environ.pop(_name, None)  # no test tells somebody's server of itself
+
 gc.set_threshold(100_000, 50, 100)  # a worker holds so many objects that looking for garbage took a twelfth of its time
 
 settings.register_profile("shared machine", deadline=None, derandomize=True)  # the same inputs in every run ...

@@ -1,4 +1,4 @@
-"""Charts drawn by another process: the same to the byte, its failures are ours, and it ends with whoever asked."""
+"""Charts draw by another process: the same to the byte, its failures are ours, and it ends with whoever asked."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 
 from hi_ml.app.process import another_process, this_process
 from hi_ml.reports.charts.style import png
-from hi_ml.reports.drawing import Drawing, drawn
+from hi_ml.reports.drawing import Drawing, draw
 from hi_ml.train import behind
 
 TABLE = pd.DataFrame({"source": ["Copies", "Patients"], "gap": [1.0, 2.0], "low": [0.5, 1.0], "high": [1.5, 3.0]})
@@ -25,13 +25,13 @@ import hi_ml, hi_ml.train
 ASKED_AND_KILLED = """
 import os, psutil, signal
 from hi_ml.app.process import another_process
-from hi_ml.reports.drawing import Drawing, drawn
+from hi_ml.reports.drawing import Drawing, draw
 
 with another_process("draws charts", imports=["json"]) as ask:
-    ask(drawn, Drawing("scores.leak", None, {})).exception()
+    ask(draw, Drawing("scores.leak", None, {})).exception()
     (drawing,) = psutil.Process().children()
     drawing.send_signal(signal.SIGINT), drawing.send_signal(signal.SIGTERM)
-    wrong = ask(drawn, Drawing("scores.leak", None, {})).exception()
+    wrong = ask(draw, Drawing("scores.leak", None, {})).exception()
     print(type(wrong).__name__, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -41,27 +41,27 @@ with another_process("draws charts", imports=["json"]) as ask:
 def test_either_draws_the_same_bytes_and_what_it_cannot_draw_fails_where_it_is_waited_for(process):
     with process("draws charts") as ask:
         wrong, strange, right = (
-            ask(drawn, LEAK._replace(words={})),
-            ask(drawn, LEAK._replace(words={"title": lambda: 1})),
-            ask(drawn, LEAK),
+            ask(draw, LEAK._replace(words={})),
+            ask(draw, LEAK._replace(words={"title": lambda: 1})),
+            ask(draw, LEAK),
         )
         with pytest.raises((RuntimeError, TypeError), match="missing 3 required keyword-only") as failed:
             wrong.result()
         said = [str(failed.value), *getattr(failed.value, "__notes__", [])]
-        assert "scores.leak could not be drawn" in "".join(said)
-        with pytest.raises(Exception, match=r"pickle|could not be drawn"):
+        assert "scores.leak could not be draw" in "".join(said)
+        with pytest.raises(Exception, match=r"pickle|could not be draw"):
             strange.result()
         assert right.result().png == png(LEAK.draw())
 
 
 def test_a_process_that_was_killed_is_a_lack_of_memory():
     with another_process("draws charts") as ask:
-        ask(drawn, LEAK).result()
+        ask(draw, LEAK).result()
         (process,) = (one for one in psutil.Process().children() if "hi_ml.app.process" in " ".join(one.cmdline()))
         process.kill()
         for _ in range(2):
             with pytest.raises(MemoryError, match="draws charts ended with -9"):
-                ask(drawn, LEAK).result()
+                ask(draw, LEAK).result()
 
 
 KILLED = """

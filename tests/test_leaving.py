@@ -18,7 +18,7 @@ from hi_ml import compare, findings, predict, report, train, validate
 from hi_ml.data.simulation import simulate
 from hi_ml.tracking.folder import RunFolder
 from hi_ml.tracking.leaving import FLOWS, leaving
-from hi_ml.tracking.leaving import told as in_words
+from hi_ml.tracking.leaving import mask_few as in_words
 
 REAL = Path(__file__).resolve().parents[1] / "data" / "raw" / "healthcare_dataset.csv"
 NAMES = (

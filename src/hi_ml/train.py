@@ -41,7 +41,7 @@ from hi_ml.tracking.store import how_to_look, store_uri
 S = TypeVar("S")
 T = TypeVar("T")
 _STEPS = ("fit", "write", "track")  # of a task, for the progress bar
-_WAITING = 2  # tasks of which the charts, or what MLflow takes, are not waited for: what the other process has time for
+_WAITING = 2  # tasks at most whose charts, or whose sending to MLflow, the other process still owes
 _NEEDED = ["mlflow.pyfunc", "hi_ml.reports.charts.style"]  # by packages and charts; imported while this process reads
 
 
@@ -132,32 +132,32 @@ def train(settings: TrainSettings, here: launch.Invocation) -> None:
         seconds: dict[str, float] = {}
         table = prepare(settings.dataset, tasks, here.folder, seconds)
 
-        def judged_task(begun: Begun) -> Judged:
-            stage(f"{begun.problem.task.name}: fit, judge, explain")
-            run = judge(begun, request, seconds=dict(seconds))
+        def judge_task(task: Begun) -> Judged:
+            stage(f"{task.problem.task.name}: fit, judge, explain")
+            run = judge(task, request, seconds=dict(seconds))
             tqdm.write(screen.summary(run))
             return hand_over(run, table, request)
 
-        def written_task(judged: Judged) -> tuple[str, Pending | None]:
-            name, path = judged.run.problem.task.name, here.folder / judged.run.problem.task.name
+        def write_task(task: Judged) -> tuple[str, Pending | None]:
+            name, path = task.run.problem.task.name, here.folder / task.run.problem.task.name
             stage(f"{name}: charts, model, run folder")
-            finish(judged, table, request, path)
+            finish(task, table, request, path)
             folders.append(path)
             tqdm.write(screen.where(path))
-            lines.append(screen.line(judged.run))
-            return name, ask(settings.sending(path, settings.policy(judged.run))) if tracked else None
+            lines.append(screen.line(task.run))
+            return name, ask(settings.sending(path, settings.policy(task.run))) if tracked else None
 
-        def said_task(written: tuple[str, Pending | None]) -> None:
-            name, sending = written
+        def say_task(task: tuple[str, Pending | None]) -> None:
+            name, sending = task
             if sending is not None:
                 stage(f"{name}: track")
                 say_sent(sending.result())
 
         begun = behind(each(tasks, partial(begin, table=table, request=request), failures), 1)
-        judged = behind(each(begun, judged_task, failures), _WAITING, lambda judged: judged.packaged.done())
-        written = behind(each(judged, written_task, failures), _WAITING)
-        for _ in each(written, said_task, failures):
-            pass  # what is done, is done on the way
+        judged = behind(each(begun, judge_task, failures), _WAITING, lambda task: task.packaged.done())
+        written = behind(each(judged, write_task, failures), _WAITING)
+        for _ in each(written, say_task, failures):
+            pass  # each step asks the one before it for the next task
     if len(lines) > 1:
         print(screen.closing(lines))
     if folders:

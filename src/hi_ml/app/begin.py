@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import signal
+import sys
 from types import FrameType
 
 _BEFORE_IMPORTS = {
@@ -29,7 +30,13 @@ def imported() -> None:
         gc.freeze()
         gc.set_threshold(10_000)  # of the few hundred objects that are usual next to none is garbage
         gc.enable()
-        atexit.register(gc.freeze)  # Python would look for garbage once more, for a tenth of a second
+        atexit.register(_end)
+
+
+def _end() -> None:
+    """Let Python look for garbage once more, for a tenth of a second, only where somebody asks for it."""
+    if "_duckdb" not in sys.modules:  # which lists on the screen what is not collected
+        gc.freeze()
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

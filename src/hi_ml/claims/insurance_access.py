@@ -113,7 +113,7 @@ def _association(stratified_rows: Taken, margin: Margin, role: str) -> Stratifie
     rows = stratified_rows(role)
     require_columns(rows, role)
     what = f"the {CARE[role]} between insurers of one stratum"
-    return kinds.associated(rows, Columns(role, "insurer", "stratum"), margin, what)
+    return kinds.stratified_association(rows, Columns(role, "insurer", "stratum"), margin, what)
 
 
 def _care(associations: Callable[[str], Stratified], role: str, margin: Margin) -> Iterator[Evidence]:

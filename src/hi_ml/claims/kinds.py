@@ -28,7 +28,7 @@ from hi_ml.claims.aggregates import (
 from hi_ml.claims.distinct import PATIENTS, commonest
 from hi_ml.claims.finding import Detail, Estimand, Evidence
 from hi_ml.claims.requirements import constant, require_sizes, too_few
-from hi_ml.claims.tails import Draws, Sample, guarded, is_heavy
+from hi_ml.claims.tails import Draws, Sample, guard, is_heavy
 from hi_ml.statistics.contingency import DENSE, Association, association, can_vary, largest_share_gap
 from hi_ml.statistics.estimates import POWER, Effect, Integers, Margin
 from hi_ml.statistics.means import contrast
@@ -120,7 +120,7 @@ def difference(
         return asked.evidence(difference_of_shares(groups, margin=asked.smallest))
     effect, rows = contrast(groups, [1, -1], margin=asked.smallest), each_admission(rows)
     sample = Sample(rows[value].to_numpy(dtype=np.float64), rows[group].to_numpy().astype(np.int64), units_of(rows))
-    effect, keeps_level = guarded(effect, sample, draws)
+    effect, keeps_level = guard(effect, sample, draws)
     return asked.evidence(effect, keeps_level=keeps_level)
 
 
@@ -132,7 +132,7 @@ def _within(rows: pd.DataFrame, columns: Columns, asked: Asked, draws: Draws, *,
     if effect is None:
         raise constant(f"{asked.what} between the groups of one stratum")
     sample, free = stratified_sample(own, Columns(columns.value, "first", columns.stratum), cells)
-    effect, keeps_level = guarded(effect, sample, draws, free=free, statistic=partial(wald_statistic, groups=2))
+    effect, keeps_level = guard(effect, sample, draws, free=free, statistic=partial(wald_statistic, groups=2))
     return asked.evidence(effect, keeps_level=keeps_level)
 
 
@@ -146,7 +146,7 @@ def spread_within(rows: pd.DataFrame, columns: Columns, asked: Asked, draws: Dra
     if effect is None:
         raise constant(f"{asked.what} within {group}s of one stratum")
     sample, free = stratified_sample(rows, columns, cells)
-    effect, keeps_level = guarded(effect, sample, draws, free=free, statistic=partial(wald_statistic, groups=groups))
+    effect, keeps_level = guard(effect, sample, draws, free=free, statistic=partial(wald_statistic, groups=groups))
     return asked.evidence(effect, keeps_level=keeps_level)
 
 
@@ -162,7 +162,7 @@ def stratified_sample(rows: pd.DataFrame, columns: Columns, cells: pd.Index) -> 
     return sample, float(units.min() - 1)
 
 
-def associated(rows: pd.DataFrame, columns: Columns, margin: Margin, what: str) -> Stratified:
+def stratified_association(rows: pd.DataFrame, columns: Columns, margin: Margin, what: str) -> Stratified:
     """Test that two categories, ``value`` and ``group``, go together within strata; of many levels the rare are one."""
     level, group, stratum = columns.value, columns.group, str(columns.stratum)
     if len(rows[stratum].unique()) > 1:  # of one stratum, any number of levels is tested in closed form

@@ -249,7 +249,9 @@ def _association(question: _Question, rows: pd.DataFrame) -> Answer:
     require_two(own, "by", settings.smallest_group)
     own = large_levels(own, "by", settings.smallest_group)
     words = f"association of {_plain(question.of)} and {_plain(question.by)}{question.within}"
-    tested = kinds.associated(own, Columns("of", "by", STRATUM), question.margin, f"the {_plain(question.of)}")
+    tested = kinds.stratified_association(
+        own, Columns("of", "by", STRATUM), question.margin, f"the {_plain(question.of)}"
+    )
     detail = {"strata": tested.strata} | ({FACT: fact} if (fact := tested.fact()) else {})
     evidence = _asked(question, words, unit="Cohen's w").evidence(tested.test.w, detail=detail)
     cells = kinds.residual_table({question.of: tested}, question.by, question.admissions.units)

@@ -55,7 +55,7 @@ def permuted(effect: Effect, sample: Sample, draws: Draws, *, statistic: Statist
     return dataclasses.replace(effect, p_zero=p_value)
 
 
-def guarded(
+def guard(
     effect: Effect, sample: Sample, draws: Draws, *, free: float | None = None, statistic: Statistic = welch_f
 ) -> tuple[Effect, bool]:
     """Replace the test of an effect where tails are heavy, by a studentised permutation of whole patients.

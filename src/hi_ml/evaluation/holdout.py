@@ -116,7 +116,7 @@ def _left_out(run: FittedRun, how: Holdout) -> Floats:
         taught = np.flatnonzero(~np.isin(codes, codes[held]) & ~np.isin(problem.group, problem.group[held]))
         fitted = run.method.fit(problem, taught)
         rows = problem.features.frame.iloc[held].assign(**dict.fromkeys(hidden, float(UNSEEN)))
-        predicted[held] = problem.judged(fitted.predict(rows), held)
+        predicted[held] = problem.clip_to_top(fitted.predict(rows), held)
     return predicted
 
 

@@ -232,7 +232,7 @@ def _other_functionals(run: FittedRun, predictions: Predictions) -> Iterator[tup
     for name in ("mae", "rmse"):
         if task.kind != "regression" or name == task.score:
             continue
-        other = model.aimed(ASKS[task.kind][name])
+        other = model.aim_at(ASKS[task.kind][name])
         if other is model:
             yield score_of(task, name), predictions
         else:
@@ -241,14 +241,14 @@ def _other_functionals(run: FittedRun, predictions: Predictions) -> Iterator[tup
             problem, train = replace(run.problem, scale=scale), np.flatnonzero(run.problem.where("train"))
             fitted = replace(run.method, model=other).fit(problem, train)
             test = problem.where("test")
-            again = problem.judged(fitted.predict(problem.features.frame[test]), test)
+            again = problem.clip_to_top(fitted.predict(problem.features.frame[test]), test)
             yield score_of(task, name), replace(predictions, predicted=again)
 
 
 def _who(run: FittedRun, judgement: Judgement) -> str:
     """Name what aims at another functional: the model itself, where it does or can do nothing else."""
     model = run.method.model
-    return "It" if model.aimed(judgement.constant) is model else f"Fitted to the {judgement.constant} instead, it"
+    return "It" if model.aim_at(judgement.constant) is model else f"Fitted to the {judgement.constant} instead, it"
 
 
 def _measured(found: Judgement, loss: str) -> str:

@@ -56,7 +56,7 @@ def fit(problem: Problem, method: Method, seconds: Seconds | None = None) -> Fit
         fitted = method.fit(problem, train)
     with stopwatch(seconds, "score"):
         test = problem.where("test")
-        predicted = problem.judged(fitted.predict(problem.features.frame[test]), test)
+        predicted = problem.clip_to_top(fitted.predict(problem.features.frame[test]), test)
         baseline = problem.baseline(train)
     return FittedRun(problem, method, fitted, predicted, baseline, seconds, results)
 
@@ -73,4 +73,4 @@ def assess(run: FittedRun) -> FittedRun:
 
 
 def _aimed(method: Method, problem: Problem) -> Method:
-    return replace(method, model=method.model.aimed(problem.task.asks, problem.task.quantile or 0.5))
+    return replace(method, model=method.model.aim_at(problem.task.asks, problem.task.quantile))

@@ -70,19 +70,19 @@ class Model:
     # what `tune` may try, by argument of a learner; each stands with its default under one of the two
     space: Space = Field(default_factory=dict)
 
-    def aimed(self, functional: Functional, level: float = 0.5) -> "Model":
+    def aim_at(self, functional: Functional, level: float | None = None) -> "Model":
         """Let the regression learner aim at what a score asks for: at another functional, as far as it knows how.
 
         Parameters
         ----------
-        level : float
-            Of a quantile.
+        level : float, optional
+            Of a quantile; of the median, otherwise.
         """
         how = None
         if functional == "mean":
             how = self.mean
         elif self.quantile is not None:
-            how = self.quantile.at(level)
+            how = self.quantile.at(level or 0.5)
         if functional in (self.predicts, "frequencies") or how is None:
             return self
         return replace(self, regression={**self.regression, **how}, predicts=functional)

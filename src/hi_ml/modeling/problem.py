@@ -21,8 +21,8 @@ from hi_ml.modeling.targets import RuledOut, labels_of_few, ruled_out, target_of
 from hi_ml.modeling.tasks import Task, check_whole, select
 from hi_ml.statistics.groups import Units
 
-_PARTS = 5  # of the default split the smallest part holds a fifth of the groups, and three or more of them
-_FEWEST = 3
+_SMALLEST_PART = 1 / 5  # of the groups, in the default split
+_FEWEST = 3  # groups of that part
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -62,7 +62,7 @@ class Problem:
         """Tell this split from others."""
         return splits.digest(self.parts, self.group, self.content)
 
-    def judged(self, predicted: Floats, rows: Mask | NDArray[np.int64]) -> Floats:
+    def clip_to_top(self, predicted: Floats, rows: Mask | NDArray[np.int64]) -> Floats:
         """Take predictions of some rows as they are to be judged: one above a top code is right, and counts as it."""
         if self.topped is None:
             return predicted
@@ -142,7 +142,7 @@ def pose(
     task, notes = (task, ()) if labels else check_whole(task, target)
     group, twin = (pd.factorize(number[chosen])[0] for number in (admissions.group, admissions.twins.group))
     groups = len(np.unique(group))
-    if groups < (fewest := _PARTS * max(_FEWEST, smallest_cell)):
+    if groups < (fewest := round(max(_FEWEST, smallest_cell) / _SMALLEST_PART)):
         raise NotTrainable.too_few_groups(task.name, groups, fewest, len(target))
     parts = splits.assign(split, group, seed=seed, table=rows)
     _check_parts(task, parts, target, group=group, rule=split.name)
@@ -217,7 +217,7 @@ def _scaled(problem: Problem, model: Model, seed: int) -> Problem:
     """Choose the scale of the target inside the training part."""
     task, target, group = problem.task, problem.target, problem.group
     train = problem.first_copies(np.flatnonzero(problem.where("train")))
-    model = model.aimed(task.asks, task.quantile or 0.5)
+    model = model.aim_at(task.asks, task.quantile)
     scale = choose_scale(task, model, problem.features, target, group=group, train=train, seed=seed)
     return replace(problem, scale=scale)
 

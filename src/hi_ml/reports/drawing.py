@@ -37,7 +37,7 @@ class Picture(NamedTuple):
     seconds: float  # that it took
 
 
-def drawn(drawing: Drawing) -> Picture:
+def draw(drawing: Drawing) -> Picture:
     """Draw, and take the time."""
     from hi_ml.reports.charts.style import png  # noqa: PLC0415 -- matplotlib, which whoever asks does without
 

@@ -24,7 +24,7 @@ from hi_ml.reports.drawing import save
 from hi_ml.reports.provenance import of_table, place, provenance, tables_in_words
 from hi_ml.statistics.estimates import LEVEL
 from hi_ml.tracking.folder import RunFolder, keep_rejected
-from hi_ml.tracking.leaving import told
+from hi_ml.tracking.leaving import mask_few
 
 _FLAT = (
     "part", "role", "estimand", "estimate", "low", "high", "unit", "n", "smallest_effect", "p_support", "p_absence",
@@ -78,7 +78,7 @@ def write(stated: FindingsRun, folder: RunFolder, *, here: Invocation, words: Pr
     facts = _facts(stated)
     summary = summarize(
         stated.findings,
-        facts=told(facts | {"source": place(facts["source"])}, stated.smallest_cell),
+        facts=mask_few(facts | {"source": place(facts["source"])}, stated.smallest_cell),
         with_copies=stated.with_copies,
         family=family(finding.finding for finding in stated.findings),
     )

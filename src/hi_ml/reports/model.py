@@ -18,7 +18,7 @@ from hi_ml.reports import page, tripod
 from hi_ml.reports.provenance import tables_in_words
 from hi_ml.statistics.disclosure import few_in_words
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.leaving import smallest_cell, told
+from hi_ml.tracking.leaving import mask_few, smallest_cell
 
 ANSWERS = {  # to the question whether the model is any good, by verdict
     "signal": ("✓", "Yes: it is better than knowing nothing, by an amount that matters."),
@@ -131,7 +131,7 @@ def _shows_all(picture: Path) -> bool:
 def summarize(folder: RunFolder) -> dict[str, Any]:
     """Collect what the page says, from the files of a run."""
     smallest = smallest_cell(folder)
-    verdict, (run, data) = folder.load("verdict"), (told(folder.load(name), smallest) for name in ("run", "data"))
+    verdict, (run, data) = folder.load("verdict"), (mask_few(folder.load(name), smallest) for name in ("run", "data"))
     sign, answer = ANSWERS.get(verdict["verdict"], ANSWERS["inconclusive"])
     measures = ", ".join(title(score) for score in folder.load("scores")["score"])
     facts = {"run": run, "verdict": verdict, "data": data, "leakage": folder.load("leakage")}
@@ -178,6 +178,8 @@ def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]
         yield Section("elsewhere", "Would it hold where it was not taught?", words, _places(folder))
     right = [calibration.plain(folder.load("calibration"))] if folder.keeps("calibration") else []
     yield Section("sure", "How sure is it?", [*_words(said, "intervals"), *right, *_words(said, "repeats")])
+    if words := [words for name, words in said.items() if words and name not in _SAID_IN_SECTIONS]:
+        yield Section("asked", "What else was asked?", words)
     if folder.keeps("first_look"):
         yield Section("look", "What does the table hold?", _words(said, "first_look"))
     yield Section("flow", "Which rows were used", _words(said, "attrition"), _flow(folder, run, data), folded=True)
@@ -188,6 +190,10 @@ def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]
     yield Section("words", "What the words mean", [], meanings, folded=True)
 
 
+_SAID_IN_SECTIONS = {  # by assessments, each in a section of its own or at the head of the page
+    "verdict", "leakage", "subgroups", "usefulness", "holdout", "intervals", "calibration", "repeats", "first_look",
+    "attrition",
+}  # fmt: skip
 _WHY_NOT = (
     "This does not count: rows that a model has seen, or other rows of a patient it has seen, say nothing of patients "
     "it will meet. The scores above are of a split that keeps them together."

@@ -79,9 +79,9 @@ def _write(judged: Judged, folder: RunFolder, *, table: "Prepared", request: Req
     }
     facts = of_run(run, admissions)
     for name, picture, behind in reversed(judged.charts):  # from the end that the other process has not come to
-        drawn = picture.soonest()
-        drawing.write(drawn.png, behind, folder.path / name)
-        seconds["draw"] += drawn.seconds
+        chart = picture.soonest()
+        drawing.write(chart.png, behind, folder.path / name)
+        seconds["draw"] += chart.seconds
     seconds["package"] = judged.packaged.result()
     shutil.move(judged.model, folder.model)
     started = provenance(request.here, facts, started=judged.started)
@@ -201,17 +201,17 @@ def hand_over(run: FittedRun, table: Prepared, request: Request) -> Judged:
     started = time.time() - sum(run.seconds.values())
     with stopwatch(run.seconds, "draw"):
         charts = list(train_charts.of_run(run, all_charts=request.all_charts))
-    answers = [(name, request.ask(drawing.drawn, chart, at_last=True), behind) for name, chart, behind in charts]
-    model = request.models / run.problem.task.name
+    answers = [(name, request.ask(drawing.draw, chart, at_last=True), behind) for name, chart, behind in charts]
+    folder = request.models / run.problem.task.name
     dataset = table.admissions.dataset
-    packaged = request.ask(_packaged, model, run, package.other_columns(dataset), dataset.name)
-    return Judged(run, started, answers, model, packaged)
+    packaged = request.ask(_package, folder, run, package.other_columns(dataset), dataset.name)
+    return Judged(run, started, answers, folder, packaged)
 
 
-def _packaged(folder: Path, run: FittedRun, others: Mapping[str, Any], table: str) -> float:
+def _package(folder: Path, run: FittedRun, others: Mapping[str, Any], dataset: str) -> float:
     seconds: dict[str, float] = {}
     with stopwatch(seconds, "package"):
-        package.save_run(folder, run, others, table=table)
+        package.save_run(folder, run, others, table=dataset)
     return seconds["package"]
 
 

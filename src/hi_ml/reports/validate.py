@@ -29,7 +29,7 @@ from hi_ml.reports.screen import wrapped
 from hi_ml.statistics import curves
 from hi_ml.statistics.disclosure import Disclosure
 from hi_ml.tracking.folder import RunFolder
-from hi_ml.tracking.leaving import told
+from hi_ml.tracking.leaving import mask_few
 
 ANSWERS = {  # to the question whether the model may be used there, by verdict
     "transports": ("✓", "Yes: it is as good and as well calibrated here as on its own test part."),
@@ -328,7 +328,7 @@ def _fits(validation: Validation) -> Section:
 
 
 def _flow(validation: Validation) -> Table:
-    flow = told(validation.flow(), validation.smallest_cell)
+    flow = mask_few(validation.flow(), validation.smallest_cell)
     names = {
         "rows_read": "rows read",
         "rows_rejected": "set aside: a cell could not be read or believed",

@@ -15,7 +15,7 @@ import yaml
 from hi_ml.app.errors import RunFolderInvalid
 from hi_ml.app.files import UNFINISHED, atomic, load_yaml, write_json
 
-FILES = {  # of a run, by what they hold; an assessment that is not named here gets <its name>.csv or .json
+FILES = {  # of a run, by what they hold; one of an assessment that does not ship gets <its name>.csv or .json
     "config": "config.yaml",  # the composed configuration
     "overrides": "overrides.txt",  # what was asked on the command line
     "run": "run.json",  # what was run

@@ -54,19 +54,21 @@ def smallest_cell(folder: RunFolder) -> int:
     return int(config.get("smallest_cell", SMALLEST_CELL)) if isinstance(config, dict) else SMALLEST_CELL
 
 
-def told(content: Any, smallest: int) -> Any:
+def mask_few(content: Any, smallest: int) -> Any:
     """Say in words how many rows are few; and of all that were read, how many there are beside those.
 
     Examples
     --------
-    >>> told({"rows_read": 900, "rows_rejected": 3, "left_out": {"newborns": 40}}, 5)
+    >>> mask_few({"rows_read": 900, "rows_rejected": 3, "left_out": {"newborns": 40}}, 5)
     {'rows_read': '897 and a few more', 'rows_rejected': 'fewer than 5', 'left_out': {'newborns': 40}}
     """
     if isinstance(content, list):  # of sentences, those of few rows may name what stands there
-        return [told(one, smallest) for one in content if not (isinstance(one, str) and _is_of_few(one, smallest))]
+        return [mask_few(one, smallest) for one in content if not (isinstance(one, str) and _is_of_few(one, smallest))]
     if not isinstance(content, dict):
         return content
-    words = {key: few_in_words(n, smallest) if _is_count(key, n) else told(n, smallest) for key, n in content.items()}
+    words = {
+        key: few_in_words(n, smallest) if _is_count(key, n) else mask_few(n, smallest) for key, n in content.items()
+    }
     lost = [n for key, node in content.items() if key.startswith(_LOST) for n in _leaves(node) if 0 < n < smallest]
     if lost and isinstance(read := content.get("rows_read"), int):
         words["rows_read"] = f"{read - sum(lost):,} and a few more"

@@ -18,7 +18,7 @@ from hi_ml.data.schema import Dataset
 from hi_ml.evaluation.judgement import caution
 from hi_ml.tracking.contest import digests_of
 from hi_ml.tracking.folder import DIGESTS, FILES, RunFolder
-from hi_ml.tracking.leaving import FLOWS, smallest_cell, told
+from hi_ml.tracking.leaving import FLOWS, mask_few, smallest_cell
 from hi_ml.tracking.record import VERDICT, Child, Record, record
 from hi_ml.tracking.registry import PromotionPolicy, announce, register, remember_validation
 from hi_ml.tracking.site import remember
@@ -233,7 +233,7 @@ def _named(name: str) -> str:
 def _in_words(folder: RunFolder, beside: RunFolder) -> dict[Path, Path]:
     """Write what counts rows on their way as it may be told, and say which file stands for which."""
     names, smallest = [name for name in FLOWS if folder.keeps(name)], smallest_cell(folder)
-    beside.write(**{name: told(folder.load(name), smallest) for name in names})
+    beside.write(**{name: mask_few(folder.load(name), smallest) for name in names})
     return {folder.path / FILES[name]: beside.path / FILES[name] for name in names}
 
 

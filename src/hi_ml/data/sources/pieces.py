@@ -39,13 +39,13 @@ class Piece:
 class Source(Protocol):
     """A table that lies somewhere: one file, one simulation, one query.
 
-    A module of `hi_ml.data.sources` that calls such a class ``SOURCE`` adds a kind of source; nothing else is to be
-    told of it. Of the class two things are asked: ``opens(location, start)`` tells by an address, or by the first bytes
-    of a file, decompressed, whether it reads what is there; ``open(location, dataset)`` reads the header. A source with
-    an address instead of a file stays as it was when it was opened, and has ``sha256()``, a digest of all that is
-    there. One that makes its rows of something else has ``rules(location)``, how, ready for JSON, which a model holds
-    against those from which it learned, and may have ``asking(names)``, itself with columns too that nothing there
-    fills. Whatever cannot be read raises `SourceUnreadable`.
+    A module of `hi_ml.data.sources` that calls such a class ``SOURCE`` adds a kind of source; who reads rows is told
+    nothing else. Of the class two things are asked: ``opens(location, start)`` tells by an address, when there are no
+    bytes, or by the first ones of a file, decompressed, whether it reads what is there; ``open(location, dataset)``
+    reads the header. A source with an address instead of a file stays as it was when it was opened, and has
+    ``sha256()``, a digest of all that is there. One that makes its rows of something else has ``rules(location)``, how,
+    ready for JSON, which a model holds against those from which it learned, and may have ``asking(names)``, itself with
+    columns too that nothing there fills. Whatever cannot be read raises `SourceUnreadable`.
     """
 
     @property

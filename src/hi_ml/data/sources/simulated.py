@@ -1,23 +1,21 @@
 """A table that nobody exported: drawn when it is read."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pyarrow as pa
 
 from hi_ml.app.errors import ConfigurationInvalid
 from hi_ml.data.schema import Dataset
 from hi_ml.data.simulation import simulate
-from hi_ml.data.sources.pieces import NO_ROWS, Piece
+from hi_ml.data.sources.stays import DerivedSource
 
 ADDRESS = "simulated:"
 
 
 @dataclass(frozen=True)
-class SimulatedSource:
+class SimulatedSource(DerivedSource):
     """A simulated table, at ``simulated:<scenario>``."""
 
     location: str
@@ -45,19 +43,9 @@ class SimulatedSource:
             raise ConfigurationInvalid(f"dataset={dataset.name} cannot be simulated: {error}") from error
 
     @property
-    def schema(self) -> pa.Schema:
-        """The fifteen columns."""
-        return self.table.schema
-
-    @property
     def rows(self) -> int:
         """How many rows there are."""
         return self.dataset.rows
-
-    def pieces(self, columns: Sequence[str], *, after: int = 0) -> Iterator[Piece]:
-        """Return all rows at once, or none."""
-        if after < self.rows:
-            yield Piece(self.table.select(columns), np.arange(1, self.rows + 1), NO_ROWS)
 
     def sha256(self) -> str:
         """Return the digest of what decides every cell."""

@@ -56,6 +56,13 @@ def open_source(location: str, dataset: Dataset) -> Source:
     return source
 
 
+def is_csv(origin: str) -> bool:
+    """Tell whether the first file of a path or a glob is one that no other kind of source reads."""
+    if _kind(origin, b"") or files.is_folder(origin):
+        return False
+    return all(_kind(str(path), files.peek(str(path))) is None for path in files.matching(origin)[:1])
+
+
 def rules_of(location: str) -> dict[str, Any] | None:
     """Return how rows are made of what lies at an address, ready for JSON; None where they are there as they are."""
     kind = _kind(location, b"")

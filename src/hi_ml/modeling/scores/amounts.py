@@ -42,7 +42,7 @@ def _median_error(of: Predictions) -> Floats:
     errors = np.abs(of.target - of.predicted)
     order = np.argsort(errors, kind="stable")  # once, and not for every draw
     errors, unit, votes = errors[order], of.units.unit[order], of.units.votes[order]
-    return of.resampled(lambda times: bootstrap.weighted_quantile(errors, times[:, unit] * votes))
+    return of.resample(lambda times: bootstrap.weighted_quantile(errors, times[:, unit] * votes))
 
 
 def _squares_and_spread(of: Predictions) -> Floats | None:

@@ -62,9 +62,9 @@ class Predictions:
         """Of classes, the `hi_ml.statistics.bootstrap.label_counts` of the sample and of every draw."""
         label, classes = self.predicted.argmax(axis=1), self.predicted.shape[1]
         counts = bootstrap.label_counts(self.target.astype(int), label, self.units, classes=classes)
-        return self.resampled(lambda times: np.tensordot(times, counts, axes=1))
+        return self.resample(lambda times: np.tensordot(times, counts, axes=1))
 
-    def resampled(self, statistic: Callable[[Floats], Floats]) -> Floats:
+    def resample(self, statistic: Callable[[Floats], Floats]) -> Floats:
         """Compute a statistic of the sample and of every draw, shape (1 + draws,).
 
         Parameters

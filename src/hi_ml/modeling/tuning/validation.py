@@ -59,7 +59,7 @@ def losses(problem: Problem, model: Model, folds: list[Fold], *, seed: int) -> I
     ConfigurationInvalid
         If the learner refuses its settings, or predicts what has no finite loss.
     """
-    model = model.aimed(problem.task.asks, problem.task.quantile or 0.5)
+    model = model.aim_at(problem.task.asks, problem.task.quantile)
     for train, test in folds:
         predicted = fit_rows(problem, model, train, seed=seed).predict(problem.features.frame.iloc[test])
         row_losses = score.losses(problem.task, problem.target[test], predicted)

@@ -159,9 +159,31 @@ def test_a_task_that_nobody_asked_for_is_named(described, table):
     frame = table.drop(columns=["LOS", "Nights", "Admitted"], errors="ignore")
     for asked, told in (([], True), (["target=Lactate"], False)):
         folder, _, ended = described(*asked, frame=frame)
-        target = yaml.safe_load((folder / "task/ward_list_target.yaml").read_text("utf-8"))["target"]
+        (path,) = (folder / "task").glob("*.yaml")
+        target = yaml.safe_load(path.read_text("utf-8"))["target"]
+        assert path.stem == f"ward_list_{target if target.isascii() else 'target'}"
+        assert f"task={path.stem}" in ended.stdout
         assert (f"No target was named: the drafted task predicts {target};" in ended.stdout) == told
         shutil.rmtree(folder)
+
+
+def test_a_task_is_of_the_target_that_was_asked_for_however_rare_or_of_none(described, table):
+    for rows, drafted in ((12, True), (3, False)):
+        rare = np.where(np.arange(len(table)) < rows, "yes", "no")
+        folder, _, ended = described("target=Sepsis", frame=table.assign(Sepsis=rare))
+        if drafted:
+            task = yaml.safe_load((folder / "task/ward_list_Sepsis.yaml").read_text("utf-8"))
+            assert (task["target"], task["positive"]) == ("Sepsis", ["yes"])
+            assert "Sepsis yes differs" in (folder / "finding/ward_list_difference.yaml").read_text("utf-8")
+        else:  # of so few, nothing may be said
+            assert not (folder / "task").exists()
+            assert "No task is drafted: Sepsis" in ended.stdout
+        shutil.rmtree(folder)
+
+
+def test_the_command_for_a_target_that_ships_names_its_task(described):
+    _, _, ended = described("target=LOS")
+    assert "task=length_of_stay" in ended.stdout
 
 
 def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):

@@ -15,7 +15,6 @@ from hi_ml.claims.remote import ready_remote
 from hi_ml.data.schema import Dataset
 from hi_ml.data.sql.engine import open_engine
 from hi_ml.data.sql.table import open_table
-from hi_ml.findings import main
 
 BY_NUMBER = "++dataset.columns.patient_id={from: Case, kind: identifier, private: true}"
 

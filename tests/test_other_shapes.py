@@ -80,11 +80,12 @@ def test_a_draft_and_a_few_words_go_through_every_command(here, inside, name):
     draft["columns"] = {**shown, **more}
     path.write_text(yaml.safe_dump(draft, allow_unicode=True), "utf-8")
     asked = ("--config-dir", "mine", f"dataset={name}")
-    task = (*asked, f"task={name}_target")
+    (drafted,) = (file.stem for file in (here / "mine/task").iterdir())
+    task = (*asked, f"task={drafted}")
     assert ", linear: SIGNAL" in run(train.main, *task, "model=linear", "hydra.run.dir=run")
     run(tune.main, *task, "model=linear", "trials=2", "folds=2")
     run(train.main, *task, "model=baseline", "tracking=none", "hydra.run.dir=untracked")
-    run(track.main, f"run=untracked/{name}_target")
+    run(track.main, f"run=untracked/{drafted}")
     assert "baseline" in run(compare.main, *task)
     claims = sorted(file.stem for file in (here / "mine/finding").iterdir())
     said = run(findings.main, *asked, f"finding=[{','.join(claims)}]")
@@ -92,6 +93,6 @@ def test_a_draft_and_a_few_words_go_through_every_command(here, inside, name):
     assert "NOT TESTABLE" not in said
     run(predict.main, *task, f"input={name}.csv", "output=scored.parquet", "reasons=2")
     assert "is what its manifest claims" in run(predict.main, "verify=scored.parquet.manifest.json")
-    run(report.main, f"run=run/{name}_target")
-    model = f"model_uri=models:/{name}.{name}_target@champion"
+    run(report.main, f"run=run/{drafted}")
+    model = f"model_uri=models:/{name}.{drafted}@champion"
     assert "remembers it" in run(validate.main, *asked, model, "dataset.source=theirs.csv")

@@ -337,19 +337,24 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 def test_levels_that_differ_are_named_up_to_five_and_a_control_first():
     def said(*verdicts, control=()):
-        rows = [("age", f"band {i}", "mae", verdict, i in control) for i, verdict in enumerate(verdicts)]
-        return sentence(pd.DataFrame(rows, columns=["role", "level", "score", "verdict", "control"]))
+        rows = [
+            ("age", f"band {i}", "mae", verdict, i in control, -1.8 if i == 1 else 2.0, "days")
+            for i, verdict in enumerate(verdicts)
+        ]
+        columns = ["role", "level", "score", "verdict", "control", "difference", "unit"]
+        return sentence(pd.DataFrame(rows, columns=columns))
 
     same, unsure, other = "no difference that matters", "inconclusive", "different"
-    assert (
-        said(unsure, same) == "Subgroups: 0 of 2 comparisons differ by what matters; too few admissions to tell for 1."
+    assert said(unsure, same) == (
+        "Subgroups: no group differs by what matters, in 1 comparisons; too few admissions to tell in 1 more."
     )
-    words = "Subgroups: 1 of 2 comparisons differ by what matters: age band 1 (mean absolute error); too few"
+    words = "Subgroups: 1 comparison differs by what matters, of 2: age band 1 (mean absolute error lower by 1.8 days); too few"
     assert said(unsure, other).startswith(words)
-    assert said(*[other] * 7).endswith("age band 4 (mean absolute error) and 2 more.")
+    assert said(*[other] * 7).endswith("age band 4 (mean absolute error higher by 2 days) and 2 more.")
     assert said(unsure, same, control=[1]) == said(unsure, same)
     assert said(other, other, control=[1]).startswith(
-        "Subgroups: the control differs too (age band 1 (mean absolute error)): do not trust the others; 2 of 2"
+        "Subgroups: the control differs too (age band 1 (mean absolute error lower by 1.8 days)): do not trust the "
+        "others; 2 comparisons differ by what matters, of 2"
     )
     assert said(unsure, unsure) == "Subgroups: too few admissions to tell for any of 2 comparisons."
     assert said() is None

@@ -17,7 +17,7 @@ from hi_ml.data.location import Location, address_of, way_of
 from hi_ml.data.privacy import PrivateWords
 from hi_ml.data.relations import relate
 from hi_ml.reports.description import describe_page
-from hi_ml.reports.draft import Drafted, claim_yamls, dataset_yaml, task_yaml
+from hi_ml.reports.draft import Drafted, claim_yamls, dataset_yaml, task_name, task_yaml
 from hi_ml.reports.undescribed import Undescribed
 from hi_ml.reports.undescribed import joins as joins_of
 
@@ -61,10 +61,10 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     relations = relate(guesses, targets, {path: other.guesses for path, other in others.items()}, stay)
     joins = list(joins_of(read, others, relations))
     drafted = Drafted(name, as_written(origin), read.unusual, guesses, stay, target, settings.smallest_cell, joins)
-    claims, task = claim_yamls(drafted), task_yaml(drafted)
+    claims, task, predicts = claim_yamls(drafted), task_yaml(drafted), task_name(drafted)
     folder = here.folder
     commands = [
-        printed("train", f"dataset={name}", *([f"task={name}_target"] if task else []), options=[folder]),
+        printed("train", f"dataset={name}", *([f"task={predicts}"] if predicts else []), options=[folder]),
         printed("findings", f"dataset={name}", f"finding=[{','.join(claims)}]", options=[folder]),
     ][: 1 + bool(claims)]
     all_guesses = [*guesses, *(one for join in joins for one in join.guesses)]
@@ -73,7 +73,7 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     with atomic_folder(folder) as work:
         for path, text in [
             (f"dataset/{name}.yaml", dataset_yaml(drafted)),
-            *([(f"task/{name}_target.yaml", task)] if task else []),
+            *([(f"task/{predicts}.yaml", task)] if task else []),
             *((f"finding/{claim}.yaml", text) for claim, text in claims.items()),
             ("describe.html", describe_page(drafted, relations, commands)),
         ]:
@@ -84,6 +84,10 @@ def describe(settings: DescribeSettings, here: launch.Invocation) -> None:
     if task and target is None:
         drafted_target = load_yaml(task)["target"]
         print(f"No target was named: the drafted task predicts {drafted_target}; target=<column> names another.")
+    if target and predicts is None:
+        asked = next(one for one in known if one.role == target)
+        what = f"is {'private' if asked.private else f'a {asked.kind} of {len(asked.levels):,} levels'}"
+        print(f"No task is drafted: {target} {what}, and a target is a number or a category of 2 to 30 levels.")
     print(f"Say in the draft when each column is known, then:\n{chr(10).join(commands)}")
 
 

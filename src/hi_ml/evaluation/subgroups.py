@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, PositiveFloat
 from pydantic.dataclasses import dataclass as settings
 
 from hi_ml.app.config import STRICT
+from hi_ml.app.text import in_unit, scale_of
 from hi_ml.evaluation.assessment import Assessment, FittedRun
 from hi_ml.evaluation.calibration import hair_of
 from hi_ml.modeling.problem import Problem
@@ -140,9 +141,13 @@ def sentence(table: pd.DataFrame) -> str | None:
     unsure = int((judged["verdict"] == INCONCLUSIVE).sum())
     if len(judged) == unsure:
         return f"Subgroups: too few admissions to tell for any of {len(judged)} comparisons."
-    said = f"{len(different)} of {len(judged)} comparisons differ by what matters"
-    said += f": {_named(different)}" if len(different) else ""
-    said += f"; too few admissions to tell for {unsure}" if unsure else ""
+    if len(different):
+        differ = "comparisons differ" if len(different) > 1 else "comparison differs"
+        said = f"{len(different)} {differ} by what matters, of {len(judged)}: {_named(different)}"
+    else:
+        telling = len(judged) - unsure
+        said = f"no group differs by what matters, in {telling} comparison{'s' * (telling > 1)}"
+    said += f"; too few admissions to tell in {unsure} more" if unsure else ""
     if (fired := different["control"]).any():
         said = f"the control differs too ({_named(different[fired])}): do not trust the others; {said}"
     return f"Subgroups: {said}."
@@ -150,10 +155,16 @@ def sentence(table: pd.DataFrame) -> str | None:
 
 def _named(different: pd.DataFrame) -> str:
     names = [
-        f"{row['role']} {row['level']} ({score_title(row['score'])})".replace("_", " ")
+        f"{row['role']} {row['level']} ({score_title(row['score'])} {_by_how_much(row['difference'], row['unit'])})"
         for row in different.head(_NAMED).to_dict("records")
     ]
-    return ", ".join(names) + (f" and {len(different) - _NAMED} more" if len(different) > _NAMED else "")
+    more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
+    return ", ".join(names).replace("_", " ") + more
+
+
+def _by_how_much(difference: float, unit: str) -> str:
+    size = f"{in_unit(abs(difference), unit, signed=False)} {scale_of(unit).words}"
+    return f"{'lower' if difference < 0 else 'higher'} by {size}"
 
 
 def notes(run: FittedRun, how: Subgroups) -> Iterator[str]:

@@ -15,7 +15,7 @@ _GROUPS = (2, 30)  # levels of a column that a claim may compare
 _LEAST_SHARE = 0.03  # of the rows, of a level that a claim may be about
 _SPREADS = 0.1  # of the standard deviation: the smallest effect that a draft proposes
 _SHARE = 0.03  # the same of a share
-_SHIPPED = ("length_of_stay", "billed", "test_result")  # targets that a task of hi_ml has
+_SHIPPED = {"length_of_stay": "length_of_stay", "billed": "billing", "test_result": "test_results"}  # tasks, by target
 _WIDTH = 110  # characters of a comment
 
 
@@ -119,15 +119,15 @@ def evidence(guess: ColumnGuess, smallest: int) -> str:
 
 def task_yaml(drafted: Drafted) -> str:
     """Draft the task to predict what is asked for, or likeliest wanted; nothing where a shipped task does."""
-    outcome = _outcome(drafted)
+    outcome = outcome_of(drafted)
     if outcome is None or outcome.role in _SHIPPED:
         return ""
     number, two = _is_number(outcome), len(outcome.levels) == _GROUPS[0]
     node = {
-        "name": f"{drafted.name}_target",
+        "name": task_name(drafted),
         "target": outcome.role,
         "kind": "regression" if number else "classification",
-        **({"positive": [min(outcome.levels, key=lambda level: outcome.levels[level])]} if two and not number else {}),
+        **({"positive": [min(_speakable(outcome, drafted))[1]]} if two and not number else {}),
         "unit": outcome.keys.get("unit", outcome.keys.get("money", _plain(outcome.role))) if number else "label",
         "horizon": "discharge",
         "score": "mae" if number else "roc_auc" if two else "log_loss",
@@ -141,21 +141,30 @@ def task_yaml(drafted: Drafted) -> str:
     return "\n".join(["# A draft: what is predicted, when, and by which score it is judged.", *lines]) + "\n"
 
 
+def task_name(drafted: Drafted) -> str | None:
+    """Name the task that predicts it: a shipped one, or that of the draft; None where nothing can be predicted."""
+    outcome = outcome_of(drafted)
+    if outcome is None:
+        return None
+    plain = outcome.role if outcome.role.isascii() else "target"  # which a shell, Hydra and MLflow take as it is
+    return _SHIPPED.get(outcome.role, f"{drafted.name}_{plain}")
+
+
 def claim_yamls(drafted: Drafted) -> dict[str, str]:
     """Draft up to three claims, by name: a difference, an association, and a trend or a variation."""
-    outcome = _outcome(drafted)
+    outcome = outcome_of(drafted)
     groups = [guess for guess in drafted.guesses if _is_group(guess, drafted) and guess is not outcome]
     numbers = [guess for guess in drafted.guesses if _is_number(guess) and guess is not outcome]
     if outcome is None or not groups:
         return {}
     share = not _is_number(outcome)
     of = {"of": outcome.role}
-    levels = {outcome.role: [_level(outcome, commonest=False)]} if share else {}
+    levels = {outcome.role: [_level(outcome, drafted, commonest=False)]} if share else {}
     smallest, unit = (_SHARE, "share of admissions") if share else _spread(outcome)
     what = f"{_plain(outcome.role)} {levels[outcome.role][0]}" if share else _plain(outcome.role)
     strata = [guess.role for guess in drafted.guesses if guess.role == "age" and _is_number(guess)]
     group = groups[0]
-    level = _level(group, commonest=True)
+    level = _level(group, drafted, commonest=True)
     claims: dict[str, tuple[dict[str, Any], str]] = {
         "difference": (
             {
@@ -211,9 +220,14 @@ def claim_yamls(drafted: Drafted) -> dict[str, str]:
     }
 
 
-def _outcome(drafted: Drafted) -> ColumnGuess | None:
+def outcome_of(drafted: Drafted) -> ColumnGuess | None:
+    """Return the column that is asked for, however rare, else the likeliest; None where it is no outcome."""
     by_role = {guess.role: guess for guess in [*drafted.guesses, *([drafted.stay] if drafted.stay else [])]}
-    wanted = [drafted.target, "length_of_stay", "billed", "test_result", "readmitted"]
+    if drafted.target is not None:
+        asked = by_role[drafted.target]
+        few = asked.kind == "category" and not asked.private and len(asked.levels) <= _GROUPS[1]
+        return asked if (few and len(_speakable(asked, drafted)) >= _GROUPS[0]) or _is_number(asked) else None
+    wanted = ["length_of_stay", "billed", "test_result", "readmitted"]
     named = [by_role[role] for role in wanted if role in by_role]
     others = [guess for guess in reversed(drafted.guesses) if _is_number(guess) and guess.role != "age"]
     usable = [guess for guess in (*named, *others) if _is_number(guess) or _is_group(guess, drafted)]
@@ -231,9 +245,14 @@ def _is_group(guess: ColumnGuess, drafted: Drafted) -> bool:
     return rows[1] >= max(_LEAST_SHARE * guess.rows, drafted.smallest)
 
 
-def _level(guess: ColumnGuess, *, commonest: bool) -> str:
-    large = [(rows, text) for text, rows in guess.levels.items() if rows >= _LEAST_SHARE * guess.rows]
-    return (max if commonest else min)(large)[1]
+def _speakable(guess: ColumnGuess, drafted: Drafted) -> list[tuple[int, str]]:
+    return [(rows, text) for text, rows in guess.levels.items() if rows >= drafted.smallest]
+
+
+def _level(guess: ColumnGuess, drafted: Drafted, *, commonest: bool) -> str:
+    levels = _speakable(guess, drafted)
+    large = [level for level in levels if level[0] >= _LEAST_SHARE * guess.rows]
+    return (max if commonest else min)(large if len(large) >= _GROUPS[0] else levels)[1]
 
 
 def _values(guess: ColumnGuess) -> Any:

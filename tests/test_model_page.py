@@ -123,9 +123,10 @@ def test_no_code_name_stands_for_a_score_or_for_how_patients_are_told_apart(run)
 
 
 def test_a_score_worse_than_the_constant_is_marked(run):
-    meant = "▲</span> no better than knowing nothing</p>"
+    worse = "worse than knowing nothing, or not shown to be better"
+    meant = f"▲</span> {worse}</p>"
     scores = run.load("scores")
-    assert (meant in page_of(run)) == bool(len(re.findall(r'title="no better than knowing nothing"', page_of(run))))
+    assert (meant in page_of(run)) == bool(len(re.findall(f'title="{worse}"', page_of(run))))
     scores.loc[scores["score"] == "brier", "value"] = 0.99
     scores.loc[scores["score"] == "roc_auc", "value"] = 0.4
     run.write(scores=scores)

@@ -74,6 +74,8 @@ def test_a_file_is_scored_and_the_printed_command_proves_it(command, inside, ton
         (["output=out.csv"], "predict needs input="),
         (["output=out.csv", "input=tonight.csv", "max_rejected=0"], "raise max_rejected"),
         (["output=out.csv", "input=tonight.csv", "chunk_rows=0"], "chunk_rows"),
+        (["output=out.csv", "input=tonight.csv", "key=Name"], "key= is of engine=spark alone"),
+        (["output=out.csv", "input=tonight.csv", "spark=['spark.master=local']"], "spark= is of engine=spark alone"),
         (["verify=absent.csv.manifest.json"], "no manifest"),
     ],
 )

@@ -12,6 +12,7 @@ from hi_ml.app.config import build, compose
 from hi_ml.app.errors import GroupsTorn, NotTrainable
 from hi_ml.evaluation import leaking_columns, probes, significance, tracer
 from hi_ml.evaluation.assessment import FittedRun, Method
+from hi_ml.evaluation.judgement import Judgement
 from hi_ml.evaluation.probes import Probing
 from hi_ml.evaluation.significance import Permutation
 from hi_ml.modeling import encoding, splits
@@ -167,10 +168,11 @@ def test_empty_and_constant_columns_are_no_trouble(stays):
 
 
 @pytest.mark.parametrize("skill", [0.97, 0.5])
-def test_a_model_too_good_to_be_true_is_suspected(skill):
-    found = probes.of_skill(skill, LIMIT)
+@pytest.mark.parametrize(("score", "words"), [("mae", "removes {} of the"), ("roc_auc", "goes {} of the way")])
+def test_a_model_too_good_to_be_true_is_suspected(skill, score, words):
+    found = probes.of_skill(Judgement("signal", "", score, "median", skill, None, None, None, None, 0.02), LIMIT)
     assert found.passed == (skill < 0.95)
-    assert f"{100 * skill:.1f} %" in found.detail
+    assert words.format(f"{100 * skill:.1f} %") in found.detail
 
 
 @pytest.mark.parametrize("limit", [0, 1.1, "much"])

@@ -122,8 +122,8 @@ def test_bed_days_are_whole_and_compared_with_the_constant():
     assert table.loc[SAVED, "value"] == pytest.approx(100 * (2 + 1 + 5 + 0 - 3) / 4)
     assert table.loc[SAVED, "unit"] == "whole bed-days per 100 admissions"
     assert ASSESSMENTS[0].brief(table.reset_index()) == (
-        "Bed-days planned wrongly per 100 admissions, in plans of whole days: 75.0, 125 fewer than with the constant, "
-        "which chance may make."
+        "Bed-days planned wrongly per 100 admissions, in plans of whole days: 75.0, 125 fewer than with one guess for "
+        "everybody, which chance may make."
     )
     half = measure(run(replace(DAYS, whole=False), stays, plans, constant=4.0)).set_index("measure")
     assert half.loc[MIS_PLANNED, "value"] == pytest.approx(100 * (0.4 + 0.4 + 3) / 4)

@@ -89,6 +89,9 @@ def predict(settings: PredictSettings, here: launch.Invocation) -> None:
 
 def _score(settings: PredictSettings, here: launch.Invocation) -> None:
     on_spark = settings.engine == "spark"
+    for key, value in (("key", settings.key), ("spark", settings.spark)):
+        if value and not on_spark:
+            raise ConfigurationInvalid.of_spark_alone(key)
     output, table = _destination(settings.output, folder=on_spark)
     source, uri = _source(settings, on_spark=on_spark), settings.uri()
     with ThreadPoolExecutor(1) as beside:  # reading files for their digests costs nothing while the model is loaded

@@ -13,6 +13,7 @@ from hi_ml.app.errors import GroupsTorn
 from hi_ml.app.text import percent
 from hi_ml.evaluation import leaking_columns, tracer
 from hi_ml.evaluation.assessment import Assessment, FittedRun, Method
+from hi_ml.evaluation.judgement import Judgement
 from hi_ml.modeling.problem import Problem
 from hi_ml.modeling.splits import LEFT_OUT, PARTS
 from hi_ml.statistics.groups import mean_interval
@@ -57,15 +58,17 @@ def before(problem: Problem, method: Method, how: Probing) -> list[Probe]:
 
 def measure(run: FittedRun, how: Probing) -> list[Probe]:
     """Look at the skill of the model and, where there was a permutation test, at those of its refits."""
-    probes = [*run.results["probes"], of_skill(run.results["verdict"].skill, how)]
+    probes = [*run.results["probes"], of_skill(run.results["verdict"], how)]
     significance = run.results.get("significance")
     return probes if significance is None else [*probes, of_refits(significance.permuted)]
 
 
-def of_skill(skill: float, how: Probing) -> Probe:
+def of_skill(judgement: Judgement, how: Probing) -> Probe:
     """Suspect a model of a skill that no honest column allows: three or more may be the target together."""
-    removed = f"the model removes {percent(skill)} % of the baseline's error"
-    if skill <= how.largest_skill:
+    share = f"{percent(judgement.skill)} %"
+    area = judgement.score == "roc_auc"
+    removed = f"the model goes {share} of the way to an area of 1" if area else f"the model removes {share} of the loss"
+    if judgement.skill <= how.largest_skill:
         return Probe("model", passed=True, detail=f"Not too good to be true: {removed}.")
     return Probe("model", passed=False, detail=f"Too good to be true: {removed}; see which columns it uses.")
 

@@ -163,6 +163,7 @@ def _named(different: pd.DataFrame) -> str:
 
 
 def _by_how_much(difference: float, unit: str) -> str:
+    unit = "share of admissions" if unit == "share" else unit
     size = f"{in_unit(abs(difference), unit, signed=False)} {scale_of(unit).words}"
     return f"{'lower' if difference < 0 else 'higher'} by {size}"
 

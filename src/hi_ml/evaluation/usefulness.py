@@ -57,7 +57,8 @@ def sentence(table: pd.DataFrame) -> str:
         )
         return (
             f"{_planned(table)}: {missed[0]} (95 % interval "
-            f"{missed[1]} to {missed[2]}); saved against the constant: {saved[0]} ({saved[1]} to {saved[2]})."
+            f"{missed[1]} to {missed[2]}); saved against one guess for everybody: {saved[0]} ({saved[1]} to {saved[2]})"
+            f"{_chance(table)}."
         ) + "".join(f" At risk, billed beyond the plans: {one[0]} ({one[1]} to {one[2]})." for one in risk)
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"], sort=False)["above"].all()
     where = [
@@ -77,11 +78,15 @@ def _brief(table: pd.DataFrame) -> str:
         missed, saved, *risk = (number(abs(value), digits=3) for value in table["value"])
         gain = table[table["measure"] == SAVED].iloc[0]
         less = "fewer" if gain["value"] >= 0 else "more"
-        sure = "" if gain["low"] > 0 or gain["high"] < 0 else ", which chance may make"
         beyond = "".join(f"; {one} at risk, billed beyond the plans" for one in risk)
-        return f"{_planned(table)}: {missed}, {saved} {less} than with the constant{sure}{beyond}."
+        return f"{_planned(table)}: {missed}, {saved} {less} than with one guess for everybody{_chance(table)}{beyond}."
     above = table.assign(above=table["low"] > 0).groupby(["class", "threshold"])["above"].all()
     return f"Acting on the shares beats acting on all and on none at {above.sum()} of {len(above)} thresholds."
+
+
+def _chance(table: pd.DataFrame) -> str:
+    saved = table[table["measure"] == SAVED].iloc[0]
+    return "" if saved["low"] > 0 or saved["high"] < 0 else ", which chance may make"
 
 
 def _planned(table: pd.DataFrame) -> str:

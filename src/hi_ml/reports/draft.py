@@ -137,7 +137,8 @@ def task_yaml(drafted: Drafted) -> str:
         "score": "  # the primary one; more keys: conf/task of hi_ml",
         "positive": "  # these count as yes",
     }
-    lines = (f"{key}: {_scalar(value)}{said.get(key, '')}" for key, value in node.items())
+    lines = [f"{key}: {_scalar(value)}{said.get(key, '')}" for key, value in node.items()]
+    lines += [] if number else ["# thresholds: [0.1, 0.2]  # shares from which one would act: what would it change?"]
     return "\n".join(["# A draft: what is predicted, when, and by which score it is judged.", *lines]) + "\n"
 
 

@@ -172,7 +172,7 @@ def _sections(folder: RunFolder, run: Mapping[str, Any], data: Mapping[str, Any]
     yield Section("leak", "What a careless split would have claimed", [*_words(said, "leakage"), _WHY_NOT])
     yield _whom(folder, said, [note for note in run.get("notes", ()) if note.startswith("Subgroups of")])
     yield _drives(folder, run)
-    if words := _words(said, "usefulness"):
+    if words := _words(said, "usefulness") or _UNSAID[run["kind"]]:
         yield Section("changes", "What would it change?", words)
     if words := _words(said, "holdout"):
         yield Section("elsewhere", "Would it hold where it was not taught?", words, _places(folder))
@@ -194,6 +194,12 @@ _SAID_IN_SECTIONS = {  # by assessments, each in a section of its own or at the 
     "verdict", "leakage", "subgroups", "usefulness", "holdout", "intervals", "calibration", "repeats", "first_look",
     "attrition",
 }  # fmt: skip
+_UNSAID = {  # of what a model would change
+    "regression": [],
+    "classification": [
+        "Not said: the task names no shares of a class from which one would act (thresholds: [0.1, 0.2] in its YAML)."
+    ],
+}
 _WHY_NOT = (
     "This does not count: rows that a model has seen, or other rows of a patient it has seen, say nothing of patients "
     "it will meet. The scores above are of a split that keeps them together."
@@ -223,7 +229,13 @@ def _scores(scores: pd.DataFrame) -> Table:
         reach = "too few to tell" if pd.isna(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
         rows.append([title(row["score"]), number(row["value"]), reach, number(row["baseline"]), row["unit"]])
     head = ["Score", "Value", "95 % interval", "Baseline", "Unit"]
-    return Table(head, rows, marked, file="scores.csv", mark="no better than knowing nothing")
+    return Table(
+        head,
+        rows,
+        marked,
+        file="scores.csv",
+        mark="worse than knowing nothing, or not shown to be better",
+    )
 
 
 def _whom(folder: RunFolder, said: Mapping[str, str], notes: Sequence[str]) -> Section:
@@ -269,7 +281,7 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
         ]
     )
     if folder.verdict("") in ("no_signal", "worse"):
-        words.append("Without a signal, what moves a prediction is what was taken for one by chance.")
+        words.insert(0, "Nothing that counts: without a signal, what moves a prediction was taken for one by chance.")
     moved = [folder.content(file) for file in sorted(folder.explanation.glob("dependence*.csv"))]
     moved = [table.assign(**({} if "class" in table else {"class": "the prediction"})) for table in moved]
     rows, outputs = _levels(pd.concat(moved), list(first["column"])) if moved else ([], [])

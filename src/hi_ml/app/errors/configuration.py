@@ -242,6 +242,13 @@ class ConfigurationInvalid(HiMlError):
         )
 
     @classmethod
+    def of_spark_alone(cls, key: str) -> Self:
+        return cls(
+            f"{key}= is of engine=spark alone, and here the engine is local: rows are told apart by their number. "
+            f"Leave {key}= out, set engine=spark, or carry columns of the input through: keep=[<column>]."
+        )
+
+    @classmethod
     def nothing_to_tune(cls, model: str, kind: str) -> Self:
         return cls(
             f"There is nothing to tune in model={model}: its space names no argument of the {kind} learner. Choose "

@@ -387,6 +387,13 @@ def test_coverage_stands_against_its_level_and_size_against_knowing_nothing():
     assert figure_of(*first("sets of long labels")).axes[1].get_xlabel() == "Mean size (labels)"
 
 
+def test_few_slices_of_coverage_say_themselves_of_what_they_are():
+    table = CASES["intervals"][scores.intervals].tail(2).assign(by="predicted_label", slice="Abnormal")
+    left, _ = figure_of(scores.intervals, table).axes
+    assert labels(left)[0].startswith("predicted label Abnormal, n = ")
+    assert left.get_ylabel() == ""
+
+
 def test_better_is_right_for_every_score():
     table = of_scores([("mae", 5.0, 4.9, 5.1, 6.0, "days"), ("accuracy", 0.5, 0.4, 0.6, 0.3, "share")])
     figure = figure_of(*next(iter(table.items())))

@@ -223,13 +223,39 @@ def test_an_interrupt_ends_in_130_and_leaves_no_empty_folder(tmp_path, ends, wor
     assert not (tmp_path / "out").exists()
 
 
-def test_a_termination_ends_as_an_interrupt_does_with_a_code_of_its_own(tmp_path, ends):
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_termination_ends_as_an_interrupt_does_with_a_code_of_its_own(tmp_path, ends, number, code):
+    before = signal.signal(number, signal.SIG_DFL)
     try:
-        assert ends(does=lambda: interrupt(signal.SIGTERM)) == (143, "", SAID)
+        assert ends(does=lambda: interrupt(number)) == (code, "", SAID)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
     assert not (tmp_path / "out").exists()
+
+
+def test_under_nohup_the_end_of_the_terminal_ends_nothing(ends):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert ends(does=lambda: os.kill(os.getpid(), signal.SIGHUP)).code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_a_screen_that_is_closed_stops_nothing_and_is_in_no_file(command, tmp_path, closed):
+    ended = command("train", *QUICK, "hydra.run.dir=run", under=f"exec {closed}")
+    assert ended.code == 0, ended.stderr
+    assert "length of stay" in (tmp_path / "run" / "length_of_stay" / "report.html").read_text(encoding="utf-8")
+    assert not [
+        path for path in tmp_path.rglob("*.*") if path.is_file() and b"python -m hi_ml.track" in path.read_bytes()
+    ]
+
+
+@pytest.mark.slow
+def test_a_screen_that_knows_few_letters_shows_their_numbers(command):
+    ended = command("train", *QUICK, PYTHONIOENCODING="ascii")
+    assert (ended.code, "R\\xb2" in ended.stdout) == (0, True), ended.stderr
 
 
 def test_an_interrupt_that_is_lost_in_a_destructor_is_heard_all_the_same(ends):
@@ -258,6 +284,21 @@ def test_an_interrupt_of_which_a_library_made_an_error_is_one_all_the_same(tmp_p
     assert ends(does=does) == (130, "", SAID)
     assert not (tmp_path / "out").exists()
     assert ends(does=raises(error)).code == 1  # which is no interrupt
+
+
+def test_an_interrupt_that_a_library_drops_is_heard_at_the_next_stage(ends):
+    def does():
+        with suppress(KeyboardInterrupt):
+            interrupt()
+        with launch.progress(1) as stage:
+            stage("the next")
+        raise ValueError("not reached")
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert ends(does=does) == (130, "", SAID)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow
@@ -294,7 +335,7 @@ def test_an_interrupt_at_any_stage_of_a_run_leaves_what_is_whole(tmp_path, insid
     assert whole or not [path for path in tmp_path.rglob("*") if path.is_file() or path.parent.name == "train"]
 
 
-@pytest.mark.parametrize("delay", [0.6, 1.2])  # seconds; the imports take about two
+@pytest.mark.parametrize("delay", [0.3, 0.6])  # seconds; the imports take one or two
 def test_an_interrupt_while_a_command_still_imports_ends_in_130(tmp_path, delay):
     assert interrupted(tmp_path, delay) == 130
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -340,7 +381,7 @@ def interrupted(folder, delay, *words, number=signal.SIGINT):
         begun.send_signal(number)
         said = begun.communicate(timeout=120)[1]
     assert "Traceback" not in said
-    return begun.returncode
+    return begun.returncode if begun.returncode >= 0 else 128 - begun.returncode  # as a shell says
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,26 @@ def begin() -> None:
     gc.disable()  # until `imported`: nothing of it is garbage, and looking for some takes a tenth of the seconds
     for name, value in _BEFORE_IMPORTS.items():
         os.environ.setdefault(name, value)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    _open_what_is_closed()
+    for number in stops():
         signal.signal(number, _leave)
+
+
+def stops() -> list[signal.Signals]:
+    """List what ends a command: Ctrl-C, what a scheduler sends, the end of a terminal, unless that is ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as `nohup` asks for
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
+def _open_what_is_closed() -> None:
+    """Let nobody who opens a file get the number of a screen that was closed, and write to no screen into nothing."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def imported() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from threading import Event, Thread, main_thread
 from types import FrameType
@@ -41,7 +42,6 @@ from hi_ml.app.references import hold_references, plain, written
 from hi_ml.app.text import printable
 
 _UNKNOWN_FLAG = 2  # the exit code of argparse
-_STOPS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C, and what an operator or a scheduler sends
 _LITTLE = 100_000_000  # bytes, of which no library can make a table or a picture
 _SOON = 0.01  # seconds in which a destructor ends
 _signal = [signal.SIGINT]  # which of the two it was
@@ -111,7 +111,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
     -------
     callable
         Reads the command line. It ends the process with 0 where ``function`` returns, with 1 and one sentence where
-        it raises or the settings are wrong, with 130 at Ctrl-C, with 143 at SIGTERM.
+        it raises or the settings are wrong, with 130 at Ctrl-C, 143 at SIGTERM, 129 at the end of its terminal.
     """
     kind = next(iter(get_type_hints(function, include_extras=True).values()))
 
@@ -125,6 +125,7 @@ def command(function: Callable[[Any, Invocation], None]) -> Callable[[], None]:
             with readable(by_umask=cfg.get("files") == "umask"), _on_table(cfg, here):
                 own(here.folder)
                 open_up(here.folder)
+                _raise_again()
                 function(_built(kind, cfg), here)
 
     def main() -> None:
@@ -167,6 +168,7 @@ def progress(steps: int) -> Iterator[Stage]:
     with bar, logging_redirect_tqdm():
 
         def stage(name: str, done: float | None = None, /) -> None:
+            _raise_again()
             if bar.disable and done is None:
                 logging.getLogger("hi_ml").info(name)
             bar.set_description_str(name, refresh=False)
@@ -186,9 +188,12 @@ def _begin() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="hydra")
     options.register()
+    for screen in (sys.stdout, sys.stderr):
+        if isinstance(screen, TextIOWrapper):
+            screen.reconfigure(errors="backslashreplace")  # a screen that knows few letters shows their numbers
     logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
     _interrupted.clear()
-    for number in _STOPS:
+    for number in begin.stops():
         signal.signal(number, _interrupt)  # a shell's background job would ignore Ctrl-C
     sys.unraisablehook = _hear_again
     atexit.unregister(_leave)
@@ -199,7 +204,7 @@ def _leave() -> None:
     """Let a signal end the process at once that comes when all is done: Python drops what is raised from here on."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-    for number in _STOPS:
+    for number in begin.stops():
         signal.signal(number, lambda number, _: os._exit(128 + (_signal[0] if _interrupted.is_set() else number)))
 
 
@@ -214,7 +219,7 @@ def ending(*, composed: bool = False) -> Iterator[None]:
             yield
     except KeyboardInterrupt as stop:
         code = 128 + _signal[0]
-        for number in _STOPS:
+        for number in begin.stops():
             signal.signal(number, lambda *_: os._exit(code))  # nothing is left to do but to end
         _end(code, f"\n{str(stop) or 'Interrupted. Nothing half-written was kept.'}\n")
     except BrokenPipeError:
@@ -309,6 +314,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         frame = frame.f_back
     _heard.set()
     raise KeyboardInterrupt
+
+
+def _raise_again() -> None:
+    """Raise an interrupt that came, and that a library dropped without a word."""
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager

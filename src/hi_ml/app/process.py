@@ -6,6 +6,7 @@ to warnings would last for both. Where nothing is left to do meanwhile, this pro
 """
 
 import gc
+import logging
 import os
 import pickle
 import signal
@@ -15,18 +16,19 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from ctypes import CDLL
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import count
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from queue import PriorityQueue
 from threading import Lock, Thread
 from typing import Any, Protocol
 
-from hi_ml.app.begin import imported
+from hi_ml.app.begin import imported, stops
 from hi_ml.app.errors import HiMlError
 
 
@@ -50,7 +52,8 @@ class Ask(Protocol):
         """Ask for it; ``at_last`` after whatever else is asked."""
 
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
+log = logging.getLogger("hi_ml")
+_PR_SET_PDEATHSIG = 1  # of prctl, of Linux
 _GIVE_UP = signal.SIGUSR1  # what it is told that is still at work when nobody waits for it any more
 _SECONDS = 3.0  # that it then has
 _THREADS = Path("/proc/self/task")  # of this process, where a system tells
@@ -80,27 +83,37 @@ class _Later:
         return function(*arguments)
 
 
+class _OtherEndedError(Exception):
+    """It was killed, most likely since memory was short, or could not start; what it took is free by now."""
+
+
 class _Asked(Future[Any]):
     def __init__(self, call: tuple[Any, ...]) -> None:
         super().__init__()
-        self.call = call
+        self.call, self._here = call, _Later(call)
+
+    def result(self, timeout: float | None = None) -> Any:
+        try:
+            return super().result(timeout)
+        except _OtherEndedError:
+            return self._here.result()
 
     def soonest(self) -> Any:
-        return _Later(self.call).result() if self.cancel() else self.result()
+        return self._here.result() if self.cancel() else self.result()
 
 
 @contextmanager
 def another_process(does: str, *, imports: Sequence[str] = ()) -> Iterator[Ask]:
-    """Start the process when it is first asked, and end it whatever happens; if this one is killed, it ends by itself.
+    """Start the process when it is first asked, and end it whatever happens; if this one is killed, it ends too.
 
     It may rely on what it is given alone, not on the command line of this process or on what `hi_ml.app.references`
     holds here. What is at work at the end hears a `KeyboardInterrupt`, and has some seconds to leave things as they
-    should be.
+    should be. If it ends early, this process does what it owes when that is waited for.
 
     Parameters
     ----------
     does : str
-        What it is for, should it end early.
+        What it is for, to be told should it end early.
     imports : sequence of str
         Modules that it will need: it is started at once, and has them, or imports them while nothing is asked yet.
 
@@ -127,17 +140,19 @@ def another_process(does: str, *, imports: Sequence[str] = ()) -> Iterator[Ask]:
         asked.put((at_last, next(numbers), one))
         return one
 
-    if imports:
-        other.start()
-        ask(_warm, imports)
     thread = Thread(target=hand_over, name=does, daemon=True)
-    thread.start()
-    try:
+    try:  # from here on: an interrupt may come while it starts
+        if imports:
+            with suppress(OSError):  # it is tried again when something is asked
+                other.start()
+            ask(_warm, imports)
+        thread.start()
         yield ask
     finally:
         other.end()
         asked.put((True, next(numbers), None))
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
         other.close()
 
 
@@ -147,31 +162,46 @@ class _Other:
     def __init__(self, does: str) -> None:
         self._does, self._ends = does, Pipe()
         self._process: subprocess.Popen[bytes] | _Forked | None = None
-        self._at_work = self._ended = False
+        self._at_work = self._ended = self._is_gone = False
         self._turn = Lock()  # to start, or to end
 
     def start(self) -> None:
         """Start it, if it is not."""
-        if self._process is None:
-            self._process = _started(*self._ends)
+        if self._process is not None or self._is_gone:
+            return
+        ours, theirs = self._ends
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, stops())  # as it stays in the process that is started
+            self._process = _Forked(ours, theirs) if _is_alone() else _begun_anew(theirs)
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # an interrupt is heard here, when there is what to end
 
     def answer(self, call: tuple[Any, ...]) -> Any:
         """Let it do something, and return what it answers; an exception, if it cannot."""
         ours, _ = self._ends
         try:
             with self._turn:
-                if self._ended:
-                    return MemoryError(f"the process that {self._does} has ended")
+                if self._ended or self._is_gone:
+                    return _OtherEndedError()
                 self.start()
             self._at_work = True
             ours.send(call)
             answer = ours.recv()
             self._at_work = False
-        except (OSError, EOFError):  # killed, most likely since memory was short
-            return MemoryError(f"the process that {self._does} ended with {self._process and self._process.wait()}")
+        except (OSError, EOFError):
+            return self._gone()
         except Exception as error:  # noqa: BLE001 -- it is raised again where the answer is waited for
             return error
         return answer
+
+    def _gone(self) -> Exception:
+        if not self._is_gone and not self._ended:
+            how = f"ended with {self._process.wait()}" if self._process else "could not start"
+            log.warning("The process that %s %s; this one does the rest.", self._does, how)
+        self._is_gone = True
+        return _OtherEndedError()
 
     def end(self) -> None:
         """End it: what it is at work on is of no use any more."""
@@ -195,13 +225,13 @@ class _Forked:
     """A process that is this one as it stands, with the part of `subprocess.Popen` that is used here."""
 
     def __init__(self, ours: Connection, theirs: Connection) -> None:
-        self._process = get_context("fork").Process(target=self._serve, args=(ours, theirs))
+        self._process = get_context("fork").Process(target=self._serve, args=(ours, theirs, os.getpid()))
         self._process.start()
 
     @staticmethod
-    def _serve(ours: Connection, theirs: Connection) -> None:
+    def _serve(ours: Connection, theirs: Connection, parent: int) -> None:
         ours.close()  # or it would not see that whoever asks has ended
-        serve(theirs.fileno())
+        serve(theirs.fileno(), parent)
 
     def send_signal(self, number: int) -> None:
         if self._process.is_alive() and self._process.pid:
@@ -215,25 +245,16 @@ class _Forked:
         self._process.kill()
 
 
-def _started(ours: Connection, theirs: Connection) -> "subprocess.Popen[bytes] | _Forked":
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # as it stays in the process that is started
-    try:
-        return _Forked(ours, theirs) if _is_alone() else _begun_anew(theirs)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()
-
-
 def _is_alone() -> bool:
-    """Whether this process is sure to have one thread, and may be forked."""
-    return _THREADS.is_dir() and len([*_THREADS.iterdir()]) == 1
+    """Whether this process is sure to have one thread, and may be forked: `multiprocessing` lets no daemon be."""
+    return _THREADS.is_dir() and len([*_THREADS.iterdir()]) == 1 and not current_process().daemon
 
 
 def _begun_anew(theirs: Connection) -> subprocess.Popen[bytes]:
-    code = f"from hi_ml.app.process import serve; serve({theirs.fileno()})"
+    code = f"from hi_ml.app.process import serve; serve({theirs.fileno()}, {os.getpid()})"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(  # noqa: S603 -- this Python, and words of our own
-        [sys.executable, "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
+        [sys.executable, "-P", "-c", code], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environment
     )
 
 
@@ -251,12 +272,27 @@ def _answer(pickled: bytes) -> Any:
         return function(*arguments)
     except (HiMlError, MemoryError) as error:
         return error
+    except OSError as error:  # of a disk, most likely; of a connection, or a library's own, it is no sentence
+        return error if type(error).__module__ == "builtins" and not isinstance(error, ConnectionError) else _strange()
     except Exception:  # noqa: BLE001 -- it is raised again where the answer is waited for
-        return RuntimeError(f"what another process was asked for failed there\n{traceback.format_exc()}")
+        return _strange()
 
 
-def serve(descriptor: int) -> None:
-    """Pending what comes in, until whoever asks has ended, however it did, or wants nothing any more."""
+def _strange() -> RuntimeError:
+    return RuntimeError(f"what another process was asked for failed there\n{traceback.format_exc()}")
+
+
+def _end_with(parent: int) -> None:
+    """Let the system end this process with the one that started it, however that ends; Linux alone can."""
+    if sys.platform == "linux":
+        CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # which ended before it was said
+            os._exit(1)
+
+
+def serve(descriptor: int, parent: int) -> None:
+    """Answer what comes in, until whoever asks, the process ``parent``, has ended, or wants nothing any more."""
+    _end_with(parent)
     signal.signal(_GIVE_UP, signal.default_int_handler)
     quietly = suppress(EOFError, OSError, KeyboardInterrupt)
     with quietly, Connection(descriptor) as asking:

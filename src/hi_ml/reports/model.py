@@ -119,8 +119,15 @@ def write(run: RunFolder, folder: RunFolder, stated: Mapping[str, str | None]) -
     pictures = {
         section: [(alt, run.path / path) for alt, path in charts if _shows_all(run.path / path)]
         for section, charts in _PICTURES.items()
+        if section != "drives" or _moves(run)
     }
     folder.write(tripod=items, report=page.render(summary, pictures, template=page.MODEL))
+
+
+def _moves(run: RunFolder) -> bool:
+    """Whether any column moves a prediction: bars of nothing are no picture."""
+    path = run.explanation / "importance.csv"
+    return path.is_file() and bool(run.content(path)["importance"].any())
 
 
 def _shows_all(picture: Path) -> bool:

@@ -15,6 +15,7 @@ from hi_ml.reports.charts.style import with_rest, wrap
 _LEAST_REACH = 0.1  # of the baseline: a strip never zooms in so far that a hair's breadth looks like a gulf
 _ROOM = 1.25  # of the farthest value from the baseline
 _MOST = 24  # lines
+_LOW = 4  # lines at most of a chart that is too low for a name beside them
 
 
 @chart
@@ -155,7 +156,10 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
         in the order of the lines. The first 24 are drawn.
     """
     first = table.iloc[:_MOST].reset_index(drop=True)
-    names = [f"{wrap(name, 26, 1)}, n = {n:,}" for name, n in zip(first["slice"], first["n"], strict=True)]
+    by = first["by"].str.replace("_", " ")
+    low = len(first) <= _LOW  # no room to say beside the lines of what they are slices
+    named = (by + " " + first["slice"]).str.strip() if low else first["slice"]
+    names = [f"{wrap(name, 34 if low else 26, 1)}, n = {n:,}" for name, n in zip(named, first["n"], strict=True)]
     chance = {"zone_low": 100 * first["low"], "zone_high": 100 * first["high"]}
     top = first.to_dict("records")[0]
     coverage = Panel(
@@ -173,6 +177,6 @@ def intervals(table: pd.DataFrame, *, title: str, caption: str) -> Figure:
     )
     note, key = with_rest(caption, len(table) - len(first), "further lines"), Key(zone="what chance explains")
     figure = interval_plot([coverage, size], title=title, caption=note, row=0.3, key=key, across=True)
-    by = str(first["by"].iloc[-1])
-    figure.axes[0].set_ylabel(wrap(by[:1].upper() + by[1:].replace("_", " "), 26, 1))
+    if not low:
+        figure.axes[0].set_ylabel(wrap(by.iloc[-1][:1].upper() + by.iloc[-1][1:], 26, 1))
     return figure

@@ -54,6 +54,7 @@ class Ask(Protocol):
 
 log = logging.getLogger("hi_ml")
 _PR_SET_PDEATHSIG = 1  # of prctl, of Linux
+_GONE = object()  # the answer of a process that was killed, most likely since memory was short, or could not start
 _GIVE_UP = signal.SIGUSR1  # what it is told that is still at work when nobody waits for it any more
 _SECONDS = 3.0  # that it then has
 _THREADS = Path("/proc/self/task")  # of this process, where a system tells
@@ -83,20 +84,14 @@ class _Later:
         return function(*arguments)
 
 
-class _OtherEndedError(Exception):
-    """It was killed, most likely since memory was short, or could not start; what it took is free by now."""
-
-
 class _Asked(Future[Any]):
     def __init__(self, call: tuple[Any, ...]) -> None:
         super().__init__()
         self.call, self._here = call, _Later(call)
 
     def result(self, timeout: float | None = None) -> Any:
-        try:
-            return super().result(timeout)
-        except _OtherEndedError:
-            return self._here.result()
+        answer = super().result(timeout)
+        return self._here.result() if answer is _GONE else answer
 
     def soonest(self) -> Any:
         return self._here.result() if self.cancel() else self.result()
@@ -184,7 +179,7 @@ class _Other:
         try:
             with self._turn:
                 if self._ended or self._is_gone:
-                    return _OtherEndedError()
+                    return _GONE
                 self.start()
             self._at_work = True
             ours.send(call)
@@ -196,12 +191,12 @@ class _Other:
             return error
         return answer
 
-    def _gone(self) -> Exception:
+    def _gone(self) -> object:
         if not self._is_gone and not self._ended:
             how = f"ended with {self._process.wait()}" if self._process else "could not start"
             log.warning("The process that %s %s; this one does the rest.", self._does, how)
         self._is_gone = True
-        return _OtherEndedError()
+        return _GONE
 
     def end(self) -> None:
         """End it: what it is at work on is of no use any more."""

@@ -47,6 +47,18 @@ settings.register_profile("search", deadline=None)  # ... but for pytest --hypot
 settings.load_profile("shared machine")
 
 
+_OTHER_MODELS = {"catboost", "hist_gbm", "lgbm_bagged", "random_forest"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let fast tests take one model of trees and one of sums: what is tried of each model is slow of the others."""
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if _OTHER_MODELS & {value for value in values if isinstance(value, str)}:
+            item.add_marker(pytest.mark.slow)
+
+
 class Ended(NamedTuple):
     """How a command ended and what it said."""
 

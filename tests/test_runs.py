@@ -32,6 +32,7 @@ CHARTS = {
     ],
 }
 EXPLAINING = ["importance", "beeswarm", "dependence", "waterfall"]
+pytestmark = pytest.mark.slow  # whole commands
 
 
 @pytest.fixture(scope="session")
@@ -189,7 +190,6 @@ def test_no_name_of_a_patient_or_doctor_stands_anywhere(outputs, raw, task):
     assert not [name for name in names if any(name in text for text in texts)]
 
 
-@pytest.mark.slow
 def test_a_private_name_on_the_command_line_leaves_no_folder(run, tmp_path, raw):
     name = next(name for name in raw["Name"] if name.count(" ") == 1)
     with pytest.raises(PrivateValueFound, match=r"config\.yaml.*overrides\.txt") as found:
@@ -198,7 +198,6 @@ def test_a_private_name_on_the_command_line_leaves_no_folder(run, tmp_path, raw)
     assert not list((tmp_path / "run").iterdir())
 
 
-@pytest.mark.slow
 def test_the_same_seed_leaves_the_same_numbers_whatever_else_is_trained(run, outputs, tmp_path):
     again = run(tmp_path / "again", f"task={CLASSES}")
     for name in ("verdict", "leakage", "data"):
@@ -211,7 +210,6 @@ def test_the_same_seed_leaves_the_same_numbers_whatever_else_is_trained(run, out
     assert {key for key in first if first[key] != second[key]} <= moving
 
 
-@pytest.mark.slow
 def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(run, tmp_path, raw):
     raw.assign(Age=["old", *raw["Age"][1:]]).to_csv(tmp_path / "table.csv", index=False)
     folder = run(tmp_path / "run", f"task={REGRESSION}", "model=baseline", f"dataset.source={tmp_path}/table.csv")
@@ -225,7 +223,6 @@ def test_rejected_cells_are_listed_in_the_folder_of_the_run_and_of_the_task(run,
     assert predictions(folder / REGRESSION)["row"].min() > 1
 
 
-@pytest.mark.slow
 def test_a_learner_of_the_mean_says_so_and_no_explained_rows_are_a_choice(run, outputs, tmp_path):
     folder = run(tmp_path / "run", f"task={REGRESSION}", "model=linear", "explain.rows=0")
     notes = said(folder / REGRESSION, "run")["notes"]
@@ -242,14 +239,12 @@ def test_no_number_of_a_run_is_nan(outputs):
         assert scores(outputs / task)[["value", "low", "high", "baseline"]].map(math.isfinite).all(axis=None)
 
 
-@pytest.mark.slow
 def test_one_explained_row_makes_a_whole_folder(run, tmp_path):
     folder = run(tmp_path / "run", f"task={CLASSES}", "explain.rows=1") / CLASSES
     assert contributions(folder)["row"].nunique() == said(folder, "run")["explained_rows"] == 1
     assert not (folder / "explanation" / "waterfall.png").exists()  # of one patient
 
 
-@pytest.mark.slow
 def test_without_a_signal_subgroups_show_parity_of_errors_only(run, outputs, tmp_path):
     folder = run(tmp_path / "run", f"task={REGRESSION}", "model=baseline", "subgroups.roles=[sex,race]") / REGRESSION
     notes = said(folder, "run")["notes"]
@@ -276,7 +271,6 @@ def test_calibration_is_that_of_the_predictions(outputs, task):
         assert list(dict.fromkeys(found["class"])) == ["Abnormal", "Inconclusive", "Normal"]
 
 
-@pytest.mark.slow
 def test_a_recalibrated_run_says_so(run, outputs, tmp_path):
     folder = run(tmp_path / "run", f"task=[{','.join(TASKS)}]", "recalibrate=false")
     for each, words in ((outputs, True), (folder, False)):

@@ -19,7 +19,7 @@ test: install
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 slow: install
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile -m slow  # many wait; a file starts its server once
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m slow  # many wait; a file starts its server once
 
 lint: install
 	$(BIN)/ruff check .

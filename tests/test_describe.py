@@ -121,6 +121,19 @@ def test_the_page_says_copies_leaks_months_and_keys(described, table, tmp_path):
     assert admissions.table["beds"].to_numpy()[:ROWS].tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("stray", ["15/15/2024", "00/00/0000", "2023-13-40", "soon", None])
+@pytest.mark.parametrize("way", ["%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d"])
+def test_a_cell_that_is_no_date_leaves_the_order_of_the_others_sure(stray, way):
+    stray = stray or way.replace("%d", "31").replace("%m", "02").replace("%Y", "2023")  # in no calendar
+    days = pd.Series(pd.date_range("2023-01-01", periods=400)).dt.strftime(way)
+    few, many = (guess_columns(pa.table({"Admitted": days.where(days.index >= n, stray)}))[0] for n in (1, 40))
+    assert (few.role, few.kind, few.keys.get("format", "%Y-%m-%d")) == ("admitted_on", "date", way)
+    assert np.isnan(few.numbers).sum() == 1
+    assert few.numbers[1] == 19359  # days from 1970 to the second of January 2023
+    assert many.keys.get("format") is None
+    assert many.numbers is None or many.kind != "date"
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_dates_of_mixed_orders_are_counted_not_guessed(described, table, both):
     day = pd.Timestamp("2021-01-01") + pd.to_timedelta(np.arange(ROWS) % 12 * 31, unit="D")
@@ -189,6 +202,11 @@ def test_the_command_for_a_target_that_ships_names_its_task(described):
 def test_what_is_asked_for_and_not_there_is_a_sentence(inside, tmp_path, table):
     ended = inside(describe.main, "hydra.run.dir=out")
     assert (ended.code, "describe needs source=" in ended.stderr) == (1, True)
+    ended = inside(describe.main, "source=wrad.csv", "hydra.run.dir=out")
+    assert (ended.code, ended.stderr.startswith("SourceUnreadable: No file at wrad.csv (looked in ")) == (1, True)
+    assert "dataset" not in ended.stderr
+    ended = inside(describe.main, "dataset=kaggle", "hydra.run.dir=out")
+    assert (ended.code, "did you mean dataset" in ended.stderr) == (1, False)
     table.head(50).to_csv(tmp_path / "t.csv", index=False)
     ended = inside(describe.main, "source=t.csv", "target=LOSS", "hydra.run.dir=out")
     assert (ended.code, "target=LOSS names no column of the file (did you mean LOS?)" in ended.stderr) == (1, True)

@@ -108,8 +108,9 @@ def test_of_each_driver_the_page_shows_levels_or_says_where_its_values_are_drawn
     for task, section in zip(TASKS, (stay, results), strict=True):
         first = runs[task].content(runs[task].explanation / "importance.csv")["column"].head(4).str.replace("_", " ")
         said = {row[0].partition(": ")[0] for row in section.table.rows + section.table.rest}
-        drawn = next(words for words in section.words if words.startswith("How values of"))
-        assert set(first) - said == set(drawn.removeprefix("How values of ").partition(" move it")[0].split(", "))
+        begins = "Drawn is how the values of "
+        drawn = next(words for words in section.words if words.startswith(begins))
+        assert set(first) - said == set(drawn.removeprefix(begins).partition(" move it")[0].split(", "))
 
 
 def test_no_code_name_stands_for_a_score_or_for_how_patients_are_told_apart(run):

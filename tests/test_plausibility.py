@@ -177,6 +177,16 @@ def test_dates_of_two_orders_are_counted_and_no_key_is_promised(told, cells, fir
     assert found is None or "mixes orders of dates" in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("way", "stray"), [("%d/%m/%Y", "31/02/2023"), ("%Y-%m-%d", "2023-02-31"), ("%Y-%m-%d", "2023-13-40")]
+)
+def test_a_day_that_is_in_no_calendar_is_of_no_other_order(told, cells, way, stray):
+    dates = pd.to_datetime(cells["Date of Admission"]).dt.strftime(way)
+    dates.iloc[3] = stray
+    found = told(f'++dataset.columns.admitted_on.format="{way}"', Date_of_Admission=dates)
+    assert not [words for words in found.warnings if "orders" in words]
+
+
 @pytest.mark.parametrize("written", ["%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y.%m.%d"])
 def test_dates_of_one_other_order_are_told_with_the_key_that_reads_them(told, cells, written):
     dates = _ordered(cells, written, written)

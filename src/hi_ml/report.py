@@ -52,6 +52,8 @@ def report(settings: ReportSettings, here: launch.Invocation) -> None:
 
 def _of_run(run: str, folder: RunFolder, downloads: Path, stated: dict[str, str | None]) -> None:
     path = Path(run)
+    if not path.is_dir() and path.name != run:  # a path, and no number of MLflow's
+        raise RunFolderInvalid.absent(run)
     source = RunFolder(path.resolve() if path.is_dir() else history.fetch(run, store_uri(), downloads))
     refuse_strange(source)
     model.write(source, folder, stated)

@@ -1,6 +1,5 @@
 """What has to stand before a command imports anything large; importing hi_ml in another program does none of it."""
 
-import atexit
 import gc
 import os
 import signal
@@ -48,13 +47,6 @@ def imported() -> None:
         gc.freeze()
         gc.set_threshold(10_000)  # of the few hundred objects that are usual next to none is garbage
         gc.enable()
-        atexit.register(_end)
-
-
-def _end() -> None:
-    """Let Python look for garbage once more, for a tenth of a second, only where somebody asks for it."""
-    if "_duckdb" not in sys.modules:  # which lists on the screen what is not collected
-        gc.freeze()
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -299,6 +299,7 @@ def _not_composed(error: Exception) -> HiMlError:
         keys = [str(key) for key in cause.parent_node if key != "hydra"]
         groups = [] if "." in str(cause.full_key) else _groups()  # of which `tasks` and others hold what was chosen
         known = [*groups, *(key for key in keys if key.removesuffix("s") not in groups)]
+        known = [name for name in known if name != str(cause.full_key)]  # a group that another command takes
         return ConfigurationInvalid.unknown_key(str(cause.full_key), known)
     key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) else ""
     return ConfigurationInvalid.not_composed(key + re.split(r"\n(?:Config search path| *full_key):", str(error))[0])

@@ -1,6 +1,7 @@
 """What kind of value stands in a column that nobody has described, and how is it written?"""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ _ALONE = 100  # values, all of them different, from which on they tell rows and 
 _DIFFERENT = 0.5  # share of the known cells that are different from which on text is no category
 _CONVINCING = 0.8  # share of the words of a column that decides what it is
 _MONTHS = 12
+_STRAY = 0.01  # share of the cells of a column of dates that may be none
 
 Guessed = tuple[Kind, dict[str, Any], NDArray[np.float64] | None, tuple[int, int, int] | None]
 """The kind, its keys in the YAML, the typed values of the texts, how many dates can be read in which order."""
@@ -120,8 +122,9 @@ def number(plain: str, cells: ColumnCells) -> Guessed | None:
 
 
 def _date(cells: ColumnCells) -> Guessed | None:
-    dates, faults = _typed(cells.texts, "date")
-    return None if faults else ("date", {}, dates, None)
+    dates, _ = _typed(cells.texts, "date")
+    none = cells.rows[np.isnan(dates)].sum()
+    return None if none > _STRAY * cells.rows.sum() else ("date", {}, dates, None)
 
 
 def _banded(cells: ColumnCells) -> Guessed | None:
@@ -166,28 +169,33 @@ def _typed(texts: Sequence[str], kind: Kind, **marks: str) -> tuple[NDArray[np.f
     """Read texts as numbers, or dates as days since 1970, and say whether some are none."""
     typed, faults = convert(pa.array(texts, pa.string()), {"kind": kind, "missing": [], **marks})
     if kind == "date":
-        days = pd.Series(typed.to_pandas()).to_numpy(dtype="datetime64[us]").astype("datetime64[D]").astype(float)
-        return days, bool(faults)
+        days = pd.Series(typed.to_pandas()).to_numpy(dtype="datetime64[us]").astype("datetime64[D]")
+        return np.where(np.isnat(days), np.nan, days.astype(float)), bool(faults)
     return typed.to_numpy(zero_copy_only=False), bool(faults)
 
 
 def _written_dates(cells: ColumnCells) -> Guessed | None:
-    """Tell the order of day and month, where dates are written with both as numbers; mixed ones are not guessed."""
+    """Tell the order of day and month, where dates are written with both as numbers; mixed ones are not guessed.
+
+    A few cells that are no date at all, such as the 31st of February, leave the order of the others as sure as it is.
+    """
     matches = [_ORDERED.fullmatch(text) for text in cells.texts]
     if sum(match is not None for match in matches) < _CONVINCING * len(matches):
         return None
-    rows = cells.rows
-    ends = [(int(match[1]), int(match[3]), n) for match, n in zip(matches, rows.tolist(), strict=True) if match]
-    day = sum(n for one, _, n in ends if one > _MONTHS)
-    month = sum(n for _, other, n in ends if other > _MONTHS)
-    either = sum(n for one, other, n in ends if one <= _MONTHS and other <= _MONTHS)
-    marks = {match[2] for match in matches if match}
-    if bool(day) == bool(month) or len(marks) > 1 or not all(matches):
-        return "date", {}, None, (day, month, either)
-    (mark,) = marks
+    rows, mark = cells.rows, Counter(match[2] for match in matches if match).most_common(1)[0][0]
+    ends = [
+        (int(match[1]), int(match[3]), n)
+        for match, n in zip(matches, rows.tolist(), strict=True)
+        if match and match[2] == mark
+    ]
+    day = sum(n for one, other, n in ends if other <= _MONTHS < one)
+    month = sum(n for one, other, n in ends if one <= _MONTHS < other)
+    either = sum(n for one, other, n in ends if max(one, other) <= _MONTHS)
+    orders, most = (day, month, either), _STRAY * rows.sum()
+    if bool(day) == bool(month) or rows.sum() - sum(orders) > most:
+        return "date", {}, None, orders
     written = f"%d{mark}%m{mark}%Y" if day else f"%m{mark}%d{mark}%Y"
-    typed, faults = convert(pa.array(cells.texts, pa.string()), {"kind": "date", "missing": [], "format": written})
-    if faults:
-        return "date", {}, None, (day, month, either)
-    days = typed.to_pandas().to_numpy(dtype="datetime64[us]").astype("datetime64[D]").astype(float)
-    return "date", {"format": written}, days, (day, month, either)
+    days, _ = _typed(cells.texts, "date", format=written)
+    if rows[np.isnan(days)].sum() > most:
+        return "date", {}, None, orders
+    return "date", {"format": written}, days, orders

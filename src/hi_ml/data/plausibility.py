@@ -38,6 +38,7 @@ _DATE = re.compile(r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?!\d)")
 _MONTHS, _DAYS, _OF_A_YEAR = 12, 31, 4  # the largest month and day, the digits of a year
 _DAY_FIRST, _MONTH_FIRST, _YEAR_FIRST, _EITHER = "day first", "month first", "year first", "day or month first"
 _FORMATS = {_DAY_FIRST: "%d{0}%m{0}%Y", _MONTH_FIRST: "%m{0}%d{0}%Y", _YEAR_FIRST: "%Y{0}%m{0}%d"}
+_BEGINS = {"%d": _DAY_FIRST, "%m": _MONTH_FIRST, "%Y": _YEAR_FIRST}  # order, by how a format begins
 _WRITE_AS_ISO = "Let the export write YYYY-MM-DD"
 _WRITE_ALIKE = "No key can tell them apart: let the export write all as YYYY-MM-DD"
 _WAYS = (  # of writing a date other than by three numbers with a year of four digits
@@ -103,7 +104,8 @@ class _Column:
 
     def named(self, counts: Counter[str]) -> str:
         """Say so of cells that were counted by text."""
-        return f"{counts.total():,} cells" + ("" if self.private else f" (such as {counts.most_common(1)[0][0]!r})")
+        such = "" if self.private else f" (such as {counts.most_common(1)[0][0]!r})"
+        return f"{(n := counts.total()):,} cell{'s' * (n != 1)}{such}"
 
 
 def doubts(raw: Piece, dataset: Dataset, typed: Mapping[str, pa.Array]) -> Doubts:
@@ -185,14 +187,14 @@ def _bounds(column: _Column) -> Iterator[str]:
     if highest:
         keys = "" if column.private else f": {column.set('top', highest.most_common(1)[0][0])}"
         yield (
-            f"{source}: {column.named(highest)} are top codes, so the largest values are what was set aside. Declare "
+            f"{source}: top codes in {column.named(highest)}, so the largest values are what was set aside. Declare "
             f"them and they are kept{keys}"
         )
     if lowest:
         nothing = [*column.spec["missing"], *sorted(lowest)]
         keys = "" if column.private else f": {column.set('missing', nothing)}"
         yield (
-            f"{source}: {column.named(lowest)} are codes for so many or fewer, so the smallest values are what was set "
+            f"{source}: codes for so many or fewer in {column.named(lowest)}, so the smallest values are what was set "
             f"aside. No key makes numbers of them: let the export write one, or call them missing and the rows are kept"
             f"{keys}"
         )
@@ -235,7 +237,7 @@ def _order(text: str) -> tuple[str, str] | None:
         return None
     first, mark, second, third = match.groups()
     if len(first) == _OF_A_YEAR:
-        return _YEAR_FIRST, mark
+        return (_YEAR_FIRST, mark) if 0 < int(second) <= _MONTHS and 0 < int(third) <= _DAYS else None
     one, two = int(first), int(second)
     if len(third) != _OF_A_YEAR or not (0 < min(one, two) <= _MONTHS and max(one, two) <= _DAYS):
         return None
@@ -244,7 +246,9 @@ def _order(text: str) -> tuple[str, str] | None:
 
 def _orders(column: _Column) -> Iterator[str]:
     """Dates that were set aside because they follow another order than those that were read."""
-    refused = _tally(column.lost)
+    way = column.spec.get("format") or "%Y-%m-%d"
+    own = (_BEGINS.get(way[:2]), way[2:3])  # a day that is in no calendar is of no other order
+    refused = Counter({order: count for order, count in _tally(column.lost).items() if order != own})
     if not refused:
         return
     source, orders = column.spec["source"], {order for order, _ in refused} - {_EITHER}

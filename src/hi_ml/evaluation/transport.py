@@ -282,7 +282,8 @@ def _vague(lines: pd.DataFrame, n: float, here: Predictions) -> tuple[str, int |
     reason = f"its {names} here may or may not differ from home by what matters"
     if here.units.admissions < n < LARGEST_N:
         return reason, rounded_up(n)
-    why = "its own test part is too small to tell" if n >= LARGEST_N else "near the margin more admissions tell little"
+    small = "the model's own test part at home is too small to tell"
+    why = small if n >= LARGEST_N else "near the margin more admissions tell little"
     return f"{reason}, and {why}", None
 
 

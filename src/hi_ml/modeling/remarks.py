@@ -52,7 +52,7 @@ def _compared(task: Task, kept: pd.Series, aside: pd.Series, smallest_cell: int)
         if not {having, len(aside) - having}.intersection(range(1, smallest_cell))
     }
     if not shares:
-        return "no label that enough of them have, and enough have not"
+        return "too few of each label to say how they differ"
     label, (here, there) = max(shares.items(), key=lambda one: abs(one[1][0] - one[1][1]))
     return f"{label} {percent(here)} % kept, {percent(there)} % set aside"
 

@@ -296,7 +296,7 @@ def _drives(folder: RunFolder, run: Mapping[str, Any]) -> Section:
     left = [name for name in first["column"].str.replace("_", " ") if name not in listed]
     if left and moved and first["importance"].any():
         each = ", a picture for each class" if run["kind"] == "classification" else ""
-        words.append(f"How values of {', '.join(left)} move it is drawn (explanation/dependence.png{each}).")
+        words.append(f"Drawn is how the values of {', '.join(left)} move it (explanation/dependence.png{each}).")
     single = len(outputs) == 1
     head = ["Level", f"Moves the prediction by ({unit})"] if single else [f"How a level moves it, in {unit}", *outputs]
     table = (

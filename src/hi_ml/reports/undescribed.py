@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_ml.app.config import build
-from hi_ml.app.errors import JoinRefused
+from hi_ml.app.errors import JoinRefused, SourceUnreadable
 from hi_ml.app.references import as_written
 from hi_ml.data.guess import ColumnGuess, guess_columns
 from hi_ml.data.joins import join
@@ -16,7 +16,7 @@ from hi_ml.data.relations import Relations
 from hi_ml.data.schema import Dataset, Join
 from hi_ml.data.sources.csv import likely_form
 from hi_ml.data.sources.pieces import Piece
-from hi_ml.data.sources.table import gather, is_csv, open_all
+from hi_ml.data.sources.table import gather, is_csv, locate, open_all
 from hi_ml.reports.draft import DraftedJoin
 
 _USUAL = {"separator": ",", "encoding": "utf-8"}
@@ -36,6 +36,8 @@ class Undescribed:
     def of(cls, source: Location, name: str) -> "Undescribed":
         """Read all columns, and guess what they are."""
         origin = address_of(source)
+        if not locate(origin):
+            raise SourceUnreadable.nowhere(origin)
         form = _USUAL | (likely_form(origin) if isinstance(source, str) and is_csv(origin) else {})
         said: dict[str, Any] = {"source": source, "known": {"after": ["*"]}, **form}
         dataset = Dataset(name=name, columns={}, **said)

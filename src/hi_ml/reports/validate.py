@@ -35,7 +35,7 @@ ANSWERS = {  # to the question whether the model may be used there, by verdict
     "transports": ("✓", "Yes: it is as good and as well calibrated here as on its own test part."),
     "needs_recalibration": ("≈", "Not as it is: recalibrated here, it is as good as on its own test part."),
     "does_not_transport": ("✗", "No: it is worse here than on its own test part, recalibrated or not."),
-    "inconclusive": ("?", "Not known: this table cannot tell."),
+    "inconclusive": ("?", "Not known: the two tables cannot tell."),
 }
 _SHOWS = "Skill, intercept and slope here, with 95 % intervals, beside those of the model's own test part"
 _CHART = "transport"

@@ -36,10 +36,9 @@ class ConfigurationInvalid(HiMlError):
         above, _, name = key.rpartition(".")
         where = f"{above} has" if above else "There are"
         listed = f"the keys {', '.join(known)}" if known else "no key yet"
-        return cls(
-            f"There is no key '{key}'{hint(name, known)}. {where} {listed}. "
-            f"One that the YAML files leave out is added with a plus: +{key}=<value>."
-        )
+        meant = hint(name, known)
+        added = f" One that the YAML files leave out is added with a plus: +{key}=<value>."
+        return cls(f"There is no key '{key}'{meant}. {where} {listed}.{'' if meant and not above else added}")
 
     @classmethod
     def no_option(cls, group: str, name: str, known: Sequence[str]) -> Self:

@@ -32,6 +32,13 @@ class SourceUnreadable(HiMlError):
         )
 
     @classmethod
+    def nowhere(cls, source: str) -> Self:
+        return cls(
+            f"No file at {source} (looked in {Path.cwd()}). Expected a CSV or Parquet file, a glob of them, or an "
+            "address."
+        )
+
+    @classmethod
     def none_named(cls) -> Self:
         return cls("describe needs source=<a CSV or Parquet file, a glob of them, or an address>; none was given.")
 

@@ -303,6 +303,8 @@ def test_an_interrupt_that_a_library_drops_is_heard_at_the_next_stage(ends):
         assert ends(does=does) == (130, "", SAID)
     finally:
         signal.signal(signal.SIGINT, before)
+    with launch.progress(1) as stage:
+        stage("of another call in this process")
 
 
 @pytest.mark.slow

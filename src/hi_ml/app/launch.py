@@ -44,9 +44,10 @@ from hi_ml.app.text import printable
 _UNKNOWN_FLAG = 2  # the exit code of argparse
 _LITTLE = 100_000_000  # bytes, of which no library can make a table or a picture
 _SOON = 0.01  # seconds in which a destructor ends
-_signal = [signal.SIGINT]  # which of the two it was
+_signal = [signal.SIGINT]  # which it was
 _NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^'/]*)'")
 _interrupted = Event()
+_on_its_way = Event()  # an interrupt that no end of a command has heard of yet
 _heard = Event()  # an interrupt that was dropped before
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -193,6 +194,7 @@ def _begin() -> None:
             screen.reconfigure(errors="backslashreplace")  # a screen that knows few letters shows their numbers
     logging.raiseExceptions = False  # a log line that cannot be written is lost, without a traceback
     _interrupted.clear()
+    _on_its_way.clear()
     for number in begin.stops():
         signal.signal(number, _interrupt)  # a shell's background job would ignore Ctrl-C
     sys.unraisablehook = _hear_again
@@ -218,6 +220,7 @@ def ending(*, composed: bool = False) -> Iterator[None]:
         with _as_interrupt():
             yield
     except KeyboardInterrupt as stop:
+        _on_its_way.clear()
         code = 128 + _signal[0]
         for number in begin.stops():
             signal.signal(number, lambda *_: os._exit(code))  # nothing is left to do but to end
@@ -314,12 +317,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             return
         frame = frame.f_back
     _heard.set()
+    _on_its_way.set()
     raise KeyboardInterrupt
 
 
 def _raise_again() -> None:
     """Raise an interrupt that came, and that a library dropped without a word."""
-    if _interrupted.is_set():
+    if _on_its_way.is_set():
         raise KeyboardInterrupt
 
 

@@ -278,3 +278,15 @@ def test_report_sets_the_runs_of_a_task_side_by_side_and_pairs_those_that_it_can
     assert alone.count('class="strip"') == 4
     with pytest.raises(NotComparable, match=r"runs=lenght_of_stay names no task .* simulated/length_of_stay"):
         called("report", here / "unknown", "runs=lenght_of_stay")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_in_a_browser_the_page_of_several_runs_is_not_cut(called, here, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto((called("report", here / f"page {width}", "runs=length_of_stay") / "report.html").as_uri())
+    long = "? inconclusive (too few patients to tell whether it is 2 % or more)"
+    page.locator(".word").first.evaluate("(one, long) => { one.textContent = long }", long)
+    page.evaluate("document.querySelectorAll('details.section').forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("[...document.querySelectorAll('.box')].every(one => one.scrollWidth <= one.clientWidth)")
+    page.close()

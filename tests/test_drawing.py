@@ -88,7 +88,7 @@ def test_no_file_of_the_working_folder_is_taken_for_a_module(tmp_path):
     work, place = tmp_path / "work", tmp_path / "place"
     for folder in (work, place):
         folder.mkdir()
-    (work / "yaml.py").write_text("open('imported', 'w')\nraise SystemExit('of a user')\n")
+    (work / "pickle.py").write_text("open('imported', 'w')\nraise SystemExit('of a user')\n")
     (place / "run.py").write_text(
         "import os\nfrom hi_ml.app.process import another_process\n"
         "with another_process('asks') as ask:\n    print(ask(os.getpid).result() != os.getpid())\n"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from hi_ml import report
 from hi_ml.app.errors import ConfigurationInvalid, RunFolderInvalid
 from hi_ml.reports import model, tripod
 from hi_ml.tracking.folder import RunFolder
@@ -121,6 +122,40 @@ def test_no_code_name_stands_for_a_score_or_for_how_patients_are_told_apart(run)
         assert items["21"].endswith(f"{clusters}.")
         assert items["12e"].endswith("in log loss.")
         assert identity not in page_of(run)
+
+
+def test_a_model_that_nothing_moves_has_no_picture_of_it(run):
+    importance = run.explanation / "importance.csv"
+    assert "Numbers: <code>importance.csv</code>" in page_of(run)
+    pd.read_csv(importance).assign(importance=0.0).to_csv(importance, index=False)
+    model.write(run, run, {})
+    assert "Numbers: <code>importance.csv</code>" not in page_of(run)
+    assert "Nothing: no column moves a prediction" in page_of(run)
+
+
+def test_the_first_screen_says_that_without_a_signal_nothing_drives_it(run):
+    for word, first in (
+        ("signal", "A prediction is moved most"),
+        ("no_signal", "Nothing that counts: without a signal"),
+    ):
+        run.write(verdict=run.load("verdict") | {"verdict": word})
+        model.write(run, run, {})
+        assert re.search(r'href="#drives">[^<]*</a></dt><dd>([^<]*)', page_of(run))[1].startswith(first)
+
+
+def test_what_no_section_says_is_said_and_what_cannot_be_said_too(run):
+    said = run.load("run")["sentences"] | {"usefulness": None, "significance": "Chance is never as good."}
+    run.write(run=run.load("run") | {"sentences": said})
+    model.write(run, run, {})
+    asked = page_of(run).partition('id="asked">')[2].partition("<section")[0]
+    assert "Chance is never as good." in asked
+    assert "Not said: the task names no shares of a class" in page_of(run)
+
+
+def test_a_folder_that_is_not_there_is_no_run_of_mlflow(inside):
+    ended = inside(report.main, "run=outputs/train/nothing", "hydra.run.dir=out")
+    assert ended.code == 1
+    assert ended.stderr.startswith("RunFolderInvalid: There is no folder outputs/train/nothing")
 
 
 def test_a_score_worse_than_the_constant_is_marked(run):

@@ -87,14 +87,14 @@ class _Later:
 class _Asked(Future[Any]):
     def __init__(self, call: tuple[Any, ...]) -> None:
         super().__init__()
-        self.call, self._here = call, _Later(call)
+        self.here = _Later(call)  # what is asked for, should this process do it
 
     def result(self, timeout: float | None = None) -> Any:
         answer = super().result(timeout)
-        return self._here.result() if answer is _GONE else answer
+        return self.here.result() if answer is _GONE else answer
 
     def soonest(self) -> Any:
-        return self._here.result() if self.cancel() else self.result()
+        return self.here.result() if self.cancel() else self.result()
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def another_process(does: str, *, imports: Sequence[str] = ()) -> Iterator[Ask]:
         while (one := asked.get()[-1]) is not None:
             if not one.set_running_or_notify_cancel():
                 continue
-            answer = other.answer(one.call)
+            answer = other.answer(one.here.call)
             if isinstance(answer, Exception):
                 one.set_exception(answer)
             else:
